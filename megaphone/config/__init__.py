@@ -1,0 +1,1 @@
+"""One TOML file into one frozen Config; every mistake names file, key and reason."""

@@ -1,0 +1,149 @@
+"""The shape of the configuration: one frozen struct per TOML table, with units in the names and defaults for a public server."""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+Count = Annotated[int, Meta(ge=0)]
+Positive = Annotated[int, Meta(ge=1)]
+Seconds = Annotated[float, Meta(gt=0)]
+
+
+class Table(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One TOML table: immutable, and a key it does not know is an error."""
+
+
+class Node(Table):
+    """`[node]`: this machine's Megaphone."""
+
+    workers: Annotated[int, Meta(ge=0, le=1023)] = 0  # 0 = one per core this process may run on
+    max_connections: Positive = 100_000  # per worker; also bounds the registry
+
+
+class Listen(Table):
+    """`[[listen]]`: one address that clients connect to."""
+
+    address: str  # "host:port", "[v6]:port"
+    tls: Literal["starttls", "direct", "none"] = "starttls"
+    starttls: Literal["required", "optional"] = "required"
+    proxy_protocol_from: tuple[str, ...] = ()  # networks whose connections must begin with a PROXY v1 or v2 header
+    backlog: Positive = 4096
+
+
+class Certificate(Table):
+    """`[[certificate]]`: a chain and its key; the SNI names come from the certificate unless given here."""
+
+    chain: str  # PEM file, leaf first
+    key: str  # PEM file
+    names: tuple[str, ...] = ()
+
+
+class Tls(Table):
+    """`[tls]`: what all listeners share."""
+
+    minimum_version: Literal["1.2", "1.3"] = "1.2"
+    ciphers: str = "ECDHE+AESGCM:ECDHE+CHACHA20"  # TLS 1.2 only; the TLS 1.3 suites are OpenSSL's default
+    groups: str = "X25519:P-256:P-384"
+    session_tickets: bool = True
+    ticket_rotation_seconds: Seconds = 14_400.0
+
+
+class Domain(Table):
+    """`[[domain]]`: an XMPP domain and the upstreams that serve it."""
+
+    name: str
+    upstreams: tuple[str, ...]
+
+
+class Upstream(Table):
+    """`[[upstream]]`: one server address behind the edge."""
+
+    name: str
+    address: str  # "host:port", "[v6]:port" or "unix:/path"
+    proxy_protocol: bool = True  # PROXY v2 before the first bytes
+    max_connections: Positive = 1_000_000  # of the whole node, shared evenly by its workers
+    source_addresses: tuple[str, ...] = ()  # addresses or networks to connect from, used in turn
+
+
+class Health(Table):
+    """`[health]`: the XMPP-level check of every upstream."""
+
+    interval_seconds: Seconds = 5.0
+    timeout_seconds: Seconds = 4.0
+    rise: Positive = 1  # checks that must succeed in a row to be healthy again
+    fall: Positive = 2  # checks that must fail in a row to be taken out
+
+
+class Limits(Table):
+    """`[limits]`: what one client, one address and all clients together may use."""
+
+    preauth_seconds: Seconds = 30.0
+    preauth_bytes: Positive = 65_536
+    stanza_bytes: Positive = 262_144
+    element_depth: Annotated[int, Meta(ge=2, le=255)] = 64
+    element_attributes: Annotated[int, Meta(ge=4, le=255)] = 64
+    connections_per_address: Positive = 200
+    connections_per_prefix: Positive = 1000  # IPv4 /24, IPv6 /64
+    accepts_per_second_per_address: Positive = 50
+    accepts_per_second: Positive = 2000  # of the whole node
+    stanzas_per_second: Positive = 200
+    stanzas_burst: Positive = 1000
+    bytes_per_second: Positive = 262_144
+    bytes_burst: Positive = 1_048_576
+    over_rate: Literal["throttle", "close"] = "throttle"
+    idle_seconds: Seconds = 3600.0
+    mailbox_bytes: Positive = 262_144  # queued towards a client (or a server) before its peer is made to wait
+    slow_consumer_seconds: Seconds = 60.0
+    connect_seconds: Seconds = 5.0  # for one upstream attempt
+    close_seconds: Seconds = 3.0  # how long a closing connection may take to read our last bytes
+    trusted_networks: tuple[str, ...] = ()  # exempt from the per-address and per-prefix limits
+
+
+class Restart(Table):
+    """`[restart]`: the restart intensity of workers and how a hang is noticed."""
+
+    intensity: Positive = 10  # at most this many restarts ...
+    period_seconds: Seconds = 60.0  # ... in this time, then the supervisor gives up
+    backoff_first_seconds: Seconds = 0.05
+    backoff_max_seconds: Seconds = 5.0
+    heartbeat_timeout_seconds: Seconds = 5.0
+    start_timeout_seconds: Seconds = 30.0
+
+
+class Drain(Table):
+    """`[drain]`: the orderly end."""
+
+    connections_per_second: Positive = 1000  # of the whole node
+    deadline_seconds: Seconds = 60.0
+
+
+class Admin(Table):
+    """`[admin]`: where operators and Prometheus look."""
+
+    address: str = "127.0.0.1:9280"  # /metrics and /health, read-only; "" switches it off
+    socket: str = "/run/megaphone/admin.sock"  # control socket, mode 0600
+
+
+class Log(Table):
+    """`[log]`: structured log on standard error."""
+
+    format: Literal["console", "json"] = "console"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    connections: bool = True  # one line per ended connection
+
+
+class Config(Table):
+    """The whole file."""
+
+    node: Node = Node()
+    listen: tuple[Listen, ...] = ()
+    certificate: tuple[Certificate, ...] = ()
+    tls: Tls = Tls()
+    domain: tuple[Domain, ...] = ()
+    upstream: tuple[Upstream, ...] = ()
+    health: Health = Health()
+    limits: Limits = Limits()
+    restart: Restart = Restart()
+    drain: Drain = Drain()
+    admin: Admin = Admin()
+    log: Log = Log()

@@ -1,0 +1,1 @@
+"""The centre: registry, mailbox, dispatcher, counters. No I/O."""

@@ -1,0 +1,100 @@
+# The shared counter board of one worker: which 64-bit slot means what.
+from libc.stdint cimport uint64_t
+
+# A stanza's kind as the framer reports it; order matters, slots below are indexed by it.
+cpdef enum Kind:
+    MESSAGE = 0
+    PRESENCE = 1
+    IQ = 2
+    OTHER = 3
+
+# How a connection ended. Order is part of the board; append only. metrics.py turns the names into label values.
+cpdef enum Reason:
+    CLIENT_CLOSED = 0        # </stream:stream> or FIN from the client
+    SERVER_CLOSED = 1        # </stream:stream> from the server
+    CLIENT_RESET = 2         # ECONNRESET and the like from the client
+    REMOTE_CONNECTION_FAILED = 3
+    HOST_UNKNOWN = 4
+    NOT_WELL_FORMED = 5
+    RESTRICTED_XML = 6
+    INVALID_XML = 7          # invalid-xml, invalid-namespace, bad-format, unsupported-encoding ...
+    POLICY_VIOLATION = 8     # stanza size, depth, attributes, pre-authentication bytes, rates
+    SLOW_CONSUMER = 9
+    IDLE_TIMEOUT = 10
+    PREAUTH_TIMEOUT = 11
+    RESOURCE_CONSTRAINT = 12 # upstream full, worker full
+    TLS_HANDSHAKE_FAILED = 13
+    PROXY_HEADER = 14        # missing or bad PROXY header from a listed network
+    ADDRESS_LIMIT = 15       # connections per address
+    PREFIX_LIMIT = 16        # connections per prefix
+    ADDRESS_RATE = 17        # new connections per second of one address
+    TOTAL_RATE = 18          # new connections per second in all
+    SYSTEM_SHUTDOWN = 19     # drained
+    KICKED = 20
+    INTERNAL = 21            # our own mistake: always a bug
+    REASONS = 22
+
+# One slot each of the board's first 256. "gauge" slots are set, all others only grow.
+cpdef enum Slot:
+    HEARTBEAT_NS = 0         # gauge: CLOCK_MONOTONIC of the worker's last heartbeat, ns
+    STARTED_NS = 1           # gauge: CLOCK_MONOTONIC when this worker process became ready, ns
+    LOOP_LAG_NS = 2          # gauge: how late the last heartbeat ran, ns
+    LOOP_LAG_MAX_NS = 3      # gauge: the worst lag of the last 10 heartbeats, ns
+    RSS_BYTES = 4            # gauge
+    GENERATION = 5           # next generation for a ConnectionID; survives the worker
+    ACCEPTED = 6
+    CLOSED_BY_REASON = 8     # .. +REASONS (22) = 30
+    OPEN_NEGOTIATING = 32    # gauges: connections by state
+    OPEN_CONNECTING = 33     #   waiting for an upstream
+    OPEN_RELAYING_PREAUTH = 34
+    OPEN_AUTHENTICATED = 35
+    OPEN_CLOSING = 36
+    STANZAS_IN = 40          # .. +4 by Kind, client to server
+    STANZAS_OUT = 44         # .. +4 by Kind, server to client
+    BYTES_IN = 48            # from clients, after TLS
+    BYTES_OUT = 49           # to clients, before TLS
+    MAILBOX_BYTES = 50       # gauge: queued in mailboxes now
+    MAILBOX_FULL = 51        # times a mailbox reached its limit (its writer was paused)
+    THROTTLED = 52           # times a connection was paused by its own rate
+    CONNECTION_BYTES = 53    # gauge: bytes of one idle connection's objects, computed at start
+    TLS_1_2_OK = 56
+    TLS_1_3_OK = 57
+    TLS_RESUMED = 58         # of the above, with a session ticket
+    TLS_FAILED = 59
+    STARTTLS_OFFERED = 60    # pre-TLS streams answered by the edge
+    POLLER_TURNS = 61
+    POLLER_EVENTS = 62
+    LIMIT_STANZA_BYTES = 64  # refusals by limit, each also counted in its closing reason
+    LIMIT_DEPTH = 65
+    LIMIT_ATTRIBUTES = 66
+    LIMIT_PREAUTH_BYTES = 67
+    LIMIT_STANZA_RATE = 68
+    LIMIT_BYTE_RATE = 69
+    LIMIT_WORKER_CONNECTIONS = 70
+    UPSTREAM_BLOCKS = 256    # 64 blocks of 16 slots, one per upstream in config order
+
+# Slots of one upstream's block.
+cpdef enum UpstreamSlot:
+    UP_HEALTHY = 0           # gauge: 1 or 0
+    UP_OPEN = 1              # gauge: connections open now
+    UP_CONNECTS = 2          # successful
+    UP_CONNECT_FAILURES = 3
+    UP_CONNECT_NS = 4        # sum over successful connects
+    UP_CHECKS_OK = 5
+    UP_CHECKS_FAILED = 6
+    UP_CHECK_NS = 7          # gauge: duration of the last good check (connect to features)
+    UP_REFUSED_FULL = 8      # times it was passed over because of max_connections
+    UP_CONNECT_BUCKETS = 9   # .. 15: cumulative-less counts of connect time <=1ms, <=5ms, <=25ms, <=100ms, <=500ms, <=2.5s, more
+
+cdef enum:
+    BOARD_SLOTS = 1280       # 256 + 64 * 16
+    UPSTREAM_BLOCK = 16
+    MAX_UPSTREAMS = 64
+
+cdef class Board:
+    cdef uint64_t* slots
+    cdef Py_buffer view
+    cdef bint held
+    cpdef void add(self, int slot, uint64_t amount)
+    cpdef void set(self, int slot, uint64_t value)
+    cpdef uint64_t get(self, int slot)

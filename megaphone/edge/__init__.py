@@ -1,0 +1,1 @@
+"""Client sockets: accept, limits, STARTTLS, stream errors."""

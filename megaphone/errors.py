@@ -1,0 +1,31 @@
+"""Every exception of Megaphone on one screen."""
+
+
+class MegaphoneError(Exception):
+    """The root of all errors that Megaphone raises on purpose."""
+
+
+class ConfigError(MegaphoneError):
+    """A configuration that cannot be used: names file, key and reason (exit code 2)."""
+
+    def __init__(self, file: str, key: str, reason: str) -> None:
+        super().__init__(f"{file}: {key}: {reason}" if key else f"{file}: {reason}")
+        self.file = file
+        self.key = key
+        self.reason = reason
+
+
+class ProxyHeaderError(MegaphoneError):
+    """A connection from a trusted proxy that does not begin with a valid PROXY header."""
+
+
+class TLSError(MegaphoneError):
+    """A certificate, key or TLS setting that OpenSSL does not accept."""
+
+
+class RestartLimitError(MegaphoneError):
+    """Workers crashed more often than the restart intensity allows."""
+
+
+class AdminError(MegaphoneError):
+    """The running Megaphone could not be asked, or refused the request."""

@@ -1,0 +1,1 @@
+"""Non-blocking sockets, compiled: poller, receiver, sender, TLS."""

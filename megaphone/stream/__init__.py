@@ -1,0 +1,1 @@
+"""One XMPP stream as a state machine. No I/O."""

@@ -1,0 +1,1 @@
+"""Processes (trio): starts workers, keeps their listening sockets, restarts them, answers operators."""

@@ -1,0 +1,1 @@
+"""Server sockets: choice, health, fail-over."""

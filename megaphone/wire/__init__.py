@@ -1,0 +1,1 @@
+"""Bytes: framer, header reader, writer, PROXY protocol. No I/O."""

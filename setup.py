@@ -1,0 +1,33 @@
+"""Compiles the Cython packages; everything else about the build is in pyproject.toml."""
+
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+NEEDS_OPENSSL = {"megaphone/sockets/tls.pyx"}
+
+extensions = [
+    Extension(
+        str(path.with_suffix("")).replace("/", "."),
+        [str(path)],
+        libraries=["ssl", "crypto"] if str(path) in NEEDS_OPENSSL else [],
+        extra_compile_args=["-O3", "-fno-strict-aliasing", "-Wno-unused-function"],
+    )
+    for path in sorted(Path("megaphone").rglob("*.pyx"))
+]
+
+setup(
+    ext_modules=cythonize(
+        extensions,
+        nthreads=2,
+        compiler_directives={
+            "language_level": "3",
+            "boundscheck": False,
+            "wraparound": False,
+            "cdivision": True,
+            "initializedcheck": False,
+            "embedsignature": True,
+        },
+    ),
+)
