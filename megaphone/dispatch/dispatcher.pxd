@@ -1,0 +1,49 @@
+# The dispatcher's compiled interface; uplinks and services cimport it.
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from cpython.ref cimport PyObject
+
+cpdef enum Delivery:
+    DELIVERED = 0   # queued or sent
+    FULL = 1        # queued, but the mailbox is at its limit: send no more until take_drained
+    GONE = 2        # no such connection (any more)
+
+cdef class Sink:
+    # Whoever takes what a socket's receiver reads.
+    cdef void take_bytes(self, const uint8_t* data, size_t length)
+    cdef void take_end(self, int error)         # 0: orderly end; > 0: errno; < 0: TLS failure
+    cdef void take_drained(self)                # the mailbox that was full has room again
+    cdef void take_writable(self)               # connected (upstream) or handshake done (client)
+
+cdef class Connection(Sink):
+    # One accepted client connection, as the dispatcher sees it.
+    cdef readonly uint64_t id
+    cdef Owner owner
+    cdef bint credit                            # the owner has asked for data that has not come yet
+    cdef void pause_reading(self)
+    cdef void resume_reading(self)
+    cdef int deliver(self, const uint8_t* data, size_t length)
+    cdef void end(self, str condition, int reason)
+
+cdef class Owner(Sink):
+    # The session owner behind a connection: an uplink's stream, or a session of the embedded service.
+    cdef void take_data(self, Connection connection, const uint8_t* data, size_t length)
+    cdef void take_room(self, Connection connection)        # deliver() said FULL, now there is room
+    cdef void take_client_end(self, Connection connection)  # the client sent its last byte
+    cdef void take_shutdown(self, Connection connection)    # the connection is being ended by the edge
+
+cdef class Dispatcher:
+    cdef PyObject** slots
+    cdef uint32_t* free_slots
+    cdef uint32_t free_count
+    cdef readonly uint32_t capacity
+    cdef readonly uint32_t worker
+    cdef readonly uint64_t generation
+    cdef readonly uint32_t open_connections
+
+    cdef Connection find(self, uint64_t connection_id)
+    cdef bint register(self, Connection connection)
+    cdef void release(self, Connection connection)
+    cdef void put_data(self, Connection connection, const uint8_t* data, size_t length)
+    cdef void get_data(self, uint64_t connection_id)
+    cdef int send_data(self, uint64_t connection_id, const uint8_t* data, size_t length)
+    cdef void shutdown(self, uint64_t connection_id, str condition, int reason)
