@@ -1,0 +1,1 @@
+"""Tests: unit by package, and whole runs against real XMPP servers."""
