@@ -1,0 +1,83 @@
+"""The `megaphone` command: one subcommand per module of this package."""
+
+import argparse
+import difflib
+import importlib
+import os
+import re
+import sys
+from collections.abc import Sequence
+from typing import Final, NoReturn
+
+from megaphone import __version__
+from megaphone.cli.output import DEFAULT_CONFIG, FAILED, INTERRUPTED, USAGE, print_error
+from megaphone.errors import ConfigError, MegaphoneError
+
+COMMANDS: Final = ("serve",)
+
+_EPILOG: Final = """\
+exit codes:
+  0  done
+  1  failed
+  2  wrong usage, or a configuration that cannot be used
+  3  the running Megaphone could not be reached
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse that suggests the nearest subcommand or choice for a typo."""
+
+    def error(self, message: str) -> NoReturn:
+        """Prints usage, the mistake and what may have been meant; exits with 2."""
+        if (found := re.match(r"argument .*?: invalid choice: '(.*?)' \(choose from (.*)\)$", message)) is not None:
+            choices = [choice.strip(" '") for choice in found[2].split(",")]
+            if near := difflib.get_close_matches(found[1], choices, n=1, cutoff=0.5):
+                message += f"; did you mean '{near[0]}'?"
+        super().error(message)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line; `--config` may stand before or after the subcommand."""
+    parser = Parser(
+        prog="megaphone",
+        description="An XMPP edge: holds client connections open and carries them into ejabberd, Prosody or any other "
+        "XMPP server.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"megaphone {__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name in COMMANDS:
+        importlib.import_module(f"megaphone.cli.{name}").add_parser(subparsers)
+    for each in (parser, *subparsers.choices.values()):
+        _add_config_option(each)
+    parser.set_defaults(config=None)
+    return parser
+
+
+def _add_config_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-c",
+        "--config",
+        metavar="FILE",
+        default=argparse.SUPPRESS,  # else a subcommand's default would overwrite what stood before it
+        help=f"configuration file (default: {DEFAULT_CONFIG})",
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code."""
+    try:
+        args = build_parser().parse_args(argv)
+        code: int = importlib.import_module(f"megaphone.cli.{args.command}").run(args)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has gone (`| head`). Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except MegaphoneError as error:
+        print_error(str(error))
+        return USAGE if isinstance(error, ConfigError) else FAILED
+    return code

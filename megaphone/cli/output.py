@@ -1,0 +1,37 @@
+"""What every command prints with: errors in one form, JSON, tables that line up."""
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any, Final
+
+DEFAULT_CONFIG: Final = "/etc/megaphone/megaphone.toml"
+
+OK: Final = 0
+FAILED: Final = 1
+USAGE: Final = 2  # usage or configuration error
+UNREACHABLE: Final = 3  # the running Megaphone could not be asked
+INTERRUPTED: Final = 130  # Ctrl-C, as shells report it
+
+
+def print_error(text: str) -> None:
+    """One line on standard error, in the form of argparse's own errors."""
+    print(f"megaphone: error: {text}", file=sys.stderr)
+
+
+def print_json(value: Any) -> None:
+    """The value as indented JSON on standard output."""
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns as wide as their widest cell, without trailing blanks; control characters are made visible."""
+    lines = [tuple(head), *(tuple(printable(cell) for cell in row) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    padded = ("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
+    return "\n".join(line.rstrip() for line in padded)
+
+
+def printable(text: str) -> str:
+    """The text with everything that could steer a terminal written as an escape."""
+    return "".join(character if character.isprintable() else f"\\u{ord(character):04x}" for character in text)

@@ -1,0 +1,106 @@
+"""`megaphone serve`: reads the configuration, then is the supervisor until the node has drained."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from megaphone.cli.output import DEFAULT_CONFIG, FAILED, OK, USAGE, print_error
+from megaphone.errors import ConfigError, MegaphoneError
+
+if TYPE_CHECKING:
+    from megaphone.supervisor.supervisor import Supervisor
+
+SMALLEST_CONFIG: Final = """\
+[[listen]]
+address = "127.0.0.1:5222"
+tls = "none"
+
+[[domain]]
+name = "localhost"
+upstreams = ["server"]
+
+[[upstream]]
+name = "server"
+address = "127.0.0.1:5232"
+proxy_protocol = false
+"""
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Adds `serve` to the command line."""
+    parser = subparsers.add_parser(
+        "serve",
+        help="run the edge",
+        description="Run the edge in the foreground until SIGTERM or Ctrl-C drains it; a second one ends it quickly. "
+        "SIGHUP reloads the configuration.",
+    )
+    parser.add_argument("--no-banner", action="store_true", help="do not print what listens where")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serves; 0 after a drain, 1 when workers kept crashing, 2 for a configuration that cannot be used."""
+    path = args.config or DEFAULT_CONFIG
+    if not Path(path).exists():
+        print_error(
+            f"{path}: there is no configuration file, and Megaphone needs one to know which server it fronts.\n"
+            "The smallest one, for clients and a server on this machine, without TLS:\n\n"
+            f"{_indented(SMALLEST_CONFIG)}\n"
+            "Save it, check it with `megaphone check -c FILE`, and run `megaphone serve -c FILE`."
+        )
+        return USAGE
+    try:
+        return _serve(path, show_banner=not args.no_banner)
+    except ConfigError as error:
+        print_error(str(error))
+        return USAGE
+    except MegaphoneError as error:
+        print_error(str(error))
+        return FAILED
+
+
+def _serve(path: str, *, show_banner: bool) -> int:
+    # Imported here: trio and the compiled core take a quarter of a second that `megaphone status` need not pay.
+    import trio
+
+    from megaphone import log
+    from megaphone.config.load import check_environment, parse
+    from megaphone.supervisor import notify, open_files
+    from megaphone.supervisor.supervisor import Supervisor
+
+    try:
+        text = Path(path).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(path, "", f"cannot be read: {error}") from None
+    config = parse(text, path)
+    check_environment(config)
+    log.configure(config.log.format, config.log.level)
+    if (shortage := open_files.shortage(config, open_files.raise_limit())) is not None:
+        log.get_logger("serve").warning("few open files", reason=shortage)
+    supervisor = Supervisor(
+        config, config_text=text, config_path=os.path.abspath(path), notifier=notify.from_environment()
+    )
+    if show_banner:
+        print(_banner(supervisor), file=sys.stderr, flush=True)
+    trio.run(supervisor.run)
+    return OK
+
+
+def _banner(supervisor: "Supervisor") -> str:
+    from megaphone import __version__
+    from megaphone.supervisor.banner import banner
+
+    return banner(
+        supervisor.config,
+        supervisor.listeners.bound,
+        version=__version__,
+        pid=os.getpid(),
+        workers=len(supervisor.seats),
+        config_path=supervisor.config_path,
+        admin=supervisor.config.admin.address,
+    )
+
+
+def _indented(text: str) -> str:
+    return "".join(f"    {line}" if line.strip() else line for line in text.splitlines(keepends=True))

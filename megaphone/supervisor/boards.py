@@ -1,0 +1,67 @@
+"""The shared memory of each worker: its counter board, kept by the supervisor so that counters outlive a crash."""
+
+import fcntl
+import mmap
+import os
+from typing import Final
+
+from megaphone.dispatch.counters import BOARD_BYTES, Board, Slot, UpstreamSlot
+
+MAX_UPSTREAMS: Final = 64
+
+# What is true of a process only: false as soon as that process is gone.
+PROCESS_GAUGES: Final = (
+    Slot.HEARTBEAT_NS,
+    Slot.STARTED_NS,
+    Slot.LOOP_LAG_NS,
+    Slot.LOOP_LAG_MAX_NS,
+    Slot.RSS_BYTES,
+    Slot.OPEN_NEGOTIATING,
+    Slot.OPEN_CONNECTING,
+    Slot.OPEN_RELAYING_PREAUTH,
+    Slot.OPEN_AUTHENTICATED,
+    Slot.OPEN_CLOSING,
+    Slot.MAILBOX_BYTES,
+)
+UPSTREAM_GAUGES: Final = (UpstreamSlot.UP_HEALTHY, UpstreamSlot.UP_OPEN, UpstreamSlot.UP_CHECK_NS)
+
+
+class SharedMemory:
+    """A zero-filled memory file that children inherit by its descriptor and nobody can shrink under us."""
+
+    def __init__(self, name: str, size_bytes: int) -> None:
+        self.descriptor = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        os.ftruncate(self.descriptor, size_bytes)
+        # A worker that truncated the file would make the supervisor's next read of a counter a SIGBUS.
+        seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+        fcntl.fcntl(self.descriptor, fcntl.F_ADD_SEALS, seals)
+        self.memory = mmap.mmap(self.descriptor, size_bytes)
+
+    def close(self) -> None:
+        """Closes the descriptor; the mapping goes when nothing looks at it any more."""
+        os.close(self.descriptor)
+
+
+class WorkerBoard:
+    """One worker's board: made once per worker index, mapped by each process that fills that index in turn."""
+
+    def __init__(self, index: int) -> None:
+        self._shared = SharedMemory(f"megaphone-board-{index}", BOARD_BYTES)
+        self.counters = Board(self._shared.memory)
+
+    @property
+    def descriptor(self) -> int:
+        """What the worker maps."""
+        return self._shared.descriptor
+
+    def clear_gauges(self) -> None:
+        """Forgets what was true of the process that has just died; counters stay."""
+        for slot in PROCESS_GAUGES:
+            self.counters.set(slot, 0)
+        for upstream in range(MAX_UPSTREAMS):
+            for slot_in_block in UPSTREAM_GAUGES:
+                self.counters.set(Board.upstream_slot(upstream, slot_in_block), 0)
+
+    def close(self) -> None:
+        """Closes the descriptor."""
+        self._shared.close()

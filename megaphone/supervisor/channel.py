@@ -1,0 +1,167 @@
+"""What the supervisor and a worker say to each other: one JSON object a line over a socket pair, typed on this side.
+
+    supervisor -> worker:  start  reload  ticket_keys  connections  kick  drain
+    worker -> supervisor:  ready  fatal  reloaded  reload_failed  reply  drained
+
+The end of the stream tells the worker that its supervisor died; the supervisor watches the process itself.
+"""
+
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+LINE_LIMIT_BYTES: Final = 16 * 1024 * 1024
+
+
+class ChannelError(Exception):
+    """The worker said something that is not in this protocol."""
+
+
+class Start(Struct, tag="start", frozen=True):
+    """Everything a new worker needs; descriptors are those it inherited."""
+
+    index: int
+    workers: int
+    config_path: str
+    config_text: str
+    board_fd: int
+    sketch_fd: int
+    listeners: list[tuple[int, int]]  # (index in [[listen]], descriptor)
+    ticket_keys: list[str]
+
+
+class Reload(Struct, tag="reload", frozen=True):
+    """Use this configuration from now on; answered with `reloaded` or `reload_failed`."""
+
+    config_text: str
+
+
+class TicketKeys(Struct, tag="ticket_keys", frozen=True):
+    """The session ticket keys, 80 bytes each in hexadecimal, newest first."""
+
+    keys: list[str]
+
+
+class ListConnections(Struct, tag="connections", frozen=True):
+    """Which connections are open; answered with `reply`."""
+
+    id: int
+    address: str | None
+    jid: str | None
+    state: str | None
+    limit: int
+
+
+class Kick(Struct, tag="kick", frozen=True):
+    """End the connections that match with this stream error; answered with `reply` (how many)."""
+
+    id: int
+    connection: str | None
+    address: str | None
+    jid: str | None
+    condition: str = "policy-violation"
+
+
+class Drain(Struct, tag="drain", frozen=True):
+    """Stop accepting, send the clients away at this pace, then exit."""
+
+    connections_per_second: float
+    deadline_seconds: float
+
+
+ToWorker = Start | Reload | TicketKeys | ListConnections | Kick | Drain
+
+
+class ConnectionRow(Struct, frozen=True):
+    """One open connection as its worker describes it."""
+
+    id: str
+    worker: int
+    state: str
+    address: str
+    port: int
+    jid: str | None = None
+    domain: str | None = None
+    tls: str | None = None
+    upstream: str | None = None
+    age_seconds: float = 0.0
+    bytes_in: int = 0
+    bytes_out: int = 0
+
+
+class Ready(Struct, tag="ready", frozen=True):
+    """The worker accepts connections."""
+
+
+class Fatal(Struct, tag="fatal", frozen=True):
+    """The worker cannot apply the configuration and exits; restarting it would not help."""
+
+    reason: str
+
+
+class Reloaded(Struct, tag="reloaded", frozen=True):
+    """The worker uses the new configuration."""
+
+
+class ReloadFailed(Struct, tag="reload_failed", frozen=True):
+    """The worker keeps the old configuration."""
+
+    reason: str
+
+
+class Reply(Struct, tag="reply", frozen=True):
+    """The answer to the `connections` or `kick` with this id."""
+
+    id: int
+    result: list[ConnectionRow] | int
+
+
+class Drained(Struct, tag="drained", frozen=True):
+    """All clients are gone: `closed` were told and left, `cut` did not leave in time."""
+
+    closed: int
+    cut: int
+
+
+FromWorker = Ready | Fatal | Reloaded | ReloadFailed | Reply | Drained
+
+_decoder: Final = msgspec.json.Decoder(FromWorker)
+
+
+def encode(message: ToWorker) -> bytes:
+    """The line for one message; ValueError when it would be longer than `LINE_LIMIT_BYTES`."""
+    line = msgspec.json.encode(message) + b"\n"
+    if len(line) > LINE_LIMIT_BYTES:
+        raise ValueError(f"a message of {len(line)} bytes does not fit the channel ({LINE_LIMIT_BYTES})")
+    return line
+
+
+class Decoder:
+    """Bytes from a worker to messages; holds at most one unfinished line."""
+
+    def __init__(self) -> None:
+        self._pending = bytearray()
+
+    def receive_data(self, data: bytes) -> list[FromWorker]:
+        """The messages that `data` completes; ChannelError for a line that is no message or does not end."""
+        self._pending += data
+        if b"\n" not in data:
+            self._check_length(len(self._pending))
+            return []
+        *lines, rest = self._pending.split(b"\n")
+        self._pending = rest
+        messages: list[FromWorker] = []
+        for line in (*lines, rest):
+            self._check_length(len(line))
+        for line in lines:
+            try:
+                messages.append(_decoder.decode(line))
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                raise ChannelError(f"not a message: {error}") from None
+        return messages
+
+    @staticmethod
+    def _check_length(length: int) -> None:
+        if length > LINE_LIMIT_BYTES:
+            raise ChannelError(f"a line longer than {LINE_LIMIT_BYTES} bytes")

@@ -1,0 +1,338 @@
+"""One worker process: started, spoken to over its channel, watched through its heartbeat, killed when it hangs.
+
+            spawned                 `ready`                  drain()
+    (none) ---------> STARTING ---------------> READY -------------------> DRAINING
+                         |                        |                            |
+                         | exit, start time-out   | exit, hang                 | exit, hang, deadline
+                         v                        v                            v
+                       GONE <-------------------------------------------------- GONE
+
+A hang is noticed even when the worker can run no code at all (SIGSTOP): the heartbeat is a number in shared memory that
+stops growing. SIGKILL is then the only signal that is certain to work.
+"""
+
+import enum
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import trio
+
+from megaphone.dispatch.counters import Board, Slot
+from megaphone.supervisor import channel
+
+_QUEUE_LIMIT: Final = 256  # messages waiting for a worker that does not read
+_PENDING_LIMIT: Final = 256  # requests waiting for their replies
+_READ_BYTES: Final = 65_536
+_LAST_WORDS_SECONDS: Final = 1.0  # how long after an exit the channel may still hold the reason
+
+Cause = Literal["exit", "signal", "hang", "start-timeout", "fatal", "channel", "config", "spawn", "drain"]
+
+
+class State(enum.Enum):
+    """Where a worker process is in its life."""
+
+    STARTING = "starting"
+    READY = "ready"
+    DRAINING = "draining"
+    GONE = "gone"
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How one worker process ended."""
+
+    cause: Cause
+    text: str  # one sentence for the log
+    was_ready: bool
+
+
+class WorkerUnavailableError(Exception):
+    """The worker cannot be asked now: it is gone, does not read, or did not answer in time."""
+
+
+def exit_text(returncode: int) -> str:
+    """A process's return code in words: `"exited with status 3"`, `"killed by SIGKILL"`."""
+    if returncode >= 0:
+        return f"exited with status {returncode}"
+    try:
+        return f"killed by {signal.Signals(-returncode).name}"
+    except ValueError:
+        return f"killed by signal {-returncode}"
+
+
+class Child:
+    """One worker process, from its start to its exit."""
+
+    def __init__(
+        self,
+        *,
+        index: int,
+        command: Sequence[str],
+        board: Board,
+        heartbeat_timeout_seconds: float,
+        start_timeout_seconds: float,
+        on_ready: Callable[["Child"], None],
+    ) -> None:
+        self.index = index
+        self.state = State.STARTING
+        self.pid: int | None = None
+        self.started_at_seconds = time.time()
+        self.config_text = ""
+        self.drained: channel.Drained | None = None
+        self.gone = trio.Event()
+        self._command = command
+        self._board = board
+        self._heartbeat_timeout_seconds = heartbeat_timeout_seconds
+        self._start_timeout_seconds = start_timeout_seconds
+        self._on_ready = on_ready
+        self._process: trio.Process | None = None
+        self._killed_for: tuple[Cause, str] | None = None
+        self._fatal_reason: str | None = None
+        self._was_ready = False
+        self._drain_deadline_seconds = float("inf")
+        self._ready_at_ns = 0
+        self._last_id = 0
+        self._replies: dict[int, trio.MemorySendChannel[list[channel.ConnectionRow] | int]] = {}
+        self._reload_answers: trio.MemorySendChannel[str | None] | None = None
+        self._reloads_sent = 0
+        self._reloads_answered = 0
+        self._outbox_in, self._outbox_out = trio.open_memory_channel[bytes](_QUEUE_LIMIT)
+
+    async def run(self, start: channel.Start, descriptors: Sequence[int]) -> Exit:
+        """Starts the process, looks after it and returns how it ended; cancelling kills it."""
+        self.config_text = start.config_text
+        self.send_nowait(start)  # before anything else can be queued
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            with theirs:
+                self._process = await trio.lowlevel.open_process(
+                    [*self._command, str(theirs.fileno())],
+                    stdin=subprocess.DEVNULL,
+                    pass_fds=(theirs.fileno(), *descriptors),
+                    env=_environment(os.environ),
+                    process_group=0,  # Ctrl-C in a terminal is for the supervisor, which then drains us
+                )
+        except OSError as error:
+            ours.close()
+            self._end()
+            return Exit("spawn", f"could not be started: {error.strerror}", was_ready=False)
+        self.pid = self._process.pid
+        stream = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
+        try:
+            async with stream, trio.open_nursery() as nursery:
+                read_all = trio.Event()
+                nursery.start_soon(self._read, stream, read_all)
+                nursery.start_soon(self._write, stream)
+                nursery.start_soon(self._watch)
+                returncode = await self._process.wait()
+                with trio.move_on_after(_LAST_WORDS_SECONDS):
+                    await read_all.wait()
+                nursery.cancel_scope.cancel()
+        finally:
+            self._process.kill()
+            with trio.CancelScope(shield=True):
+                await self._process.wait()
+            self._end()
+        return self._exit(returncode)
+
+    def _end(self) -> None:
+        self.state = State.GONE
+        self.gone.set()
+        for waiting in self._replies.values():
+            waiting.close()
+        self._replies.clear()
+        if self._reload_answers is not None:
+            self._reload_answers.close()
+            self._reload_answers = None
+
+    def _exit(self, returncode: int) -> Exit:
+        if self._fatal_reason is not None:
+            return Exit("fatal", self._fatal_reason, self._was_ready)
+        if self._killed_for is not None:
+            cause, why = self._killed_for
+            return Exit(cause, why, self._was_ready)
+        if self.drained is not None or (self._drain_deadline_seconds < float("inf") and returncode == 0):
+            return Exit("drain", "drained", self._was_ready)
+        return Exit("signal" if returncode < 0 else "exit", exit_text(returncode), self._was_ready)
+
+    # What the supervisor may ask of it
+
+    def send_nowait(self, message: channel.ToWorker) -> None:
+        """Queues one message; WorkerUnavailableError when the worker is gone or reads too slowly."""
+        if self.state is State.GONE:
+            raise WorkerUnavailableError("the worker is gone")
+        try:
+            self._outbox_in.send_nowait(channel.encode(message))
+        except trio.WouldBlock:
+            raise WorkerUnavailableError("the worker does not read its channel") from None
+
+    async def connections(
+        self, *, address: str | None, jid: str | None, state: str | None, limit: int, timeout_seconds: float
+    ) -> list[channel.ConnectionRow]:
+        """The worker's open connections that match, at most `limit`; WorkerUnavailableError when it cannot say."""
+        result = await self._ask(
+            lambda number: channel.ListConnections(number, address, jid, state, limit), timeout_seconds
+        )
+        return result[:limit] if isinstance(result, list) else []
+
+    async def kick(
+        self, *, connection: str | None, address: str | None, jid: str | None, timeout_seconds: float
+    ) -> int:
+        """How many connections it ended; WorkerUnavailableError when it cannot say."""
+        result = await self._ask(lambda number: channel.Kick(number, connection, address, jid), timeout_seconds)
+        return result if isinstance(result, int) else 0
+
+    async def _ask(
+        self, message: Callable[[int], channel.ToWorker], timeout_seconds: float
+    ) -> list[channel.ConnectionRow] | int:
+        if len(self._replies) >= _PENDING_LIMIT:
+            raise WorkerUnavailableError("too many requests are waiting for the worker")
+        self._last_id += 1
+        number = self._last_id
+        send, receive = trio.open_memory_channel[list[channel.ConnectionRow] | int](1)
+        self.send_nowait(message(number))
+        self._replies[number] = send
+        try:
+            with trio.fail_after(timeout_seconds):
+                return await receive.receive()
+        except trio.TooSlowError:
+            raise WorkerUnavailableError(f"no answer within {timeout_seconds:g} s") from None
+        except trio.EndOfChannel:
+            raise WorkerUnavailableError("the worker is gone") from None
+        finally:
+            self._replies.pop(number, None)
+
+    async def reload(self, config_text: str, *, timeout_seconds: float) -> str | None:
+        """Hands over a configuration: None when the worker uses it now, else why it does not."""
+        if self._reload_answers is not None:
+            return "it is still busy with an earlier reload"
+        send, receive = trio.open_memory_channel[str | None](1)
+        self._reload_answers = send
+        try:
+            self.send_nowait(channel.Reload(config_text))
+            self._reloads_sent += 1
+            with trio.fail_after(timeout_seconds):
+                reason = await receive.receive()
+        except WorkerUnavailableError as error:
+            return str(error)
+        except trio.TooSlowError:
+            return f"no answer within {timeout_seconds:g} s"
+        except trio.EndOfChannel:
+            return "the worker is gone"
+        finally:
+            self._reload_answers = None
+        if reason is None:
+            self.config_text = config_text
+        return reason
+
+    def drain(self, *, connections_per_second: float, deadline_seconds: float, grace_seconds: float = 1.0) -> None:
+        """Asks it to send its clients away and exit; it is killed `grace_seconds` after the deadline."""
+        if self.state is State.GONE:
+            return
+        self.state = State.DRAINING
+        self._drain_deadline_seconds = trio.current_time() + deadline_seconds + grace_seconds
+        try:
+            self.send_nowait(channel.Drain(connections_per_second, deadline_seconds))
+        except WorkerUnavailableError as error:
+            self.kill("drain", f"killed: {error}")
+
+    def kill(self, cause: Cause, why: str) -> None:
+        """SIGKILL, for this reason."""
+        if self._process is not None and self._process.poll() is None:
+            if self._killed_for is None:
+                self._killed_for = (cause, why)
+            self._process.kill()
+
+    # The three tasks of a running worker
+
+    async def _write(self, stream: trio.SocketStream) -> None:
+        try:
+            async for line in self._outbox_out:
+                await stream.send_all(line)
+        except trio.BrokenResourceError:
+            return  # the process is ending; its exit says the rest
+
+    async def _read(self, stream: trio.SocketStream, read_all: trio.Event) -> None:
+        decoder = channel.Decoder()
+        try:
+            while data := await stream.receive_some(_READ_BYTES):
+                for message in decoder.receive_data(data):
+                    self._received(message)
+        except channel.ChannelError as error:
+            self.kill("channel", f"killed: it broke the channel protocol: {error}")
+        except trio.BrokenResourceError:
+            pass
+        read_all.set()
+
+    def _received(self, message: channel.FromWorker) -> None:
+        match message:
+            case channel.Ready():
+                self._became_ready()
+            case channel.Fatal(reason):
+                self._fatal_reason = reason
+            case channel.Reloaded():
+                self._reload_answered(None)
+            case channel.ReloadFailed(reason):
+                self._reload_answered(reason)
+            case channel.Reply(number, result):
+                if (waiting := self._replies.pop(number, None)) is not None:
+                    waiting.send_nowait(result)
+            case channel.Drained():
+                self.drained = message
+
+    def _became_ready(self) -> None:
+        if self._was_ready:
+            return
+        self._was_ready = True
+        self._ready_at_ns = time.monotonic_ns()
+        if self.state is State.STARTING:
+            self.state = State.READY
+            self._on_ready(self)
+
+    def _reload_answered(self, reason: str | None) -> None:
+        # Answers come in order but carry no number: one that comes too late must not pass for the next one's.
+        self._reloads_answered += 1
+        if self._reload_answers is not None and self._reloads_answered == self._reloads_sent:
+            self._reload_answers.send_nowait(reason)
+            self._reload_answers = None
+
+    async def _watch(self) -> None:
+        """Kills the worker when its heartbeat is too old, when it does not become ready, or when it does not drain."""
+        interval_seconds = min(0.25, self._heartbeat_timeout_seconds / 4)
+        start_deadline_seconds = trio.current_time() + self._start_timeout_seconds
+        awake_at_ns = time.monotonic_ns()
+        amnesty_ns = 0
+        while True:
+            await trio.sleep(interval_seconds)
+            now_ns = time.monotonic_ns()
+            if now_ns - awake_at_ns > (interval_seconds + self._heartbeat_timeout_seconds / 2) * 1e9:
+                # We were stopped ourselves, and the worker probably with us (a frozen container): count from now.
+                amnesty_ns = now_ns
+            awake_at_ns = now_ns
+            if trio.current_time() > self._drain_deadline_seconds:
+                self.kill("drain", "killed: it did not finish draining in time")
+            elif self.drained is not None:
+                continue  # it only has to exit now; the deadline above sees to that
+            elif not self._was_ready:
+                if trio.current_time() > start_deadline_seconds:
+                    self.kill("start-timeout", f"killed: not ready within {self._start_timeout_seconds:g} s")
+            else:
+                last_ns = max(self._board.get(Slot.HEARTBEAT_NS), self._ready_at_ns, amnesty_ns)
+                age_seconds = (now_ns - last_ns) / 1e9
+                if age_seconds > self._heartbeat_timeout_seconds:
+                    self.kill("hang", f"killed: it hung, no heartbeat for {age_seconds:.1f} s")
+
+
+def _environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """The worker's environment: ours without what systemd tells the supervisor alone."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if name not in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
+    }

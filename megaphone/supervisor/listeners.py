@@ -1,0 +1,154 @@
+"""Listening sockets: each configured address once per worker with SO_REUSEPORT, kept open over crashes.
+
+The kernel spreads new connections over the sockets of one address. The supervisor never accepts; it keeps its copy of
+each socket, so that the queue of a crashed worker waits for the successor instead of being refused.
+"""
+
+import errno
+import os
+import socket
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from megaphone.config.schema import Listen
+from megaphone.errors import ConfigError
+
+_REASONS: Final = {
+    errno.EADDRINUSE: "the address is already in use by another program (or another Megaphone)",
+    errno.EADDRNOTAVAIL: "this machine does not have that address",
+    errno.EACCES: "not permitted: ports below 1024 need root or CAP_NET_BIND_SERVICE",
+    errno.EAFNOSUPPORT: "this machine does not speak that address family (IPv6 switched off?)",
+    errno.EMFILE: "too many open files: raise the limit (LimitNOFILE= or ulimit -n)",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """One socket address that is open, and its listening sockets in the order of the workers."""
+
+    listen_index: int
+    address: str  # as it can be connected to, with the real port: "127.0.0.1:5222", "[::1]:5222"
+    sockets: tuple[socket.socket, ...]
+
+
+def split_address(text: str) -> tuple[str, int]:
+    """`"host:port"` or `"[v6]:port"` as host and port; ValueError says what is wrong with it."""
+    host, colon, port_text = text.rpartition(":")
+    if not colon or not port_text.isascii() or not port_text.isdigit() or int(port_text) > 65_535:
+        raise ValueError(f'"{text}" is not "host:port" with a port from 0 to 65535')
+    if host.startswith("[") and host.endswith("]"):
+        return host[1:-1], int(port_text)
+    if ":" in host:
+        raise ValueError(f'write an IPv6 address in brackets: "[{host}]:{port_text}"')
+    return host, int(port_text)
+
+
+def join_address(host: str, port: int) -> str:
+    """The reverse of `split_address`."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+class Listeners:
+    """The listening sockets of the whole node."""
+
+    def __init__(self, bound: Sequence[Bound]) -> None:
+        self.bound = tuple(bound)
+
+    def of_worker(self, index: int) -> list[tuple[int, int]]:
+        """`(listen index, descriptor)` of each socket of this worker; one listen index may have several."""
+        return [(bound.listen_index, bound.sockets[index].fileno()) for bound in self.bound]
+
+    def close(self) -> None:
+        """Closes the supervisor's copies; addresses stay open as long as a worker still holds its own."""
+        for bound in self.bound:
+            for listening in bound.sockets:
+                listening.close()
+
+
+def open_listeners(listen: Sequence[Listen], *, workers: int, file: str) -> Listeners:
+    """Binds every `[[listen]]` once per worker; ConfigError names file, key and reason of the first that cannot be.
+
+    Port 0 takes a free port, the same one for all workers.
+    """
+    bound: list[Bound] = []
+    try:
+        for index, entry in enumerate(listen):
+            key = f"listen[{index}].address"
+            try:
+                host, port = split_address(entry.address)
+                targets = _resolve(host, port)
+            except (ValueError, socket.gaierror) as error:
+                raise ConfigError(file, key, f'cannot listen on "{entry.address}": {error}') from None
+            for family, sockaddr in targets:
+                try:
+                    opened = _open_address(family, sockaddr, count=workers, backlog=entry.backlog)
+                except OSError as error:
+                    reason = _REASONS.get(error.errno or 0) or os.strerror(error.errno or 0)
+                    where = join_address(*sockaddr[:2])
+                    raise ConfigError(file, key, f"cannot listen on {where}: {reason}") from None
+                bound.append(Bound(index, join_address(*opened[0].getsockname()[:2]), opened))
+    except BaseException:
+        Listeners(bound).close()
+        raise
+    return Listeners(bound)
+
+
+Target = tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int]]
+
+
+def _resolve(host: str, port: int) -> list[Target]:
+    """Every address of the name; an empty name or `*` is every interface of both families the machine has."""
+    if host in ("", "*"):
+        families: Iterable[Target] = [(socket.AF_INET, ("0.0.0.0", port)), (socket.AF_INET6, ("::", port, 0, 0))]  # noqa: S104
+        return [target for target in families if target[0] == socket.AF_INET or _has_ipv6()]
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    targets: list[Target] = []
+    for family, _, _, _, sockaddr in found:
+        if family in (socket.AF_INET, socket.AF_INET6) and (family, sockaddr) not in targets:
+            targets.append((family, sockaddr))  # type: ignore[arg-type]  # the two families have these two shapes
+    return targets
+
+
+def _has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+def _open_address(
+    family: socket.AddressFamily, sockaddr: tuple[str, int] | tuple[str, int, int, int], *, count: int, backlog: int
+) -> tuple[socket.socket, ...]:
+    """`count` listening sockets on one address."""
+    if sockaddr[1]:
+        # SO_REUSEPORT would silently share the port with another process of the same user, for example with a second
+        # Megaphone started by mistake. Without it the kernel tells us.
+        with _socket(family) as probe:
+            probe.bind(sockaddr)
+    opened: list[socket.socket] = []
+    try:
+        for _ in range(count):
+            listening = _socket(family)
+            opened.append(listening)
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            listening.bind(sockaddr)
+            sockaddr = listening.getsockname()  # the port the kernel chose, when we asked for port 0
+        for listening in opened:
+            listening.listen(backlog)
+            listening.setblocking(False)
+    except BaseException:
+        for listening in opened:
+            listening.close()
+        raise
+    return tuple(opened)
+
+
+def _socket(family: socket.AddressFamily) -> socket.socket:
+    created = socket.socket(family, socket.SOCK_STREAM)
+    created.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if family == socket.AF_INET6:
+        created.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    return created

@@ -1,0 +1,79 @@
+"""A reload of the configuration: check the file first, hand it to all workers or to none, say what happened.
+
+The new text goes to one worker before the others: what that one refuses, none of them gets. Should a later one refuse
+it all the same, those that took it are given the old text back.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import trio
+
+from megaphone.config.load import check_environment, parse, restart_needed
+from megaphone.config.schema import Config
+from megaphone.errors import ConfigError
+from megaphone.supervisor.child import Child
+
+RELOADED = "reloaded"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a reload."""
+
+    reason: str = ""  # why it was refused; "" when the new configuration is in force
+    workers: dict[int, str] = field(default_factory=dict)  # by index: "reloaded", or why not
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the node runs on the new configuration."""
+        return not self.reason
+
+
+def read_candidate(path: str, current: Config) -> tuple[Config, str]:
+    """The configuration now in the file and its text; ConfigError when it cannot take the place of `current`."""
+    try:
+        text = Path(path).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(path, "", f"cannot be read: {error}") from None
+    candidate = parse(text, path)
+    check_environment(candidate)
+    if keys := restart_needed(current, candidate):
+        raise ConfigError(path, ", ".join(keys), "cannot change while running; restart Megaphone to change it")
+    return candidate, text
+
+
+async def hand_out(children: Sequence[Child], *, new_text: str, old_text: str, timeout_seconds: float) -> Outcome:
+    """Gives `new_text` to every worker; when one refuses, the others are back on `old_text` when this returns."""
+    answers: dict[int, str] = {}
+
+    async def give(child: Child, text: str) -> None:
+        answers[child.index] = await child.reload(text, timeout_seconds=timeout_seconds) or RELOADED
+
+    for wave in (children[:1], children[1:]):
+        async with trio.open_nursery() as nursery:
+            for child in wave:
+                nursery.start_soon(give, child, new_text)
+        refused = {index: answer for index, answer in answers.items() if answer != RELOADED}
+        if refused:
+            reasons = [f"worker {index}: {answer}" for index, answer in sorted(refused.items())]
+            given = [child for child in children if child.index in answers]
+            reasons += await _take_back(given, old_text, timeout_seconds)
+            return Outcome("; ".join(reasons), refused)
+    return Outcome("", answers)
+
+
+async def _take_back(children: Sequence[Child], old_text: str, timeout_seconds: float) -> list[str]:
+    """Restores the old configuration; also in a worker that did not answer, since it may have taken the new one."""
+    failures: list[str] = []
+
+    async def give(child: Child) -> None:
+        reason = await child.reload(old_text, timeout_seconds=timeout_seconds)
+        if reason is not None and child.config_text != old_text:
+            failures.append(f"worker {child.index} could not be put back: {reason}")
+
+    async with trio.open_nursery() as nursery:
+        for child in children:
+            nursery.start_soon(give, child)
+    return failures

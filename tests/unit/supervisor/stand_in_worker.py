@@ -1,0 +1,163 @@
+"""A worker that speaks the supervisor's channel protocol and nothing else; argv: MODE STATE_DIRECTORY CHANNEL_FD.
+
+Modes (several joined by "+"):
+  healthy             ready, heartbeats, answers everything
+  crash-at-start      exits with status 7 before it is ready
+  fatal               says it cannot use the configuration
+  silent              never becomes ready
+  stop-heartbeats     stops its heartbeats once it is ready
+  stopped             sends itself SIGSTOP once it is ready
+  refuse-reload       answers every reload with `reload_failed`
+  refuse-reload-N     only worker N refuses
+  ignore-reload       does not answer a reload
+  ignore-requests     does not answer `connections` and `kick`
+  ignore-drain        never ends by itself
+  garbage             sends a line that is no message once it is ready
+  accept              accepts connections and sends each one its own index, then closes it
+  once                all of the above except "healthy" and "accept" only for the first process of each index
+
+It writes what it was given to STATE_DIRECTORY as `worker-INDEX.jsonl`, one object for each message received.
+"""
+
+import json
+import mmap
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+from megaphone.dispatch.counters import BOARD_BYTES, Board, Slot
+
+
+class StandIn:
+    def __init__(self, modes: set[str], directory: Path, channel: socket.socket) -> None:
+        self.modes = modes
+        self.directory = directory
+        self.channel = channel
+        self.selector = selectors.DefaultSelector()
+        self.selector.register(channel, selectors.EVENT_READ, self.read_channel)
+        self.pending = b""
+        self.index = -1
+        self.workers = 0
+        self.board: Board | None = None
+        self.listening: list[socket.socket] = []
+
+    def say(self, **message: object) -> None:
+        self.channel.sendall(json.dumps(message).encode() + b"\n")
+
+    def run(self) -> None:
+        while True:
+            for key, _ in self.selector.select(0.05):
+                key.data()
+            if self.board is not None and "stop-heartbeats" not in self.modes:
+                self.board.set(Slot.HEARTBEAT_NS, time.monotonic_ns())
+
+    def read_channel(self) -> None:
+        data = self.channel.recv(1 << 20)
+        if not data:
+            os._exit(0)
+        *lines, self.pending = (self.pending + data).split(b"\n")
+        for line in lines:
+            message = json.loads(line)
+            getattr(self, "on_" + message["type"])(message)
+
+    def note(self, message: dict) -> None:
+        with (self.directory / f"worker-{self.index}.jsonl").open("a") as file:
+            file.write(json.dumps({"pid": os.getpid()} | message) + "\n")
+
+    def on_start(self, message: dict) -> None:
+        self.index, self.workers = message["index"], message["workers"]
+        started_before = (self.directory / f"worker-{self.index}.jsonl").exists()
+        if "once" in self.modes and started_before:
+            self.modes &= {"healthy", "accept"}
+        self.note(message)
+        if "fatal" in self.modes:
+            self.say(type="fatal", reason="certificate[0].chain: the key does not belong to the certificate")
+            sys.exit(3)
+        if "crash-at-start" in self.modes:
+            sys.exit(7)
+        if "silent" in self.modes:
+            return
+        self.board = Board(mmap.mmap(message["board_fd"], BOARD_BYTES))
+        self.board.add(Slot.GENERATION, 1)
+        self.board.set(Slot.OPEN_AUTHENTICATED, 5)
+        self.board.set(Slot.HEARTBEAT_NS, time.monotonic_ns())
+        self.board.set(Slot.STARTED_NS, time.monotonic_ns())
+        self.board.set(Board.upstream_slot(0, 0), 1)
+        for _, descriptor in message["listeners"]:
+            listening = socket.socket(fileno=descriptor)
+            self.listening.append(listening)
+            if "accept" in self.modes:
+                self.selector.register(listening, selectors.EVENT_READ, self.accept)
+        self.say(type="ready")
+        if "stopped" in self.modes:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        if "garbage" in self.modes:
+            self.channel.sendall(b"this is not JSON\n")
+
+    def accept(self) -> None:
+        for listening in self.listening:
+            try:
+                connection, _ = listening.accept()
+            except BlockingIOError:
+                continue
+            self.board.add(Slot.ACCEPTED, 1)
+            connection.sendall(f"{self.index} {os.getpid()}\n".encode())
+            connection.close()
+
+    def on_reload(self, message: dict) -> None:
+        self.note(message)
+        if "ignore-reload" in self.modes:
+            return
+        if "refuse-reload" in self.modes or f"refuse-reload-{self.index}" in self.modes:
+            self.say(type="reload_failed", reason="tls.ciphers: no usable cipher")
+        else:
+            self.say(type="reloaded")
+
+    def on_ticket_keys(self, message: dict) -> None:
+        self.note(message)
+
+    def on_connections(self, message: dict) -> None:
+        if "ignore-requests" in self.modes:
+            return
+        row = {
+            "id": f"{self.index:016x}",
+            "worker": self.index,
+            "state": "authenticated",
+            "address": "192.0.2.1",
+            "port": 40_000 + self.index,
+            "jid": f"user{self.index}@example.org/phone",
+            "domain": "example.org",
+            "tls": "TLSv1.3",
+            "upstream": "first",
+            "age_seconds": 10.0 - self.index,
+            "bytes_in": 1000,
+            "bytes_out": 2000,
+        }
+        rows = [row] if message["jid"] in (None, row["jid"]) else []
+        self.say(type="reply", id=message["id"], result=rows)
+
+    def on_kick(self, message: dict) -> None:
+        if "ignore-requests" in self.modes:
+            return
+        self.note(message)
+        self.say(type="reply", id=message["id"], result=int(message["jid"] == f"user{self.index}@example.org"))
+
+    def on_drain(self, message: dict) -> None:
+        self.note(message)
+        for listening in self.listening:
+            if "accept" in self.modes:
+                self.selector.unregister(listening)
+            listening.close()
+        self.listening.clear()
+        if "ignore-drain" not in self.modes:
+            self.say(type="drained", closed=5, cut=0)
+            sys.exit(0)
+
+
+if __name__ == "__main__":
+    mode, state_directory, channel_descriptor = sys.argv[1:]
+    StandIn(set(mode.split("+")), Path(state_directory), socket.socket(fileno=int(channel_descriptor))).run()
