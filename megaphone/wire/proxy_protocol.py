@@ -87,10 +87,10 @@ def parse(data: bytes | bytearray | memoryview) -> Parsed | NeedMore:
         return _parse_v2(head)
     if head.startswith(b"PROXY "):
         return _parse_v1(head)
+    if b"PROXY ".startswith(head):  # also when nothing has come yet: the shortest header is one of version 1
+        return NeedMore(len(b"PROXY UNKNOWN\r\n") - len(head))
     if V2_SIGNATURE.startswith(head):
         return NeedMore(16 - len(head))
-    if b"PROXY ".startswith(head):
-        return NeedMore(len(b"PROXY UNKNOWN\r\n") - len(head))
     raise ProxyHeaderError(f"no PROXY header: the connection begins with {head[:12]!r}")
 
 
