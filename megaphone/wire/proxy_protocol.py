@@ -58,10 +58,10 @@ class TlsFacts:
 class Parsed:
     """A whole header. `source` and `destination` are None for LOCAL, UNKNOWN and non-IP clients: use the socket's own.
 
-    `consumed_bytes` is the header's length; the client's own bytes follow it.
+    `length` is the header's, in bytes; the client's own bytes follow it.
     """
 
-    consumed_bytes: int
+    length: int
     version: int
     source: Endpoint | None = None
     destination: Endpoint | None = None

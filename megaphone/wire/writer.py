@@ -62,6 +62,8 @@ _ENTITIES = str.maketrans(
     }
 )
 
+_START_TAG = re.compile(rb"<([^\s<>/]+)((?:\s+[^\s<>=/]+\s*=\s*(?:'[^'<]*'|\"[^\"<]*\"))*\s*)(/?)>")
+
 
 def escape(text: str) -> bytes:
     """Return `text` as UTF-8 that is safe in element content and in quoted attribute values.
@@ -110,3 +112,18 @@ def starttls_features(required: bool) -> bytes:
     return (
         b"<stream:features><starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'><required/></starttls></stream:features>"
     )
+
+
+def offer_starttls(features: bytes) -> bytes:
+    """Return a server's whole `<stream:features/>` with STARTTLS as its first child.
+
+    Features that already name STARTTLS stay as they are. Raises ValueError when `features` begins with no start tag.
+    """
+    if TLS_NAMESPACE.encode() in features:
+        return features
+    found = _START_TAG.match(features)
+    if found is None:
+        raise ValueError("the features do not begin with a start tag")
+    name, attributes, empty = found.groups()
+    opened = b"<%b%b>%b" % (name, attributes, STARTTLS_OFFER)
+    return opened + (b"</%b>" % name if empty else b"") + features[found.end() :]

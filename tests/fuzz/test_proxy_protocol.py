@@ -52,7 +52,7 @@ def test_every_prefix_needs_more_and_never_too_much(header: bytes) -> None:
         assert 1 <= answer.missing_bytes <= len(header) - length
     parsed = parse(header)
     assert isinstance(parsed, Parsed)
-    assert parsed.consumed_bytes == len(header)
+    assert parsed.length == len(header)
 
 
 @given(headers, st.binary(max_size=60))
@@ -70,7 +70,7 @@ def check_answer(data: bytes) -> None:
         assert len(data) + answer.missing_bytes <= HEADER_LIMIT_BYTES
         assert answer.missing_bytes >= 1
     else:
-        assert 15 <= answer.consumed_bytes <= min(len(data), HEADER_LIMIT_BYTES)
+        assert 15 <= answer.length <= min(len(data), HEADER_LIMIT_BYTES)
 
 
 @given(
