@@ -1,4 +1,4 @@
-"""Brings the domain part of an address into the one form in which two of them can be compared (RFC 7622 section 3.2)."""
+"""Brings the domain part of a JID into the one form in which two of them can be compared (RFC 7622 section 3.2)."""
 
 import ipaddress
 import re
@@ -28,12 +28,10 @@ def normalise_domain(text: str) -> str:
 
 def _ipv6_literal(text: str) -> str:
     try:
-        return f"[{ipaddress.IPv6Address(text[1:].removesuffix(']'))}]" if text.endswith("]") else _refuse(text)
+        if text.endswith("]") and "%" not in text:  # a zone index means nothing to anybody else
+            return f"[{ipaddress.IPv6Address(text[1:-1])}]"
     except ipaddress.AddressValueError:
-        return _refuse(text)
-
-
-def _refuse(text: str) -> str:
+        pass
     raise ValueError(f"{text[:80]!r} is not an IPv6 address in brackets")
 
 
@@ -78,6 +76,8 @@ def _check_unicode(label: str) -> str:
             raise ValueError(f"the label {label[:63]!r} holds {character!r}, which no domain name has")
     if unicodedata.category(label[0]).startswith("M") or label[0] == "-" or label[-1] == "-":
         raise ValueError(f"the label {label[:63]!r} begins or ends with a character that must stand inside")
+    if label.startswith("xn--"):
+        raise ValueError(f"the label {label[:63]!r} is both Unicode and Punycode")
     if len(label) > 63 or len(_encoded(label)) > 63:
         raise ValueError(f"the label {label[:20]!r}... is longer than 63 characters")
     return label

@@ -10,10 +10,12 @@ A pure state machine: what the client sent goes in, bytes and an action come out
 With STARTTLS required the edge's features hold STARTTLS alone, so TLS is mandatory (sections 5.3.1 and 5.4.1) and a
 client that goes on without it gets policy-violation (4.9.3.14), as from ejabberd; Prosody would say not-authorized.
 With STARTTLS optional a client must also see the server's own features, or the only one would be mandatory again: the
-stream is passed on (OFFER), the server's features get `<starttls/>` added (`writer.offer_starttls`), the client chooses.
+stream is passed on (OFFER), the server's features get `<starttls/>` added (`writer.offer_starttls`), and the client
+chooses.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 
@@ -151,12 +153,9 @@ class Negotiation:
     def _refusal(self, header: StreamHeader) -> tuple[str, str]:
         """Return the stream error that answers `header`, or ("", ""); sets `domain` as soon as it is known."""
         if header.to is not None:
-            try:
+            with suppress(ValueError):  # what is no domain is none of ours
                 domain = normalise_domain(header.to)
-            except ValueError:
-                domain = ""  # no domain at all is one that we do not serve
-            if self._is_known_domain(domain):
-                self.domain = domain
+                self.domain = domain if self._is_known_domain(domain) else None
         try:
             header.check()
         except ValueError as error:

@@ -92,3 +92,29 @@ def test_starttls_answers_are_in_the_tls_namespace() -> None:
 
 def test_escape_leaves_nothing_that_markup_could_use() -> None:
     assert writer.escape("a<b>&'\"\x00\ud800é") == "a&lt;b&gt;&amp;&apos;&quot;\ufffd\ufffdé".encode()
+
+
+@pytest.mark.parametrize(
+    ("features", "offered"),
+    [
+        (
+            b"<stream:features><a xmlns='urn:a'/></stream:features>",
+            b"<stream:features>{}<a xmlns='urn:a'/></stream:features>",
+        ),
+        (b"<stream:features/>", b"<stream:features>{}</stream:features>"),
+        (b"<features xmlns='a>b' y=\"'\" />", b"<features xmlns='a>b' y=\"'\" >{}</features>"),
+    ],
+)
+def test_starttls_is_offered_within_the_features_of_a_server(features: bytes, offered: bytes) -> None:
+    assert writer.offer_starttls(features) == offered.replace(b"{}", writer.STARTTLS_OFFER)
+
+
+def test_features_that_offer_starttls_stay_as_they_are() -> None:
+    features = writer.starttls_features(required=True)
+    assert writer.offer_starttls(features) == features
+
+
+@pytest.mark.parametrize("features", [b"", b"text", b"</stream:features>", b"<stream:features"])
+def test_starttls_is_not_offered_within_something_else(features: bytes) -> None:
+    with pytest.raises(ValueError, match="start tag"):
+        writer.offer_starttls(features)
