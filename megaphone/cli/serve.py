@@ -4,13 +4,10 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from megaphone.cli.output import DEFAULT_CONFIG, FAILED, OK, USAGE, print_error
 from megaphone.errors import ConfigError, MegaphoneError
-
-if TYPE_CHECKING:
-    from megaphone.supervisor.supervisor import Supervisor
 
 SMALLEST_CONFIG: Final = """\
 [[listen]]
@@ -67,7 +64,7 @@ def _serve(path: str, *, show_banner: bool) -> int:
     from megaphone import log
     from megaphone.config.load import check_environment, parse
     from megaphone.supervisor import notify, open_files
-    from megaphone.supervisor.supervisor import Supervisor
+    from megaphone.supervisor.node import Node
 
     try:
         text = Path(path).read_text("utf-8")
@@ -78,28 +75,11 @@ def _serve(path: str, *, show_banner: bool) -> int:
     log.configure(config.log.format, config.log.level)
     if (shortage := open_files.shortage(config, open_files.raise_limit())) is not None:
         log.get_logger("serve").warning("few open files", reason=shortage)
-    supervisor = Supervisor(
-        config, config_text=text, config_path=os.path.abspath(path), notifier=notify.from_environment()
-    )
+    node = Node(config, config_text=text, config_path=os.path.abspath(path), notifier=notify.from_environment())
     if show_banner:
-        print(_banner(supervisor), file=sys.stderr, flush=True)
-    trio.run(supervisor.run)
+        print(node.banner(), file=sys.stderr, flush=True)
+    trio.run(node.run)
     return OK
-
-
-def _banner(supervisor: "Supervisor") -> str:
-    from megaphone import __version__
-    from megaphone.supervisor.banner import banner
-
-    return banner(
-        supervisor.config,
-        supervisor.listeners.bound,
-        version=__version__,
-        pid=os.getpid(),
-        workers=len(supervisor.seats),
-        config_path=supervisor.config_path,
-        admin=supervisor.config.admin.address,
-    )
 
 
 def _indented(text: str) -> str:

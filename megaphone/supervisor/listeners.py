@@ -31,6 +31,11 @@ class Bound:
     address: str  # as it can be connected to, with the real port: "127.0.0.1:5222", "[::1]:5222"
     sockets: tuple[socket.socket, ...]
 
+    def close(self) -> None:
+        """Closes our copies of the sockets."""
+        for listening in self.sockets:
+            listening.close()
+
 
 def split_address(text: str) -> tuple[str, int]:
     """`"host:port"` or `"[v6]:port"` as host and port; ValueError says what is wrong with it."""
@@ -62,36 +67,46 @@ class Listeners:
     def close(self) -> None:
         """Closes the supervisor's copies; addresses stay open as long as a worker still holds its own."""
         for bound in self.bound:
-            for listening in bound.sockets:
-                listening.close()
+            bound.close()
 
 
 def open_listeners(listen: Sequence[Listen], *, workers: int, file: str) -> Listeners:
-    """Binds every `[[listen]]` once per worker; ConfigError names file, key and reason of the first that cannot be.
-
-    Port 0 takes a free port, the same one for all workers.
-    """
+    """Binds every `[[listen]]` once per worker; ConfigError names file, key and reason of the first that cannot be."""
     bound: list[Bound] = []
     try:
         for index, entry in enumerate(listen):
             key = f"listen[{index}].address"
-            try:
-                host, port = split_address(entry.address)
-                targets = _resolve(host, port)
-            except (ValueError, socket.gaierror) as error:
-                raise ConfigError(file, key, f'cannot listen on "{entry.address}": {error}') from None
-            for family, sockaddr in targets:
-                try:
-                    opened = _open_address(family, sockaddr, count=workers, backlog=entry.backlog)
-                except OSError as error:
-                    reason = _REASONS.get(error.errno or 0) or os.strerror(error.errno or 0)
-                    where = join_address(*sockaddr[:2])
-                    raise ConfigError(file, key, f"cannot listen on {where}: {reason}") from None
-                bound.append(Bound(index, join_address(*opened[0].getsockname()[:2]), opened))
+            bound += open_address(
+                entry.address, key=key, file=file, count=workers, backlog=entry.backlog, listen_index=index
+            )
     except BaseException:
         Listeners(bound).close()
         raise
     return Listeners(bound)
+
+
+def open_address(
+    address: str, *, key: str, file: str, count: int, backlog: int, listen_index: int = 0
+) -> tuple[Bound, ...]:
+    """Opens `count` sockets on each address the text stands for: one, or several when it is a name.
+
+    Port 0 takes a free port, the same one for all `count` sockets. ConfigError says why an address cannot be opened.
+    """
+    try:
+        targets = _resolve(*split_address(address))
+    except (ValueError, OSError) as error:
+        raise ConfigError(file, key, f'cannot listen on "{address}": {error}') from None
+    bound: list[Bound] = []
+    for family, sockaddr in targets:
+        try:
+            opened = _open_sockets(family, sockaddr, count=count, backlog=backlog)
+        except OSError as error:
+            Listeners(bound).close()
+            reason = _REASONS.get(error.errno or 0) or os.strerror(error.errno or 0)
+            where = join_address(*sockaddr[:2])
+            raise ConfigError(file, key, f"cannot listen on {where}: {reason}") from None
+        bound.append(Bound(listen_index, join_address(*opened[0].getsockname()[:2]), opened))
+    return tuple(bound)
 
 
 Target = tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int]]
@@ -119,7 +134,7 @@ def _has_ipv6() -> bool:
     return True
 
 
-def _open_address(
+def _open_sockets(
     family: socket.AddressFamily, sockaddr: tuple[str, int] | tuple[str, int, int, int], *, count: int, backlog: int
 ) -> tuple[socket.socket, ...]:
     """`count` listening sockets on one address."""

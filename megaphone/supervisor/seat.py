@@ -1,9 +1,10 @@
 """One worker index of the node: its counter board, the process that fills it now, and what happened to earlier ones."""
 
 from collections import Counter
+from typing import get_args
 
 from megaphone.supervisor.boards import WorkerBoard
-from megaphone.supervisor.child import Child, Exit, State
+from megaphone.supervisor.child import Cause, Child, Exit, State
 
 
 class Seat:
@@ -13,7 +14,7 @@ class Seat:
         self.index = index
         self.board = WorkerBoard(index)
         self.child: Child | None = None
-        self.restarts: Counter[str] = Counter()  # by cause
+        self.restarts = Counter(dict.fromkeys(get_args(Cause), 0))  # a counter Prometheus sees from 0 on
         self.last_exit: Exit | None = None
         self.ready_once = False
 

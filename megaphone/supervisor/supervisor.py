@@ -14,6 +14,7 @@ import secrets
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
@@ -76,6 +77,7 @@ class Supervisor:
         self._failure: MegaphoneError | None = None
         self._services: trio.Nursery | None = None
         self._reloading = False
+        self.reloads = Counter(accepted=0, refused=0)
         self.last_reload: tuple[float, Outcome] | None = None  # Unix time, what came of it
         self._ticket_keys = tickets.rotated((), secrets.token_bytes(tickets.KEY_BYTES))
         workers = worker_count(config)
@@ -207,6 +209,7 @@ class Supervisor:
             self._reloading = False
             self.notifier.ready(self.summary())
         self.last_reload = (time.time(), outcome)
+        self.reloads["accepted" if outcome.accepted else "refused"] += 1
         if outcome.accepted:
             _log.info("configuration reloaded", workers=len(outcome.workers))
         else:

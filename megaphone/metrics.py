@@ -1,0 +1,311 @@
+"""Every Prometheus metric on one screen: `METRICS` is the table, the counter boards and the supervisor are the source.
+
+Nothing is counted here. Workers add to their boards in shared memory, the supervisor hands in what only it knows
+(`NodeFacts`), and a scrape turns both into samples. Counters are per node unless the worker says something about them;
+so a page grows by about 25 lines for each further worker.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric as Family
+from prometheus_client.registry import Collector
+
+from megaphone.dispatch.counters import Board, Kind, Reason, Slot, UpstreamSlot
+
+_NS: Final = 1e-9
+CONNECT_BUCKETS_SECONDS: Final = ("0.001", "0.005", "0.025", "0.1", "0.5", "2.5", "+Inf")  # of UP_CONNECT_BUCKETS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerFacts:
+    """What the supervisor knows of one worker index; None where there is no process at the moment."""
+
+    index: int
+    board: Board
+    state: str  # starting, ready, draining, gone
+    restarts: Mapping[str, int]  # by cause
+    started_at_seconds: float | None  # Unix time
+    resident_bytes: int | None
+    cpu_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeFacts:
+    """Everything one scrape is made of."""
+
+    version: str
+    python: str
+    workers: Sequence[WorkerFacts]
+    upstreams: Sequence[str]  # in the order of the boards' blocks
+    certificates: Mapping[str, float]  # chain file to the Unix time at which its leaf expires
+    admin_requests: Mapping[tuple[str, str], int]  # (endpoint, status)
+    reloads: Mapping[str, int]  # by result
+
+
+Samples = Iterable[tuple[tuple[str, ...], float]]  # label values and value
+
+
+@dataclass(frozen=True, slots=True)
+class OfNode:
+    """Board slots added up over all workers (or the largest of them), by label values."""
+
+    slots: Mapping[tuple[str, ...], int]
+    merge: Callable[[Iterable[int]], int] = sum
+
+    def __call__(self, node: NodeFacts) -> Samples:
+        """The samples of one scrape."""
+        for labels, slot in self.slots.items():
+            yield labels, self.merge([worker.board.get(slot) for worker in node.workers] or [0])
+
+
+@dataclass(frozen=True, slots=True)
+class OfWorker:
+    """Board slots of each worker: its index, then further label values."""
+
+    slots: Mapping[tuple[str, ...], int]
+    scale: float = 1
+
+    def __call__(self, node: NodeFacts) -> Samples:
+        """The samples of one scrape."""
+        for worker in node.workers:
+            for labels, slot in self.slots.items():
+                yield (str(worker.index), *labels), worker.board.get(slot) * self.scale
+
+
+@dataclass(frozen=True, slots=True)
+class OfUpstream:
+    """Slots of each upstream's block, merged over all workers: its name, then further label values."""
+
+    slots: Mapping[tuple[str, ...], int]
+    merge: Callable[[Iterable[int]], int] = sum
+    scale: float = 1
+
+    def __call__(self, node: NodeFacts) -> Samples:
+        """The samples of one scrape."""
+        for index, name in enumerate(node.upstreams):
+            for labels, slot in self.slots.items():
+                values = [worker.board.get(Board.upstream_slot(index, slot)) for worker in node.workers]
+                yield (name, *labels), self.merge(values or [0]) * self.scale
+
+
+def _workers_by_state(node: NodeFacts) -> Samples:
+    for state in ("starting", "ready", "draining", "gone"):
+        yield (state,), sum(worker.state == state for worker in node.workers)
+
+
+def _restarts(node: NodeFacts) -> Samples:
+    for worker in node.workers:
+        for cause, count in worker.restarts.items():
+            yield (str(worker.index), cause), count
+
+
+def _process(read: Callable[[WorkerFacts], float | None]) -> Callable[[NodeFacts], Samples]:
+    def samples(node: NodeFacts) -> Samples:
+        for worker in node.workers:
+            if (value := read(worker)) is not None:
+                yield (str(worker.index),), value
+
+    return samples
+
+
+def _upstream_healthy(node: NodeFacts) -> Samples:
+    for index, name in enumerate(node.upstreams):
+        for worker in node.workers:
+            yield (name, str(worker.index)), worker.board.get(Board.upstream_slot(index, UpstreamSlot.UP_HEALTHY))
+
+
+def _admin_requests(node: NodeFacts) -> Samples:
+    return node.admin_requests.items()
+
+
+def _one_label(values: Mapping[str, float]) -> Samples:
+    return (((label,), value) for label, value in values.items())
+
+
+def _kebab(name: str) -> str:
+    return name.lower().replace("_", "-")
+
+
+REASONS: Final = {_kebab(reason.name): int(reason) for reason in Reason if reason.name != "REASONS"}
+_CLOSED: Final = {(label,): Slot.CLOSED_BY_REASON + value for label, value in REASONS.items()}
+_KINDS: Final = {_kebab(kind.name): int(kind) for kind in Kind}
+_STANZAS: Final = {("in", label): Slot.STANZAS_IN + value for label, value in _KINDS.items()} | {
+    ("out", label): Slot.STANZAS_OUT + value for label, value in _KINDS.items()
+}
+_STATES: Final = {
+    ("negotiating",): Slot.OPEN_NEGOTIATING,
+    ("connecting",): Slot.OPEN_CONNECTING,
+    ("preauth",): Slot.OPEN_RELAYING_PREAUTH,
+    ("authenticated",): Slot.OPEN_AUTHENTICATED,
+    ("closing",): Slot.OPEN_CLOSING,
+}
+_HANDSHAKES: Final = {
+    ("TLSv1.2", "ok"): Slot.TLS_1_2_OK,
+    ("TLSv1.3", "ok"): Slot.TLS_1_3_OK,
+    ("none", "failed"): Slot.TLS_FAILED,
+}
+_BYTES: Final = {("in",): Slot.BYTES_IN, ("out",): Slot.BYTES_OUT}
+_CONNECTS: Final = {("ok",): UpstreamSlot.UP_CONNECTS, ("failed",): UpstreamSlot.UP_CONNECT_FAILURES}
+_CHECKS: Final = {("ok",): UpstreamSlot.UP_CHECKS_OK, ("failed",): UpstreamSlot.UP_CHECKS_FAILED}
+_CONNECT_PARTS: Final = {("sum",): int(UpstreamSlot.UP_CONNECT_NS)} | {
+    (bound,): UpstreamSlot.UP_CONNECT_BUCKETS + position for position, bound in enumerate(CONNECT_BUCKETS_SECONDS)
+}
+_CHECK_TIME: Final = {(): UpstreamSlot.UP_CHECK_NS}
+_FULL: Final = {(): UpstreamSlot.UP_REFUSED_FULL}
+# The label is the configuration key that sets the limit.
+_REFUSALS: Final = {
+    ("stanza_bytes",): Slot.LIMIT_STANZA_BYTES,
+    ("element_depth",): Slot.LIMIT_DEPTH,
+    ("element_attributes",): Slot.LIMIT_ATTRIBUTES,
+    ("preauth_bytes",): Slot.LIMIT_PREAUTH_BYTES,
+    ("stanzas_per_second",): Slot.LIMIT_STANZA_RATE,
+    ("bytes_per_second",): Slot.LIMIT_BYTE_RATE,
+    ("max_connections",): Slot.LIMIT_WORKER_CONNECTIONS,
+    ("connections_per_address",): Slot.CLOSED_BY_REASON + Reason.ADDRESS_LIMIT,
+    ("connections_per_prefix",): Slot.CLOSED_BY_REASON + Reason.PREFIX_LIMIT,
+    ("accepts_per_second_per_address",): Slot.CLOSED_BY_REASON + Reason.ADDRESS_RATE,
+    ("accepts_per_second",): Slot.CLOSED_BY_REASON + Reason.TOTAL_RATE,
+}
+
+INTERNAL_SLOTS: Final = {
+    Slot.HEARTBEAT_NS: "what the supervisor watches",
+    Slot.STARTED_NS: "the supervisor knows the start time",
+    Slot.RSS_BYTES: "the supervisor reads it from /proc, also of a worker that hangs",
+    Slot.GENERATION: "part of every ConnectionID",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One line of the table."""
+
+    name: str
+    type: Literal["counter", "gauge", "histogram"]
+    labels: tuple[str, ...]
+    help: str
+    samples: Callable[[NodeFacts], Samples]
+
+
+# fmt: off
+METRICS: Final = (
+    # the node and its processes
+    Metric("megaphone_build_info", "gauge", ("version", "python"),
+           "Always 1; the labels say what is running.", lambda node: [((node.version, node.python), 1)]),
+    Metric("megaphone_workers", "gauge", ("state",),
+           "Workers by state: starting, ready, draining, gone.", _workers_by_state),
+    Metric("megaphone_worker_restarts_total", "counter", ("worker", "cause"),
+           "Workers replaced, by why the process before ended.", _restarts),
+    Metric("megaphone_worker_start_time_seconds", "gauge", ("worker",),
+           "Unix time at which the worker process was started.", _process(lambda worker: worker.started_at_seconds)),
+    Metric("megaphone_worker_resident_memory_bytes", "gauge", ("worker",),
+           "Resident memory of the worker process.", _process(lambda worker: worker.resident_bytes)),
+    Metric("megaphone_worker_cpu_seconds_total", "counter", ("worker",),
+           "CPU time, user and system, of the worker process.", _process(lambda worker: worker.cpu_seconds)),
+    Metric("megaphone_worker_loop_lag_seconds", "gauge", ("worker",),
+           "How late the worker's last heartbeat ran.", OfWorker({(): Slot.LOOP_LAG_NS}, _NS)),
+    Metric("megaphone_worker_loop_lag_max_seconds", "gauge", ("worker",),
+           "The worst of the worker's last 10 heartbeats.", OfWorker({(): Slot.LOOP_LAG_MAX_NS}, _NS)),
+    Metric("megaphone_worker_poller_turns_total", "counter", ("worker",),
+           "Times the worker asked the kernel for ready sockets.", OfWorker({(): Slot.POLLER_TURNS})),
+    Metric("megaphone_worker_poller_events_total", "counter", ("worker",),
+           "Ready sockets the kernel reported to the worker.", OfWorker({(): Slot.POLLER_EVENTS})),
+    # connections
+    Metric("megaphone_connections", "gauge", ("worker", "state"),
+           "Client connections open now, by state.", OfWorker(_STATES)),
+    Metric("megaphone_connections_accepted_total", "counter", ("worker",),
+           "Client connections accepted.", OfWorker({(): Slot.ACCEPTED})),
+    Metric("megaphone_connections_closed_total", "counter", ("reason",),
+           "Client connections ended, by reason.", OfNode(_CLOSED)),
+    Metric("megaphone_connection_bytes", "gauge", (),
+           "Memory of one idle connection's objects in a worker.", OfNode({(): Slot.CONNECTION_BYTES}, max)),
+    Metric("megaphone_limit_refusals_total", "counter", ("limit",),
+           "Times a limit refused something; the label is its configuration key.", OfNode(_REFUSALS)),
+    Metric("megaphone_throttled_total", "counter", (),
+           "Times a connection was paused because it exceeded its own rate.", OfNode({(): Slot.THROTTLED})),
+    # TLS
+    Metric("megaphone_starttls_offered_total", "counter", (),
+           "Streams before TLS that the edge answered itself.", OfNode({(): Slot.STARTTLS_OFFERED})),
+    Metric("megaphone_tls_handshakes_total", "counter", ("version", "result"),
+           "TLS handshakes finished (ok) or not (failed).", OfNode(_HANDSHAKES)),
+    Metric("megaphone_tls_resumptions_total", "counter", (),
+           "Successful TLS handshakes that used a session ticket.", OfNode({(): Slot.TLS_RESUMED})),
+    Metric("megaphone_certificate_expiry_timestamp_seconds", "gauge", ("chain",),
+           "Unix time at which this chain file's certificate expires.", lambda node: _one_label(node.certificates)),
+    # traffic
+    Metric("megaphone_stanzas_total", "counter", ("direction", "kind"),
+           "Stanzas relayed: in = from clients, out = to clients.", OfNode(_STANZAS)),
+    Metric("megaphone_stream_bytes_total", "counter", ("direction",),
+           "Bytes of XML relayed, without TLS: in = from clients, out = to clients.", OfNode(_BYTES)),
+    Metric("megaphone_mailbox_bytes", "gauge", ("worker",),
+           "Bytes waiting in mailboxes for a peer that reads too slowly.", OfWorker({(): Slot.MAILBOX_BYTES})),
+    Metric("megaphone_mailbox_full_total", "counter", (),
+           "Times a mailbox reached its limit and its writer was paused.", OfNode({(): Slot.MAILBOX_FULL})),
+    # upstreams
+    Metric("megaphone_upstream_healthy", "gauge", ("upstream", "worker"),
+           "1 when the worker's last checks of the upstream succeeded, else 0.", _upstream_healthy),
+    Metric("megaphone_upstream_connections", "gauge", ("upstream",),
+           "Connections to the upstream open now.", OfUpstream({(): UpstreamSlot.UP_OPEN})),
+    Metric("megaphone_upstream_connects_total", "counter", ("upstream", "result"),
+           "Attempts to connect to the upstream: ok, failed.", OfUpstream(_CONNECTS)),
+    Metric("megaphone_upstream_connect_duration_seconds", "histogram", ("upstream",),
+           "Time until a connection to the upstream was open.", OfUpstream(_CONNECT_PARTS)),
+    Metric("megaphone_upstream_checks_total", "counter", ("upstream", "result"),
+           "Health checks of the upstream by all workers: ok, failed.", OfUpstream(_CHECKS)),
+    Metric("megaphone_upstream_check_duration_seconds", "gauge", ("upstream",),
+           "Connect to features in the last good check, slowest worker.", OfUpstream(_CHECK_TIME, max, _NS)),
+    Metric("megaphone_upstream_full_total", "counter", ("upstream",),
+           "Times the upstream was passed over because of its max_connections.", OfUpstream(_FULL)),
+    # operators
+    Metric("megaphone_admin_requests_total", "counter", ("endpoint", "status"),
+           "HTTP requests answered on the admin address and the control socket.", _admin_requests),
+    Metric("megaphone_config_reloads_total", "counter", ("result",),
+           "Reloads of the configuration: accepted, refused.", lambda node: _one_label(node.reloads)),
+)
+# fmt: on
+
+
+_FAMILIES: Final = {"counter": CounterMetricFamily, "gauge": GaugeMetricFamily, "histogram": HistogramMetricFamily}
+
+
+class BoardCollector(Collector):
+    """Turns the facts of the moment into metric families; `facts` is called once for each scrape."""
+
+    def __init__(self, facts: Callable[[], NodeFacts]) -> None:
+        self._facts = facts
+
+    def describe(self) -> Iterable[Family]:
+        """The families without samples, so that registering needs no facts."""
+        return [_empty(metric) for metric in METRICS]
+
+    def collect(self) -> Iterator[Family]:
+        """All families in the order of the table."""
+        node = self._facts()
+        for metric in METRICS:
+            family = _empty(metric)
+            if isinstance(family, HistogramMetricFamily):
+                _add_histogram(family, metric.samples(node))
+            else:
+                for labels, value in metric.samples(node):
+                    family.add_metric(labels, value)
+            yield family
+
+
+def _empty(metric: Metric) -> CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily:
+    return _FAMILIES[metric.type](metric.name, metric.help, labels=metric.labels)
+
+
+def _add_histogram(family: HistogramMetricFamily, samples: Samples) -> None:
+    """Boards count each connect in one bucket; Prometheus wants each bucket to include the smaller ones."""
+    by_upstream: dict[str, dict[str, float]] = {}
+    for (upstream, part), value in samples:
+        by_upstream.setdefault(upstream, {})[part] = value
+    for upstream, parts in by_upstream.items():
+        total = 0.0
+        buckets = []
+        for bound in CONNECT_BUCKETS_SECONDS:
+            total += parts[bound]
+            buckets.append((bound, total))
+        family.add_metric([upstream], buckets, sum_value=parts["sum"] * _NS)

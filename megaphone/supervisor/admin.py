@@ -1,0 +1,195 @@
+"""The operators' pages: which path answers what, on the TCP admin address (read-only) and on the control socket (all).
+
+both            GET  /metrics  /health/live  /health/ready
+control socket  GET  /status   /connections       POST /kick  /drain  /reload
+"""
+
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+import msgspec
+import trio
+from msgspec import Struct
+from prometheus_client import CollectorRegistry, generate_latest
+
+from megaphone.metrics import BoardCollector, NodeFacts
+from megaphone.supervisor import views
+from megaphone.supervisor.child import Child, WorkerUnavailableError
+from megaphone.supervisor.http import Request, Response, Server, error_response, json_response
+from megaphone.supervisor.supervisor import Supervisor
+
+ASK_SECONDS: Final = 2.0  # a worker that does not answer within this is reported as missing
+LIST_DEFAULT: Final = 100
+LIST_LIMIT: Final = 10_000
+_METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+T = TypeVar("T")
+
+
+class Kick(Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of POST /kick: exactly one of these."""
+
+    connection: str | None = None  # 16 hexadecimal digits
+    address: str | None = None
+    jid: str | None = None
+
+
+class Drain(Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of POST /drain: the whole node, or one worker."""
+
+    worker: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Route:
+    method: str
+    on_tcp: bool
+    answer: Callable[[Request], Awaitable[Response]]
+
+
+class Admin:
+    """Answers operators and Prometheus about one supervisor."""
+
+    def __init__(self, supervisor: Supervisor, *, admin_address: str = "") -> None:
+        self._supervisor = supervisor
+        self._admin_address = admin_address
+        self._requests: Counter[tuple[str, str]] = Counter()
+        self._certificates: dict[str, float] = {}
+        self._registry = CollectorRegistry()
+        self._registry.register(BoardCollector(self._facts))
+        self._server = Server(on_refused=lambda status: self._requests.update([("unread", str(status))]))
+        self._routes: Final = {
+            "/metrics": _Route("GET", True, self._metrics),
+            "/health/live": _Route("GET", True, self._live),
+            "/health/ready": _Route("GET", True, self._ready),
+            "/status": _Route("GET", False, self._status),
+            "/connections": _Route("GET", False, self._connections),
+            "/kick": _Route("POST", False, self._kick),
+            "/drain": _Route("POST", False, self._drain),
+            "/reload": _Route("POST", False, self._reload),
+        }
+
+    async def serve_tcp(self, stream: trio.abc.Stream) -> None:
+        """Serves one connection to the admin address."""
+        await self._server.serve(stream, lambda request: self._answer(request, on_tcp=True))
+
+    async def serve_control(self, stream: trio.abc.Stream) -> None:
+        """Serves one connection to the control socket."""
+        await self._server.serve(stream, lambda request: self._answer(request, on_tcp=False))
+
+    async def _answer(self, request: Request, *, on_tcp: bool) -> Response:
+        route = self._routes.get(request.path)
+        response = await self._routed(route, request, on_tcp=on_tcp)
+        # Only known paths become label values: strangers must not be able to make the page grow.
+        self._requests[request.path if route is not None else "other", str(response.status)] += 1
+        return response
+
+    async def _routed(self, route: _Route | None, request: Request, *, on_tcp: bool) -> Response:
+        if route is None:
+            return error_response(404, f"there is no {request.path}; there are {', '.join(self._routes)}")
+        if on_tcp and not route.on_tcp:
+            return error_response(403, f"{request.path} is served on the control socket only")
+        allowed = ("GET", "HEAD") if route.method == "GET" else ("POST",)
+        if request.method not in allowed:
+            return error_response(405, f"{request.path} takes {' or '.join(allowed)}", {"Allow": ", ".join(allowed)})
+        return await route.answer(request)
+
+    # Looking
+
+    def _facts(self) -> NodeFacts:
+        return views.node_facts(self._supervisor, admin_requests=self._requests, certificates=self._certificates)
+
+    async def _metrics(self, _: Request) -> Response:
+        self._certificates = await trio.to_thread.run_sync(views.certificate_expiries, self._supervisor)
+        return Response(200, generate_latest(self._registry), _METRICS_TYPE)
+
+    async def _live(self, _: Request) -> Response:
+        return json_response(200, {"live": True})
+
+    async def _ready(self, _: Request) -> Response:
+        reasons = views.not_ready_reasons(self._supervisor)
+        return json_response(503 if reasons else 200, {"ready": not reasons, "reasons": reasons})
+
+    async def _status(self, _: Request) -> Response:
+        return json_response(200, views.status(self._supervisor, admin_address=self._admin_address))
+
+    async def _connections(self, request: Request) -> Response:
+        unknown = sorted(request.query.keys() - {"address", "jid", "state", "limit"})
+        if unknown:
+            return error_response(400, f"unknown parameter {unknown[0]}; there are address, jid, state, limit")
+        state, limit_text = request.query.get("state"), request.query.get("limit", str(LIST_DEFAULT))
+        if state is not None and state not in views.CONNECTION_STATES:
+            return error_response(400, f"state is one of {', '.join(views.CONNECTION_STATES)}")
+        if not (limit_text.isascii() and limit_text.isdigit() and 1 <= int(limit_text) <= LIST_LIMIT):
+            return error_response(400, f"limit is a number from 1 to {LIST_LIMIT}")
+        limit = int(limit_text)
+        lists, missing = await self._ask_all(
+            lambda child: child.connections(
+                address=request.query.get("address"),
+                jid=request.query.get("jid"),
+                state=state,
+                limit=limit,
+                timeout_seconds=ASK_SECONDS,
+            )
+        )
+        rows = [row for rows in lists.values() for row in rows]
+        truncated = len(rows) > limit or any(len(rows) >= limit for rows in lists.values())
+        return json_response(200, {"connections": rows[:limit], "truncated": truncated, "missing_workers": missing})
+
+    # Steering
+
+    async def _kick(self, request: Request) -> Response:
+        try:
+            wanted = msgspec.json.decode(request.body, type=Kick)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            return error_response(400, f"the body cannot be used: {error}")
+        given = [value for value in (wanted.connection, wanted.address, wanted.jid) if value is not None]
+        if len(given) != 1 or not given[0]:
+            return error_response(400, "give exactly one of connection, address, jid")
+        counts, missing = await self._ask_all(
+            lambda child: child.kick(
+                connection=wanted.connection, address=wanted.address, jid=wanted.jid, timeout_seconds=ASK_SECONDS
+            )
+        )
+        return json_response(200, {"kicked": sum(counts.values()), "missing_workers": missing})
+
+    async def _drain(self, request: Request) -> Response:
+        try:
+            wanted = msgspec.json.decode(request.body or b"{}", type=Drain)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            return error_response(400, f"the body cannot be used: {error}")
+        supervisor = self._supervisor
+        if wanted.worker is None:
+            supervisor.drain()
+        else:
+            try:
+                supervisor.drain_worker(wanted.worker)
+            except WorkerUnavailableError as error:
+                return error_response(409, str(error))
+        deadline_seconds = supervisor.config.drain.deadline_seconds
+        return json_response(202, {"draining": True, "worker": wanted.worker, "deadline_seconds": deadline_seconds})
+
+    async def _reload(self, _: Request) -> Response:
+        outcome = await self._supervisor.reload()
+        workers = {str(index): answer for index, answer in outcome.workers.items()}
+        answer = {"accepted": outcome.accepted, "reason": outcome.reason, "workers": workers}
+        return json_response(200 if outcome.accepted else 409, answer)
+
+    async def _ask_all(self, ask: Callable[[Child], Awaitable[T]]) -> tuple[dict[int, T], list[int]]:
+        """Asks all workers at once: the answers by worker, and the workers that did not answer in time."""
+        answers: dict[int, Any] = {}
+
+        async def ask_one(child: Child) -> None:
+            try:
+                answers[child.index] = await ask(child)
+            except WorkerUnavailableError:
+                return
+
+        async with trio.open_nursery() as nursery:
+            for seat in self._supervisor.seats:
+                if seat.live is not None:
+                    nursery.start_soon(ask_one, seat.live)
+        missing = [seat.index for seat in self._supervisor.seats if seat.index not in answers]
+        return dict(sorted(answers.items())), missing

@@ -1,0 +1,81 @@
+"""The Unix control socket: created for its owner only, never taken from a Megaphone that still answers on it."""
+
+import contextlib
+import errno
+import os
+import socket
+import stat
+from pathlib import Path
+from typing import Final
+
+from megaphone.errors import ConfigError
+
+KEY: Final = "admin.socket"
+BACKLOG: Final = 64
+_CONNECT_SECONDS: Final = 1.0
+_PATH_LIMIT_BYTES: Final = 107  # sun_path, without its final zero byte
+
+
+class ControlSocket:
+    """A listening Unix socket and the file that leads to it."""
+
+    def __init__(self, path: str, listening: socket.socket) -> None:
+        self.path = path
+        self.listening = listening
+        self._inode = os.stat(path).st_ino
+
+    def close(self) -> None:
+        """Closes the socket and removes its file, unless the file is somebody else's by now."""
+        self.listening.close()
+        with contextlib.suppress(OSError):
+            if os.stat(self.path).st_ino == self._inode:
+                os.unlink(self.path)
+
+
+def open_control_socket(path: str, *, file: str) -> ControlSocket:
+    """Creates the socket with mode 0600, and its directory if need be; ConfigError says why it cannot."""
+    if len(os.fsencode(path)) > _PATH_LIMIT_BYTES:
+        raise ConfigError(file, KEY, f'"{path}" is longer than the {_PATH_LIMIT_BYTES} bytes a Unix socket may have')
+    directory = Path(path).parent
+    try:
+        directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+        _remove_stale(path, file=file)
+        return ControlSocket(path, _listen(path))
+    except OSError as error:
+        advice = " (run as the owner of the directory, or set another path)" if error.errno == errno.EACCES else ""
+        reason = f'cannot create "{path}": {os.strerror(error.errno or 0)}{advice}'
+        raise ConfigError(file, KEY, reason) from None
+
+
+def _remove_stale(path: str, *, file: str) -> None:
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise ConfigError(file, KEY, f'"{path}" exists and is not a socket; remove it or set another path')
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(_CONNECT_SECONDS)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)  # left behind by a process that was killed
+            return
+        except TimeoutError:
+            pass  # its queue is full: somebody is there
+    raise ConfigError(file, KEY, f'another Megaphone is running and answers on "{path}"; stop it or set another path')
+
+
+def _listen(path: str) -> socket.socket:
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)  # so that there is no moment in which others could connect
+    try:
+        listening.bind(path)
+        listening.listen(BACKLOG)
+        listening.setblocking(False)
+    except BaseException:
+        listening.close()
+        raise
+    finally:
+        os.umask(before)
+    return listening

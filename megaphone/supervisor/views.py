@@ -1,0 +1,159 @@
+"""What an operator may look at: the node's status, whether it is ready, and the facts behind `/metrics`."""
+
+import os
+import platform
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from megaphone import __version__
+from megaphone.config.schema import Domain
+from megaphone.dispatch.counters import Board, Slot, UpstreamSlot
+from megaphone.metrics import NodeFacts, WorkerFacts
+from megaphone.supervisor import certificate, process_facts
+from megaphone.supervisor.child import State
+from megaphone.supervisor.seat import Seat
+from megaphone.supervisor.supervisor import Supervisor
+
+CONNECTION_STATES: Mapping[str, int] = {
+    "negotiating": Slot.OPEN_NEGOTIATING,
+    "connecting": Slot.OPEN_CONNECTING,
+    "preauth": Slot.OPEN_RELAYING_PREAUTH,
+    "authenticated": Slot.OPEN_AUTHENTICATED,
+    "closing": Slot.OPEN_CLOSING,
+}
+
+
+def not_ready_reasons(supervisor: Supervisor) -> list[str]:
+    """Why a load balancer should send nobody here; empty when it may."""
+    if supervisor.draining.is_set():
+        return ["draining"]
+    reasons = [
+        f"worker {seat.index} is {seat.state.value}" for seat in supervisor.seats if seat.state is not State.READY
+    ]
+    ready = [seat for seat in supervisor.seats if seat.state is State.READY]
+    positions = {upstream.name: position for position, upstream in enumerate(supervisor.config.upstream)}
+    for domain in supervisor.config.domain:
+        lacking = [str(seat.index) for seat in ready if not _reaches(seat, domain, positions)]
+        if lacking:
+            seen_by = "any worker" if len(lacking) == len(ready) else f"worker {', '.join(lacking)}"
+            reasons.append(f"domain {domain.name}: no healthy upstream for {seen_by}")
+    return reasons
+
+
+def _reaches(seat: Seat, domain: Domain, positions: Mapping[str, int]) -> bool:
+    board = seat.board.counters
+    return any(
+        _upstream(board, positions[name], UpstreamSlot.UP_HEALTHY) for name in domain.upstreams if name in positions
+    )
+
+
+def _upstream(board: Board, position: int, slot: int) -> int:
+    return board.get(Board.upstream_slot(position, slot))
+
+
+def status(supervisor: Supervisor, *, admin_address: str) -> dict[str, Any]:
+    """The whole node as one JSON object (documented in docs/reference/command-line.md)."""
+    now = time.time()
+    reasons = not_ready_reasons(supervisor)
+    workers = [_worker(seat, now) for seat in supervisor.seats]
+    reload_at, reload_outcome = supervisor.last_reload or (None, None)
+    return {
+        "version": __version__,
+        "pid": os.getpid(),
+        "phase": supervisor.phase.value,
+        "ready": not reasons,
+        "reasons": reasons,
+        "uptime_seconds": round(now - supervisor.started_at_seconds, 1),
+        "config_path": supervisor.config_path,
+        "last_reload": reload_outcome
+        and {
+            "ago_seconds": round(now - (reload_at or now), 1),
+            "accepted": reload_outcome.accepted,
+            "reason": reload_outcome.reason,
+        },
+        "listen": [
+            {"address": bound.address, "tls": supervisor.config.listen[bound.listen_index].tls}
+            for bound in supervisor.listeners.bound
+        ],
+        "admin_address": admin_address,
+        "control_socket": supervisor.config.admin.socket,
+        "connections": sum(worker["connections"] for worker in workers),
+        "workers": workers,
+        "domains": [{"name": domain.name, "upstreams": domain.upstreams} for domain in supervisor.config.domain],
+        "upstreams": [
+            _upstream_status(supervisor, position, upstream.name, upstream.address)
+            for position, upstream in enumerate(supervisor.config.upstream)
+        ],
+    }
+
+
+def _worker(seat: Seat, now: float) -> dict[str, Any]:
+    child, board = seat.live, seat.board.counters
+    states = {name: board.get(slot) for name, slot in CONNECTION_STATES.items()}
+    return {
+        "worker": seat.index,
+        "pid": child and child.pid,
+        "state": seat.state.value,
+        "uptime_seconds": child and round(now - child.started_at_seconds, 1),
+        "restarts": {cause: count for cause, count in seat.restarts.items() if count},
+        "last_exit": seat.last_exit and seat.last_exit.text,
+        "connections": sum(states.values()),
+        "connections_by_state": states,
+        "accepted": board.get(Slot.ACCEPTED),
+        "resident_bytes": child and child.pid and process_facts.resident_bytes(child.pid),
+        "loop_lag_seconds": board.get(Slot.LOOP_LAG_NS) / 1e9,
+        "mailbox_bytes": board.get(Slot.MAILBOX_BYTES),
+    }
+
+
+def _upstream_status(supervisor: Supervisor, position: int, name: str, address: str) -> dict[str, Any]:
+    boards = [seat.board.counters for seat in supervisor.seats]
+
+    def total(slot: int) -> int:
+        return sum(_upstream(board, position, slot) for board in boards)
+
+    return {
+        "name": name,
+        "address": address,
+        "healthy_workers": total(UpstreamSlot.UP_HEALTHY),
+        "connections": total(UpstreamSlot.UP_OPEN),
+        "connects": total(UpstreamSlot.UP_CONNECTS),
+        "connect_failures": total(UpstreamSlot.UP_CONNECT_FAILURES),
+        "check_seconds": max(_upstream(board, position, UpstreamSlot.UP_CHECK_NS) for board in boards) / 1e9,
+    }
+
+
+def node_facts(
+    supervisor: Supervisor, *, admin_requests: Mapping[tuple[str, str], int], certificates: Mapping[str, float]
+) -> NodeFacts:
+    """What one scrape of `/metrics` is made of."""
+    return NodeFacts(
+        version=__version__,
+        python=platform.python_version(),
+        workers=[_worker_facts(seat) for seat in supervisor.seats],
+        upstreams=[upstream.name for upstream in supervisor.config.upstream],
+        certificates=certificates,
+        admin_requests=admin_requests,
+        reloads=supervisor.reloads,
+    )
+
+
+def _worker_facts(seat: Seat) -> WorkerFacts:
+    child = seat.live
+    pid = child.pid if child is not None else None
+    return WorkerFacts(
+        index=seat.index,
+        board=seat.board.counters,
+        state=seat.state.value,
+        restarts=seat.restarts,
+        started_at_seconds=child.started_at_seconds if child is not None else None,
+        resident_bytes=process_facts.resident_bytes(pid) if pid is not None else None,
+        cpu_seconds=process_facts.cpu_seconds(pid) if pid is not None else None,
+    )
+
+
+def certificate_expiries(supervisor: Supervisor) -> dict[str, float]:
+    """Chain file to the Unix time at which its certificate expires, for those that can be read."""
+    found = {entry.chain: certificate.expires_at_seconds(entry.chain) for entry in supervisor.config.certificate}
+    return {chain: at for chain, at in found.items() if at is not None}
