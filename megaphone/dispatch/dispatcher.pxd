@@ -30,6 +30,8 @@ cdef class Owner(Sink):
     cdef void take_room(self, Connection connection)        # deliver() said FULL, now there is room
     cdef void take_client_end(self, Connection connection)  # the client sent its last byte
     cdef void take_shutdown(self, Connection connection)    # the connection is being ended by the edge
+    cdef void take_tick(self, Connection connection, uint32_t now_ticks)  # about once a second
+    cpdef str upstream_name(self)                           # for people; None if there is none
 
 cdef class Dispatcher:
     cdef PyObject** slots

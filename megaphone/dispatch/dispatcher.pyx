@@ -71,6 +71,13 @@ cdef class Owner(Sink):
     cdef void take_shutdown(self, Connection connection):
         pass
 
+    cdef void take_tick(self, Connection connection, uint32_t now_ticks):
+        pass
+
+    cpdef str upstream_name(self):
+        """The upstream behind this owner, or None."""
+        return None
+
 
 cdef class Dispatcher:
     """The registry and the four messages of one worker.

@@ -5,7 +5,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 cpdef enum Event:
     MORE = 0         # all bytes consumed, nothing to stop for
     HEADER = 1       # a stream header ended at `offset`
-    STANZA = 2       # a first-level element ended at `offset` (only if asked to stop there)
+    STANZA = 2       # a first-level element ended at `offset` (only if asked to stop there, or if it changes the stream: SUCCESS .. PROCEED)
     STREAM_END = 3   # </stream:stream> ended at `offset`
     ERROR = 4        # refused at `offset`, for `error`
 
@@ -66,5 +66,6 @@ cdef struct Scan:
 cdef void framer_start(Framer* framer) noexcept nogil
 cdef void framer_free(Framer* framer) noexcept nogil
 cdef bint framer_rests(Framer* framer) noexcept nogil
+cdef bint framer_ended(Framer* framer) noexcept nogil
 cdef int scan(Framer* framer, const Bounds* bounds, const uint8_t* data, size_t length, bint stop_at_stanza, Scan* result) noexcept nogil
 cdef str condition_of(int error)

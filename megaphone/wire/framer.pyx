@@ -127,6 +127,11 @@ cdef bint framer_rests(Framer* framer) noexcept nogil:
     return framer.depth == 1 and framer.state == TEXT or framer.state == END
 
 
+cdef bint framer_ended(Framer* framer) noexcept nogil:
+    """True after </stream:stream>."""
+    return framer.state == END
+
+
 cdef inline uint8_t element_of(uint32_t local_hash) noexcept nogil:
     if local_hash == HASH_MESSAGE:
         return MESSAGE_ELEMENT
@@ -427,7 +432,7 @@ cdef int scan(Framer* framer, const Bounds* bounds, const uint8_t* data, size_t 
                     framer.stanza_bytes = 0
                     inside = False
                     end = length
-                    if stop_at_stanza:
+                    if stop_at_stanza or SUCCESS_ELEMENT <= framer.element <= PROCEED_ELEMENT:
                         event = STANZA
                         result.element = framer.element
                         break
@@ -454,7 +459,7 @@ cdef int scan(Framer* framer, const Bounds* bounds, const uint8_t* data, size_t 
                 framer.stanza_bytes = 0
                 inside = False
                 end = length
-                if stop_at_stanza:
+                if stop_at_stanza or SUCCESS_ELEMENT <= framer.element <= PROCEED_ELEMENT:
                     event = STANZA
                     result.element = framer.element
                     break

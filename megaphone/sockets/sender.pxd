@@ -1,0 +1,30 @@
+# A socket's sender, compiled interface.
+from libc.stdint cimport uint8_t, uint32_t
+from megaphone.dispatch.dispatcher cimport Sink
+from megaphone.dispatch.mailbox cimport Mailbox
+from megaphone.sockets.poller cimport Flushable, Poller
+from megaphone.sockets.tls cimport TLS
+
+cdef class Sender(Flushable):
+    cdef int fd
+    cdef Poller poller
+    cdef Sink sink
+    cdef TLS tls
+    cdef Mailbox mailbox        # as given to write()
+    cdef Mailbox sealed         # ciphertext the socket would not take yet: at most one record and a handshake flight
+    cdef uint32_t limit         # bytes in the mailbox from which on write() says FULL
+    cdef uint32_t stalled_ticks # since when the peer has been too slow; 0 = it is not
+    cdef bint connecting
+    cdef bint writable
+    cdef bint full
+    cdef bint finishing         # after the last byte: close_notify, FIN
+    cdef bint finished
+
+    cdef int write(self, const uint8_t* data, size_t length)
+    cdef void seal_output(self)
+    cdef void finish(self)
+    cdef void close(self)
+    cdef uint32_t pending_bytes(self) noexcept
+    cdef ssize_t send_chunks(self, Mailbox* mailbox)
+    cdef ssize_t not_sent(self)
+    cdef ssize_t encrypt(self)

@@ -1,0 +1,173 @@
+"""The sender: one socket's mailbox, emptied once per turn, through TLS if there is any.
+
+Plaintext waits in the mailbox and is encrypted only when the socket takes it, so that small stanzas share a record.
+A write never fails and never blocks; FULL asks the writer to wait for `take_drained`. A peer that does not take
+bytes is stalled from then on: the worker's sweep ends it after the slow-consumer time.
+"""
+
+cimport cython
+from libc.errno cimport EAGAIN, EINTR, errno
+from libc.string cimport memset
+from posix.uio cimport iovec
+
+from megaphone.dispatch.dispatcher cimport DELIVERED, FULL
+from megaphone.dispatch.mailbox cimport Chunk
+from megaphone.sockets.tls cimport tls_output, tls_output_clear, tls_output_length
+
+cdef extern from "sys/socket.h":
+    cdef enum:
+        MSG_NOSIGNAL
+        SHUT_WR
+    cdef struct msghdr:
+        iovec* msg_iov
+        size_t msg_iovlen
+    ssize_t sendmsg(int, const msghdr*, int)
+    ssize_t send(int, const void*, size_t, int)
+    int shutdown(int, int)
+
+cdef enum:
+    VECTORS = 32            # chunks per system call: 128 KiB
+
+cdef iovec vectors[VECTORS]
+
+
+@cython.no_gc
+cdef class Sender(Flushable):
+    """The sending half of one socket."""
+
+    cdef int write(self, const uint8_t* data, size_t length):
+        """Queues a copy; FULL (once queued) when the mailbox is at its limit."""
+        if self.fd < 0 or self.finishing or length == 0:
+            return DELIVERED
+        self.poller.chunks.put(&self.mailbox, data, length)
+        self.poller.flush_later(self)
+        if self.mailbox.size >= self.limit:
+            if not self.full:
+                self.full = True
+                self.stalled_ticks = self.poller.now_ticks
+            return FULL
+        return DELIVERED
+
+    cdef uint32_t pending_bytes(self) noexcept:
+        return self.mailbox.size + self.sealed.size
+
+    cdef void seal_output(self):
+        """Takes over what TLS has produced outside `flush` (handshake, alerts, tickets)."""
+        if tls_output_length():
+            self.poller.chunks.put(&self.sealed, tls_output(), tls_output_length())
+            tls_output_clear()
+            self.poller.flush_later(self)
+
+    cdef void finish(self):
+        """After everything queued: close_notify, then FIN. Later writes are dropped."""
+        if not self.finishing:
+            self.finishing = True
+            self.poller.flush_later(self)
+
+    cdef void close(self):
+        """Forgets everything; the receiver closes the descriptor."""
+        self.fd = -1
+        self.poller.chunks.clear(&self.mailbox)
+        self.poller.chunks.clear(&self.sealed)
+        self.sink = None
+        self.tls = None
+
+    cdef void flush(self):
+        cdef ssize_t sent = 0
+        if self.fd < 0 or self.connecting:
+            return
+        while self.writable and self.fd >= 0:
+            if self.sealed.size:
+                sent = self.send_chunks(&self.sealed)
+            elif self.mailbox.size == 0:
+                break
+            elif self.tls is None:
+                sent = self.send_chunks(&self.mailbox)
+            elif not self.tls.established:
+                break
+            else:
+                sent = self.encrypt()
+            if sent < 0:
+                return
+            if sent:
+                if self.full:
+                    if self.mailbox.size <= self.limit // 2:
+                        self.full = False
+                        self.stalled_ticks = 0
+                        if self.sink is not None:
+                            self.sink.take_drained()
+                else:
+                    self.stalled_ticks = 0
+        if self.mailbox.size or self.sealed.size:
+            if self.stalled_ticks == 0:
+                self.stalled_ticks = self.poller.now_ticks
+        elif self.finishing and not self.finished and self.fd >= 0:
+            self.finished = True
+            if self.tls is not None and self.tls.established and not self.tls.sent_close:
+                self.tls.close()
+                self.finished = False
+                self.seal_output()
+                return
+            shutdown(self.fd, SHUT_WR)
+            if self.sink is not None:
+                self.sink.take_drained()
+
+    cdef ssize_t send_chunks(self, Mailbox* mailbox):
+        """One system call from the front of a mailbox: bytes sent, 0 when the socket is full, -1 when it is broken."""
+        cdef msghdr message
+        cdef Chunk* chunk = mailbox.head
+        cdef int count = 0
+        cdef ssize_t sent
+        while chunk != NULL and count < VECTORS:
+            vectors[count].iov_base = chunk.data + chunk.begin
+            vectors[count].iov_len = chunk.end - chunk.begin
+            count += 1
+            chunk = chunk.next
+        if count == 1:
+            sent = send(self.fd, vectors[0].iov_base, vectors[0].iov_len, MSG_NOSIGNAL)
+        else:
+            memset(&message, 0, sizeof(message))
+            message.msg_iov = vectors
+            message.msg_iovlen = count
+            sent = sendmsg(self.fd, &message, MSG_NOSIGNAL)
+        if sent < 0:
+            return self.not_sent()
+        self.poller.chunks.take(mailbox, sent)
+        return sent
+
+    cdef ssize_t not_sent(self):
+        """0 if the socket is full for now; otherwise it is broken, which its receiver will notice and say."""
+        if errno == EAGAIN or errno == EINTR:
+            self.writable = False
+            return 0
+        self.poller.chunks.clear(&self.mailbox)
+        self.poller.chunks.clear(&self.sealed)
+        return -1
+
+    cdef ssize_t encrypt(self):
+        """Encrypts from the front of the mailbox until the common output buffer is well filled, and sends that."""
+        cdef Chunk* chunk
+        cdef Py_ssize_t taken
+        cdef ssize_t sent
+        cdef uint8_t* data = tls_output()
+        cdef size_t length
+        while self.mailbox.size and tls_output_length() < 65536:
+            chunk = self.mailbox.head
+            taken = self.tls.write(chunk.data + chunk.begin, chunk.end - chunk.begin)
+            if taken <= 0:
+                break
+            self.poller.chunks.take(&self.mailbox, taken)
+        length = tls_output_length()
+        if length == 0:
+            self.writable = False   # a TLS failure; the receiver sees it too
+            return -1
+        sent = send(self.fd, data, length, MSG_NOSIGNAL)
+        if sent < 0:
+            sent = self.not_sent()
+            if sent < 0:
+                tls_output_clear()
+                return -1
+        if <size_t> sent < length:
+            self.poller.chunks.put(&self.sealed, data + sent, length - sent)
+        tls_output_clear()
+        return sent

@@ -1,0 +1,44 @@
+# TLS on memory: the compiled interface of contexts and sessions.
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+cdef extern from "openssl/ssl.h":
+    ctypedef struct SSL:
+        pass
+    ctypedef struct SSL_CTX:
+        pass
+
+cpdef enum Handshake:
+    UNDER_WAY = 0
+    DONE = 1
+    FAILED = 2
+
+cdef class TLSContext:
+    cdef SSL_CTX* context
+    cdef readonly str chain
+    cdef readonly tuple names
+    cdef CertificateChoice choice
+
+cdef class CertificateChoice:
+    cdef readonly list contexts
+    cdef dict chosen
+    cdef TLSContext context_for(self, str name)
+
+cdef class TLS:
+    cdef SSL* ssl
+    cdef readonly bint established
+    cdef readonly bint closed           # the peer's close_notify has come
+    cdef bint sent_close
+
+    cdef void feed(self, const uint8_t* data, size_t length) noexcept
+    cdef int handshake(self) noexcept
+    cdef Py_ssize_t read(self, uint8_t* into, size_t length) noexcept
+    cdef Py_ssize_t write(self, const uint8_t* data, size_t length) noexcept
+    cdef void close(self) noexcept
+
+cdef enum:
+    OUTPUT_BYTES = 131072
+
+# Ciphertext that OpenSSL has produced and nobody has taken yet; one buffer for all sessions of the worker.
+cdef uint8_t* tls_output() noexcept
+cdef size_t tls_output_length() noexcept
+cdef void tls_output_clear() noexcept

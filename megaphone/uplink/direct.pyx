@@ -1,0 +1,312 @@
+"""The direct uplink: one upstream socket per client, opened when the client's stream header has said where to.
+
+Until the connection stands, the client's bytes wait in the upstream sender's mailbox, so failing over to another
+upstream costs nothing but time. The PROXY v2 header is put in front of them once it is known who gets them: header and
+first bytes leave in one write, because ejabberd blocks its only acceptor while it waits for the header.
+"""
+
+cimport cython
+from collections import deque
+
+from libc.errno cimport EADDRINUSE, EADDRNOTAVAIL, EINPROGRESS, errno
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from posix.unistd cimport close
+
+from megaphone.dispatch.counters cimport *
+from megaphone.dispatch.dispatcher cimport Connection, Dispatcher, FULL, Owner
+from megaphone.dispatch.mailbox cimport Mailbox
+from megaphone.sockets.address cimport AF_UNIX, sockaddr, socklen_t
+from megaphone.sockets.poller cimport Poller, TICKS_PER_SECOND
+from megaphone.sockets.receiver cimport Receiver, open_socket
+
+cdef extern from "sys/socket.h":
+    cdef enum:
+        SOCK_STREAM
+        SOCK_NONBLOCK
+        SOCK_CLOEXEC
+    int socket(int, int, int)
+    int bind(int, const sockaddr*, socklen_t)
+    int connect(int, const sockaddr*, socklen_t)
+    int setsockopt(int, int, int, const void*, socklen_t)
+
+cdef extern from "netinet/in.h":
+    cdef enum:
+        IPPROTO_TCP
+        IPPROTO_IP
+        IP_BIND_ADDRESS_NO_PORT
+
+cdef extern from "netinet/tcp.h":
+    cdef enum:
+        TCP_NODELAY
+
+cdef enum:
+    SOURCES_TRIED = 8           # local addresses tried before an upstream counts as failed
+
+# Upper bounds of the connect-time buckets (UP_CONNECT_BUCKETS); the last one has none.
+cdef uint64_t CONNECT_BUCKETS[6]
+CONNECT_BUCKETS[:] = [1000000, 5000000, 25000000, 100000000, 500000000, 2500000000]
+CONNECT_BUCKETS_SECONDS = tuple(bound / 1e9 for bound in CONNECT_BUCKETS)
+
+
+cdef class DirectUplink:
+    """Opens upstream sockets for one worker.
+
+    `proxy_header` (connection) returns the PROXY v2 header of a connection; `connect_ticks` bounds one attempt,
+    `slow_ticks` how long an upstream may not read, `linger_ticks` how long it may take to finish after us.
+    """
+
+    cdef Poller poller
+    cdef Dispatcher dispatcher
+    cdef Board board
+    cdef object pool
+    cdef object proxy_header
+    cdef object lingering                   # streams that wait for the server's end, oldest first
+    cdef public uint32_t connect_ticks
+    cdef public uint32_t slow_ticks
+    cdef public uint32_t linger_ticks
+    cdef public uint32_t mailbox_bytes
+
+    def __init__(self, Poller poller, Dispatcher dispatcher, Board board, pool, proxy_header):
+        self.poller = poller
+        self.dispatcher = dispatcher
+        self.board = board
+        self.pool = pool
+        self.proxy_header = proxy_header
+        self.lingering = deque()
+        self.connect_ticks = self.slow_ticks = self.linger_ticks = 5 * TICKS_PER_SECOND
+        self.mailbox_bytes = 262144
+
+    def apply(self, limits):
+        """Takes the limits (edge.connection.ClientLimits) for connections opened from now on."""
+        self.connect_ticks = limits.connect_ticks
+        self.slow_ticks = limits.slow_ticks
+        self.linger_ticks = limits.close_ticks
+        self.mailbox_bytes = limits.mailbox_bytes
+
+    def open(self, Connection connection, str domain):
+        """The owner of a connection to an upstream of `domain`, or a stream-error condition."""
+        cdef DirectStream stream = DirectStream.__new__(DirectStream)
+        stream.uplink = self
+        stream.connection_id = connection.id
+        stream.domain = domain
+        condition = stream.connect_next()
+        return stream if condition is None else condition
+
+    def sweep(self):
+        """Cuts the streams whose server has had time enough to finish."""
+        cdef DirectStream stream
+        while self.lingering:
+            stream = self.lingering[0]
+            if stream.receiver is not None and self.poller.now_ticks < stream.deadline_ticks:
+                break
+            self.lingering.popleft()
+            stream.close()
+
+
+@cython.no_gc
+cdef class DirectStream(Owner):
+    """One client's stream on its own upstream socket."""
+
+    cdef DirectUplink uplink
+    cdef object upstream                    # uplink.pool.Upstream
+    cdef Receiver receiver
+    cdef str domain
+    cdef uint64_t connection_id
+    cdef uint64_t connect_began_ns
+    cdef uint64_t tried                     # upstreams that failed, a bit each
+    cdef uint32_t deadline_ticks            # of the connection attempt, then of lingering
+    cdef bint detached                      # the client is gone
+
+    cpdef str upstream_name(self):
+        return None if self.upstream is None else self.upstream.name
+
+    cdef uint64_t* block(self):
+        return self.uplink.board.slots + <int> UPSTREAM_BLOCKS + <int> self.upstream.index * <int> UPSTREAM_BLOCK
+
+    # --- connecting ---------------------------------------------------------------------------------------------------
+
+    cdef str connect_next(self):
+        """Begins to connect to the best upstream not tried yet; a stream-error condition if there is none."""
+        cdef int failure
+        while True:
+            choice = self.uplink.pool.choose(self.domain, self.tried)
+            if isinstance(choice, str):
+                return choice
+            self.upstream = choice
+            failure = self.connect()
+            if failure == 0:
+                choice.open += 1
+                self.block()[<int> UP_OPEN] += 1
+                return None
+            self.note_failure()
+
+    cdef void note_failure(self):
+        self.block()[<int> UP_CONNECT_FAILURES] += 1
+        self.tried |= <uint64_t> 1 << <int> self.upstream.index
+
+    cdef int connect(self):
+        """Starts one attempt; 0, or the errno of its failure."""
+        cdef DirectUplink uplink = self.uplink
+        cdef bytes address = self.upstream.address, source
+        cdef int family = self.upstream.family, fd, one = 1, attempt, error = EADDRNOTAVAIL
+        cdef Receiver receiver
+        for attempt in range(SOURCES_TRIED):
+            fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
+            if fd < 0:
+                return errno
+            if family != AF_UNIX:
+                setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))
+            chosen = self.upstream.source()
+            if chosen is not None:
+                source = chosen
+                # let connect() choose the port: it may then be shared between different destinations
+                setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one))
+                if bind(fd, <const sockaddr*> (<const char*> source), len(source)) != 0:
+                    error = errno
+                    close(fd)
+                    continue
+            if connect(fd, <const sockaddr*> (<const char*> address), len(address)) != 0 and errno != EINPROGRESS:
+                error = errno
+                close(fd)
+                if error == EADDRNOTAVAIL or error == EADDRINUSE:
+                    if chosen is None:
+                        return error
+                    continue        # this source address has no port left
+                return error
+            uplink.poller.look_at_clock()
+            self.connect_began_ns = uplink.poller.now_ns
+            self.deadline_ticks = uplink.poller.now_ticks + uplink.connect_ticks
+            receiver = open_socket(fd, uplink.poller, self, uplink.mailbox_bytes, True)
+            if receiver is None:
+                return errno
+            if self.receiver is not None:
+                # fail-over: what waited for the old upstream goes to the new one
+                receiver.sender.mailbox = self.receiver.sender.mailbox
+                receiver.sender.finishing = self.receiver.sender.finishing
+                self.receiver.sender.mailbox = Mailbox(NULL, NULL, 0)
+                self.receiver.close()
+            self.receiver = receiver
+            return 0
+        return error
+
+    cdef void connect_failed(self):
+        cdef str condition
+        self.note_failure()
+        self.release_upstream()
+        condition = self.connect_next()
+        if condition is not None:
+            self.upstream = None
+            self.give_up(condition)
+
+    cdef void release_upstream(self):
+        if self.upstream is not None:
+            self.upstream.open -= 1
+            self.block()[<int> UP_OPEN] -= 1
+
+    cdef void take_writable(self):
+        """Connected."""
+        cdef uint64_t* block = self.block()
+        cdef uint64_t elapsed
+        cdef int bucket = 0
+        cdef Mailbox first = Mailbox(NULL, NULL, 0)
+        cdef Mailbox* waiting = &self.receiver.sender.mailbox
+        cdef bytes header
+        self.uplink.poller.look_at_clock()
+        elapsed = self.uplink.poller.now_ns - self.connect_began_ns
+        while bucket < 6 and elapsed > CONNECT_BUCKETS[bucket]:
+            bucket += 1
+        block[<int> UP_CONNECTS] += 1
+        block[<int> UP_CONNECT_NS] += elapsed
+        block[<int> UP_CONNECT_BUCKETS + bucket] += 1
+        if self.upstream.proxy_protocol and not self.detached:
+            connection = self.uplink.dispatcher.find(self.connection_id)
+            if connection is None:
+                return
+            header = self.uplink.proxy_header(connection)
+            self.uplink.poller.chunks.put(&first, <const uint8_t*> (<const char*> header), len(header))
+            first.tail.next = waiting.head
+            if waiting.head != NULL:
+                first.tail = waiting.tail
+            first.size += waiting.size
+            waiting[0] = first
+
+    # --- relaying -----------------------------------------------------------------------------------------------------
+
+    cdef void take_data(self, Connection connection, const uint8_t* data, size_t length):
+        if self.receiver.sender.write(data, length) != FULL:
+            self.uplink.dispatcher.get_data(self.connection_id)
+
+    cdef void take_drained(self):
+        if not self.detached:
+            self.uplink.dispatcher.get_data(self.connection_id)
+
+    cdef void take_bytes(self, const uint8_t* data, size_t length):
+        cdef int status
+        if self.detached:
+            return
+        status = self.uplink.dispatcher.send_data(self.connection_id, data, length)
+        if status == FULL:
+            self.receiver.pause()
+
+    cdef void take_room(self, Connection connection):
+        if self.receiver is not None:
+            self.receiver.resume()
+
+    # --- the end ------------------------------------------------------------------------------------------------------
+
+    cdef void take_end(self, int error):
+        """The server has ended, or could not be reached."""
+        if self.detached:
+            self.close()
+        elif self.receiver.sender.connecting:
+            self.connect_failed()
+        else:
+            self.give_up("remote-connection-failed")
+
+    cdef void give_up(self, str condition):
+        """Nothing more will come from the server: the client is told, and this stream ends."""
+        cdef Dispatcher dispatcher = self.uplink.dispatcher
+        self.detached = True
+        # whatever the server's last bytes were, they are already with the client's sender
+        dispatcher.shutdown(self.connection_id, condition, RESOURCE_CONSTRAINT if condition == "resource-constraint" else REMOTE_CONNECTION_FAILED)
+        self.close()
+
+    cdef void take_client_end(self, Connection connection):
+        """The client will send no more: neither do we, but the server may still answer."""
+        self.receiver.sender.finish()
+
+    cdef void take_shutdown(self, Connection connection):
+        """The edge ends the connection: the server gets what the client sent, an end, and a moment to take both."""
+        cdef DirectUplink uplink = self.uplink
+        if self.detached or self.receiver is None:
+            return
+        self.detached = True
+        if self.receiver.sender.connecting:
+            self.close()
+            return
+        self.receiver.sender.finish()
+        self.receiver.resume()
+        self.deadline_ticks = uplink.poller.now_ticks + uplink.linger_ticks
+        uplink.lingering.append(self)
+
+    cdef void take_tick(self, Connection connection, uint32_t now_ticks):
+        if self.receiver is None:
+            return
+        if self.receiver.sender.connecting:
+            if now_ticks >= self.deadline_ticks:
+                self.connect_failed()
+        elif self.receiver.sender.stalled_ticks and now_ticks - self.receiver.sender.stalled_ticks > self.uplink.slow_ticks:
+            self.give_up("remote-connection-failed")
+
+    cdef void close(self):
+        if self.receiver is not None:
+            self.release_upstream()
+            self.receiver.close()
+            self.receiver = None
+
+
+def stream_bytes():
+    """The bytes of the objects that one idle connection keeps on the uplink's side."""
+    from megaphone.sockets.receiver import Receiver
+    from megaphone.sockets.sender import Sender
+    return DirectStream.__basicsize__ + Receiver.__basicsize__ + Sender.__basicsize__
