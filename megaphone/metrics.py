@@ -135,13 +135,14 @@ _KINDS: Final = {_kebab(kind.name): int(kind) for kind in Kind}
 _STANZAS: Final = {("in", label): Slot.STANZAS_IN + value for label, value in _KINDS.items()} | {
     ("out", label): Slot.STANZAS_OUT + value for label, value in _KINDS.items()
 }
-_STATES: Final = {
-    ("negotiating",): Slot.OPEN_NEGOTIATING,
-    ("connecting",): Slot.OPEN_CONNECTING,
-    ("preauth",): Slot.OPEN_RELAYING_PREAUTH,
-    ("authenticated",): Slot.OPEN_AUTHENTICATED,
-    ("closing",): Slot.OPEN_CLOSING,
+CONNECTION_STATES: Final = {
+    "negotiating": Slot.OPEN_NEGOTIATING,
+    "connecting": Slot.OPEN_CONNECTING,
+    "preauth": Slot.OPEN_RELAYING_PREAUTH,
+    "authenticated": Slot.OPEN_AUTHENTICATED,
+    "closing": Slot.OPEN_CLOSING,
 }
+_STATES: Final = {(label,): slot for label, slot in CONNECTION_STATES.items()}
 _HANDSHAKES: Final = {
     ("TLSv1.2", "ok"): Slot.TLS_1_2_OK,
     ("TLSv1.3", "ok"): Slot.TLS_1_3_OK,

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from typing import Final, NoReturn
 
 from megaphone import __version__
-from megaphone.cli.output import DEFAULT_CONFIG, FAILED, INTERRUPTED, USAGE, print_error
+from megaphone.cli.control import UnreachableError
+from megaphone.cli.output import DEFAULT_CONFIG, FAILED, INTERRUPTED, UNREACHABLE, USAGE, print_error
 from megaphone.errors import ConfigError, MegaphoneError
 
-COMMANDS: Final = ("serve",)
+COMMANDS: Final = ("serve", "check", "status", "connections", "kick", "drain", "reload")
 
 _EPILOG: Final = """\
 exit codes:
@@ -79,5 +80,5 @@ def main(argv: Sequence[str] | None = None) -> int:
         return FAILED
     except MegaphoneError as error:
         print_error(str(error))
-        return USAGE if isinstance(error, ConfigError) else FAILED
+        return {ConfigError: USAGE, UnreachableError: UNREACHABLE}.get(type(error), FAILED)
     return code

@@ -35,3 +35,26 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def printable(text: str) -> str:
     """The text with everything that could steer a terminal written as an escape."""
     return "".join(character if character.isprintable() else f"\\u{ord(character):04x}" for character in text)
+
+
+def size(count: int | None) -> str:
+    """Bytes for people: `999 B`, `12.3 kB`, `4.5 MB`; "-" for None."""
+    if count is None:
+        return "-"
+    if count < 1000:
+        return f"{count} B"
+    power = min((len(str(count)) - 1) // 3, 4)
+    return f"{count / 1000**power:.1f} {('kB', 'MB', 'GB', 'TB')[power - 1]}"
+
+
+def age(seconds: float | None) -> str:
+    """A duration for people in its two greatest units: `5 s`, `3 m 10 s`, `2 d 4 h`; "-" for None."""
+    if seconds is None:
+        return "-"
+    rest = int(seconds)
+    parts = []
+    for unit, length in (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)):
+        count, rest = divmod(rest, length)
+        if count or (unit == "s" and not parts):
+            parts.append(f"{count} {unit}")
+    return " ".join(parts[:2])

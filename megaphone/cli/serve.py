@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from megaphone.cli.output import DEFAULT_CONFIG, FAILED, OK, USAGE, print_error
-from megaphone.errors import ConfigError, MegaphoneError
+from megaphone.cli.output import DEFAULT_CONFIG, OK, USAGE, print_error
+from megaphone.errors import ConfigError
 
 SMALLEST_CONFIG: Final = """\
 [[listen]]
@@ -37,9 +37,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serves; 0 after a drain, 1 when workers kept crashing, 2 for a configuration that cannot be used."""
+    """Serves; 0 after a drain. RestartLimitError when workers kept crashing, ConfigError for an unusable file."""
     path = args.config or DEFAULT_CONFIG
-    if not Path(path).exists():
+    try:
+        text = Path(path).read_text("utf-8")
+    except FileNotFoundError:
         print_error(
             f"{path}: there is no configuration file, and Megaphone needs one to know which server it fronts.\n"
             "The smallest one, for clients and a server on this machine, without TLS:\n\n"
@@ -47,17 +49,12 @@ def run(args: argparse.Namespace) -> int:
             "Save it, check it with `megaphone check -c FILE`, and run `megaphone serve -c FILE`."
         )
         return USAGE
-    try:
-        return _serve(path, show_banner=not args.no_banner)
-    except ConfigError as error:
-        print_error(str(error))
-        return USAGE
-    except MegaphoneError as error:
-        print_error(str(error))
-        return FAILED
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(path, "", f"cannot be read: {error}") from None
+    return _serve(path, text, show_banner=not args.no_banner)
 
 
-def _serve(path: str, *, show_banner: bool) -> int:
+def _serve(path: str, text: str, *, show_banner: bool) -> int:
     # Imported here: trio and the compiled core take a quarter of a second that `megaphone status` need not pay.
     import trio
 
@@ -66,10 +63,6 @@ def _serve(path: str, *, show_banner: bool) -> int:
     from megaphone.supervisor import notify, open_files
     from megaphone.supervisor.node import Node
 
-    try:
-        text = Path(path).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(path, "", f"cannot be read: {error}") from None
     config = parse(text, path)
     check_environment(config)
     log.configure(config.log.format, config.log.level)

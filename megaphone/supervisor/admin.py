@@ -14,7 +14,7 @@ import trio
 from msgspec import Struct
 from prometheus_client import CollectorRegistry, generate_latest
 
-from megaphone.metrics import BoardCollector, NodeFacts
+from megaphone.metrics import CONNECTION_STATES, BoardCollector, NodeFacts
 from megaphone.supervisor import views
 from megaphone.supervisor.child import Child, WorkerUnavailableError
 from megaphone.supervisor.http import Request, Response, Server, error_response, json_response
@@ -120,8 +120,8 @@ class Admin:
         if unknown:
             return error_response(400, f"unknown parameter {unknown[0]}; there are address, jid, state, limit")
         state, limit_text = request.query.get("state"), request.query.get("limit", str(LIST_DEFAULT))
-        if state is not None and state not in views.CONNECTION_STATES:
-            return error_response(400, f"state is one of {', '.join(views.CONNECTION_STATES)}")
+        if state is not None and state not in CONNECTION_STATES:
+            return error_response(400, f"state is one of {', '.join(CONNECTION_STATES)}")
         if not (limit_text.isascii() and limit_text.isdigit() and 1 <= int(limit_text) <= LIST_LIMIT):
             return error_response(400, f"limit is a number from 1 to {LIST_LIMIT}")
         limit = int(limit_text)

@@ -9,19 +9,11 @@ from typing import Any
 from megaphone import __version__
 from megaphone.config.schema import Domain
 from megaphone.dispatch.counters import Board, Slot, UpstreamSlot
-from megaphone.metrics import NodeFacts, WorkerFacts
+from megaphone.metrics import CONNECTION_STATES, NodeFacts, WorkerFacts
 from megaphone.supervisor import certificate, process_facts
 from megaphone.supervisor.child import State
 from megaphone.supervisor.seat import Seat
 from megaphone.supervisor.supervisor import Supervisor
-
-CONNECTION_STATES: Mapping[str, int] = {
-    "negotiating": Slot.OPEN_NEGOTIATING,
-    "connecting": Slot.OPEN_CONNECTING,
-    "preauth": Slot.OPEN_RELAYING_PREAUTH,
-    "authenticated": Slot.OPEN_AUTHENTICATED,
-    "closing": Slot.OPEN_CLOSING,
-}
 
 
 def not_ready_reasons(supervisor: Supervisor) -> list[str]:
