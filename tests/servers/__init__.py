@@ -1,1 +1,1 @@
-"""Real servers for tests and `make run`: Prosody, ejabberd, Megaphone; free loopback ports, directories of their own."""
+"""Real servers for tests and `make run`: Prosody, ejabberd and Megaphone on free loopback ports."""

@@ -59,7 +59,7 @@ PROXY_V2_LOCAL = b"\r\n\r\n\x00\r\nQUIT\n" + b"\x20\x00\x00\x03" + b"\x04\x00\x0
 
 
 def answers(address: tuple[str, int] | Path, to: str, preamble: bytes = b"") -> bool:
-    """Whether an XMPP server at this plain or STARTTLS address (a path: Unix socket) opens a stream and sends features."""
+    """Whether an XMPP server at this plain or STARTTLS address (a path: Unix socket) opens a stream with features."""
     header = (
         f"<?xml version='1.0'?><stream:stream to='{to}' xmlns='jabber:client' "
         "xmlns:stream='http://etherx.jabber.org/streams' version='1.0'>"

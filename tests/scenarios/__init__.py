@@ -1,0 +1,1 @@
+"""Scripted sessions run by slixmpp clients, recorded as transcripts that can be compared."""
