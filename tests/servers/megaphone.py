@@ -1,0 +1,188 @@
+"""A running Megaphone: its configuration file, its processes, and what an operator can ask it."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.servers.certificates import CertificateAuthority
+from tests.servers.model import DOMAINS, Endpoint
+from tests.servers.process import LOOPBACK, Process, ServerError, answers, free_port
+
+# Tests open and drop connections faster than any honest client.
+NO_LIMITS: Mapping[str, Any] = {
+    "accepts_per_second": 1_000_000,
+    "accepts_per_second_per_address": 1_000_000,
+    "connections_per_address": 1_000_000,
+    "connections_per_prefix": 1_000_000,
+    "stanzas_per_second": 1_000_000,
+    "stanzas_burst": 1_000_000,
+    "bytes_per_second": 1_000_000_000,
+    "bytes_burst": 1_000_000_000,
+}
+
+
+def toml(tables: Mapping[str, Any]) -> str:
+    """TOML text of tables and arrays of tables with plain values (JSON's scalars and arrays are TOML's too)."""
+    lines = []
+    for name, value in tables.items():
+        header = f"[[{name}]]" if isinstance(value, list) else f"[{name}]"
+        for table in value if isinstance(value, list) else [value]:
+            lines += [header, *(f"{key} = {json.dumps(item)}" for key, item in table.items()), ""]
+    return "\n".join(lines)
+
+
+class ControlConnection(http.client.HTTPConnection):
+    """HTTP over the control socket."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=10)
+        self._path = path
+
+    def connect(self) -> None:
+        """Connect to the Unix socket instead of a port."""
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+class Edge:
+    """Megaphone in front of `upstreams` (tables of `[[upstream]]`), with a STARTTLS and a direct TLS listener."""
+
+    def __init__(
+        self,
+        directory: Path,
+        authority: CertificateAuthority,
+        upstreams: Sequence[Mapping[str, Any]],
+        *,
+        workers: int = 2,
+        domains: Iterable[str] = DOMAINS,
+        address: str = LOOPBACK,
+    ) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.directory = directory
+        self.starttls = Endpoint(address, free_port(), "starttls")
+        self.direct = Endpoint(address, free_port(), "direct")
+        self.admin_port = free_port()
+        self.admin_socket = directory / "admin.sock"
+        self.config_path = directory / "megaphone.toml"
+        domains = list(domains)
+        files = authority.issue(*domains)
+        self.tables: dict[str, Any] = {
+            "node": {"workers": workers},
+            "listen": [
+                {"address": f"{address}:{self.starttls.port}", "tls": "starttls"},
+                {"address": f"{address}:{self.direct.port}", "tls": "direct"},
+            ],
+            "certificate": [{"chain": str(files.chain), "key": str(files.key)}],
+            "domain": [{"name": name, "upstreams": [entry["name"] for entry in upstreams]} for name in domains],
+            "upstream": [dict(entry) for entry in upstreams],
+            "health": {"interval_seconds": 0.5, "timeout_seconds": 0.4},
+            "limits": dict(NO_LIMITS),
+            "admin": {"address": f"{LOOPBACK}:{self.admin_port}", "socket": str(self.admin_socket)},
+        }
+        self._domain = domains[0]
+        self._process: Process | None = None
+
+    @property
+    def log(self) -> Path:
+        """Its standard error."""
+        return self.directory / "megaphone.log"
+
+    def write_config(self, text: str | None = None) -> None:
+        """Write `text`, or `tables` as TOML, to the configuration file."""
+        self.config_path.write_text(toml(self.tables) if text is None else text)
+
+    def start(self) -> None:
+        """Write the configuration, start, and return when every listener answers; ServerError with the log's tail."""
+        self.write_config()
+        self._process = Process(
+            [sys.executable, "-m", "megaphone", "serve", "--config", str(self.config_path)],
+            directory=Path.cwd(),
+            log=self.log,
+            environment=os.environ,
+        )
+        address = (self.starttls.host, self.starttls.port)
+        self._process.wait_until(lambda: answers(address, self._domain) and self.ready(), "megaphone")
+
+    def stop(self) -> None:
+        """SIGTERM and, if the drain takes too long, SIGKILL."""
+        if self._process is not None:
+            self._process.stop()
+
+    @property
+    def process(self) -> Process:
+        """The supervisor; ServerError before `start`."""
+        if self._process is None:
+            raise ServerError("megaphone was not started")
+        return self._process
+
+    def workers(self) -> list[int]:
+        """The process ids of the workers, oldest first."""
+        return sorted(
+            pid
+            for pid in _children(self.process.pid)
+            if b"megaphone.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        )
+
+    def reload(self) -> None:
+        """Send SIGHUP."""
+        self.process.signal(signal.SIGHUP)
+
+    def request(self, method: str, path: str) -> Any:
+        """Ask over the control socket; the decoded JSON, or the text if it is none. ServerError unless 200."""
+        connection = ControlConnection(self.admin_socket)
+        try:
+            connection.request(method, path)
+            response = connection.getresponse()
+            body = response.read()
+        finally:
+            connection.close()
+        if response.status != http.HTTPStatus.OK:
+            raise ServerError(f"{method} {path}: {response.status} {body.decode(errors='replace')}")
+        is_json = response.getheader("Content-Type", "").startswith("application/json")
+        return json.loads(body) if is_json else body.decode()
+
+    def ready(self) -> bool:
+        """Whether /health/ready says so."""
+        connection = http.client.HTTPConnection(LOOPBACK, self.admin_port, timeout=5)
+        try:
+            connection.request("GET", "/health/ready")
+            return connection.getresponse().status == http.HTTPStatus.OK
+        except OSError:
+            return False
+        finally:
+            connection.close()
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of all samples called `name` that carry `labels`; 0 if there is none."""
+        return sum(
+            sample.value
+            for family in text_string_to_metric_families(self.request("GET", "/metrics"))
+            for sample in family.samples
+            if sample.name == name and labels.items() <= sample.labels.items()
+        )
+
+
+def _children(pid: int) -> list[int]:
+    found = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        found += [int(child) for child in (task / "children").read_text().split()]
+    return found
+
+
+def upstream_of(server: Any, name: str = "server", **options: Any) -> dict[str, Any]:
+    """The `[[upstream]]` table for a test server's plain listener; only ejabberd knows the PROXY protocol."""
+    return {
+        "name": name,
+        "address": f"{server.plain.host}:{server.plain.port}",
+        "proxy_protocol": server.name == "ejabberd",
+        **options,
+    }
