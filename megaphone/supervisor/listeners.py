@@ -13,6 +13,7 @@ from typing import Final
 
 from megaphone.config.schema import Listen
 from megaphone.errors import ConfigError
+from megaphone.sockets.endpoint import Endpoint, parse_address
 
 _REASONS: Final = {
     errno.EADDRINUSE: "the address is already in use by another program (or another Megaphone)",
@@ -35,23 +36,6 @@ class Bound:
         """Closes our copies of the sockets."""
         for listening in self.sockets:
             listening.close()
-
-
-def split_address(text: str) -> tuple[str, int]:
-    """`"host:port"` or `"[v6]:port"` as host and port; ValueError says what is wrong with it."""
-    host, colon, port_text = text.rpartition(":")
-    if not colon or not port_text.isascii() or not port_text.isdigit() or int(port_text) > 65_535:
-        raise ValueError(f'"{text}" is not "host:port" with a port from 0 to 65535')
-    if host.startswith("[") and host.endswith("]"):
-        return host[1:-1], int(port_text)
-    if ":" in host:
-        raise ValueError(f'write an IPv6 address in brackets: "[{host}]:{port_text}"')
-    return host, int(port_text)
-
-
-def join_address(host: str, port: int) -> str:
-    """The reverse of `split_address`."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 class Listeners:
@@ -93,7 +77,8 @@ def open_address(
     Port 0 takes a free port, the same one for all `count` sockets. ConfigError says why an address cannot be opened.
     """
     try:
-        targets = _resolve(*split_address(address))
+        endpoint = parse_address(address)
+        targets = _resolve(endpoint.host, endpoint.port)
     except (ValueError, OSError) as error:
         raise ConfigError(file, key, f'cannot listen on "{address}": {error}') from None
     bound: list[Bound] = []
@@ -103,9 +88,9 @@ def open_address(
         except OSError as error:
             Listeners(bound).close()
             reason = _REASONS.get(error.errno or 0) or os.strerror(error.errno or 0)
-            where = join_address(*sockaddr[:2])
+            where = str(Endpoint(*sockaddr[:2]))
             raise ConfigError(file, key, f"cannot listen on {where}: {reason}") from None
-        bound.append(Bound(listen_index, join_address(*opened[0].getsockname()[:2]), opened))
+        bound.append(Bound(listen_index, str(Endpoint(*opened[0].getsockname()[:2])), opened))
     return tuple(bound)
 
 
@@ -113,8 +98,8 @@ Target = tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int]
 
 
 def _resolve(host: str, port: int) -> list[Target]:
-    """Every address of the name; an empty name or `*` is every interface of both families the machine has."""
-    if host in ("", "*"):
+    """Every address of the name; no name is every interface, of both families if the machine has both."""
+    if not host:
         families: Iterable[Target] = [(socket.AF_INET, ("0.0.0.0", port)), (socket.AF_INET6, ("::", port, 0, 0))]  # noqa: S104
         return [target for target in families if target[0] == socket.AF_INET or _has_ipv6()]
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)

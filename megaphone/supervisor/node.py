@@ -80,7 +80,8 @@ class Node:
         with self._opened:
             async with trio.open_nursery() as nursery:
                 listeners = [_listener(listening) for bound in self._admin for listening in bound.sockets]
-                nursery.start_soon(trio.serve_listeners, admin.serve_tcp, listeners)
+                if listeners:
+                    nursery.start_soon(trio.serve_listeners, admin.serve_tcp, listeners)
                 if self._control is not None:
                     nursery.start_soon(trio.serve_listeners, admin.serve_control, [_listener(self._control.listening)])
                 try:

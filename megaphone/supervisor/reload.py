@@ -6,11 +6,10 @@ it all the same, those that took it are given the old text back.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import trio
 
-from megaphone.config.load import check_environment, parse, restart_needed
+from megaphone.config.load import check_environment, parse, read_text, restart_needed
 from megaphone.config.schema import Config
 from megaphone.errors import ConfigError
 from megaphone.supervisor.child import Child
@@ -33,10 +32,7 @@ class Outcome:
 
 def read_candidate(path: str, current: Config) -> tuple[Config, str]:
     """The configuration now in the file and its text; ConfigError when it cannot take the place of `current`."""
-    try:
-        text = Path(path).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(path, "", f"cannot be read: {error}") from None
+    text = read_text(path)
     candidate = parse(text, path)
     check_environment(candidate)
     if keys := restart_needed(current, candidate):

@@ -1,35 +1,47 @@
-"""`run_node`: a supervisor in this process with stand-in workers of a given mode."""
+"""`run_node`: a node in this process with stand-in workers of a given mode."""
 
-from collections.abc import AsyncIterator
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 import trio
-from node_under_test import CONFIG_TEXT, Running, RunNode, make_config, worker_command
+from node_under_test import CONFIG_TEXT, RunNode, Running, make_config, worker_command
 
 from megaphone.config.schema import Config
+from megaphone.supervisor.node import Node
 from megaphone.supervisor.notify import Notifier
-from megaphone.supervisor.supervisor import Supervisor
 
 
 @pytest.fixture
-def run_node(tmp_path: Path) -> RunNode:
-    """`async with run_node(mode, config): ...` runs a supervisor with stand-in workers of that mode."""
+def directory() -> Iterator[Path]:
+    """A directory with a short path: a Unix socket's has at most 107 bytes."""
+    made = Path(tempfile.mkdtemp(prefix="megaphone-"))
+    yield made
+    shutil.rmtree(made)
+
+
+@pytest.fixture
+def run_node(directory: Path) -> RunNode:
+    """`async with run_node(mode, config): ...` runs a node with stand-in workers of that mode."""
 
     @asynccontextmanager
-    async def run(mode: str = "healthy", config: Config | None = None, **settings: object) -> AsyncIterator[Running]:
-        config = config or make_config(tmp_path, **settings)
-        path = tmp_path / "megaphone.toml"
-        path.write_text(CONFIG_TEXT)
-        supervisor = Supervisor(
+    async def run(
+        mode: str = "healthy", *, config: Config | None = None, notifier: Notifier | None = None, **settings: float
+    ) -> AsyncIterator[Running]:
+        config = config or make_config(directory, **settings)
+        path = directory / "megaphone.toml"
+        path.write_text(CONFIG_TEXT.format(workers=config.node.workers, socket=config.admin.socket))
+        node = Node(
             config,
-            config_text=CONFIG_TEXT,
+            config_text=path.read_text(),
             config_path=str(path),
-            notifier=Notifier(None),
-            worker_command=worker_command(tmp_path, mode),
+            notifier=notifier or Notifier(None),
+            worker_command=worker_command(directory, mode),
         )
-        running = Running(supervisor, tmp_path)
+        running = Running(node, directory)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(running.run)
             yield running

@@ -1,6 +1,8 @@
-"""A supervisor with stand-in workers, in this process and as a process of its own."""
+"""A node in this process with stand-in workers, and what tests ask about it."""
 
+import http.client
 import json
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -11,12 +13,16 @@ import trio
 
 from megaphone.config.schema import Admin, Config, Domain, Drain, Listen, Node, Restart, Upstream
 from megaphone.errors import MegaphoneError
-from megaphone.supervisor.supervisor import Supervisor
+from megaphone.supervisor.node import Node as RunningNode
 
 STAND_IN = str(Path(__file__).with_name("stand_in_worker.py"))
 PATIENCE_SECONDS = 15.0  # on a busy machine; nothing waits this long when it works
 
 CONFIG_TEXT = """\
+[node]
+workers = {workers}
+max_connections = 100
+
 [[listen]]
 address = "127.0.0.1:0"
 tls = "none"
@@ -28,6 +34,17 @@ upstreams = ["first"]
 [[upstream]]
 name = "first"
 address = "127.0.0.1:5232"
+
+[restart]
+heartbeat_timeout_seconds = 5.0
+
+[drain]
+connections_per_second = 100
+deadline_seconds = 5.0
+
+[admin]
+address = "127.0.0.1:0"
+socket = "{socket}"
 """
 
 
@@ -49,7 +66,8 @@ async def until(condition: Callable[[], object], what: str) -> None:
         await trio.sleep(0.01)
 
 
-def make_config(directory: Path, *, workers: int = 2, admin_address: str = "", **restart: float) -> Config:
+def make_config(directory: Path, *, workers: int = 2, **restart: float) -> Config:
+    """The configuration of CONFIG_TEXT, with other restart settings if given."""
     return Config(
         node=Node(workers=workers, max_connections=100),
         listen=(Listen(address="127.0.0.1:0", tls="none"),),
@@ -57,22 +75,23 @@ def make_config(directory: Path, *, workers: int = 2, admin_address: str = "", *
         upstream=(Upstream(name="first", address="127.0.0.1:5232"),),
         restart=Restart(**({"heartbeat_timeout_seconds": 5.0} | restart)),
         drain=Drain(connections_per_second=100, deadline_seconds=5.0),
-        admin=Admin(address=admin_address, socket=str(directory / "admin.sock")),
+        admin=Admin(address="127.0.0.1:0", socket=str(directory / "admin.sock")),
     )
 
 
 class Running:
-    """A supervisor under test and, once it has ended, what it raised."""
+    """A node under test and, once it has ended, what it raised."""
 
-    def __init__(self, supervisor: Supervisor, directory: Path) -> None:
-        self.supervisor = supervisor
+    def __init__(self, node: RunningNode, directory: Path) -> None:
+        self.node = node
+        self.supervisor = node.supervisor
         self.directory = directory
         self.error: MegaphoneError | None = None
         self.ended = trio.Event()
 
     async def run(self) -> None:
         try:
-            await self.supervisor.run()
+            await self.node.run()
         except MegaphoneError as error:
             self.error = error
         self.ended.set()
@@ -92,6 +111,30 @@ class Running:
         with trio.fail_after(PATIENCE_SECONDS):
             await self.ended.wait()
         return self.error
+
+    async def get(self, path: str, **options: object) -> tuple[int, str]:
+        """One request to the TCP admin address."""
+        host, _, port = self.node.admin_address.rpartition(":")
+        connection = http.client.HTTPConnection(host, int(port), timeout=PATIENCE_SECONDS)
+        return await trio.to_thread.run_sync(lambda: _request(connection, path, **options))
+
+    async def control(self, path: str, **options: object) -> tuple[int, str]:
+        """One request to the control socket."""
+        connection = http.client.HTTPConnection("localhost", timeout=PATIENCE_SECONDS)
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.settimeout(PATIENCE_SECONDS)
+        connection.sock.connect(self.supervisor.config.admin.socket)
+        return await trio.to_thread.run_sync(lambda: _request(connection, path, **options))
+
+
+def _request(
+    connection: http.client.HTTPConnection, path: str, *, method: str = "GET", body: object = None
+) -> tuple[int, str]:
+    connection.request(method, path, body if body is None or isinstance(body, str) else json.dumps(body))
+    response = connection.getresponse()
+    text = response.read().decode()
+    connection.close()
+    return response.status, text
 
 
 RunNode = Callable[..., AbstractAsyncContextManager[Running]]

@@ -128,9 +128,9 @@ async def test_giving_up_still_drains_the_healthy_workers(run_node: RunNode) -> 
         assert drain["deadline_seconds"] == 5.0
 
 
-async def test_a_command_that_cannot_be_started_counts_as_a_crash(run_node: RunNode, tmp_path: Path) -> None:
-    async with run_node(config=make_config(tmp_path, workers=1, intensity=1)) as node:
-        node.supervisor._worker_command = (str(tmp_path / "nothing-here"),)
+async def test_a_command_that_cannot_be_started_counts_as_a_crash(run_node: RunNode, directory: Path) -> None:
+    async with run_node(config=make_config(directory, workers=1, intensity=1)) as node:
+        node.supervisor._worker_command = (str(directory / "nothing-here"),)
         error = await node.wait_ended()
         assert "could not be started: No such file or directory" in str(error)
 
@@ -191,8 +191,8 @@ async def test_signals_drain_and_a_second_one_is_quick(run_node: RunNode) -> Non
         assert [drain["deadline_seconds"] for drain in node.told(0, "drain")] == [5.0, 1.0]
 
 
-async def test_ticket_keys_rotate_newest_first_and_three_are_kept(run_node: RunNode, tmp_path: Path) -> None:
-    config = make_config(tmp_path, workers=1)
+async def test_ticket_keys_rotate_newest_first_and_three_are_kept(run_node: RunNode, directory: Path) -> None:
+    config = make_config(directory, workers=1)
     async with run_node(config=config) as node:
         await node.wait_ready()
         for _ in range(3):
