@@ -1,44 +1,43 @@
-"""The shape of the configuration: one frozen struct per TOML table, with units in the names and defaults for a public server."""
+"""The shape of the configuration: one frozen struct per TOML table, with defaults that suit a public server."""
 
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-Count = Annotated[int, Meta(ge=0)]
-Positive = Annotated[int, Meta(ge=1)]
-Seconds = Annotated[float, Meta(gt=0)]
+Positive = Annotated[int, Meta(ge=1, le=1_000_000_000)]
+Seconds = Annotated[float, Meta(gt=0, le=31_536_000)]  # at most a year, so that it fits the clock ticks of a connection
 
 
 class Table(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One TOML table: immutable, and a key it does not know is an error."""
 
 
-class Node(Table):
+class Node(Table, frozen=True):
     """`[node]`: this machine's Megaphone."""
 
     workers: Annotated[int, Meta(ge=0, le=1023)] = 0  # 0 = one per core this process may run on
-    max_connections: Positive = 100_000  # per worker; also bounds the registry
+    max_connections: Annotated[int, Meta(ge=1, le=4_194_303)] = 100_000  # per worker; also bounds the registry
 
 
-class Listen(Table):
+class Listen(Table, frozen=True):
     """`[[listen]]`: one address that clients connect to."""
 
     address: str  # "host:port", "[v6]:port"
     tls: Literal["starttls", "direct", "none"] = "starttls"
     starttls: Literal["required", "optional"] = "required"
     proxy_protocol_from: tuple[str, ...] = ()  # networks whose connections must begin with a PROXY v1 or v2 header
-    backlog: Positive = 4096
+    backlog: Annotated[int, Meta(ge=1, le=65_535)] = 4096
 
 
-class Certificate(Table):
+class Certificate(Table, frozen=True):
     """`[[certificate]]`: a chain and its key; the SNI names come from the certificate unless given here."""
 
-    chain: str  # PEM file, leaf first
-    key: str  # PEM file
+    chain: str  # PEM file, leaf first; a relative path starts at the configuration file's directory
+    key: str  # PEM file, not encrypted
     names: tuple[str, ...] = ()
 
 
-class Tls(Table):
+class Tls(Table, frozen=True):
     """`[tls]`: what all listeners share."""
 
     minimum_version: Literal["1.2", "1.3"] = "1.2"
@@ -48,14 +47,14 @@ class Tls(Table):
     ticket_rotation_seconds: Seconds = 14_400.0
 
 
-class Domain(Table):
+class Domain(Table, frozen=True):
     """`[[domain]]`: an XMPP domain and the upstreams that serve it."""
 
     name: str
     upstreams: tuple[str, ...]
 
 
-class Upstream(Table):
+class Upstream(Table, frozen=True):
     """`[[upstream]]`: one server address behind the edge."""
 
     name: str
@@ -65,7 +64,7 @@ class Upstream(Table):
     source_addresses: tuple[str, ...] = ()  # addresses or networks to connect from, used in turn
 
 
-class Health(Table):
+class Health(Table, frozen=True):
     """`[health]`: the XMPP-level check of every upstream."""
 
     interval_seconds: Seconds = 5.0
@@ -74,12 +73,12 @@ class Health(Table):
     fall: Positive = 2  # checks that must fail in a row to be taken out
 
 
-class Limits(Table):
+class Limits(Table, frozen=True):
     """`[limits]`: what one client, one address and all clients together may use."""
 
     preauth_seconds: Seconds = 30.0
     preauth_bytes: Positive = 65_536
-    stanza_bytes: Positive = 262_144
+    stanza_bytes: Annotated[int, Meta(ge=10_000, le=1_000_000_000)] = 262_144  # RFC 6120 section 13.12 asks for 10,000
     element_depth: Annotated[int, Meta(ge=2, le=255)] = 64
     element_attributes: Annotated[int, Meta(ge=4, le=255)] = 64
     connections_per_address: Positive = 200
@@ -99,7 +98,7 @@ class Limits(Table):
     trusted_networks: tuple[str, ...] = ()  # exempt from the per-address and per-prefix limits
 
 
-class Restart(Table):
+class Restart(Table, frozen=True):
     """`[restart]`: the restart intensity of workers and how a hang is noticed."""
 
     intensity: Positive = 10  # at most this many restarts ...
@@ -110,21 +109,21 @@ class Restart(Table):
     start_timeout_seconds: Seconds = 30.0
 
 
-class Drain(Table):
+class Drain(Table, frozen=True):
     """`[drain]`: the orderly end."""
 
     connections_per_second: Positive = 1000  # of the whole node
     deadline_seconds: Seconds = 60.0
 
 
-class Admin(Table):
+class Admin(Table, frozen=True):
     """`[admin]`: where operators and Prometheus look."""
 
     address: str = "127.0.0.1:9280"  # /metrics and /health, read-only; "" switches it off
     socket: str = "/run/megaphone/admin.sock"  # control socket, mode 0600
 
 
-class Log(Table):
+class Log(Table, frozen=True):
     """`[log]`: structured log on standard error."""
 
     format: Literal["console", "json"] = "console"
@@ -132,7 +131,7 @@ class Log(Table):
     connections: bool = True  # one line per ended connection
 
 
-class Config(Table):
+class Config(Table, frozen=True):
     """The whole file."""
 
     node: Node = Node()

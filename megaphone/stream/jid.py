@@ -81,3 +81,8 @@ def _check_unicode(label: str) -> str:
     if len(label) > 63 or len(_encoded(label)) > 63:
         raise ValueError(f"the label {label[:20]!r}... is longer than 63 characters")
     return label
+
+
+def ascii_domain(domain: str) -> str:
+    """Return a normalised domain as DNS and TLS write it, its international labels as Punycode (RFC 5891)."""
+    return ".".join(label if label.isascii() else _encoded(label) for label in domain.split("."))

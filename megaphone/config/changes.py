@@ -1,0 +1,30 @@
+"""Which keys differ between two configurations in a way that only a restart can apply."""
+
+from itertools import zip_longest
+
+import msgspec
+
+from megaphone.config.schema import Config, Table
+
+# The supervisor binds and counts these once: sockets, workers, the size of their registries.
+RESTART_TABLES = ("node", "listen", "admin")
+
+
+def restart_needed(old: Config, new: Config) -> tuple[str, ...]:
+    """Return the dotted keys, such as "node.workers" or "listen[1]", whose change needs a restart; () if none does."""
+    changed: list[str] = []
+    for name in RESTART_TABLES:
+        before, after = getattr(old, name), getattr(new, name)
+        if isinstance(before, tuple):
+            for index, (left, right) in enumerate(zip_longest(before, after)):
+                changed += _differences(f"{name}[{index}]", left, right)
+        else:
+            changed += _differences(name, before, after)
+    return tuple(changed)
+
+
+def _differences(key: str, before: Table | None, after: Table | None) -> list[str]:
+    if before is None or after is None:  # added or removed
+        return [key]
+    left, right = msgspec.structs.asdict(before), msgspec.structs.asdict(after)
+    return [f"{key}.{field}" for field in left if left[field] != right[field]]

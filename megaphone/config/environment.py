@@ -1,0 +1,114 @@
+"""What the configuration needs from this machine: certificate files, OpenSSL's opinion, Unix sockets, directories."""
+
+import os
+import stat
+import time
+from collections.abc import Iterator
+
+from megaphone.config.certificates import CertificateFacts, CertificateProblem, look_into
+from megaphone.config.schema import Config
+from megaphone.errors import ConfigError, TLSError
+from megaphone.sockets.endpoint import Endpoint, parse_address
+from megaphone.sockets.tls import TLSContext
+from megaphone.stream.jid import ascii_domain
+
+EXPIRY_NOTICE_DAYS = 14
+
+
+def check_environment(config: Config, file: str = "configuration") -> tuple[str, ...]:
+    """Return warnings, each "key: what will bite"; ConfigError for what Megaphone cannot start with.
+
+    Looks at files, never at the network: a server that is down, or a name that does not resolve yet, is no mistake in
+    the configuration.
+    """
+    facts = [_certificate(config, file, index) for index in range(len(config.certificate))]
+    _check_tls(config, file)
+    for index, upstream in enumerate(config.upstream):
+        _check_upstream(parse_address(upstream.address), f"upstream[{index}].address", file)
+    return (
+        *_certificate_warnings(config, facts),
+        *_domain_warnings(config, facts),
+        *_unused_upstreams(config),
+        *_admin_warnings(config, file),
+    )
+
+
+def _certificate(config: Config, file: str, index: int) -> CertificateFacts:
+    certificate = config.certificate[index]
+    try:
+        return look_into(certificate.chain, certificate.key)
+    except CertificateProblem as problem:
+        raise ConfigError(file, f"certificate[{index}].{problem.field}", problem.reason) from None
+
+
+def _check_tls(config: Config, file: str) -> None:
+    """Let OpenSSL judge the two lists that only OpenSSL can read."""
+    tls = config.tls
+    for certificate in config.certificate[:1]:
+        try:
+            TLSContext(certificate.chain, certificate.key, ciphers=tls.ciphers)
+        except TLSError as error:
+            raise ConfigError(file, "tls.ciphers", str(error)) from None
+        try:
+            TLSContext(certificate.chain, certificate.key, groups=tls.groups)
+        except TLSError as error:
+            raise ConfigError(file, "tls.groups", str(error)) from None
+
+
+def _check_upstream(endpoint: Endpoint, key: str, file: str) -> None:
+    if endpoint.path is None:
+        return
+    try:
+        mode = os.stat(endpoint.path).st_mode
+    except OSError as error:
+        raise ConfigError(file, key, f"cannot reach {endpoint.path}: {error.strerror}") from None
+    if not stat.S_ISSOCK(mode):
+        raise ConfigError(file, key, f"cannot connect to {endpoint.path}: it is not a socket")
+    if not os.access(endpoint.path, os.W_OK):
+        raise ConfigError(file, key, f"cannot connect to {endpoint.path}: this user may not write to it")
+
+
+def _certificate_warnings(config: Config, facts: list[CertificateFacts]) -> Iterator[str]:
+    for index, (certificate, found) in enumerate(zip(config.certificate, facts, strict=True)):
+        key = f"certificate[{index}].chain"
+        if found.problem:
+            yield f"{key}: {certificate.chain}: {found.problem}"
+        elif found.expires_unix_seconds is not None:
+            days = (found.expires_unix_seconds - time.time()) / 86_400
+            if days < EXPIRY_NOTICE_DAYS:
+                yield f"{key}: {certificate.chain}: expires in {days:.1f} days"
+
+
+def _domain_warnings(config: Config, facts: list[CertificateFacts]) -> Iterator[str]:
+    """Clients check the certificate against the domain of the JID (RFC 6120 section 13.7.2.1)."""
+    if not facts or any(found.problem for found in facts):
+        return
+    for index, domain in enumerate(config.domain):
+        name = ascii_domain(domain.name)
+        wildcard = f"*.{name.partition('.')[2]}"
+        configured = any(name in each.names or wildcard in each.names for each in config.certificate)
+        if not configured and not any(found.covers(name) for found in facts):
+            yield f"domain[{index}].name: no certificate is for {name}, so clients will not trust the connection"
+
+
+def _unused_upstreams(config: Config) -> Iterator[str]:
+    used = {name for domain in config.domain for name in domain.upstreams}
+    for index, upstream in enumerate(config.upstream):
+        if upstream.name not in used:
+            yield f'upstream[{index}].name: no domain uses "{upstream.name}"'
+
+
+def _admin_warnings(config: Config, file: str) -> Iterator[str]:
+    if config.admin.address:
+        host = parse_address(config.admin.address).host
+        if not (host in ("localhost", "::1") or host.startswith("127.")):
+            yield f"admin.address: {config.admin.address} can be read from outside this machine, without a password"
+    directory = os.path.dirname(config.admin.socket)
+    existing = directory
+    while not os.path.lexists(existing):
+        existing = os.path.dirname(existing)
+    if not os.path.isdir(existing):
+        raise ConfigError(file, "admin.socket", f"cannot be created: {existing} is not a directory")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        missing = "" if existing == directory else f", and {directory} does not exist"
+        yield f"admin.socket: this user may not create files in {existing}{missing}"

@@ -1,0 +1,196 @@
+"""What the keys must be towards each other: addresses that parse, names that exist, nothing twice. Touches no file."""
+
+import difflib
+import os.path
+from collections.abc import Callable, Iterable
+from typing import NoReturn, TypeVar
+
+from msgspec.structs import replace
+
+from megaphone.config.schema import Certificate, Config, Domain, Upstream
+from megaphone.errors import ConfigError
+from megaphone.sockets.endpoint import UNIX_PATH_LIMIT_BYTES, Endpoint, expand_sources, parse_address, parse_network
+from megaphone.stream.jid import ascii_domain, normalise_domain
+
+UPSTREAMS_LIMIT = 64  # the counter board has room for as many (dispatch.counters)
+
+SMALLEST_CONFIG = """\
+[[listen]]
+address = "127.0.0.1:5222"
+tls = "none"
+
+[[domain]]
+name = "localhost"
+upstreams = ["server"]
+
+[[upstream]]
+name = "server"
+address = "127.0.0.1:5232"
+proxy_protocol = false
+"""
+
+T = TypeVar("T")
+
+
+def apply_rules(config: Config, file: str) -> Config:
+    """Return `config` with domains in their normal form and whole certificate paths; ConfigError for a broken rule."""
+    return _Rules(config, file).apply()
+
+
+class _Rules:
+    def __init__(self, config: Config, file: str) -> None:
+        self.config = config
+        self.file = file
+
+    def refuse(self, key: str, reason: str) -> NoReturn:
+        raise ConfigError(self.file, key, reason)
+
+    def parsed(self, key: str, read: Callable[[str], T], text: str) -> T:
+        """Return read(text), its ValueError as a ConfigError of `key`."""
+        try:
+            return read(text)
+        except ValueError as error:
+            self.refuse(key, str(error))
+
+    def apply(self) -> Config:
+        self.check_something_to_do()
+        self.check_listeners()
+        self.check_upstreams()
+        certificates = tuple(self.certificate(*each) for each in enumerate(self.config.certificate))
+        domains = self.domains()
+        self.check_limits()
+        self.check_admin()
+        return replace(self.config, certificate=certificates, domain=domains)
+
+    def check_something_to_do(self) -> None:
+        missing = [name for name in ("listen", "domain", "upstream") if not getattr(self.config, name)]
+        if missing:
+            tables = " and no ".join(f"[[{name}]]" for name in missing)
+            self.refuse(
+                "", f"there is no {tables}, so there is nothing to do. The smallest configuration:\n\n{SMALLEST_CONFIG}"
+            )
+
+    def check_listeners(self) -> None:
+        seen: dict[Endpoint, int] = {}
+        for index, listen in enumerate(self.config.listen):
+            key = f"listen[{index}]"
+            endpoint = self.parsed(f"{key}.address", parse_address, listen.address)
+            if endpoint.path is not None:
+                self.refuse(f"{key}.address", "clients connect over TCP, not over a Unix socket")
+            if endpoint.port and endpoint in seen:
+                self.refuse(f"{key}.address", f"{endpoint} is also the address of listen[{seen[endpoint]}]")
+            seen[endpoint] = index
+            if listen.tls != "none" and not self.config.certificate:
+                self.refuse(
+                    f"{key}.tls",
+                    f'"{listen.tls}" needs a [[certificate]] with "chain" and "key"; or set tls = "none"',
+                )
+            if listen.tls != "starttls" and listen.starttls != "required":
+                self.refuse(f"{key}.starttls", f'has no meaning with tls = "{listen.tls}"')
+            self.check_networks(f"{key}.proxy_protocol_from", listen.proxy_protocol_from)
+
+    def check_networks(self, key: str, texts: Iterable[str]) -> None:
+        for index, text in enumerate(texts):
+            self.parsed(f"{key}[{index}]", parse_network, text)
+
+    def check_upstreams(self) -> None:
+        if len(self.config.upstream) > UPSTREAMS_LIMIT:
+            self.refuse("upstream", f"there are {len(self.config.upstream)}; at most {UPSTREAMS_LIMIT} are possible")
+        names: dict[str, int] = {}
+        for index, upstream in enumerate(self.config.upstream):
+            key = f"upstream[{index}]"
+            if not upstream.name or not upstream.name.isprintable():
+                self.refuse(f"{key}.name", "must be a printable text that is not empty: logs and metrics show it")
+            if upstream.name in names:
+                self.refuse(f"{key}.name", f'"{upstream.name}" is also the name of upstream[{names[upstream.name]}]')
+            names[upstream.name] = index
+            self.check_upstream_address(key, upstream)
+
+    def check_upstream_address(self, key: str, upstream: Upstream) -> None:
+        endpoint = self.parsed(f"{key}.address", parse_address, upstream.address)
+        if endpoint.path is None and not endpoint.host:
+            self.refuse(
+                f"{key}.address", f'names no host; for a server on this machine write "127.0.0.1:{endpoint.port}"'
+            )
+        if endpoint.path is None and not endpoint.port:
+            self.refuse(f"{key}.address", "port 0 is no port that a server can be reached at")
+        sources_key = f"{key}.source_addresses"
+        if upstream.source_addresses and endpoint.path is not None:
+            self.refuse(sources_key, "has no meaning for a Unix socket, which has no source addresses")
+        sources = self.parsed_sources(sources_key, upstream.source_addresses)
+        is_name = any(character.isalpha() for character in endpoint.host) and ":" not in endpoint.host
+        if sources and not is_name and (":" in sources[0]) != (":" in endpoint.host):
+            self.refuse(sources_key, f"{sources[0]} and {endpoint} are not of the same family (IPv4, IPv6)")
+
+    def parsed_sources(self, key: str, texts: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            return expand_sources(texts)
+        except ValueError as error:
+            self.refuse(key, str(error))
+
+    def certificate(self, index: int, certificate: Certificate) -> Certificate:
+        key = f"certificate[{index}]"
+        for name, path in (("chain", certificate.chain), ("key", certificate.key)):
+            if not path or "\0" in path:
+                self.refuse(f"{key}.{name}", "must be the path of a PEM file")
+        return replace(
+            certificate,
+            chain=os.path.join(os.path.dirname(self.file), certificate.chain),
+            key=os.path.join(os.path.dirname(self.file), certificate.key),
+            names=tuple(
+                self.parsed(f"{key}.names[{position}]", certificate_name, name)
+                for position, name in enumerate(certificate.names)
+            ),
+        )
+
+    def domains(self) -> tuple[Domain, ...]:
+        upstreams = [upstream.name for upstream in self.config.upstream]
+        seen: dict[str, int] = {}
+        found = []
+        for index, domain in enumerate(self.config.domain):
+            key = f"domain[{index}]"
+            name = self.parsed(f"{key}.name", normalise_domain, domain.name)
+            if name in seen:
+                self.refuse(f"{key}.name", f'"{name}" is also the name of domain[{seen[name]}]')
+            seen[name] = index
+            if not domain.upstreams:
+                self.refuse(f"{key}.upstreams", "is empty, so nobody would serve the domain")
+            for position, upstream in enumerate(domain.upstreams):
+                path = f"{key}.upstreams[{position}]"
+                if upstream not in upstreams:
+                    self.refuse(path, f'there is no upstream "{upstream}"' + _nearest(upstream, upstreams))
+                if upstream in domain.upstreams[:position]:
+                    self.refuse(path, f'"{upstream}" is there twice')
+            found.append(replace(domain, name=name))
+        return tuple(found)
+
+    def check_limits(self) -> None:
+        self.check_networks("limits.trusted_networks", self.config.limits.trusted_networks)
+        restart = self.config.restart
+        if restart.backoff_first_seconds > restart.backoff_max_seconds:
+            self.refuse(
+                "restart.backoff_first_seconds",
+                f"{restart.backoff_first_seconds} is more than backoff_max_seconds, {restart.backoff_max_seconds}",
+            )
+
+    def check_admin(self) -> None:
+        admin = self.config.admin
+        if admin.address and self.parsed("admin.address", parse_address, admin.address).path is not None:
+            self.refuse("admin.address", 'is for TCP; the Unix socket is "socket" in [admin]')
+        if not admin.socket.startswith("/") or "\0" in admin.socket:
+            self.refuse("admin.socket", f'must be an absolute path, not "{admin.socket}"')
+        if len(admin.socket.encode("utf-8", "surrogateescape")) > UNIX_PATH_LIMIT_BYTES:
+            self.refuse("admin.socket", f"has more than the {UNIX_PATH_LIMIT_BYTES} bytes that a Unix socket may have")
+
+
+def certificate_name(text: str) -> str:
+    """Return "example.org" or "*.example.org" in the form that stands in certificates; ValueError for anything else."""
+    wildcard = "*." if text.startswith("*.") else ""
+    return wildcard + ascii_domain(normalise_domain(text.removeprefix("*.")))
+
+
+def _nearest(name: str, names: list[str]) -> str:
+    near = difflib.get_close_matches(name, names, 1)
+    if near:
+        return f'; did you mean "{near[0]}"?'
+    return f"; there is {', '.join(names[:10])}"
