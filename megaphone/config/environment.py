@@ -64,7 +64,7 @@ def _check_upstream(endpoint: Endpoint, key: str, file: str) -> None:
         raise ConfigError(file, key, f"cannot reach {endpoint.path}: {error.strerror}") from None
     if not stat.S_ISSOCK(mode):
         raise ConfigError(file, key, f"cannot connect to {endpoint.path}: it is not a socket")
-    if not os.access(endpoint.path, os.W_OK):
+    if not os.access(endpoint.path, os.W_OK, effective_ids=True):
         raise ConfigError(file, key, f"cannot connect to {endpoint.path}: this user may not write to it")
 
 
@@ -109,6 +109,6 @@ def _admin_warnings(config: Config, file: str) -> Iterator[str]:
         existing = os.path.dirname(existing)
     if not os.path.isdir(existing):
         raise ConfigError(file, "admin.socket", f"cannot be created: {existing} is not a directory")
-    if not os.access(existing, os.W_OK | os.X_OK):
+    if not os.access(existing, os.W_OK | os.X_OK, effective_ids=True):
         missing = "" if existing == directory else f", and {directory} does not exist"
         yield f"admin.socket: this user may not create files in {existing}{missing}"

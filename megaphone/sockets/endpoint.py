@@ -10,6 +10,7 @@ UNIX_PATH_LIMIT_BYTES = 107  # sun_path of unix(7) without its final zero byte
 
 # Underscores are no part of DNS host names, but /etc/hosts and container networks use them.
 _HOST_NAME = re.compile("[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,62})(?:\\.[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,62}))*\\.?")
+_IPV6_LIKE = re.compile("[0-9A-Fa-f:.]+")
 _IPV4_LIKE = re.compile("[0-9.]+")
 _PORT = re.compile("0|[1-9][0-9]{0,4}")
 
@@ -43,12 +44,12 @@ def parse_address(text: str) -> Endpoint:
     if text.startswith("/"):
         raise ValueError(f'write a Unix socket as "unix:{text}"')
     host, colon, port = text.rpartition(":")
-    bracketed = host.startswith("[") and host.endswith("]")
-    if ":" in host and not bracketed:
-        advice = f"[{host}]:{port}" if _ip_address(host) is not None else f"[{text}]:PORT"
-        raise ValueError(f'an IPv6 address stands in brackets: "{advice}"')
     if not colon or text.endswith("]"):
         raise ValueError('there is no port; write "HOST:PORT"')
+    bracketed = host.startswith("[") and host.endswith("]")
+    if ":" in host and not bracketed and _IPV6_LIKE.fullmatch(text):
+        advice = f"[{host}]:{port}" if _ip_address(host) is not None else f"[{text}]:PORT"
+        raise ValueError(f'an IPv6 address stands in brackets: "{advice}"')
     if not _PORT.fullmatch(port) or int(port) > 65535:
         raise ValueError(f'the port "{port}" is not a number from 0 to 65535')
     return Endpoint(_host(host, bracketed), int(port))
