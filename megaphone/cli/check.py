@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     path = args.config or DEFAULT_CONFIG
     try:
         config = load(path)
-        check_environment(config)
+        warnings = check_environment(config, path)
     except ConfigError as error:
         if args.json:
             print_json({"ok": False, "file": error.file, "key": error.key, "reason": error.reason})
@@ -37,8 +37,10 @@ def run(args: argparse.Namespace) -> int:
         return USAGE
     found = summary(config)
     if args.json:
-        print_json({"ok": True, "file": str(path), **found})
+        print_json({"ok": True, "file": path, "warnings": warnings, **found})
     else:
+        for warning in warnings:
+            print(f"{path}: warning: {warning}")
         domains = ", ".join(found["domains"])
         print(f"{path}: ok, listens on {', '.join(found['listen'])}, fronts {domains}")
     return OK

@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     text = read_text(path)
     config = parse(text, path)
     log.configure(config.log.format, config.log.level)
-    warnings = [*check_environment(config), open_files.shortage(config, open_files.raise_limit())]
+    warnings = [*check_environment(config, path), open_files.shortage(config, open_files.raise_limit())]
     for warning in filter(None, warnings):
         log.get_logger("serve").warning("configuration", warning=warning)
     node = Node(config, config_text=text, config_path=path, notifier=notify.from_environment())

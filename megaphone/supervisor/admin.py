@@ -56,7 +56,6 @@ class Admin:
         self._supervisor = supervisor
         self._admin_address = admin_address
         self._requests: Counter[tuple[str, str]] = Counter()
-        self._certificates: dict[str, float] = {}
         self._registry = CollectorRegistry()
         self._registry.register(BoardCollector(self._facts))
         self._server = Server(on_refused=lambda status: self._requests.update([("unread", str(status))]))
@@ -99,10 +98,9 @@ class Admin:
     # Looking
 
     def _facts(self) -> NodeFacts:
-        return views.node_facts(self._supervisor, admin_requests=self._requests, certificates=self._certificates)
+        return views.node_facts(self._supervisor, admin_requests=self._requests)
 
     async def _metrics(self, _: Request) -> Response:
-        self._certificates = await trio.to_thread.run_sync(views.certificate_expiries, self._supervisor)
         return Response(200, generate_latest(self._registry), _METRICS_TYPE)
 
     async def _live(self, _: Request) -> Response:

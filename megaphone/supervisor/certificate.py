@@ -8,14 +8,23 @@ import binascii
 import calendar
 import re
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
+
+from megaphone.config.schema import Certificate
 
 _PEM: Final = re.compile(rb"-----BEGIN CERTIFICATE-----(.+?)-----END CERTIFICATE-----", re.DOTALL)
 _SEQUENCE: Final = 0x30
 _VERSION: Final = 0xA0
 _UTC_TIME: Final = 0x17
 _GENERALIZED_TIME: Final = 0x18
+
+
+def expiries(certificates: Iterable[Certificate]) -> dict[str, float]:
+    """Chain file to the Unix time at which its certificate expires, of those files that can be read."""
+    found = {entry.chain: expires_at_seconds(entry.chain) for entry in certificates}
+    return {chain: at for chain, at in found.items() if at is not None}
 
 
 def expires_at_seconds(chain_file: str) -> float | None:

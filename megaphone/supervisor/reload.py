@@ -30,14 +30,14 @@ class Outcome:
         return not self.reason
 
 
-def read_candidate(path: str, current: Config) -> tuple[Config, str]:
-    """The configuration now in the file and its text; ConfigError when it cannot take the place of `current`."""
+def read_candidate(path: str, current: Config) -> tuple[Config, str, tuple[str, ...]]:
+    """The configuration now in the file, its text and warnings; ConfigError when it cannot take `current`'s place."""
     text = read_text(path)
     candidate = parse(text, path)
-    check_environment(candidate)
+    warnings = check_environment(candidate, path)
     if keys := restart_needed(current, candidate):
         raise ConfigError(path, ", ".join(keys), "cannot change while running; restart Megaphone to change it")
-    return candidate, text
+    return candidate, text, warnings
 
 
 async def hand_out(children: Sequence[Child], *, new_text: str, old_text: str, timeout_seconds: float) -> Outcome:

@@ -24,7 +24,7 @@ from megaphone import log
 from megaphone.config.schema import Config
 from megaphone.edge.sketch import sketch_bytes
 from megaphone.errors import ConfigError, MegaphoneError, RestartLimitError
-from megaphone.supervisor import channel, tickets
+from megaphone.supervisor import certificate, channel, tickets
 from megaphone.supervisor.boards import SharedMemory
 from megaphone.supervisor.child import Child, Exit, State, WorkerUnavailableError
 from megaphone.supervisor.listeners import open_listeners
@@ -36,6 +36,7 @@ from megaphone.supervisor.seat import Seat
 WORKER_COMMAND: Final = (sys.executable, "-m", "megaphone.worker")
 RELOAD_SECONDS: Final = 10.0  # for one worker to take over a configuration
 QUICK_DEADLINE_SECONDS: Final = 1.0  # what a second signal leaves the clients
+UNPACED: Final = 1e9  # connections per second: as fast as the worker can
 
 _log = log.get_logger("supervisor")
 
@@ -69,6 +70,7 @@ class Supervisor:
         self.config = config
         self.config_text = config_text
         self.config_path = config_path
+        self.certificates = certificate.expiries(config.certificate)
         self.phase = Phase.STARTING
         self.started_at_seconds = time.time()
         self.notifier = notifier
@@ -218,9 +220,11 @@ class Supervisor:
 
     async def _reload_checked(self) -> Outcome:
         try:
-            config, text = await trio.to_thread.run_sync(read_candidate, self.config_path, self.config)
+            config, text, warnings = await trio.to_thread.run_sync(read_candidate, self.config_path, self.config)
         except ConfigError as error:
             return Outcome(str(error))
+        for warning in warnings:
+            _log.warning("configuration", warning=warning)
         outcome = await hand_out(
             [seat.child for seat in self.seats if seat.child is not None and seat.state is State.READY],
             new_text=text,
@@ -229,6 +233,7 @@ class Supervisor:
         )
         if outcome.accepted:
             self.config, self.config_text = config, text
+            self.certificates = certificate.expiries(config.certificate)
             log.configure(config.log.format, config.log.level)
             for seat in self.seats:
                 if seat.index not in outcome.workers and seat.state is State.READY and seat.child is not None:
@@ -254,11 +259,11 @@ class Supervisor:
         self.listeners.close()
         limits = self.config.drain
         deadline_seconds = QUICK_DEADLINE_SECONDS if quick else limits.deadline_seconds
-        rate = 1e9 if quick else limits.connections_per_second / len(self.seats)
+        rate = UNPACED if quick else limits.connections_per_second / len(self.seats)
         if first:
             self.notifier.stopping(f"draining, at most {deadline_seconds:g} s")
             self.notifier.extend_timeout(deadline_seconds + 5)
-        _log.info("draining", deadline_seconds=deadline_seconds, connections_per_second=round(rate * len(self.seats)))
+        _log.info("draining", deadline_seconds=deadline_seconds, quick=quick)
         for seat in self.seats:
             if seat.live is not None:
                 seat.live.drain(connections_per_second=rate, deadline_seconds=deadline_seconds)

@@ -10,7 +10,7 @@ from megaphone import __version__
 from megaphone.config.schema import Domain
 from megaphone.dispatch.counters import Board, Slot, UpstreamSlot
 from megaphone.metrics import CONNECTION_STATES, NodeFacts, WorkerFacts
-from megaphone.supervisor import certificate, process_facts
+from megaphone.supervisor import process_facts
 from megaphone.supervisor.child import State
 from megaphone.supervisor.seat import Seat
 from megaphone.supervisor.supervisor import Supervisor
@@ -116,16 +116,14 @@ def _upstream_status(supervisor: Supervisor, position: int, name: str, address: 
     }
 
 
-def node_facts(
-    supervisor: Supervisor, *, admin_requests: Mapping[tuple[str, str], int], certificates: Mapping[str, float]
-) -> NodeFacts:
+def node_facts(supervisor: Supervisor, *, admin_requests: Mapping[tuple[str, str], int]) -> NodeFacts:
     """What one scrape of `/metrics` is made of."""
     return NodeFacts(
         version=__version__,
         python=platform.python_version(),
         workers=[_worker_facts(seat) for seat in supervisor.seats],
         upstreams=[upstream.name for upstream in supervisor.config.upstream],
-        certificates=certificates,
+        certificates=supervisor.certificates,
         admin_requests=admin_requests,
         reloads=supervisor.reloads,
     )
@@ -143,9 +141,3 @@ def _worker_facts(seat: Seat) -> WorkerFacts:
         resident_bytes=process_facts.resident_bytes(pid) if pid is not None else None,
         cpu_seconds=process_facts.cpu_seconds(pid) if pid is not None else None,
     )
-
-
-def certificate_expiries(supervisor: Supervisor) -> dict[str, float]:
-    """Chain file to the Unix time at which its certificate expires, for those that can be read."""
-    found = {entry.chain: certificate.expires_at_seconds(entry.chain) for entry in supervisor.config.certificate}
-    return {chain: at for chain, at in found.items() if at is not None}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import trio
-from node_under_test import CONFIG_TEXT, RunNode, Running, make_config, worker_command
+from node_under_test import CONFIG_TEXT, Running, RunNode, make_config, worker_command
 
 from megaphone.config.schema import Config
 from megaphone.supervisor.node import Node

@@ -15,7 +15,7 @@ from megaphone.config.schema import Admin, Config, Domain, Drain, Listen, Node, 
 from megaphone.errors import MegaphoneError
 from megaphone.supervisor.node import Node as RunningNode
 
-STAND_IN = str(Path(__file__).with_name("stand_in_worker.py"))
+STAND_IN = "tests.unit.supervisor.stand_in_worker"
 PATIENCE_SECONDS = 15.0  # on a busy machine; nothing waits this long when it works
 
 CONFIG_TEXT = """\
@@ -49,7 +49,7 @@ socket = "{socket}"
 
 
 def worker_command(directory: Path, mode: str = "healthy") -> tuple[str, ...]:
-    return (sys.executable, STAND_IN, mode, str(directory))
+    return (sys.executable, "-m", STAND_IN, mode, str(directory))
 
 
 def messages(directory: Path, index: int) -> list[dict]:

@@ -196,9 +196,7 @@ async def test_the_admin_address_only_shows_metrics_and_health(run_node: RunNode
         assert not node.supervisor.draining.is_set()
 
 
-async def test_a_mistake_in_a_page_is_answered_with_500(
-    run_node: RunNode, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_mistake_in_a_page_is_answered_with_500(run_node: RunNode, monkeypatch: pytest.MonkeyPatch) -> None:
     async with run_node("silent", workers=1) as node:
         monkeypatch.setattr("megaphone.supervisor.views.status", lambda *_, **__: 1 / 0)
         assert await node.control("/status") == (500, '{"error":"internal error, see the log"}\n')
