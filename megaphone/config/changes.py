@@ -6,8 +6,8 @@ import msgspec
 
 from megaphone.config.schema import Config, Table
 
-# The supervisor binds and counts these once: sockets, workers, the size of their registries.
-RESTART_TABLES = ("node", "listen", "admin")
+# These are laid out once: sockets, workers, the size of their registries, the upstreams' places on the counter boards.
+RESTART_TABLES = ("node", "listen", "upstream", "admin")
 
 
 def restart_needed(old: Config, new: Config) -> tuple[str, ...]:

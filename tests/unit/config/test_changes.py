@@ -14,7 +14,8 @@ OLD = parse(SMALLEST_CONFIG, "megaphone.toml")
     [
         (SMALLEST_CONFIG, ()),
         (SMALLEST_CONFIG.replace("localhost", "example.org"), ()),
-        (SMALLEST_CONFIG.replace(":5232", ":5233") + "[limits]\nidle_seconds = 5\n[log]\nlevel = 'debug'", ()),
+        (SMALLEST_CONFIG + "[limits]\nidle_seconds = 5\n[log]\nlevel = 'debug'\n[drain]\ndeadline_seconds = 1", ()),
+        (SMALLEST_CONFIG.replace(":5232", ":5233"), ("upstream[0].address",)),
         (SMALLEST_CONFIG.replace(":5222", ":5223"), ("listen[0].address",)),
         (SMALLEST_CONFIG + "[[listen]]\naddress = ':1'\ntls = 'none'", ("listen[1]",)),
         (
