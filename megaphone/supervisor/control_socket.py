@@ -12,7 +12,6 @@ from megaphone.errors import ConfigError
 
 KEY: Final = "admin.socket"
 BACKLOG: Final = 64
-_CONNECT_SECONDS: Final = 1.0
 _PATH_LIMIT_BYTES: Final = 107  # sun_path, without its final zero byte
 
 
@@ -55,14 +54,14 @@ def _remove_stale(path: str, *, file: str) -> None:
     if not stat.S_ISSOCK(mode):
         raise ConfigError(file, KEY, f'"{path}" exists and is not a socket; remove it or set another path')
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(_CONNECT_SECONDS)
+        probe.setblocking(False)  # a Unix socket answers at once: yes, no, or its queue is full
         try:
             probe.connect(path)
         except ConnectionRefusedError:
             os.unlink(path)  # left behind by a process that was killed
             return
-        except TimeoutError:
-            pass  # its queue is full: somebody is there
+        except BlockingIOError:
+            pass  # a full queue is somebody's
     raise ConfigError(file, KEY, f'another Megaphone is running and answers on "{path}"; stop it or set another path')
 
 

@@ -1,0 +1,52 @@
+"""The shared memory of workers: seen by all who map it, and safe from those who would shrink it."""
+
+import mmap
+import os
+
+import pytest
+
+from megaphone.dispatch.counters import BOARD_BYTES, Board, Slot, UpstreamSlot
+from megaphone.supervisor.boards import MAX_UPSTREAMS, SharedMemory, WorkerBoard
+
+
+def test_what_one_process_counts_the_other_reads() -> None:
+    board = WorkerBoard(0)
+    mapped = Board(mmap.mmap(board.descriptor, BOARD_BYTES))
+    mapped.add(Slot.ACCEPTED, 3)
+    assert board.counters.get(Slot.ACCEPTED) == 3
+    board.close()
+
+
+def test_only_gauges_of_the_process_are_cleared() -> None:
+    board = WorkerBoard(0)
+    counters = board.counters
+    for slot in range(BOARD_BYTES // 8):
+        counters.set(slot, 7)
+    board.clear_gauges()
+    cleared = {slot for slot in range(BOARD_BYTES // 8) if counters.get(slot) == 0}
+    for upstream in range(MAX_UPSTREAMS):
+        for slot in (UpstreamSlot.UP_HEALTHY, UpstreamSlot.UP_OPEN, UpstreamSlot.UP_CHECK_NS):
+            cleared.remove(Board.upstream_slot(upstream, slot))
+    assert cleared == {
+        Slot.HEARTBEAT_NS,
+        Slot.STARTED_NS,
+        Slot.LOOP_LAG_NS,
+        Slot.LOOP_LAG_MAX_NS,
+        Slot.RSS_BYTES,
+        Slot.OPEN_NEGOTIATING,
+        Slot.OPEN_CONNECTING,
+        Slot.OPEN_RELAYING_PREAUTH,
+        Slot.OPEN_AUTHENTICATED,
+        Slot.OPEN_CLOSING,
+        Slot.MAILBOX_BYTES,
+    }
+    board.close()
+
+
+@pytest.mark.parametrize("size", [0, 1, 1 << 20])
+def test_nobody_can_change_its_size(size: int) -> None:
+    shared = SharedMemory("test", 4096)
+    with pytest.raises(PermissionError):
+        os.ftruncate(shared.descriptor, size)
+    assert bytes(shared.memory) == bytes(4096)
+    shared.close()
