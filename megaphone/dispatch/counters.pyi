@@ -1,11 +1,108 @@
 """Types of the compiled counter board."""
 
 from enum import IntEnum
-from typing import Any
 
 BOARD_BYTES: int
 
-class Kind(IntEnum): ...
-class Reason(IntEnum): ...
-class Slot(IntEnum): ...
-class UpstreamSlot(IntEnum): ...
+class Kind(IntEnum):
+    """A stanza's kind."""
+
+    MESSAGE = 0
+    PRESENCE = 1
+    IQ = 2
+    OTHER = 3
+
+
+class Reason(IntEnum):
+    """How a connection ended."""
+
+    CLIENT_CLOSED = 0
+    SERVER_CLOSED = 1
+    CLIENT_RESET = 2
+    REMOTE_CONNECTION_FAILED = 3
+    HOST_UNKNOWN = 4
+    NOT_WELL_FORMED = 5
+    RESTRICTED_XML = 6
+    INVALID_XML = 7
+    POLICY_VIOLATION = 8
+    SLOW_CONSUMER = 9
+    IDLE_TIMEOUT = 10
+    PREAUTH_TIMEOUT = 11
+    RESOURCE_CONSTRAINT = 12
+    TLS_HANDSHAKE_FAILED = 13
+    PROXY_HEADER = 14
+    ADDRESS_LIMIT = 15
+    PREFIX_LIMIT = 16
+    ADDRESS_RATE = 17
+    TOTAL_RATE = 18
+    SYSTEM_SHUTDOWN = 19
+    KICKED = 20
+    INTERNAL = 21
+    REASONS = 22
+
+
+class Slot(IntEnum):
+    """A 64-bit slot of a worker's board."""
+
+    HEARTBEAT_NS = 0
+    STARTED_NS = 1
+    LOOP_LAG_NS = 2
+    LOOP_LAG_MAX_NS = 3
+    RSS_BYTES = 4
+    GENERATION = 5
+    ACCEPTED = 6
+    CLOSED_BY_REASON = 8
+    OPEN_NEGOTIATING = 32
+    OPEN_CONNECTING = 33
+    OPEN_RELAYING_PREAUTH = 34
+    OPEN_AUTHENTICATED = 35
+    OPEN_CLOSING = 36
+    STANZAS_IN = 40
+    STANZAS_OUT = 44
+    BYTES_IN = 48
+    BYTES_OUT = 49
+    MAILBOX_BYTES = 50
+    MAILBOX_FULL = 51
+    THROTTLED = 52
+    CONNECTION_BYTES = 53
+    TLS_1_2_OK = 56
+    TLS_1_3_OK = 57
+    TLS_RESUMED = 58
+    TLS_FAILED = 59
+    STARTTLS_OFFERED = 60
+    POLLER_TURNS = 61
+    POLLER_EVENTS = 62
+    LIMIT_STANZA_BYTES = 64
+    LIMIT_DEPTH = 65
+    LIMIT_ATTRIBUTES = 66
+    LIMIT_PREAUTH_BYTES = 67
+    LIMIT_STANZA_RATE = 68
+    LIMIT_BYTE_RATE = 69
+    LIMIT_WORKER_CONNECTIONS = 70
+    UPSTREAM_BLOCKS = 256
+
+
+class UpstreamSlot(IntEnum):
+    """A slot of one upstream's block."""
+
+    UP_HEALTHY = 0
+    UP_OPEN = 1
+    UP_CONNECTS = 2
+    UP_CONNECT_FAILURES = 3
+    UP_CONNECT_NS = 4
+    UP_CHECKS_OK = 5
+    UP_CHECKS_FAILED = 6
+    UP_CHECK_NS = 7
+    UP_REFUSED_FULL = 8
+    UP_CONNECT_BUCKETS = 9
+
+
+class Board:
+    """A view of `BOARD_BYTES` writable bytes as named counters."""
+
+    def __init__(self, memory: object) -> None: ...
+    def add(self, slot: int, amount: int) -> None: ...
+    def set(self, slot: int, value: int) -> None: ...
+    def get(self, slot: int) -> int: ...
+    @staticmethod
+    def upstream_slot(upstream: int, slot: int) -> int: ...

@@ -2,11 +2,11 @@
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from megaphone.dispatch.counters cimport Board
 from megaphone.dispatch.dispatcher cimport Connection, Dispatcher
+from megaphone.edge.limits cimport ClientLimits, ListenerFacts
 from megaphone.edge.sketch cimport Sketch
 from megaphone.sockets.poller cimport Poller
 from megaphone.sockets.receiver cimport Receiver
-from megaphone.sockets.tls cimport CertificateChoice
-from megaphone.wire.framer cimport Bounds, Framer, Scan
+from megaphone.wire.framer cimport Framer, Scan
 
 cpdef enum State:
     AWAITING_PROXY = 0     # waiting for the PROXY header of a listed network
@@ -18,30 +18,6 @@ cpdef enum State:
     AUTHENTICATED = 6     # relaying
     CLOSING = 7           # our last bytes are on their way
     CLOSED = 8
-
-cdef class ClientLimits:
-    # [limits] in the units of the hot path; shared by all connections, replaced as a whole by a reload.
-    cdef Bounds bounds
-    cdef readonly uint32_t preauth_ticks
-    cdef readonly uint32_t preauth_bytes
-    cdef readonly uint32_t idle_ticks
-    cdef readonly uint32_t slow_ticks
-    cdef readonly uint32_t close_ticks
-    cdef readonly uint32_t connect_ticks
-    cdef readonly uint32_t mailbox_bytes
-    cdef readonly int64_t stanzas_per_second
-    cdef readonly int64_t stanzas_burst
-    cdef readonly int64_t bytes_per_second
-    cdef readonly int64_t bytes_burst
-    cdef readonly bint close_over_rate
-
-cdef class ListenerFacts:
-    # What a connection has to know of the listener it came by.
-    cdef readonly str address
-    cdef readonly str tls                  # "starttls", "direct" or "none"
-    cdef readonly bint starttls_required
-    cdef readonly tuple proxy_networks
-    cdef readonly CertificateChoice certificates
 
 cdef class Clients:
     # Everything the connections of one worker share.
@@ -81,9 +57,12 @@ cdef class ClientConnection(Connection):
     cdef bint header_sent                   # the edge's own header of the current stream
     cdef bint throttled
     cdef bint client_ended
-    cdef bytes pending                      # bytes before the connection is relayed
+    cdef bint offering                      # STARTTLS is optional and the client has not chosen
+    cdef bytes pending                      # bytes from the client that wait for a decision
+    cdef bytes held                         # the server's first bytes, until its features are complete
     cdef object negotiation
     cdef str domain
+    cdef str upstream                       # name of the last upstream, for people
     cdef str jid
     cdef bytes sniffed                      # the server's bytes since success, while the JID is looked for
     cdef str end_condition                  # shutdown waits for the server's stanza to end
@@ -92,6 +71,8 @@ cdef class ClientConnection(Connection):
     cdef void enter(self, int state)
     cdef void open_bytes(self, const uint8_t* data, size_t length)
     cdef void relay(self, const uint8_t* data, size_t length)
+    cdef void choose(self, const uint8_t* data, size_t length)
+    cdef int hold(self, const uint8_t* data, size_t length)
     cdef void account(self, Scan* result, size_t length)
     cdef bint refill(self)
     cdef void refuse(self, int error)

@@ -19,7 +19,7 @@ from megaphone.sockets.receiver cimport open_socket
 from megaphone.sockets.address cimport AF_INET, AF_INET6, Address, getsockname, ntohs, socklen_t
 from megaphone.sockets.tls cimport TLS
 from megaphone.wire.framer cimport (
-    COMPRESSED_ELEMENT, ERROR, HEADER, MORE, PROCEED_ELEMENT, STANZA, STREAM_END, SUCCESS_ELEMENT,
+    Bounds, COMPRESSED_ELEMENT, ERROR, HEADER, MORE, PROCEED_ELEMENT, STANZA, STREAM_END, SUCCESS_ELEMENT,
     RESTRICTED, STANZA_TOO_BIG, TOO_DEEP, TOO_MANY_ATTRIBUTES,
     condition_of, framer_ended, framer_free, framer_rests, framer_start, scan,
 )
@@ -44,38 +44,6 @@ GAUGE[:] = [OPEN_NEGOTIATING, OPEN_NEGOTIATING, OPEN_NEGOTIATING, OPEN_NEGOTIATI
 MAPPED = b"\0" * 10 + b"\xff\xff"      # IPv4 in IPv6 (RFC 4291 section 2.5.5.2)
 
 STATE_NAMES = ("negotiating", "negotiating", "negotiating", "negotiating", "connecting", "preauth", "authenticated", "closing", "closed")
-
-
-cdef class ClientLimits:
-    """`[limits]` of the configuration in the units of the hot path."""
-
-    def __init__(self, limits):
-        self.bounds.stanza_bytes = limits.stanza_bytes
-        self.bounds.depth = limits.element_depth
-        self.bounds.attributes = limits.element_attributes
-        self.preauth_ticks = max(1, int(limits.preauth_seconds * TICKS_PER_SECOND))
-        self.preauth_bytes = limits.preauth_bytes
-        self.idle_ticks = max(1, int(limits.idle_seconds * TICKS_PER_SECOND))
-        self.slow_ticks = max(1, int(limits.slow_consumer_seconds * TICKS_PER_SECOND))
-        self.close_ticks = max(1, int(limits.close_seconds * TICKS_PER_SECOND))
-        self.connect_ticks = max(1, int(limits.connect_seconds * TICKS_PER_SECOND))
-        self.mailbox_bytes = limits.mailbox_bytes
-        self.stanzas_per_second = limits.stanzas_per_second
-        self.stanzas_burst = limits.stanzas_burst * TICKS_PER_SECOND
-        self.bytes_per_second = limits.bytes_per_second
-        self.bytes_burst = limits.bytes_burst * TICKS_PER_SECOND
-        self.close_over_rate = limits.over_rate == "close"
-
-
-cdef class ListenerFacts:
-    """What a connection has to know of the listener it came by."""
-
-    def __init__(self, str address, str tls, bint starttls_required, tuple proxy_networks, CertificateChoice certificates):
-        self.address = address
-        self.tls = tls
-        self.starttls_required = starttls_required
-        self.proxy_networks = proxy_networks
-        self.certificates = certificates
 
 
 cdef class Clients:
@@ -159,7 +127,7 @@ cdef class ClientConnection(Connection):
         framer_free(&self.framer_in)
         framer_free(&self.framer_out)
 
-    # --- states -------------------------------------------------------------------------------------------------------
+    # --- states ------------------------------------------------------------
 
     cdef void enter(self, int state):
         cdef uint64_t* slots = self.clients.board.slots
@@ -193,7 +161,7 @@ cdef class ClientConnection(Connection):
         self.negotiation = None
         self.enter(ROUTING)
 
-    # --- client to server -----------------------------------------------------------------------------------------------
+    # --- client to server ------------------------------------------------------------
 
     cdef void take_bytes(self, const uint8_t* data, size_t length):
         if self.state == CLOSING:
@@ -240,18 +208,24 @@ cdef class ClientConnection(Connection):
                         self.relay(data, length)
                 return
             if event == HEADER:
-                self.framer_in.restart_allowed = 0
                 opening.negotiate_header(self, pending)
+                if self.offering:
+                    self.clients.dispatcher.put_data(self, <const uint8_t*> (<const char*> pending), len(pending))
+                    if length and self.state == CONNECTING:
+                        self.choose(data, length)
+                    return
             elif event == STANZA:
                 opening.negotiate_element(self, pending, length)
             else:
-                self.reason = CLIENT_CLOSED
-                self.end("", CLIENT_CLOSED)
+                opening.negotiate_end(self)
 
     cdef void relay(self, const uint8_t* data, size_t length):
         cdef Scan result
         cdef size_t offset = 0
         cdef int event
+        if self.offering:
+            self.choose(data, length)
+            return
         if self.opaque:
             self.account(NULL, length)
             self.clients.dispatcher.put_data(self, data, length)
@@ -281,6 +255,57 @@ cdef class ClientConnection(Connection):
             self.account(NULL, length)
             if self.state < CLOSING:
                 self.clients.dispatcher.put_data(self, data, length)
+
+    cdef void choose(self, const uint8_t* data, size_t length):
+        """STARTTLS was offered, not required: the client's first element decides who answers it."""
+        cdef Scan result
+        cdef int event
+        cdef bytes pending
+        if self.bytes_in > self.clients.limits.preauth_bytes:
+            self.clients.board.slots[<int> LIMIT_PREAUTH_BYTES] += 1
+            self.end("policy-violation", POLICY_VIOLATION)
+            return
+        event = scan(&self.framer_in, &self.clients.limits.bounds, data, length, True, &result)
+        self.pending += PyBytes_FromStringAndSize(<const char*> data, result.offset)
+        if event == MORE:
+            return
+        if event == ERROR:
+            self.refuse(result.error)
+            return
+        pending = self.pending
+        self.pending = b""
+        if event == STANZA:
+            opening.negotiate_element(self, pending, length - result.offset)
+            if self.state != CONNECTING and self.state != PREAUTH:
+                return
+        self.offering = False
+        self.account(&result, 0)
+        self.clients.dispatcher.put_data(self, <const uint8_t*> (<const char*> pending), len(pending))
+        if length > result.offset and self.state < CLOSING:
+            self.relay(data + result.offset, length - result.offset)
+
+    cdef int hold(self, const uint8_t* data, size_t length):
+        """Keeps the server's first bytes until its features are complete, and adds STARTTLS to them."""
+        cdef Scan result
+        cdef int event = HEADER
+        cdef size_t offset = 0
+        cdef bytes held = self.held
+        while event == HEADER and offset < length:
+            self.framer_out.restart_allowed = 1
+            event = scan(&self.framer_out, &SERVER_BOUNDS, data + offset, length - offset, True, &result)
+            held += PyBytes_FromStringAndSize(<const char*> data + offset, result.offset)
+            offset += result.offset
+            if event == HEADER:
+                self.say(held)
+                held = b""
+        if event == HEADER or event == MORE and len(held) < SNIFF_BYTES:
+            self.held = held
+            return DELIVERED
+        self.held = None
+        self.say(opening.offer_starttls(held) if event == STANZA and self.offering else held)
+        if event == ERROR:
+            self.outbound_lost = True
+        return self.deliver(data + offset, length - offset) if offset < length else DELIVERED
 
     cdef void account(self, Scan* result, size_t length):
         """Counts stanzas and bytes, and takes them from the connection's allowance."""
@@ -319,7 +344,7 @@ cdef class ClientConnection(Connection):
         if not self.throttled:
             self.receiver.resume()
 
-    # --- server to client -----------------------------------------------------------------------------------------------
+    # --- server to client ------------------------------------------------------------
 
     cdef int deliver(self, const uint8_t* data, size_t length):
         """The server's bytes: watched, then queued; FULL asks the owner to wait for take_room."""
@@ -332,6 +357,8 @@ cdef class ClientConnection(Connection):
         if self.state == CONNECTING:
             self.enter(PREAUTH)
         self.active_ticks = self.clients.poller.now_ticks
+        if self.held is not None:
+            return self.hold(data, length)
         if self.state == AUTHENTICATED and self.jid is None and self.sniffed is not None:
             self.look_for_jid(data, length)
         while offset < length and not self.opaque and not self.outbound_lost:
@@ -380,15 +407,17 @@ cdef class ClientConnection(Connection):
         self.sniffed = seen if len(seen) < SNIFF_BYTES else None
 
     cdef void take_drained(self):
+        cdef Owner owner = self.owner
         if self.state == CLOSING:
             if self.receiver.ended:
                 self.close_now()
-        elif self.owner is not None:
-            self.owner.take_room(self)
+        elif owner is not None:
+            owner.take_room(self)
 
-    # --- the end ----------------------------------------------------------------------------------------------------------
+    # --- the end ------------------------------------------------------------
 
     cdef void take_end(self, int error):
+        cdef Owner owner = self.owner
         if self.state >= CLOSING:
             if self.state == CLOSING:
                 self.close_now()
@@ -401,11 +430,11 @@ cdef class ClientConnection(Connection):
             self.reason = CLIENT_RESET
             self.detach()
             self.close_now()
-        elif self.owner is not None:
+        elif owner is not None:
             # the client has said all it wanted; the server may still have something to say
             self.client_ended = True
             self.deadline_ticks = self.clients.poller.now_ticks + self.clients.limits.close_ticks
-            self.owner.take_client_end(self)
+            owner.take_client_end(self)
         else:
             self.reason = CLIENT_CLOSED
             self.close_now()
@@ -468,6 +497,7 @@ cdef class ClientConnection(Connection):
         cdef Owner owner = self.owner
         if owner is not None:
             self.owner = None
+            self.upstream = owner.upstream_name()
             owner.take_shutdown(self)
 
     cdef void start_closing(self):
@@ -495,6 +525,7 @@ cdef class ClientConnection(Connection):
     cdef void sweep(self, uint32_t now_ticks):
         """About once a second: has something taken too long?"""
         cdef ClientLimits limits = self.clients.limits
+        cdef Owner owner = self.owner
         if self.state == CLOSING:
             if now_ticks >= self.deadline_ticks:
                 self.close_now()
@@ -513,8 +544,8 @@ cdef class ClientConnection(Connection):
             self.end("connection-timeout", PREAUTH_TIMEOUT)
         elif now_ticks - self.active_ticks > limits.idle_ticks:
             self.end("connection-timeout", IDLE_TIMEOUT)
-        elif self.owner is not None:
-            self.owner.take_tick(self, now_ticks)
+        elif owner is not None:
+            owner.take_tick(self, now_ticks)
 
     # --- for opening.py, the worker and operators -----------------------------------------------------------------------
 
@@ -527,6 +558,11 @@ cdef class ClientConnection(Connection):
         self.enter(CONNECTING)
         self.clients.dispatcher.get_data(self.id)
 
+    def offer_starttls(self):
+        """The server answers this stream; STARTTLS is added to its features, and the client chooses."""
+        self.offering = True
+        self.held = b""
+
     def say(self, bytes data):
         """Queues bytes of the edge's own."""
         self.receiver.sender.write(<const uint8_t*> (<const char*> data), len(data))
@@ -536,7 +572,10 @@ cdef class ClientConnection(Connection):
         self.header_sent = True
 
     def proceed(self, bytes data):
-        """Sends `data` (the <proceed/>) in clear and starts TLS."""
+        """Sends `data` (the <proceed/>) in clear and starts TLS; a server that answered the stream in clear is let go."""
+        self.offering = False
+        self.held = None
+        self.detach()
         self.clients.poller.chunks.put(&self.receiver.sender.sealed, <const uint8_t*> (<const char*> data), len(data))
         self.clients.poller.flush_later(self.receiver.sender)
         self.enter(HANDSHAKE)
@@ -616,7 +655,8 @@ cdef class ClientConnection(Connection):
     def describe(self):
         """What an operator sees of this connection (docs/reference/command-line.md, `connections`)."""
         return opening.describe(
-            self, STATE_NAMES[self.state], self.domain, self.jid, None if self.owner is None else self.owner.upstream_name(),
+            self, STATE_NAMES[self.state], self.domain, self.jid,
+            self.upstream if self.owner is None else self.owner.upstream_name(),
             (self.clients.poller.now_ticks - self.opened_ticks) / TICKS_PER_SECOND, self.bytes_in, self.bytes_out,
         )
 

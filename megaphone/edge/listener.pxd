@@ -1,5 +1,6 @@
 # A listening socket, compiled interface.
-from megaphone.edge.connection cimport Clients, ListenerFacts
+from megaphone.edge.connection cimport Clients
+from megaphone.edge.limits cimport ListenerFacts
 from megaphone.sockets.poller cimport Pollable
 
 cdef class Listener(Pollable):

@@ -8,7 +8,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy, memset
 from posix.unistd cimport close
 
-from megaphone.edge.connection cimport ClientConnection, ListenerFacts
+from megaphone.edge.connection cimport ClientConnection
 from megaphone.edge.connection cimport accept_connection
 from megaphone.sockets.address cimport AF_INET, AF_INET6, Address, ntohs, sockaddr, socklen_t
 from megaphone.sockets.poller cimport EPOLLIN

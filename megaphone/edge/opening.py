@@ -14,9 +14,12 @@ from megaphone.errors import ProxyHeaderError
 from megaphone.stream.jid import normalise_domain
 from megaphone.stream.negotiation import Action, Negotiation
 from megaphone.wire import header, proxy_protocol, writer
+from megaphone.wire.writer import offer_starttls
 
 if TYPE_CHECKING:
     from megaphone.edge.connection import ClientConnection, Clients
+
+__all__ = ["offer_starttls"]  # for the compiled connection, which calls this module only
 
 _REASON_OF_CONDITION = {
     "host-unknown": Reason.HOST_UNKNOWN,
@@ -81,8 +84,13 @@ def negotiate_header(connection: ClientConnection, data: bytes) -> None:
         connection.finish(str(error.args[0]), reason_of(str(error.args[0])))
         return
     step = negotiation.receive_header(parsed, secrets.token_hex(8))
-    connection.note_header_sent()
     connection.clients.board.add(Slot.STARTTLS_OFFERED, 1)
+    if step.action is Action.OFFER:
+        _open_uplink(connection, negotiation.domain or "")
+        if not connection.closing:
+            connection.offer_starttls()
+        return
+    connection.note_header_sent()
     _follow(connection, step.data, step.action, step.condition)
 
 
@@ -100,6 +108,13 @@ def negotiate_element(connection: ClientConnection, data: bytes, bytes_after: in
         connection.finish("policy-violation", Reason.POLICY_VIOLATION)
         return
     _follow(connection, step.data, step.action, step.condition)
+
+
+def negotiate_end(connection: ClientConnection) -> None:
+    """Answer `</stream:stream>` of a stream that the edge handles itself."""
+    step = connection.session.receive_end()
+    connection.say(step.data)
+    connection.finish("", Reason.CLIENT_CLOSED)
 
 
 def _follow(connection: ClientConnection, data: bytes, action: Action, condition: str) -> None:
@@ -128,7 +143,11 @@ def route(connection: ClientConnection, data: bytes) -> None:
     if domain not in clients.domains:
         connection.finish("host-unknown", Reason.HOST_UNKNOWN)
         return
-    owner = clients.open_uplink(connection, domain)
+    _open_uplink(connection, domain)
+
+
+def _open_uplink(connection: ClientConnection, domain: str) -> None:
+    owner = connection.clients.open_uplink(connection, domain)
     if isinstance(owner, str):
         connection.finish(owner, reason_of(owner))
         return

@@ -76,6 +76,7 @@ cdef class Receiver(Pollable):
 
     cdef void on_connected(self, uint32_t events):
         cdef int error = self.socket_error()
+        cdef Sink sink = self.sink
         if error == 0 and not events & EPOLLOUT:
             return
         if error:
@@ -84,7 +85,7 @@ cdef class Receiver(Pollable):
         self.sender.connecting = False
         self.sender.writable = True
         self.poller.flush_later(self.sender)
-        self.sink.take_writable()
+        sink.take_writable()
         if self.fd >= 0 and events & EPOLLIN:
             self.readable = True
             self.poller.run_again(self)
@@ -107,6 +108,8 @@ cdef class Receiver(Pollable):
         cdef ssize_t length
         cdef int budget = READS_PER_TURN
         cdef uint8_t* buffer = self.poller.received
+        # held here, because the sink may let go of us, and we of it, while it is at work
+        cdef Sink sink = self.sink
         while self.readable and not self.paused and not self.ended and self.fd >= 0:
             if budget == 0:
                 self.poller.run_again(self)
@@ -115,7 +118,7 @@ cdef class Receiver(Pollable):
             length = recv(self.fd, buffer, READ_BYTES, 0)
             if length > 0:
                 if self.tls is None:
-                    self.sink.take_bytes(buffer, length)
+                    sink.take_bytes(buffer, length)
                 else:
                     self.decrypt(buffer, length)
                 # a short read emptied the socket, and epoll reports what comes later; a FIN already reported it will not repeat
@@ -132,10 +135,11 @@ cdef class Receiver(Pollable):
 
     cdef void fail(self, int error):
         """Tells the sink, once, that nothing more will come."""
+        cdef Sink sink = self.sink
         if not self.ended:
             self.ended = True
-            if self.sink is not None:
-                self.sink.take_end(error)
+            if sink is not None:
+                sink.take_end(error)
 
     cdef void start_tls(self, TLS tls):
         """From here on the socket speaks TLS; the client says the first word."""
@@ -144,6 +148,7 @@ cdef class Receiver(Pollable):
 
     cdef void decrypt(self, const uint8_t* data, size_t length):
         cdef TLS tls = self.tls     # the sink may close us meanwhile
+        cdef Sink sink = self.sink
         cdef Py_ssize_t size
         cdef int state
         cdef uint8_t* plain = self.poller.plain
@@ -156,13 +161,13 @@ cdef class Receiver(Pollable):
                 return
             if state != DONE:
                 return
-            self.sink.take_writable()
+            sink.take_writable()
             if self.fd >= 0:
                 self.poller.flush_later(self.sender)
         while self.fd >= 0:
             size = tls.read(plain, READ_BYTES)
             if size > 0:
-                self.sink.take_bytes(plain, size)
+                sink.take_bytes(plain, size)
             elif size == 0:
                 break
             else:

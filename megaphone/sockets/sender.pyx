@@ -74,6 +74,7 @@ cdef class Sender(Flushable):
 
     cdef void flush(self):
         cdef ssize_t sent = 0
+        cdef Sink sink = self.sink      # held: what it does may free it
         if self.fd < 0 or self.connecting:
             return
         while self.writable and self.fd >= 0:
@@ -94,8 +95,7 @@ cdef class Sender(Flushable):
                     if self.mailbox.size <= self.limit // 2:
                         self.full = False
                         self.stalled_ticks = 0
-                        if self.sink is not None:
-                            self.sink.take_drained()
+                        sink.take_drained()
                 else:
                     self.stalled_ticks = 0
         if self.mailbox.size or self.sealed.size:
@@ -109,8 +109,7 @@ cdef class Sender(Flushable):
                 self.seal_output()
                 return
             shutdown(self.fd, SHUT_WR)
-            if self.sink is not None:
-                self.sink.take_drained()
+            sink.take_drained()
 
     cdef ssize_t send_chunks(self, Mailbox* mailbox):
         """One system call from the front of a mailbox: bytes sent, 0 when the socket is full, -1 when it is broken."""

@@ -1,11 +1,6 @@
 # TLS on memory: the compiled interface of contexts and sessions.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-
-cdef extern from "openssl/ssl.h":
-    ctypedef struct SSL:
-        pass
-    ctypedef struct SSL_CTX:
-        pass
+from megaphone.sockets.openssl cimport SSL, SSL_CTX
 
 cpdef enum Handshake:
     UNDER_WAY = 0

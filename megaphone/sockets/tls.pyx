@@ -12,118 +12,13 @@ The module is for one thread, as a worker is. Decision and figures: docs/explana
 """
 
 cimport cython
+from megaphone.sockets.openssl cimport *
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.string cimport memcmp, memcpy
 
 from megaphone.errors import TLSError
 
-cdef extern from "openssl/bio.h":
-    ctypedef struct BIO:
-        pass
-    ctypedef struct BIO_METHOD:
-        pass
-    int BIO_TYPE_SOURCE_SINK
-    int BIO_CTRL_FLUSH
-    BIO_METHOD* BIO_meth_new(int, const char*)
-    int BIO_meth_set_write_ex(BIO_METHOD*, int (*)(BIO*, const char*, size_t, size_t*) noexcept)
-    int BIO_meth_set_read_ex(BIO_METHOD*, int (*)(BIO*, char*, size_t, size_t*) noexcept)
-    int BIO_meth_set_ctrl(BIO_METHOD*, long (*)(BIO*, int, long, void*) noexcept)
-    BIO* BIO_new(const BIO_METHOD*)
-    int BIO_up_ref(BIO*)
-    void BIO_set_init(BIO*, int)
-    void BIO_set_retry_read(BIO*)
-    void BIO_set_retry_write(BIO*)
-    void BIO_clear_retry_flags(BIO*)
-
-cdef extern from "openssl/evp.h":
-    ctypedef struct EVP_CIPHER_CTX:
-        pass
-    ctypedef struct EVP_CIPHER:
-        pass
-    ctypedef struct ENGINE:
-        pass
-    const EVP_CIPHER* EVP_aes_256_cbc()
-    int EVP_EncryptInit_ex(EVP_CIPHER_CTX*, const EVP_CIPHER*, ENGINE*, const unsigned char*, const unsigned char*)
-    int EVP_DecryptInit_ex(EVP_CIPHER_CTX*, const EVP_CIPHER*, ENGINE*, const unsigned char*, const unsigned char*)
-
-cdef extern from "openssl/rand.h":
-    int RAND_bytes(unsigned char*, int)
-
-cdef extern from "openssl/params.h":
-    ctypedef struct OSSL_PARAM:
-        pass
-    OSSL_PARAM OSSL_PARAM_construct_octet_string(const char*, void*, size_t)
-    OSSL_PARAM OSSL_PARAM_construct_utf8_string(const char*, char*, size_t)
-    OSSL_PARAM OSSL_PARAM_construct_end()
-
-cdef extern from "openssl/hmac.h":
-    ctypedef struct EVP_MAC_CTX:
-        pass
-    int EVP_MAC_CTX_set_params(EVP_MAC_CTX*, const OSSL_PARAM*)
-
-cdef extern from "openssl/x509v3.h":
-    ctypedef struct X509:
-        pass
-    int X509_check_host(X509*, const char*, size_t, unsigned int, char**)
-
-cdef extern from "openssl/err.h":
-    unsigned long ERR_get_error()
-    void ERR_error_string_n(unsigned long, char*, size_t)
-    const char* ERR_reason_error_string(unsigned long)
-    void ERR_clear_error()
-
-cdef extern from "openssl/ssl.h":
-    ctypedef struct SSL_METHOD:
-        pass
-    ctypedef struct SSL_CIPHER:
-        pass
-    int SSL_ERROR_NONE, SSL_ERROR_WANT_READ, SSL_ERROR_WANT_WRITE, SSL_ERROR_ZERO_RETURN
-    int SSL_FILETYPE_PEM
-    int TLS1_2_VERSION, TLS1_3_VERSION
-    int SSL_TLSEXT_ERR_OK, SSL_TLSEXT_ERR_NOACK, SSL_TLSEXT_ERR_ALERT_FATAL
-    int TLSEXT_NAMETYPE_host_name
-    long SSL_SESS_CACHE_OFF
-    long SSL_MODE_RELEASE_BUFFERS, SSL_MODE_ENABLE_PARTIAL_WRITE, SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER
-    unsigned long SSL_OP_NO_RENEGOTIATION, SSL_OP_NO_COMPRESSION, SSL_OP_CIPHER_SERVER_PREFERENCE
-    unsigned long SSL_OP_PRIORITIZE_CHACHA, SSL_OP_NO_TICKET
-    const SSL_METHOD* TLS_server_method()
-    SSL_CTX* SSL_CTX_new(const SSL_METHOD*)
-    void SSL_CTX_free(SSL_CTX*)
-    int SSL_CTX_use_certificate_chain_file(SSL_CTX*, const char*)
-    int SSL_CTX_use_PrivateKey_file(SSL_CTX*, const char*, int)
-    int SSL_CTX_check_private_key(SSL_CTX*)
-    X509* SSL_CTX_get0_certificate(SSL_CTX*)
-    int SSL_CTX_set_min_proto_version(SSL_CTX*, int)
-    int SSL_CTX_set_cipher_list(SSL_CTX*, const char*)
-    int SSL_CTX_set1_groups_list(SSL_CTX*, const char*)
-    unsigned long SSL_CTX_set_options(SSL_CTX*, unsigned long)
-    long SSL_CTX_set_mode(SSL_CTX*, long)
-    long SSL_CTX_set_session_cache_mode(SSL_CTX*, long)
-    int SSL_CTX_set_session_id_context(SSL_CTX*, const unsigned char*, unsigned int)
-    int SSL_CTX_set_num_tickets(SSL_CTX*, size_t)
-    void SSL_CTX_set_alpn_select_cb(SSL_CTX*, int (*)(SSL*, const unsigned char**, unsigned char*, const unsigned char*, unsigned int, void*) noexcept, void*)
-    long SSL_CTX_set_tlsext_servername_callback(SSL_CTX*, int (*)(SSL*, int*, void*) noexcept)
-    long SSL_CTX_set_tlsext_servername_arg(SSL_CTX*, void*)
-    int SSL_CTX_set_tlsext_ticket_key_evp_cb(SSL_CTX*, int (*)(SSL*, unsigned char*, unsigned char*, EVP_CIPHER_CTX*, EVP_MAC_CTX*, int) noexcept)
-    SSL* SSL_new(SSL_CTX*)
-    void SSL_free(SSL*)
-    void SSL_set_bio(SSL*, BIO*, BIO*)
-    void SSL_set_accept_state(SSL*)
-    SSL_CTX* SSL_set_SSL_CTX(SSL*, SSL_CTX*)
-    int SSL_do_handshake(SSL*)
-    int SSL_read(SSL*, void*, int)
-    int SSL_write(SSL*, const void*, int)
-    int SSL_shutdown(SSL*)
-    int SSL_get_error(const SSL*, int)
-    int SSL_version(const SSL*)
-    const char* SSL_get_version(const SSL*)
-    const SSL_CIPHER* SSL_get_current_cipher(const SSL*)
-    const char* SSL_CIPHER_get_name(const SSL_CIPHER*)
-    const char* SSL_get_servername(const SSL*, int)
-    void SSL_get0_alpn_selected(const SSL*, const unsigned char**, unsigned int*)
-    int SSL_session_reused(const SSL*)
-
-# --- the shared BIO -----------------------------------------------------------------------------------------------
+# --- the shared BIO ---
 
 cdef const uint8_t* input_data = NULL
 cdef size_t input_length = 0
@@ -185,7 +80,7 @@ cdef void tls_output_clear() noexcept:
     global output_length
     output_length = 0
 
-# --- session tickets ------------------------------------------------------------------------------------------------
+# --- session tickets ---
 
 cdef enum:
     TICKET_KEY_BYTES = 80      # 16 name, 32 AES-256, 32 HMAC-SHA-256
@@ -232,7 +127,7 @@ cdef int on_ticket_key(SSL* ssl, unsigned char* name, unsigned char* iv, EVP_CIP
         return -1
     return 1 if index == 0 else 2
 
-# --- contexts ---------------------------------------------------------------------------------------------------------
+# --- contexts ---
 
 cdef bytes ALPN = b"xmpp-client"   # XEP-0368 section 4
 
@@ -348,7 +243,7 @@ cdef class CertificateChoice:
         return found
 
 
-# --- sessions ---------------------------------------------------------------------------------------------------------
+# --- sessions ---
 
 @cython.no_gc
 cdef class TLS:

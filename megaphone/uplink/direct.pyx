@@ -123,7 +123,7 @@ cdef class DirectStream(Owner):
     cdef uint64_t* block(self):
         return self.uplink.board.slots + <int> UPSTREAM_BLOCKS + <int> self.upstream.index * <int> UPSTREAM_BLOCK
 
-    # --- connecting ---------------------------------------------------------------------------------------------------
+    # --- connecting ------------------------------------------------------------
 
     cdef str connect_next(self):
         """Begins to connect to the best upstream not tried yet; a stream-error condition if there is none."""
@@ -230,7 +230,7 @@ cdef class DirectStream(Owner):
             first.size += waiting.size
             waiting[0] = first
 
-    # --- relaying -----------------------------------------------------------------------------------------------------
+    # --- relaying ------------------------------------------------------------
 
     cdef void take_data(self, Connection connection, const uint8_t* data, size_t length):
         if self.receiver.sender.write(data, length) != FULL:
@@ -252,7 +252,7 @@ cdef class DirectStream(Owner):
         if self.receiver is not None:
             self.receiver.resume()
 
-    # --- the end ------------------------------------------------------------------------------------------------------
+    # --- the end ------------------------------------------------------------
 
     cdef void take_end(self, int error):
         """The server has ended, or could not be reached."""

@@ -8,9 +8,9 @@ import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from megaphone.config.load import expand_sources, parse_address
 from megaphone.dispatch.counters import Board, UpstreamSlot
 from megaphone.errors import ConfigError
+from megaphone.sockets.endpoint import expand_sources, parse_address
 
 if TYPE_CHECKING:
     from megaphone.config.schema import Config

@@ -15,7 +15,8 @@ from megaphone.dispatch.counters import Board, Reason, Slot
 from megaphone.dispatch.dispatcher import Dispatcher
 from megaphone.edge import opening
 from megaphone.edge.admission import Admission
-from megaphone.edge.connection import ClientLimits, Clients, ListenerFacts, connection_bytes
+from megaphone.edge.connection import Clients, connection_bytes
+from megaphone.edge.limits import ClientLimits, ListenerFacts
 from megaphone.edge.listener import Listener
 from megaphone.edge.sketch import Sketch, sketch_bytes
 from megaphone.errors import ConfigError, TLSError
@@ -72,7 +73,7 @@ class Worker:
         self._done = asyncio.Event()
         self.board.set(Slot.CONNECTION_BYTES, connection_bytes() + stream_bytes())
 
-    # --- configuration ------------------------------------------------------------------------------------------------
+    # --- configuration ------------------------------------------------------------
 
     def _load_certificates(self, config: Config) -> CertificateChoice | None:
         tls = config.tls
@@ -128,7 +129,7 @@ class Worker:
             listener.refresh()
         return {"type": "reloaded"}
 
-    # --- life -----------------------------------------------------------------------------------------------------------
+    # --- life ------------------------------------------------------------
 
     def run(self) -> int:
         """Serve until drained; returns the exit code."""
@@ -203,20 +204,20 @@ class Worker:
             candidates = [] if found is None else [found]
         else:
             candidates = self.dispatcher.connections()
-        rows = []
+        rows: list[tuple[ClientConnection, dict[str, Any]]] = []
         for connection in candidates:
             if limit is not None and len(rows) >= limit:
                 break
             row = connection.describe()
             if (
                 (address is None or row["address"] == address)
-                and (jid is None or row["jid"] is not None and jid in (row["jid"], row["jid"].partition("/")[0]))
+                and (jid is None or (row["jid"] is not None and jid in (row["jid"], row["jid"].partition("/")[0])))
                 and (state is None or row["state"] == state)
             ):
                 rows.append((connection, row))
         return rows
 
-    # --- drain ------------------------------------------------------------------------------------------------------------
+    # --- drain ------------------------------------------------------------
 
     def _start_drain(self, connections_per_second: float, deadline_seconds: float) -> None:
         for listener in self.listeners:
@@ -229,7 +230,7 @@ class Worker:
         await self._channel.send({"type": "drained", "closed": drained.closed, "cut": drained.cut})
         self._done.set()
 
-    # --- log ----------------------------------------------------------------------------------------------------------------
+    # --- log ------------------------------------------------------------
 
     def _log_connection(self, connection: ClientConnection, reason: int) -> None:
         self._log.info("connection", reason=Reason(reason).name.lower().replace("_", "-"), **connection.describe())

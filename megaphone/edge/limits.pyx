@@ -1,0 +1,38 @@
+"""What a connection is measured by, and what it has to know of the listener it came in through.
+
+Both are made once per configuration and shared by all connections; a reload replaces them as a whole.
+"""
+
+from megaphone.sockets.poller cimport TICKS_PER_SECOND
+
+
+cdef class ClientLimits:
+    """`[limits]` of the configuration in the units of the hot path."""
+
+    def __init__(self, limits):
+        self.bounds.stanza_bytes = limits.stanza_bytes
+        self.bounds.depth = limits.element_depth
+        self.bounds.attributes = limits.element_attributes
+        self.preauth_ticks = max(1, int(limits.preauth_seconds * TICKS_PER_SECOND))
+        self.preauth_bytes = limits.preauth_bytes
+        self.idle_ticks = max(1, int(limits.idle_seconds * TICKS_PER_SECOND))
+        self.slow_ticks = max(1, int(limits.slow_consumer_seconds * TICKS_PER_SECOND))
+        self.close_ticks = max(1, int(limits.close_seconds * TICKS_PER_SECOND))
+        self.connect_ticks = max(1, int(limits.connect_seconds * TICKS_PER_SECOND))
+        self.mailbox_bytes = limits.mailbox_bytes
+        self.stanzas_per_second = limits.stanzas_per_second
+        self.stanzas_burst = limits.stanzas_burst * TICKS_PER_SECOND
+        self.bytes_per_second = limits.bytes_per_second
+        self.bytes_burst = limits.bytes_burst * TICKS_PER_SECOND
+        self.close_over_rate = limits.over_rate == "close"
+
+
+cdef class ListenerFacts:
+    """What a connection has to know of the listener it came by."""
+
+    def __init__(self, str address, str tls, bint starttls_required, tuple proxy_networks, CertificateChoice certificates):
+        self.address = address
+        self.tls = tls
+        self.starttls_required = starttls_required
+        self.proxy_networks = proxy_networks
+        self.certificates = certificates
