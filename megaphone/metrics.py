@@ -45,14 +45,16 @@ class NodeFacts:
     reloads: Mapping[str, int]  # by result
 
 
-Samples = Iterable[tuple[tuple[str, ...], float]]  # label values and value
+Labels = tuple[str, ...]  # label values
+Samples = Iterable[tuple[Labels, float]]
+Slots = Mapping[Labels, int]  # which slot of the board each sample comes from
 
 
 @dataclass(frozen=True, slots=True)
 class OfNode:
     """Board slots added up over all workers (or the largest of them), by label values."""
 
-    slots: Mapping[tuple[str, ...], int]
+    slots: Slots
     merge: Callable[[Iterable[int]], int] = sum
 
     def __call__(self, node: NodeFacts) -> Samples:
@@ -65,7 +67,7 @@ class OfNode:
 class OfWorker:
     """Board slots of each worker: its index, then further label values."""
 
-    slots: Mapping[tuple[str, ...], int]
+    slots: Slots
     scale: float = 1
 
     def __call__(self, node: NodeFacts) -> Samples:
@@ -79,7 +81,7 @@ class OfWorker:
 class OfUpstream:
     """Slots of each upstream's block, merged over all workers: its name, then further label values."""
 
-    slots: Mapping[tuple[str, ...], int]
+    slots: Slots
     merge: Callable[[Iterable[int]], int] = sum
     scale: float = 1
 
@@ -130,10 +132,12 @@ def _kebab(name: str) -> str:
 
 
 REASONS: Final = {_kebab(reason.name): int(reason) for reason in Reason if reason.name != "REASONS"}
-_CLOSED: Final = {(label,): Slot.CLOSED_BY_REASON + value for label, value in REASONS.items()}
+_CLOSED: Final[Slots] = {(label,): Slot.CLOSED_BY_REASON + value for label, value in REASONS.items()}
 _KINDS: Final = {_kebab(kind.name): int(kind) for kind in Kind}
-_STANZAS: Final = {("in", label): Slot.STANZAS_IN + value for label, value in _KINDS.items()} | {
-    ("out", label): Slot.STANZAS_OUT + value for label, value in _KINDS.items()
+_STANZAS: Final[Slots] = {
+    (direction, label): first + value
+    for direction, first in (("in", Slot.STANZAS_IN), ("out", Slot.STANZAS_OUT))
+    for label, value in _KINDS.items()
 }
 CONNECTION_STATES: Final = {
     "negotiating": Slot.OPEN_NEGOTIATING,
@@ -142,22 +146,23 @@ CONNECTION_STATES: Final = {
     "authenticated": Slot.OPEN_AUTHENTICATED,
     "closing": Slot.OPEN_CLOSING,
 }
-_STATES: Final = {(label,): slot for label, slot in CONNECTION_STATES.items()}
-_HANDSHAKES: Final = {
+_STATES: Final[Slots] = {(label,): slot for label, slot in CONNECTION_STATES.items()}
+_HANDSHAKES: Final[Slots] = {
     ("TLSv1.2", "ok"): Slot.TLS_1_2_OK,
     ("TLSv1.3", "ok"): Slot.TLS_1_3_OK,
     ("none", "failed"): Slot.TLS_FAILED,
 }
-_BYTES: Final = {("in",): Slot.BYTES_IN, ("out",): Slot.BYTES_OUT}
-_CONNECTS: Final = {("ok",): UpstreamSlot.UP_CONNECTS, ("failed",): UpstreamSlot.UP_CONNECT_FAILURES}
-_CHECKS: Final = {("ok",): UpstreamSlot.UP_CHECKS_OK, ("failed",): UpstreamSlot.UP_CHECKS_FAILED}
-_CONNECT_PARTS: Final = {("sum",): int(UpstreamSlot.UP_CONNECT_NS)} | {
-    (bound,): UpstreamSlot.UP_CONNECT_BUCKETS + position for position, bound in enumerate(CONNECT_BUCKETS_SECONDS)
+_BYTES: Final[Slots] = {("in",): Slot.BYTES_IN, ("out",): Slot.BYTES_OUT}
+_CONNECTS: Final[Slots] = {("ok",): UpstreamSlot.UP_CONNECTS, ("failed",): UpstreamSlot.UP_CONNECT_FAILURES}
+_CHECKS: Final[Slots] = {("ok",): UpstreamSlot.UP_CHECKS_OK, ("failed",): UpstreamSlot.UP_CHECKS_FAILED}
+_CONNECT_PARTS: Final[Slots] = {
+    ("sum",): UpstreamSlot.UP_CONNECT_NS,
+    **{(bound,): UpstreamSlot.UP_CONNECT_BUCKETS + place for place, bound in enumerate(CONNECT_BUCKETS_SECONDS)},
 }
-_CHECK_TIME: Final = {(): UpstreamSlot.UP_CHECK_NS}
-_FULL: Final = {(): UpstreamSlot.UP_REFUSED_FULL}
+_CHECK_TIME: Final[Slots] = {(): UpstreamSlot.UP_CHECK_NS}
+_FULL: Final[Slots] = {(): UpstreamSlot.UP_REFUSED_FULL}
 # The label is the configuration key that sets the limit.
-_REFUSALS: Final = {
+_REFUSALS: Final[Slots] = {
     ("stanza_bytes",): Slot.LIMIT_STANZA_BYTES,
     ("element_depth",): Slot.LIMIT_DEPTH,
     ("element_attributes",): Slot.LIMIT_ATTRIBUTES,
@@ -268,9 +273,6 @@ METRICS: Final = (
 # fmt: on
 
 
-_FAMILIES: Final = {"counter": CounterMetricFamily, "gauge": GaugeMetricFamily, "histogram": HistogramMetricFamily}
-
-
 class BoardCollector(Collector):
     """Turns the facts of the moment into metric families; `facts` is called once for each scrape."""
 
@@ -295,7 +297,13 @@ class BoardCollector(Collector):
 
 
 def _empty(metric: Metric) -> CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily:
-    return _FAMILIES[metric.type](metric.name, metric.help, labels=metric.labels)
+    match metric.type:
+        case "counter":
+            return CounterMetricFamily(metric.name, metric.help, labels=metric.labels)
+        case "gauge":
+            return GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
+        case "histogram":
+            return HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
 
 
 def _add_histogram(family: HistogramMetricFamily, samples: Samples) -> None:

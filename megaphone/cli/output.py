@@ -52,7 +52,7 @@ def age(seconds: float | None) -> str:
     if seconds is None:
         return "-"
     rest = int(seconds)
-    parts = []
+    parts: list[str] = []
     for unit, length in (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)):
         count, rest = divmod(rest, length)
         if count or (unit == "s" and not parts):

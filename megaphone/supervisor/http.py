@@ -131,7 +131,7 @@ class _Connection:
                 data = await self._stream.receive_some(_READ_BYTES)
             if idle.cancelled_caught or not data:
                 return None
-            self._http.receive_data(data)
+            self._http.receive_data(bytes(data))
         with trio.move_on_after(self._request_seconds):
             return await self._receive_started()
         raise RequestError(408, f"no complete request within {self._request_seconds:g} s")
@@ -164,7 +164,7 @@ class _Connection:
                 raise RequestError(error.error_status_hint, str(error)) from None
             if event is not h11.NEED_DATA:
                 return event  # type: ignore[return-value]
-            self._http.receive_data(await self._stream.receive_some(_READ_BYTES))
+            self._http.receive_data(bytes(await self._stream.receive_some(_READ_BYTES)))
 
     async def send(self, response: Response, *, head: bool = False) -> None:
         """Sends one response; TooSlowError when the peer does not read it."""

@@ -1,0 +1,267 @@
+"""The metrics page: what each slot becomes, that it parses, and that the reference documents every metric."""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from megaphone.dispatch.counters import BOARD_BYTES, Board, Kind, Reason, Slot, UpstreamSlot
+from megaphone.metrics import (
+    INTERNAL_SLOTS,
+    METRICS,
+    REASONS,
+    BoardCollector,
+    NodeFacts,
+    OfNode,
+    OfUpstream,
+    OfWorker,
+    WorkerFacts,
+)
+from megaphone.supervisor.child import Cause
+
+REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "metrics.md"
+
+
+def node_facts(boards: list[Board], **changes: object) -> NodeFacts:
+    workers = [
+        WorkerFacts(
+            index=index,
+            board=board,
+            state="ready",
+            restarts={"signal": index, "hang": 0},
+            started_at_seconds=1000.5,
+            resident_bytes=4096,
+            cpu_seconds=1.25,
+        )
+        for index, board in enumerate(boards)
+    ]
+    facts = {
+        "version": "1.2.3",
+        "python": "3.11.0",
+        "workers": workers,
+        "upstreams": ["first", 'sec"ond\n'],
+        "certificates": {"/etc/chain.pem": 2e9},
+        "admin_requests": {("/metrics", "200"): 3},
+        "reloads": {"accepted": 1, "refused": 0},
+    }
+    return NodeFacts(**(facts | changes))
+
+
+def page(facts: NodeFacts) -> str:
+    registry = CollectorRegistry()
+    registry.register(BoardCollector(lambda: facts))
+    return generate_latest(registry).decode()
+
+
+def samples(facts: NodeFacts) -> dict[str, float]:
+    """`name{label="value",...}` with labels in alphabetical order, to value."""
+    found = {}
+    for family in text_string_to_metric_families(page(facts)):
+        for sample in family.samples:
+            labels = ",".join(f'{name}="{value}"' for name, value in sorted(sample.labels.items()))
+            found[f"{sample.name}{{{labels}}}" if labels else sample.name] = sample.value
+    return found
+
+
+@pytest.fixture
+def boards() -> list[Board]:
+    return [Board(bytearray(BOARD_BYTES)) for _ in range(2)]
+
+
+@pytest.mark.parametrize(
+    ("slot", "sample", "value"),
+    [
+        (Slot.ACCEPTED, 'megaphone_connections_accepted_total{worker="1"}', 7),
+        (Slot.CLOSED_BY_REASON, 'megaphone_connections_closed_total{reason="client-closed"}', 7),
+        (
+            Slot.CLOSED_BY_REASON + Reason.NOT_WELL_FORMED,
+            'megaphone_connections_closed_total{reason="not-well-formed"}',
+            7,
+        ),
+        (
+            Slot.CLOSED_BY_REASON + Reason.ADDRESS_LIMIT,
+            'megaphone_limit_refusals_total{limit="connections_per_address"}',
+            7,
+        ),
+        (Slot.LIMIT_DEPTH, 'megaphone_limit_refusals_total{limit="element_depth"}', 7),
+        (Slot.OPEN_RELAYING_PREAUTH, 'megaphone_connections{state="preauth",worker="1"}', 7),
+        (Slot.STANZAS_IN + Kind.IQ, 'megaphone_stanzas_total{direction="in",kind="iq"}', 7),
+        (Slot.STANZAS_OUT + Kind.OTHER, 'megaphone_stanzas_total{direction="out",kind="other"}', 7),
+        (Slot.BYTES_OUT, 'megaphone_stream_bytes_total{direction="out"}', 7),
+        (Slot.TLS_1_3_OK, 'megaphone_tls_handshakes_total{result="ok",version="TLSv1.3"}', 7),
+        (Slot.TLS_FAILED, 'megaphone_tls_handshakes_total{result="failed",version="none"}', 7),
+        (Slot.LOOP_LAG_NS, 'megaphone_worker_loop_lag_seconds{worker="1"}', 7e-9),
+        (Slot.CONNECTION_BYTES, "megaphone_connection_bytes", 7),
+    ],
+)
+def test_a_slot_becomes_a_sample(boards: list[Board], slot: int, sample: str, value: float) -> None:
+    assert samples(node_facts(boards))[sample] == 0
+    boards[1].set(slot, 7)
+    assert samples(node_facts(boards))[sample] == pytest.approx(value)
+
+
+def test_counters_of_the_node_are_added_up_and_gauges_of_workers_are_not(boards: list[Board]) -> None:
+    for number, board in enumerate(boards, start=1):
+        board.set(Slot.THROTTLED, number)
+        board.set(Slot.MAILBOX_BYTES, number)
+        board.set(Slot.CONNECTION_BYTES, number)
+    found = samples(node_facts(boards))
+    assert found["megaphone_throttled_total"] == 3
+    assert found['megaphone_mailbox_bytes{worker="0"}'] == 1
+    assert found['megaphone_mailbox_bytes{worker="1"}'] == 2
+    assert found["megaphone_connection_bytes"] == 2
+
+
+def test_upstreams_by_name(boards: list[Board]) -> None:
+    for number, board in enumerate(boards, start=1):
+        board.set(Board.upstream_slot(0, UpstreamSlot.UP_OPEN), number)
+        board.set(Board.upstream_slot(0, UpstreamSlot.UP_CHECK_NS), number * 10**9)
+        board.set(Board.upstream_slot(1, UpstreamSlot.UP_CONNECT_FAILURES), number)
+    boards[1].set(Board.upstream_slot(0, UpstreamSlot.UP_HEALTHY), 1)
+    found = samples(node_facts(boards))
+    assert found['megaphone_upstream_connections{upstream="first"}'] == 3
+    assert found['megaphone_upstream_check_duration_seconds{upstream="first"}'] == 2
+    assert found['megaphone_upstream_connects_total{result="failed",upstream="sec"ond\n"}'] == 3
+    assert found['megaphone_upstream_healthy{upstream="first",worker="0"}'] == 0
+    assert found['megaphone_upstream_healthy{upstream="first",worker="1"}'] == 1
+
+
+def test_the_histogram_is_cumulative_and_has_a_sum(boards: list[Board]) -> None:
+    for place in range(7):
+        boards[0].set(Board.upstream_slot(0, UpstreamSlot.UP_CONNECT_BUCKETS + place), place + 1)
+    boards[1].set(Board.upstream_slot(0, UpstreamSlot.UP_CONNECT_BUCKETS), 10)
+    boards[1].set(Board.upstream_slot(0, UpstreamSlot.UP_CONNECT_NS), 1_500_000_000)
+    found = samples(node_facts(boards))
+    name = "megaphone_upstream_connect_duration_seconds"
+    buckets = [
+        found[f'{name}_bucket{{le="{bound}",upstream="first"}}']
+        for bound in ("0.001", "0.005", "0.025", "0.1", "0.5", "2.5", "+Inf")
+    ]
+    assert buckets == [11, 13, 16, 20, 25, 31, 38]
+    assert found[f'{name}_count{{upstream="first"}}'] == 38
+    assert found[f'{name}_sum{{upstream="first"}}'] == pytest.approx(1.5)
+
+
+def test_what_only_the_supervisor_knows(boards: list[Board]) -> None:
+    found = samples(node_facts(boards))
+    assert found['megaphone_build_info{python="3.11.0",version="1.2.3"}'] == 1
+    assert found['megaphone_workers{state="ready"}'] == 2
+    assert found['megaphone_workers{state="gone"}'] == 0
+    assert found['megaphone_worker_restarts_total{cause="signal",worker="1"}'] == 1
+    assert found['megaphone_worker_restarts_total{cause="hang",worker="1"}'] == 0
+    assert found['megaphone_worker_cpu_seconds_total{worker="0"}'] == 1.25
+    assert found['megaphone_certificate_expiry_timestamp_seconds{chain="/etc/chain.pem"}'] == 2e9
+    assert found['megaphone_admin_requests_total{endpoint="/metrics",status="200"}'] == 3
+    assert found['megaphone_config_reloads_total{result="accepted"}'] == 1
+
+
+def test_a_worker_without_a_process_has_counters_and_no_process_figures() -> None:
+    worker = WorkerFacts(
+        index=0,
+        board=Board(bytearray(BOARD_BYTES)),
+        state="gone",
+        restarts={},
+        started_at_seconds=None,
+        resident_bytes=None,
+        cpu_seconds=None,
+    )
+    found = samples(node_facts([], workers=[worker]))
+    assert 'megaphone_connections_accepted_total{worker="0"}' in found
+    assert 'megaphone_worker_resident_memory_bytes{worker="0"}' not in found
+
+
+def test_a_node_without_workers_has_a_page() -> None:
+    assert samples(node_facts([]))["megaphone_throttled_total"] == 0
+
+
+# Conventions
+
+
+def test_names_and_types_follow_the_conventions(boards: list[Board]) -> None:
+    families = {family.name: family for family in text_string_to_metric_families(page(node_facts(boards)))}
+    assert len(families) == len(METRICS) == len({metric.name for metric in METRICS})
+    for metric in METRICS:
+        assert re.fullmatch(r"megaphone(_[a-z0-9]+)+", metric.name)
+        assert metric.name.endswith("_total") == (metric.type == "counter")
+        assert not re.search(r"_(ms|milliseconds|kb|count|sum|bucket|gauge|counter)\b", metric.name)
+        assert metric.help.endswith(".")
+        family = families[metric.name.removesuffix("_total")]
+        assert (family.type, family.documentation) == (metric.type, metric.help)
+        for sample in family.samples:
+            assert set(sample.labels) - {"le"} == set(metric.labels)
+
+
+def test_no_sample_is_there_twice(boards: list[Board]) -> None:
+    lines = [line.rpartition(" ")[0] for line in page(node_facts(boards)).splitlines() if not line.startswith("#")]
+    assert len(lines) == len(set(lines))
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
+def test_promtool_finds_nothing(boards: list[Board]) -> None:
+    checked = subprocess.run(
+        ["promtool", "check", "metrics"],
+        input=page(node_facts(boards)),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
+
+
+# Completeness
+
+
+def exported_slots(kind: type[OfNode | OfWorker | OfUpstream]) -> Iterator[int]:
+    for metric in METRICS:
+        if isinstance(metric.samples, kind):
+            yield from metric.samples.slots.values()
+
+
+def test_every_slot_of_a_board_is_exported_or_internal() -> None:
+    exported = {*exported_slots(OfNode), *exported_slots(OfWorker)}
+    internal = set(INTERNAL_SLOTS)
+    assert not exported & internal
+    blocks = {Slot.CLOSED_BY_REASON: int(Reason.REASONS), Slot.STANZAS_IN: len(Kind), Slot.STANZAS_OUT: len(Kind)}
+    wanted = {
+        int(slot) + offset for slot in Slot for offset in range(blocks.get(slot, 1)) if slot.name != "UPSTREAM_BLOCKS"
+    }
+    assert wanted - exported - internal == set()
+    assert exported | internal <= wanted
+
+
+def test_every_slot_of_an_upstream_is_exported() -> None:
+    exported = {*exported_slots(OfUpstream), int(UpstreamSlot.UP_HEALTHY)}
+    wanted = {int(slot) for slot in UpstreamSlot} | {int(UpstreamSlot.UP_CONNECT_BUCKETS) + place for place in range(7)}
+    assert exported == wanted
+
+
+def test_every_reason_has_a_label() -> None:
+    assert sorted(REASONS.values()) == list(range(int(Reason.REASONS)))
+    assert "slow-consumer" in REASONS
+
+
+# The reference
+
+
+def documented() -> dict[str, tuple[str, set[str]]]:
+    """Name to type and labels, from the tables of the reference."""
+    rows = re.findall(r"^\| `(megaphone_\w+)` \| (\w+) \| ([^|]*) \|", REFERENCE.read_text(), re.MULTILINE)
+    found = {name: (kind, set(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows}
+    assert len(found) == len(rows)
+    return found
+
+
+def test_the_reference_documents_each_metric_with_its_labels_and_no_other() -> None:
+    assert documented() == {metric.name: (metric.type, set(metric.labels)) for metric in METRICS}
+
+
+def test_the_reference_explains_each_reason_and_each_cause() -> None:
+    rows = re.findall(r"^\| `([a-z-]+)` \| [^|]+ \|$", REFERENCE.read_text(), re.MULTILINE)
+    assert sorted(rows) == sorted([*REASONS, *get_args(Cause)])
