@@ -252,7 +252,7 @@ def test_every_reason_has_a_label() -> None:
 
 def documented() -> dict[str, tuple[str, set[str]]]:
     """Name to type and labels, from the tables of the reference."""
-    rows = re.findall(r"^\| `(megaphone_\w+)` \| (\w+) \| ([^|]*) \|", REFERENCE.read_text(), re.MULTILINE)
+    rows = re.findall(r"^\| `(megaphone_\w+)` \| (\w+) \|([^|]*)\|", REFERENCE.read_text(), re.MULTILINE)
     found = {name: (kind, set(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows}
     assert len(found) == len(rows)
     return found
