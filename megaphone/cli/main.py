@@ -14,7 +14,7 @@ from megaphone.cli.control import UnreachableError
 from megaphone.cli.output import DEFAULT_CONFIG, FAILED, INTERRUPTED, UNREACHABLE, USAGE, print_error
 from megaphone.errors import ConfigError, MegaphoneError
 
-COMMANDS: Final = ("serve", "check", "status", "connections", "kick", "drain", "reload")
+COMMANDS: Final = ("serve", "check", "status", "connections", "kick", "drain", "reload", "probe")
 
 _EPILOG: Final = """\
 exit codes:
@@ -37,8 +37,8 @@ class Parser(argparse.ArgumentParser):
         super().error(message)
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The whole command line; `--config` may stand before or after the subcommand."""
+def build_parser(commands: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
+    """The command line with these subcommands; `--config` may stand before or after the subcommand."""
     parser = Parser(
         prog="megaphone",
         description="An XMPP edge: holds client connections open and carries them into ejabberd, Prosody or any other "
@@ -48,10 +48,12 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"megaphone {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name in COMMANDS:
+    for name in commands:
         importlib.import_module(f"megaphone.cli.{name}").add_parser(subparsers)
-    for each in (parser, *subparsers.choices.values()):
-        _add_config_option(each)
+    _add_config_option(parser)
+    for name, subparser in subparsers.choices.items():
+        if name != "probe":  # it knows a server only by its address
+            _add_config_option(subparser)
     parser.set_defaults(config=None)
     return parser
 
@@ -68,10 +70,15 @@ def _add_config_option(parser: argparse.ArgumentParser) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
+    words = sys.argv[1:] if argv is None else argv
+    # Only what was asked for is imported, so that one command does not pay (or load a loop) for another.
+    commands = [name for name in COMMANDS if name in words] or COMMANDS
     try:
-        args = build_parser().parse_args(argv)
-        code: int = importlib.import_module(f"megaphone.cli.{args.command}").run(args)
-        sys.stdout.flush()
+        try:
+            args = build_parser(commands).parse_args(words)
+            code: int = importlib.import_module(f"megaphone.cli.{args.command}").run(args)
+        finally:
+            sys.stdout.flush()
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:

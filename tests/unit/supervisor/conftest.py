@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 import trio
-from node_under_test import CONFIG_TEXT, Running, RunNode, make_config, worker_command
 
+from megaphone import log
 from megaphone.config.schema import Config
 from megaphone.supervisor.node import Node
 from megaphone.supervisor.notify import Notifier
+from tests.unit.supervisor.node_under_test import CONFIG_TEXT, Running, RunNode, make_config, worker_command
 
 
 @pytest.fixture
@@ -31,6 +32,7 @@ def run_node(directory: Path) -> RunNode:
     async def run(
         mode: str = "healthy", *, config: Config | None = None, notifier: Notifier | None = None, **settings: float
     ) -> AsyncIterator[Running]:
+        log.configure(level="error")
         config = config or make_config(directory, **settings)
         path = directory / "megaphone.toml"
         path.write_text(CONFIG_TEXT.format(workers=config.node.workers, socket=config.admin.socket))

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 import trio
-from node_under_test import RunNode, make_config, until
 from prometheus_client.parser import text_string_to_metric_families
 
 from megaphone.dispatch.counters import Board, UpstreamSlot
 from megaphone.supervisor.child import State
+from tests.unit.supervisor.node_under_test import RunNode, make_config, until
 
 pytestmark = pytest.mark.trio
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 import trio
-from node_under_test import RunNode
 
 from megaphone.supervisor.notify import Notifier, from_environment
+from tests.unit.supervisor.node_under_test import RunNode
 
 
 @pytest.fixture(params=["path", "abstract"])

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import trio
 import trio.testing
-from node_under_test import Running, RunNode, until
 
 from megaphone.supervisor.child import State
+from tests.unit.supervisor.node_under_test import Running, RunNode, until
 
 pytestmark = pytest.mark.trio
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 import trio
-from node_under_test import Running, RunNode, make_config, until
 
 from megaphone.dispatch.counters import Slot
 from megaphone.errors import ConfigError, RestartLimitError
 from megaphone.supervisor.child import State, WorkerUnavailableError
+from tests.unit.supervisor.node_under_test import Running, RunNode, make_config, until
 
 pytestmark = pytest.mark.trio
 
