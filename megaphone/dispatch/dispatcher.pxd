@@ -23,6 +23,8 @@ cdef class Connection(Sink):
     cdef void resume_reading(self)
     cdef int deliver(self, const uint8_t* data, size_t length)
     cdef void end(self, str condition, int reason)
+    cdef void take_tick(self, uint32_t now_ticks)           # about once a second
+    cdef bint unthrottle(self)                  # False: still over its rate
 
 cdef class Owner(Sink):
     # The session owner behind a connection: an uplink's stream, or a session of the embedded service.

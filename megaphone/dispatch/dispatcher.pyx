@@ -55,6 +55,12 @@ cdef class Connection(Sink):
     cdef void end(self, str condition, int reason):
         pass
 
+    cdef void take_tick(self, uint32_t now_ticks):
+        pass
+
+    cdef bint unthrottle(self):
+        return True
+
 
 cdef class Owner(Sink):
     """The session owner behind a connection."""

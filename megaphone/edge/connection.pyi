@@ -1,38 +1,20 @@
 """Types of the compiled client connection."""
 
-from collections.abc import Callable
 from typing import Any
 
-from megaphone.dispatch.counters import Board
-from megaphone.dispatch.dispatcher import Connection, Dispatcher, Owner
-from megaphone.edge.admission import Admission
-from megaphone.edge.limits import ClientLimits, ListenerFacts
-from megaphone.edge.sketch import Sketch
-from megaphone.sockets.poller import Poller
+from megaphone.dispatch.dispatcher import Connection, Owner
+from megaphone.edge.clients import Clients
+from megaphone.edge.limits import ListenerFacts
 from megaphone.sockets.tls import TLS
+from megaphone.stream.negotiation import Negotiation
+from megaphone.wire.header import StreamHeader
 
 def connection_bytes() -> int: ...
-
-class Clients:
-    """Everything the connections of one worker share."""
-
-    limits: ClientLimits
-    admission: Admission
-    domains: frozenset[str]
-    open_uplink: Callable[[ClientConnection, str], Owner | str]
-    on_closed: Callable[[ClientConnection, int], None] | None
-
-    def __init__(
-        self, poller: Poller, dispatcher: Dispatcher, board: Board, sketch: Sketch, limits: ClientLimits
-    ) -> None: ...
-    @property
-    def board(self) -> Board: ...
-    def sweep(self, parts: int) -> None: ...
 
 class ClientConnection(Connection):
     """One accepted client socket, from accept to close."""
 
-    session: Any
+    session: tuple[Negotiation, StreamHeader]
 
     @property
     def clients(self) -> Clients: ...

@@ -9,85 +9,37 @@ The steps before that are in opening.py: they happen once per connection and may
 """
 
 cimport cython
-from libc.string cimport memcpy
 from cpython.bytes cimport PyBytes_FromStringAndSize
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 
 from megaphone.dispatch.counters cimport *
-from megaphone.dispatch.dispatcher cimport DELIVERED, FULL, GONE, Owner
+from megaphone.dispatch.dispatcher cimport DELIVERED, Owner
+from megaphone.edge.limits cimport ClientLimits
+from megaphone.edge.relay cimport (
+    server_bounds, AUTHENTICATED, AWAITING_PROXY, CLOSED, CLOSING, CONNECTING, HANDSHAKE, NEGOTIATING, PREAUTH, ROUTING,
+)
+from megaphone.sockets.address cimport AF_INET, AF_INET6, Address, getsockname, ntohs, socklen_t
 from megaphone.sockets.poller cimport TICKS_PER_SECOND
 from megaphone.sockets.receiver cimport open_socket
-from megaphone.sockets.address cimport AF_INET, AF_INET6, Address, getsockname, ntohs, socklen_t
 from megaphone.sockets.tls cimport TLS
 from megaphone.wire.framer cimport (
-    Bounds, COMPRESSED_ELEMENT, ERROR, HEADER, MORE, PROCEED_ELEMENT, STANZA, STREAM_END, SUCCESS_ELEMENT,
-    RESTRICTED, STANZA_TOO_BIG, TOO_DEEP, TOO_MANY_ATTRIBUTES,
-    condition_of, framer_ended, framer_free, framer_rests, framer_start, scan,
+    ERROR, HEADER, MORE, STANZA, Scan, framer_ended, framer_free, framer_rests, framer_start, scan,
 )
 
 from megaphone.edge import opening
 from megaphone.wire import writer
 
 cdef enum:
-    SNIFF_BYTES = 16384         # how far after success the JID is looked for
-    UNLIMITED = 0xFFFFFFFF
+    FIRST_FEATURES_BYTES = 16384    # of the server, held until they are complete
 
-cdef Bounds SERVER_BOUNDS
-SERVER_BOUNDS.stanza_bytes = UNLIMITED
-SERVER_BOUNDS.depth = 255
-SERVER_BOUNDS.attributes = 255
+cdef enum TlsFailure:
+    HANDSHAKE_REFUSED = -1          # sockets.receiver's take_end codes
 
-# The gauge that counts each state.
-cdef int GAUGE[9]
-GAUGE[:] = [OPEN_NEGOTIATING, OPEN_NEGOTIATING, OPEN_NEGOTIATING, OPEN_NEGOTIATING, OPEN_CONNECTING, OPEN_RELAYING_PREAUTH,
-            OPEN_AUTHENTICATED, OPEN_CLOSING, -1]
-
+STATE_NAMES = (
+    "negotiating", "negotiating", "negotiating", "negotiating", "connecting", "preauth", "authenticated", "closing", "closed",
+)
 MAPPED = b"\0" * 10 + b"\xff\xff"      # IPv4 in IPv6 (RFC 4291 section 2.5.5.2)
-
-STATE_NAMES = ("negotiating", "negotiating", "negotiating", "negotiating", "connecting", "preauth", "authenticated", "closing", "closed")
-
-
-cdef class Clients:
-    """Everything the connections of one worker share; the worker wires it up."""
-
-    def __init__(self, Poller poller, Dispatcher dispatcher, Board board, Sketch sketch, ClientLimits limits):
-        self.poller = poller
-        self.dispatcher = dispatcher
-        self.board = board
-        self.sketch = sketch
-        self.limits = limits
-        self.domains = frozenset()
-        self.throttled = []
-
-    def sweep(self, uint32_t parts):
-        """Looks at one of `parts` equal parts of the registry for what has taken too long; also ends throttling."""
-        cdef uint32_t i, count
-        cdef ClientConnection connection
-        cdef list throttled = self.throttled
-        self.poller.look_at_clock()
-        if throttled:
-            self.throttled = []
-            for connection in throttled:
-                if connection.state >= CLOSING:
-                    continue
-                if connection.refill():
-                    connection.throttled = False
-                    if connection.credit:
-                        connection.receiver.resume()
-                else:
-                    self.throttled.append(connection)
-        count = (self.dispatcher.capacity + parts - 1) // parts
-        for i in range(count):
-            if self.swept >= self.dispatcher.capacity:
-                self.swept = 0
-                break
-            if self.dispatcher.slots[self.swept] != NULL:
-                connection = <ClientConnection> self.dispatcher.slots[self.swept]
-                connection.sweep(self.poller.now_ticks)
-            self.swept += 1
-        self.board.slots[<int> MAILBOX_BYTES] = self.poller.chunks.queued_bytes
-        self.board.slots[<int> GENERATION] = self.dispatcher.generation
-        self.board.slots[<int> POLLER_TURNS] = self.poller.turns
-        self.board.slots[<int> POLLER_EVENTS] = self.poller.events
 
 
 cdef ClientConnection accept_connection(Clients clients, ListenerFacts listener, int fd, const uint8_t* address, uint16_t port):
@@ -114,28 +66,17 @@ cdef ClientConnection accept_connection(Clients clients, ListenerFacts listener,
         connection.receiver.close()
         return None
     clients.board.slots[<int> ACCEPTED] += 1
-    connection.state = AWAITING_PROXY
-    clients.board.slots[GAUGE[<int> AWAITING_PROXY]] += 1
+    # so that a successor after a crash goes on where we were
+    clients.board.slots[<int> GENERATION] = clients.dispatcher.generation
+    connection.enter(AWAITING_PROXY)
     return connection
 
 
 @cython.no_gc
-cdef class ClientConnection(Connection):
+cdef class ClientConnection(RelayedConnection):
     """One accepted client socket, from accept to close."""
 
-    def __dealloc__(self):
-        framer_free(&self.framer_in)
-        framer_free(&self.framer_out)
-
     # --- states ------------------------------------------------------------
-
-    cdef void enter(self, int state):
-        cdef uint64_t* slots = self.clients.board.slots
-        if GAUGE[self.state] >= 0:
-            slots[GAUGE[self.state]] -= 1
-        self.state = state
-        if GAUGE[state] >= 0:
-            slots[GAUGE[state]] += 1
 
     cdef void begin(self):
         """The connection's address is known and admitted: start TLS or the stream."""
@@ -164,12 +105,14 @@ cdef class ClientConnection(Connection):
     # --- client to server ------------------------------------------------------------
 
     cdef void take_bytes(self, const uint8_t* data, size_t length):
-        if self.state == CLOSING:
+        if self.state == CLOSING or self.end_condition is not None:
             return
         self.bytes_in += length
         self.active_ticks = self.clients.poller.now_ticks
         self.clients.board.slots[<int> BYTES_IN] += length
-        if self.state >= CONNECTING:
+        if self.offering:
+            self.choose(data, length)
+        elif self.state >= CONNECTING:
             self.relay(data, length)
         else:
             self.open_bytes(data, length)
@@ -179,9 +122,7 @@ cdef class ClientConnection(Connection):
         cdef Scan result
         cdef int event
         cdef bytes pending
-        if self.bytes_in > self.clients.limits.preauth_bytes:
-            self.clients.board.slots[<int> LIMIT_PREAUTH_BYTES] += 1
-            self.end("policy-violation", POLICY_VIOLATION)
+        if self.over_preauth():
             return
         if self.state == AWAITING_PROXY:
             self.pending += PyBytes_FromStringAndSize(<const char*> data, length)
@@ -219,51 +160,12 @@ cdef class ClientConnection(Connection):
             else:
                 opening.negotiate_end(self)
 
-    cdef void relay(self, const uint8_t* data, size_t length):
-        cdef Scan result
-        cdef size_t offset = 0
-        cdef int event
-        if self.offering:
-            self.choose(data, length)
-            return
-        if self.opaque:
-            self.account(NULL, length)
-            self.clients.dispatcher.put_data(self, data, length)
-            return
-        if self.state != AUTHENTICATED:
-            self.framer_in.restart_allowed = 1
-            if self.bytes_in > self.clients.limits.preauth_bytes:
-                self.clients.board.slots[<int> LIMIT_PREAUTH_BYTES] += 1
-                self.end("policy-violation", POLICY_VIOLATION)
-                return
-        while offset < length:
-            event = scan(&self.framer_in, &self.clients.limits.bounds, data + offset, length - offset, False, &result)
-            if event == ERROR:
-                # whole stanzas before the bad byte are the client's good right
-                if offset or result.boundary > 0:
-                    offset += result.boundary if result.boundary > 0 else 0
-                    self.account(&result, offset)
-                    self.clients.dispatcher.put_data(self, data, offset)
-                if self.state < CLOSING:
-                    self.refuse(result.error)
-                return
-            offset += result.offset
-            self.account(&result, 0)
-            if event == HEADER and self.state != AUTHENTICATED:
-                self.framer_in.restart_allowed = 1
-        if self.state < CLOSING:
-            self.account(NULL, length)
-            if self.state < CLOSING:
-                self.clients.dispatcher.put_data(self, data, length)
-
     cdef void choose(self, const uint8_t* data, size_t length):
         """STARTTLS was offered, not required: the client's first element decides who answers it."""
         cdef Scan result
         cdef int event
         cdef bytes pending
-        if self.bytes_in > self.clients.limits.preauth_bytes:
-            self.clients.board.slots[<int> LIMIT_PREAUTH_BYTES] += 1
-            self.end("policy-violation", POLICY_VIOLATION)
+        if self.over_preauth():
             return
         event = scan(&self.framer_in, &self.clients.limits.bounds, data, length, True, &result)
         self.pending += PyBytes_FromStringAndSize(<const char*> data, result.offset)
@@ -284,6 +186,11 @@ cdef class ClientConnection(Connection):
         if length > result.offset and self.state < CLOSING:
             self.relay(data + result.offset, length - result.offset)
 
+    cdef int deliver(self, const uint8_t* data, size_t length):
+        if self.held is not None and self.state < CLOSING:
+            return self.hold(data, length)
+        return RelayedConnection.deliver(self, data, length)
+
     cdef int hold(self, const uint8_t* data, size_t length):
         """Keeps the server's first bytes until its features are complete, and adds STARTTLS to them."""
         cdef Scan result
@@ -292,13 +199,13 @@ cdef class ClientConnection(Connection):
         cdef bytes held = self.held
         while event == HEADER and offset < length:
             self.framer_out.restart_allowed = 1
-            event = scan(&self.framer_out, &SERVER_BOUNDS, data + offset, length - offset, True, &result)
+            event = scan(&self.framer_out, server_bounds(), data + offset, length - offset, True, &result)
             held += PyBytes_FromStringAndSize(<const char*> data + offset, result.offset)
             offset += result.offset
             if event == HEADER:
                 self.say(held)
                 held = b""
-        if event == HEADER or event == MORE and len(held) < SNIFF_BYTES:
+        if event == HEADER or event == MORE and len(held) < FIRST_FEATURES_BYTES:
             self.held = held
             return DELIVERED
         self.held = None
@@ -307,104 +214,7 @@ cdef class ClientConnection(Connection):
             self.outbound_lost = True
         return self.deliver(data + offset, length - offset) if offset < length else DELIVERED
 
-    cdef void account(self, Scan* result, size_t length):
-        """Counts stanzas and bytes, and takes them from the connection's allowance."""
-        cdef uint64_t* slots = self.clients.board.slots
-        cdef int kind
-        cdef int64_t stanzas = 0
-        if result != NULL:
-            for kind in range(4):
-                slots[<int> STANZAS_IN + kind] += result.counts[kind]
-                stanzas += result.counts[kind]
-        self.stanza_tokens -= stanzas * TICKS_PER_SECOND
-        self.byte_tokens -= <int64_t> length * TICKS_PER_SECOND
-        if (self.stanza_tokens < 0 or self.byte_tokens < 0) and not self.throttled and not self.refill():
-            slots[<int> LIMIT_STANZA_RATE if self.stanza_tokens < 0 else <int> LIMIT_BYTE_RATE] += 1
-            if self.clients.limits.close_over_rate:
-                self.end("policy-violation", POLICY_VIOLATION)
-                return
-            slots[<int> THROTTLED] += 1
-            self.throttled = True
-            self.receiver.pause()
-            self.clients.throttled.append(self)
-
-    cdef bint refill(self):
-        """Adds what the time since the last refill allows; True if the connection may send."""
-        cdef ClientLimits limits = self.clients.limits
-        cdef int64_t ticks = self.clients.poller.now_ticks - self.refilled_ticks
-        self.refilled_ticks = self.clients.poller.now_ticks
-        self.stanza_tokens = min(self.stanza_tokens + ticks * limits.stanzas_per_second, limits.stanzas_burst)
-        self.byte_tokens = min(self.byte_tokens + ticks * limits.bytes_per_second, limits.bytes_burst)
-        return self.stanza_tokens >= 0 and self.byte_tokens >= 0
-
-    cdef void pause_reading(self):
-        self.receiver.pause()
-
-    cdef void resume_reading(self):
-        if not self.throttled:
-            self.receiver.resume()
-
-    # --- server to client ------------------------------------------------------------
-
-    cdef int deliver(self, const uint8_t* data, size_t length):
-        """The server's bytes: watched, then queued; FULL asks the owner to wait for take_room."""
-        cdef Scan result
-        cdef size_t offset = 0
-        cdef int event, kind
-        cdef uint64_t* slots = self.clients.board.slots
-        if self.state >= CLOSING:
-            return GONE
-        if self.state == CONNECTING:
-            self.enter(PREAUTH)
-        self.active_ticks = self.clients.poller.now_ticks
-        if self.held is not None:
-            return self.hold(data, length)
-        if self.state == AUTHENTICATED and self.jid is None and self.sniffed is not None:
-            self.look_for_jid(data, length)
-        while offset < length and not self.opaque and not self.outbound_lost:
-            self.framer_out.restart_allowed = 1
-            event = scan(&self.framer_out, &SERVER_BOUNDS, data + offset, length - offset, self.end_condition is not None, &result)
-            if event == ERROR:
-                self.outbound_lost = True
-                break
-            offset += result.offset
-            for kind in range(4):
-                slots[<int> STANZAS_OUT + kind] += result.counts[kind]
-            if event == STANZA:
-                if result.element == SUCCESS_ELEMENT and self.state == PREAUTH:
-                    self.mark_authenticated()
-                    self.look_for_jid(data, length)
-                elif result.element == COMPRESSED_ELEMENT or result.element == PROCEED_ELEMENT:
-                    self.opaque = True
-                if self.end_condition is not None:
-                    length = offset
-        self.bytes_out += length
-        slots[<int> BYTES_OUT] += length
-        kind = self.receiver.sender.write(data, length)
-        if self.end_condition is not None and framer_rests(&self.framer_out):
-            self.end(self.end_condition, self.reason)
-            return GONE
-        if kind == FULL:
-            slots[<int> MAILBOX_FULL] += 1
-        return kind
-
-    cdef void mark_authenticated(self):
-        self.enter(AUTHENTICATED)
-        self.sniffed = b""
-        # SASL restarts the stream once (RFC 6120 section 6.4.6), SASL2 (XEP-0388) does not
-        self.framer_in.restart_allowed = 1
-
-    cdef void look_for_jid(self, const uint8_t* data, size_t length):
-        """Finds the full JID in the bind result (RFC 6120 section 7.6) or in SASL2's success (XEP-0388 section 2.6)."""
-        cdef bytes seen = self.sniffed + PyBytes_FromStringAndSize(<const char*> data, min(length, <size_t> SNIFF_BYTES))
-        cdef bytes opened
-        for opened in (b"<jid>", b"<authorization-identifier>"):
-            found = seen.partition(opened)[2].partition(b"</")
-            if found[1]:
-                self.jid = found[0][:3071].decode("utf-8", "replace")
-                self.sniffed = None
-                return
-        self.sniffed = seen if len(seen) < SNIFF_BYTES else None
+    # --- the end -------------------------------------------------------------
 
     cdef void take_drained(self):
         cdef Owner owner = self.owner
@@ -422,7 +232,7 @@ cdef class ClientConnection(Connection):
             if self.state == CLOSING:
                 self.close_now()
             return
-        if error == -1:
+        if error == HANDSHAKE_REFUSED:
             self.clients.board.slots[<int> TLS_FAILED] += 1
             self.reason = TLS_HANDSHAKE_FAILED
             self.start_closing()
@@ -439,23 +249,6 @@ cdef class ClientConnection(Connection):
             self.reason = CLIENT_CLOSED
             self.close_now()
 
-    cdef void refuse(self, int error):
-        """The client's XML was refused by the framer."""
-        cdef uint64_t* slots = self.clients.board.slots
-        cdef int reason = NOT_WELL_FORMED
-        if error == RESTRICTED:
-            reason = RESTRICTED_XML
-        elif error == STANZA_TOO_BIG:
-            slots[<int> LIMIT_STANZA_BYTES] += 1
-            reason = POLICY_VIOLATION
-        elif error == TOO_DEEP:
-            slots[<int> LIMIT_DEPTH] += 1
-            reason = POLICY_VIOLATION
-        elif error == TOO_MANY_ATTRIBUTES:
-            slots[<int> LIMIT_ATTRIBUTES] += 1
-            reason = POLICY_VIOLATION
-        self.end(condition_of(error), reason)
-
     cdef void end(self, str condition, int reason):
         """Ends the connection in order: stream error if there is one and it fits, </stream:stream>, close_notify, FIN.
 
@@ -467,13 +260,13 @@ cdef class ClientConnection(Connection):
             condition, reason = "", SERVER_CLOSED       # it said goodbye before it hung up
         if reason == REMOTE_CONNECTION_FAILED and (self.client_ended or framer_ended(&self.framer_in)):
             condition, reason = "", CLIENT_CLOSED       # it hung up because the client had
-        self.reason = reason
-        if condition:
-            if not self.inject(condition):
-                if self.owner is not None and not self.outbound_lost and not self.opaque and self.end_condition is None and reason == SYSTEM_SHUTDOWN:
-                    self.end_condition = condition
-                    self.deadline_ticks = self.clients.poller.now_ticks + self.clients.limits.close_ticks
-                    return
+        if self.end_condition is None:
+            self.reason = reason
+        if condition and not self.inject(condition) and self.owner is not None and self.end_condition is None:
+            if not self.outbound_lost and not self.opaque and reason != REMOTE_CONNECTION_FAILED:
+                self.end_condition = condition
+                self.deadline_ticks = self.clients.poller.now_ticks + self.clients.limits.close_ticks
+                return
         self.detach()
         self.start_closing()
 
@@ -522,7 +315,7 @@ cdef class ClientConnection(Connection):
         self.receiver.close()
         clients.dispatcher.release(self)
 
-    cdef void sweep(self, uint32_t now_ticks):
+    cdef void take_tick(self, uint32_t now_ticks):
         """About once a second: has something taken too long?"""
         cdef ClientLimits limits = self.clients.limits
         cdef Owner owner = self.owner

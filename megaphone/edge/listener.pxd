@@ -1,5 +1,5 @@
 # A listening socket, compiled interface.
-from megaphone.edge.connection cimport Clients
+from megaphone.edge.clients cimport Clients
 from megaphone.edge.limits cimport ListenerFacts
 from megaphone.sockets.poller cimport Pollable
 

@@ -1,6 +1,6 @@
 """Types of the compiled listener."""
 
-from megaphone.edge.connection import Clients
+from megaphone.edge.clients import Clients
 from megaphone.edge.limits import ListenerFacts
 
 class Listener:

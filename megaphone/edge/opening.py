@@ -17,7 +17,8 @@ from megaphone.wire import header, proxy_protocol, writer
 from megaphone.wire.writer import offer_starttls
 
 if TYPE_CHECKING:
-    from megaphone.edge.connection import ClientConnection, Clients
+    from megaphone.edge.clients import Clients
+    from megaphone.edge.connection import ClientConnection
 
 __all__ = ["offer_starttls"]  # for the compiled connection, which calls this module only
 
@@ -77,12 +78,12 @@ def negotiate_header(connection: ClientConnection, data: bytes) -> None:
         starttls_required=connection.listener.starttls_required,
         default_domain=own_domain(connection.clients),
     )
-    connection.session = negotiation
     try:
         parsed = header.read_stream_header(data)
     except ValueError as error:
         connection.finish(str(error.args[0]), reason_of(str(error.args[0])))
         return
+    connection.session = negotiation, parsed
     step = negotiation.receive_header(parsed, secrets.token_hex(8))
     connection.clients.board.add(Slot.STARTTLS_OFFERED, 1)
     if step.action is Action.OFFER:
@@ -96,9 +97,9 @@ def negotiate_header(connection: ClientConnection, data: bytes) -> None:
 
 def negotiate_element(connection: ClientConnection, data: bytes, bytes_after: int) -> None:
     """Answer a first-level element of the edge's own stream; nothing may follow <starttls/> in clear."""
-    negotiation: Negotiation = connection.session
+    negotiation, stream = connection.session
     try:
-        local_name, namespace = header.read_element(data)
+        local_name, namespace = header.read_element(data, stream)
     except ValueError as error:
         connection.finish(str(error.args[0]), reason_of(str(error.args[0])))
         return
@@ -112,7 +113,8 @@ def negotiate_element(connection: ClientConnection, data: bytes, bytes_after: in
 
 def negotiate_end(connection: ClientConnection) -> None:
     """Answer `</stream:stream>` of a stream that the edge handles itself."""
-    step = connection.session.receive_end()
+    negotiation, _ = connection.session
+    step = negotiation.receive_end()
     connection.say(step.data)
     connection.finish("", Reason.CLIENT_CLOSED)
 

@@ -1,5 +1,7 @@
 """Types of the compiled address sketch."""
 
+SEED_BYTES: int
+
 def sketch_bytes(workers: int) -> int: ...
 
 class Sketch:

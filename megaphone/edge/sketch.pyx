@@ -26,6 +26,9 @@ cdef enum:
     WORKER_BYTES = HEAD_BYTES + OPEN_BYTES + 2 * RATE_BYTES
 
 
+SEED_BYTES = 8      # at the start of the shared memory; the supervisor fills them with random bytes
+
+
 def sketch_bytes(int workers):
     """The size of the shared memory for this many workers (2 MiB each); its first 8 bytes are the secret seed."""
     return HEAD_BYTES + workers * WORKER_BYTES

@@ -22,7 +22,7 @@ import trio
 
 from megaphone import log
 from megaphone.config.schema import Config
-from megaphone.edge.sketch import sketch_bytes
+from megaphone.edge.sketch import SEED_BYTES, sketch_bytes
 from megaphone.errors import ConfigError, MegaphoneError, RestartLimitError
 from megaphone.supervisor import certificate, channel, tickets
 from megaphone.supervisor.boards import SharedMemory
@@ -85,6 +85,7 @@ class Supervisor:
         workers = worker_count(config)
         self.listeners = open_listeners(config.listen, workers=workers, file=config_path)
         self._sketch = SharedMemory("megaphone-sketch", sketch_bytes(workers))
+        self._sketch.memory[:SEED_BYTES] = secrets.token_bytes(SEED_BYTES)
         self.seats = tuple(Seat(index) for index in range(workers))
         self.ready = trio.Event()  # all workers have been ready once
         self.draining = trio.Event()

@@ -15,7 +15,8 @@ from megaphone.dispatch.counters import Board, Reason, Slot
 from megaphone.dispatch.dispatcher import Dispatcher
 from megaphone.edge import opening
 from megaphone.edge.admission import Admission
-from megaphone.edge.connection import Clients, connection_bytes
+from megaphone.edge.clients import Clients
+from megaphone.edge.connection import connection_bytes
 from megaphone.edge.limits import ClientLimits, ListenerFacts
 from megaphone.edge.listener import Listener
 from megaphone.edge.sketch import Sketch, sketch_bytes
@@ -57,7 +58,7 @@ class Worker:
             self.index, config.node.max_connections, max(1, self.board.get(Slot.GENERATION))
         )
         limits = ClientLimits(config.limits)
-        self.clients = Clients(self.poller, self.dispatcher, self.board, sketch, limits)
+        self.clients = Clients(self.poller, self.dispatcher, self.board, limits)
         self.clients.admission = Admission(sketch, config.limits)
         self.pool = Pool(config, self.board, workers, self._file)
         self.uplink = DirectUplink(self.poller, self.dispatcher, self.board, self.pool, opening.proxy_header)

@@ -1,0 +1,18 @@
+# What all client connections of a worker share, compiled interface.
+from libc.stdint cimport uint32_t
+from megaphone.dispatch.counters cimport Board
+from megaphone.dispatch.dispatcher cimport Dispatcher
+from megaphone.edge.limits cimport ClientLimits
+from megaphone.sockets.poller cimport Poller
+
+cdef class Clients:
+    cdef readonly Poller poller
+    cdef readonly Dispatcher dispatcher
+    cdef readonly Board board
+    cdef public ClientLimits limits
+    cdef public object admission           # edge.admission.Admission
+    cdef public object domains             # frozenset of domain names, normalised
+    cdef public object open_uplink         # (ClientConnection, domain) -> Owner, or a stream-error condition
+    cdef public object on_closed           # (ClientConnection, Reason) -> None, or None
+    cdef list throttled
+    cdef uint32_t swept                    # next registry slot to look at

@@ -1,0 +1,48 @@
+# The data path of a client connection, compiled interface.
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from megaphone.dispatch.dispatcher cimport Connection
+from megaphone.edge.clients cimport Clients
+from megaphone.sockets.receiver cimport Receiver
+from megaphone.wire.framer cimport Bounds, Framer, Scan
+
+cpdef enum State:
+    AWAITING_PROXY = 0     # waiting for the PROXY header of a listed network
+    HANDSHAKE = 1         # TLS
+    NEGOTIATING = 2       # the edge answers the first stream itself
+    ROUTING = 3           # waiting for the header of the stream that is passed through
+    CONNECTING = 4        # waiting for the upstream's first bytes
+    PREAUTH = 5           # relaying, not authenticated
+    AUTHENTICATED = 6     # relaying
+    CLOSING = 7           # our last bytes are on their way
+    CLOSED = 8
+
+cdef const Bounds* server_bounds() noexcept
+
+cdef class RelayedConnection(Connection):
+    cdef readonly Clients clients
+    cdef Receiver receiver
+    cdef Framer framer_in                   # client to server
+    cdef Framer framer_out                  # server to client
+    cdef uint64_t bytes_in
+    cdef uint64_t bytes_out
+    cdef int64_t stanza_tokens              # in 1/16 stanza
+    cdef int64_t byte_tokens                # in 1/16 byte
+    cdef uint32_t refilled_ticks
+    cdef uint32_t active_ticks
+    cdef uint8_t state
+    cdef uint8_t reason
+    cdef bint opaque                        # compressed or encrypted by the server: no framing any more
+    cdef bint outbound_lost                 # the server's stream could not be framed
+    cdef bint throttled
+    cdef str jid
+    cdef bytes sniffed                      # the server's bytes since success, while the JID is looked for
+    cdef str end_condition                  # the end waits for the server's stanza to end
+
+    cdef void enter(self, int state)
+    cdef void relay(self, const uint8_t* data, size_t length)
+    cdef bint over_preauth(self)
+    cdef void account(self, Scan* result, size_t length)
+    cdef bint refill(self)
+    cdef void refuse(self, int error)
+    cdef void mark_authenticated(self)
+    cdef void look_for_jid(self, const uint8_t* data, size_t length)
