@@ -54,7 +54,10 @@ class ControlConnection(http.client.HTTPConnection):
 
 
 class Edge:
-    """Megaphone in front of `upstreams` (tables of `[[upstream]]`), with a STARTTLS and a direct TLS listener."""
+    """Megaphone in front of `upstreams` (tables of `[[upstream]]`), with a STARTTLS and a direct TLS listener.
+
+    `preferred_ports` are those of STARTTLS, direct TLS and the admin address, each used if it is free.
+    """
 
     def __init__(
         self,
@@ -65,12 +68,15 @@ class Edge:
         workers: int = 2,
         domains: Iterable[str] = DOMAINS,
         address: str = LOOPBACK,
+        preferred_ports: tuple[int, ...] = (),
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
-        self.starttls = Endpoint(address, free_port(), "starttls")
-        self.direct = Endpoint(address, free_port(), "direct")
-        self.admin_port = free_port()
+        starttls_port, direct_port, self.admin_port = (
+            free_port(preferred_ports[number : number + 1], address) for number in range(3)
+        )
+        self.starttls = Endpoint(address, starttls_port, "starttls")
+        self.direct = Endpoint(address, direct_port, "direct")
         self.admin_socket = directory / "admin.sock"
         self.config_path = directory / "megaphone.toml"
         domains = list(domains)

@@ -1,0 +1,73 @@
+# Megaphone's tasks; `make` alone lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+
+# Debian's Python if it is new enough (its headers come as a package), else the first python3 of PATH.
+NEW_ENOUGH := -c 'import sys; sys.exit(sys.version_info < (3, 11))'
+PYTHON ?= $(shell /usr/bin/python3 $(NEW_ENOUGH) 2>/dev/null && echo /usr/bin/python3 || echo python3)
+
+VENV := .venv
+STAMPS := .make
+PACKAGES := deploy/debian
+PIP := $(VENV)/bin/python -m pip --disable-pip-version-check -qq
+SOURCES := setup.py $(shell find megaphone -name '*.pyx' -o -name '*.pxd')
+export BUILD_REQUIREMENTS := import tomllib; \
+	print(*tomllib.load(open('pyproject.toml', 'rb'))['build-system']['requires'], sep='\n')
+
+.PHONY: help
+help: ## list these tasks
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1 ($$1 == "bench" ? " WHAT=name" : ""), $$2 }' Makefile
+
+.PHONY: run
+run: env $(STAMPS)/packages-run ## start Megaphone in front of a throw-away Prosody; Ctrl-C ends both
+	@$(VENV)/bin/python -m deploy.demo
+
+.PHONY: test
+test: env lint $(STAMPS)/packages-test ## lint, then all tests
+	$(VENV)/bin/python -m pytest
+
+.PHONY: lint
+lint: env ## ruff, mypy, import-linter
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports --no-logo
+
+.PHONY: bench
+bench: env $(STAMPS)/packages-bench ## run one benchmark beside its peer, for example WHAT=relay
+	@if [ ! -f "tests/bench/$(WHAT).py" ]; then \
+		echo "make bench WHAT=name, where name is one of:" \
+			$$(cd tests/bench && grep -l '__main__' *.py 2>/dev/null | sed 's/\.py$$//') >&2; \
+		exit 2; \
+	fi
+	$(VENV)/bin/python -m tests.bench.$(WHAT)
+
+.PHONY: env
+env: build ## environment: Debian packages, .venv, compiled modules
+
+.PHONY: build
+build: $(STAMPS)/build ## compile what has changed
+
+.PHONY: clean
+clean: ## remove the environment and all that was compiled
+	rm -rf $(VENV) $(STAMPS) build var *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	find megaphone \( -name '*.so' -o -name '*.c' \) -delete
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+$(STAMPS)/packages-%: $(PACKAGES)/%.txt $(PACKAGES)/install
+	@$(PACKAGES)/install $<
+	@mkdir -p $(STAMPS) && touch $@
+
+# A .venv that was moved or whose Python is gone is made anew.
+$(STAMPS)/venv: pyproject.toml $(STAMPS)/packages-build
+	@$(PYTHON) $(NEW_ENOUGH) || { echo "Megaphone needs Python 3.11 or newer; $(PYTHON) is older" >&2; exit 1; }
+	@$(VENV)/bin/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
+	@echo "Installing Python packages into $(VENV) and compiling"
+	@requirements=$$($(VENV)/bin/python -c "$$BUILD_REQUIREMENTS") && $(PIP) install $$requirements
+	@$(PIP) install --no-build-isolation --editable '.[dev]'
+	@touch $@
+
+$(STAMPS)/build: $(STAMPS)/venv $(SOURCES)
+	@$(VENV)/bin/python setup.py -q build_ext --inplace
+	@touch $@
