@@ -7,13 +7,14 @@ each socket, so that the queue of a crashed worker waits for the successor inste
 import errno
 import os
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from megaphone.config.schema import Listen
 from megaphone.errors import ConfigError
 from megaphone.sockets.endpoint import Endpoint, parse_address
+from megaphone.supervisor.steering import steer_away
 
 _REASONS: Final = {
     errno.EADDRINUSE: "the address is already in use by another program (or another Megaphone)",
@@ -47,6 +48,11 @@ class Listeners:
     def of_worker(self, index: int) -> list[tuple[int, int]]:
         """`(listen index, descriptor)` of each socket of this worker; one listen index may have several."""
         return [(bound.listen_index, bound.sockets[index].fileno()) for bound in self.bound]
+
+    def steer_away(self, excluded: Collection[int]) -> None:
+        """New connections go to the other workers; where the kernel cannot steer, some wait for these ones."""
+        for bound in self.bound:
+            steer_away(bound.sockets, excluded)
 
     def close(self) -> None:
         """Closes the supervisor's copies; addresses stay open as long as a worker still holds its own."""

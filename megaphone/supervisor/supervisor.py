@@ -116,6 +116,7 @@ class Supervisor:
         """One for one: a new worker for this index whenever the last one ended, until the node drains."""
         while not self.draining.is_set():
             how = await self._run_worker(seat)
+            self._steer()
             if self.draining.is_set():
                 _log.info("worker ended", worker=seat.index, how=how.text)
                 return
@@ -192,6 +193,12 @@ class Supervisor:
             self.phase = Phase.RUNNING
             self.ready.set()
             self.notifier.ready(self.summary())
+        self._steer()
+
+    def _steer(self) -> None:
+        """Lets new connections go to ready workers only, so that none waits for one that drains or is replaced."""
+        if self.phase is Phase.RUNNING:
+            self.listeners.steer_away([seat.index for seat in self.seats if seat.state is not State.READY])
 
     def summary(self) -> str:
         """One line on how the node is, for systemd and the log."""
@@ -279,6 +286,7 @@ class Supervisor:
             connections_per_second=limits.connections_per_second / len(self.seats),
             deadline_seconds=limits.deadline_seconds,
         )
+        self._steer()
 
     def _fail(self, failure: MegaphoneError) -> None:
         """Ends the node with this error; other workers' clients still get their orderly end if they have any."""

@@ -181,6 +181,31 @@ async def test_one_drained_worker_is_replaced_and_is_no_crash(run_node: RunNode)
                 node.supervisor.drain_worker(index)
 
 
+async def test_while_a_worker_drains_new_connections_go_to_the_others(run_node: RunNode) -> None:
+    async with run_node("accept+ignore-drain", workers=2) as node:
+        await node.wait_ready()
+        node.supervisor.drain_worker(1)
+        for _ in range(32):
+            with trio.fail_after(5):
+                async with await trio.open_tcp_stream("127.0.0.1", node.port) as stream:
+                    assert (await stream.receive_some()).startswith(b"0 ")
+
+
+async def test_a_pause_of_the_supervisor_itself_is_no_hang_of_its_workers(run_node: RunNode) -> None:
+    async with run_node(workers=1, heartbeat_timeout_seconds=0.4) as node:
+        await node.wait_ready()
+        child = node.supervisor.seats[0].child
+        await trio.sleep(0.2)
+        os.kill(child.pid, signal.SIGSTOP)
+        time.sleep(0.8)  # what a frozen container or a suspended machine looks like: nobody ran
+        os.kill(child.pid, signal.SIGCONT)
+        resumed_at = time.monotonic_ns()
+        board = node.supervisor.seats[0].board.counters
+        await until(lambda: board.get(Slot.HEARTBEAT_NS) > resumed_at + 10**9, "a second of heartbeats")
+        assert node.supervisor.seats[0].child is child
+        assert child.state is State.READY
+
+
 async def test_signals_drain_and_a_second_one_is_quick(run_node: RunNode) -> None:
     async with run_node("ignore-drain", workers=1) as node:
         await node.wait_ready()
