@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from megaphone.metrics import CONNECTION_STATES, BoardCollector, NodeFacts
 from megaphone.supervisor import views
-from megaphone.supervisor.child import Child, WorkerUnavailableError
+from megaphone.supervisor.conversation import Conversation, WorkerUnavailableError
 from megaphone.supervisor.http import Request, Response, Server, error_response, json_response
 from megaphone.supervisor.supervisor import Supervisor
 
@@ -124,7 +124,7 @@ class Admin:
             return error_response(400, f"limit is a number from 1 to {LIST_LIMIT}")
         limit = int(limit_text)
         lists, missing = await self._ask_all(
-            lambda child: child.connections(
+            lambda worker: worker.connections(
                 address=request.query.get("address"),
                 jid=request.query.get("jid"),
                 state=state,
@@ -147,7 +147,7 @@ class Admin:
         if len(given) != 1 or not given[0]:
             return error_response(400, "give exactly one of connection, address, jid")
         counts, missing = await self._ask_all(
-            lambda child: child.kick(
+            lambda worker: worker.kick(
                 connection=wanted.connection, address=wanted.address, jid=wanted.jid, timeout_seconds=ASK_SECONDS
             )
         )
@@ -175,19 +175,19 @@ class Admin:
         answer = {"accepted": outcome.accepted, "reason": outcome.reason, "workers": workers}
         return json_response(200 if outcome.accepted else 409, answer)
 
-    async def _ask_all(self, ask: Callable[[Child], Awaitable[T]]) -> tuple[dict[int, T], list[int]]:
+    async def _ask_all(self, ask: Callable[[Conversation], Awaitable[T]]) -> tuple[dict[int, T], list[int]]:
         """Asks all workers at once: the answers by worker, and the workers that did not answer in time."""
         answers: dict[int, Any] = {}
 
-        async def ask_one(child: Child) -> None:
+        async def ask_one(index: int, worker: Conversation) -> None:
             try:
-                answers[child.index] = await ask(child)
+                answers[index] = await ask(worker)
             except WorkerUnavailableError:
                 return
 
         async with trio.open_nursery() as nursery:
             for seat in self._supervisor.seats:
                 if seat.live is not None:
-                    nursery.start_soon(ask_one, seat.live)
+                    nursery.start_soon(ask_one, seat.index, seat.live.conversation)
         missing = [seat.index for seat in self._supervisor.seats if seat.index not in answers]
         return dict(sorted(answers.items())), missing

@@ -25,10 +25,8 @@ import trio
 
 from megaphone.dispatch.counters import Board, Slot
 from megaphone.supervisor import channel
+from megaphone.supervisor.conversation import Conversation, WorkerUnavailableError
 
-_QUEUE_LIMIT: Final = 256  # messages waiting for a worker that does not read
-_PENDING_LIMIT: Final = 256  # requests waiting for their replies
-_READ_BYTES: Final = 65_536
 _LAST_WORDS_SECONDS: Final = 1.0  # how long after an exit the channel may still hold the reason
 
 Cause = Literal["exit", "signal", "hang", "start-timeout", "fatal", "channel", "config", "spawn", "drain"]
@@ -49,11 +47,6 @@ class Exit:
 
     cause: Cause
     text: str  # one sentence for the log
-    was_ready: bool
-
-
-class WorkerUnavailableError(Exception):
-    """The worker cannot be asked now: it is gone, does not read, or did not answer in time."""
 
 
 def exit_text(returncode: int) -> str:
@@ -83,7 +76,7 @@ class Child:
         self.state = State.STARTING
         self.pid: int | None = None
         self.started_at_seconds = time.time()
-        self.config_text = ""
+        self.conversation = Conversation()
         self.drained: channel.Drained | None = None
         self.gone = trio.Event()
         self._command = command
@@ -97,17 +90,11 @@ class Child:
         self._was_ready = False
         self._drain_deadline_seconds = float("inf")
         self._ready_at_ns = 0
-        self._last_id = 0
-        self._replies: dict[int, trio.MemorySendChannel[list[channel.ConnectionRow] | int]] = {}
-        self._reload_answers: trio.MemorySendChannel[str | None] | None = None
-        self._reloads_sent = 0
-        self._reloads_answered = 0
-        self._outbox_in, self._outbox_out = trio.open_memory_channel[bytes](_QUEUE_LIMIT)
 
     async def run(self, start: channel.Start, descriptors: Sequence[int]) -> Exit:
         """Starts the process, looks after it and returns how it ended; cancelling kills it."""
-        self.config_text = start.config_text
-        self.send_nowait(start)  # before anything else can be queued
+        self.conversation.config_text = start.config_text
+        self.conversation.send_nowait(start)  # before anything else can be queued
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             with theirs:
@@ -121,14 +108,14 @@ class Child:
         except OSError as error:
             ours.close()
             self._end()
-            return Exit("spawn", f"could not be started: {error.strerror}", was_ready=False)
+            return Exit("spawn", f"could not be started: {error.strerror}")
         self.pid = self._process.pid
         stream = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
         try:
             async with stream, trio.open_nursery() as nursery:
                 read_all = trio.Event()
                 nursery.start_soon(self._read, stream, read_all)
-                nursery.start_soon(self._write, stream)
+                nursery.start_soon(self.conversation.write, stream)
                 nursery.start_soon(self._watch)
                 returncode = await self._process.wait()
                 with trio.move_on_after(_LAST_WORDS_SECONDS):
@@ -144,92 +131,17 @@ class Child:
     def _end(self) -> None:
         self.state = State.GONE
         self.gone.set()
-        for waiting in self._replies.values():
-            waiting.close()
-        self._replies.clear()
-        if self._reload_answers is not None:
-            self._reload_answers.close()
-            self._reload_answers = None
+        self.conversation.end()
 
     def _exit(self, returncode: int) -> Exit:
         if self._fatal_reason is not None:
-            return Exit("fatal", self._fatal_reason, self._was_ready)
+            return Exit("fatal", self._fatal_reason)
         if self._killed_for is not None:
             cause, why = self._killed_for
-            return Exit(cause, why, self._was_ready)
+            return Exit(cause, why)
         if self.drained is not None or (self._drain_deadline_seconds < float("inf") and returncode == 0):
-            return Exit("drain", "drained", self._was_ready)
-        return Exit("signal" if returncode < 0 else "exit", exit_text(returncode), self._was_ready)
-
-    # What the supervisor may ask of it
-
-    def send_nowait(self, message: channel.ToWorker) -> None:
-        """Queues one message; WorkerUnavailableError when the worker is gone or reads too slowly."""
-        if self.state is State.GONE:
-            raise WorkerUnavailableError("the worker is gone")
-        try:
-            self._outbox_in.send_nowait(channel.encode(message))
-        except trio.WouldBlock:
-            raise WorkerUnavailableError("the worker does not read its channel") from None
-
-    async def connections(
-        self, *, address: str | None, jid: str | None, state: str | None, limit: int, timeout_seconds: float
-    ) -> list[channel.ConnectionRow]:
-        """The worker's open connections that match, at most `limit`; WorkerUnavailableError when it cannot say."""
-        result = await self._ask(
-            lambda number: channel.ListConnections(number, address, jid, state, limit), timeout_seconds
-        )
-        return result[:limit] if isinstance(result, list) else []
-
-    async def kick(
-        self, *, connection: str | None, address: str | None, jid: str | None, timeout_seconds: float
-    ) -> int:
-        """How many connections it ended; WorkerUnavailableError when it cannot say."""
-        result = await self._ask(lambda number: channel.Kick(number, connection, address, jid), timeout_seconds)
-        return result if isinstance(result, int) else 0
-
-    async def _ask(
-        self, message: Callable[[int], channel.ToWorker], timeout_seconds: float
-    ) -> list[channel.ConnectionRow] | int:
-        if len(self._replies) >= _PENDING_LIMIT:
-            raise WorkerUnavailableError("too many requests are waiting for the worker")
-        self._last_id += 1
-        number = self._last_id
-        send, receive = trio.open_memory_channel[list[channel.ConnectionRow] | int](1)
-        self.send_nowait(message(number))
-        self._replies[number] = send
-        try:
-            with trio.fail_after(timeout_seconds):
-                return await receive.receive()
-        except trio.TooSlowError:
-            raise WorkerUnavailableError(f"no answer within {timeout_seconds:g} s") from None
-        except trio.EndOfChannel:
-            raise WorkerUnavailableError("the worker is gone") from None
-        finally:
-            self._replies.pop(number, None)
-
-    async def reload(self, config_text: str, *, timeout_seconds: float) -> str | None:
-        """Hands over a configuration: None when the worker uses it now, else why it does not."""
-        if self._reload_answers is not None:
-            return "it is still busy with an earlier reload"
-        send, receive = trio.open_memory_channel[str | None](1)
-        self._reload_answers = send
-        try:
-            self.send_nowait(channel.Reload(config_text))
-            self._reloads_sent += 1
-            with trio.fail_after(timeout_seconds):
-                reason = await receive.receive()
-        except WorkerUnavailableError as error:
-            return str(error)
-        except trio.TooSlowError:
-            return f"no answer within {timeout_seconds:g} s"
-        except trio.EndOfChannel:
-            return "the worker is gone"
-        finally:
-            self._reload_answers = None
-        if reason is None:
-            self.config_text = config_text
-        return reason
+            return Exit("drain", "drained")
+        return Exit("signal" if returncode < 0 else "exit", exit_text(returncode))
 
     def drain(self, *, connections_per_second: float, deadline_seconds: float, grace_seconds: float = 1.0) -> None:
         """Asks it to send its clients away and exit; it is killed `grace_seconds` after the deadline."""
@@ -238,7 +150,7 @@ class Child:
         self.state = State.DRAINING
         self._drain_deadline_seconds = trio.current_time() + deadline_seconds + grace_seconds
         try:
-            self.send_nowait(channel.Drain(connections_per_second, deadline_seconds))
+            self.conversation.send_nowait(channel.Drain(connections_per_second, deadline_seconds))
         except WorkerUnavailableError as error:
             self.kill("drain", f"killed: {error}")
 
@@ -249,25 +161,11 @@ class Child:
                 self._killed_for = (cause, why)
             self._process.kill()
 
-    # The three tasks of a running worker
-
-    async def _write(self, stream: trio.SocketStream) -> None:
-        try:
-            async for line in self._outbox_out:
-                await stream.send_all(line)
-        except trio.BrokenResourceError:
-            return  # the process is ending; its exit says the rest
-
     async def _read(self, stream: trio.SocketStream, read_all: trio.Event) -> None:
-        decoder = channel.Decoder()
         try:
-            while data := await stream.receive_some(_READ_BYTES):
-                for message in decoder.receive_data(data):
-                    self._received(message)
+            await self.conversation.read(stream, self._received)
         except channel.ChannelError as error:
             self.kill("channel", f"killed: it broke the channel protocol: {error}")
-        except trio.BrokenResourceError:
-            pass
         read_all.set()
 
     def _received(self, message: channel.FromWorker) -> None:
@@ -276,15 +174,10 @@ class Child:
                 self._became_ready()
             case channel.Fatal(reason):
                 self._fatal_reason = reason
-            case channel.Reloaded():
-                self._reload_answered(None)
-            case channel.ReloadFailed(reason):
-                self._reload_answered(reason)
-            case channel.Reply(number, result):
-                if (waiting := self._replies.pop(number, None)) is not None:
-                    waiting.send_nowait(result)
             case channel.Drained():
                 self.drained = message
+            case _:
+                self.conversation.answered(message)
 
     def _became_ready(self) -> None:
         if self._was_ready:
@@ -294,13 +187,6 @@ class Child:
         if self.state is State.STARTING:
             self.state = State.READY
             self._on_ready(self)
-
-    def _reload_answered(self, reason: str | None) -> None:
-        # Answers come in order but carry no number: one that comes too late must not pass for the next one's.
-        self._reloads_answered += 1
-        if self._reload_answers is not None and self._reloads_answered == self._reloads_sent:
-            self._reload_answers.send_nowait(reason)
-            self._reload_answers = None
 
     async def _watch(self) -> None:
         """Kills the worker when its heartbeat is too old, when it does not become ready, or when it does not drain."""

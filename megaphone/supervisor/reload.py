@@ -45,7 +45,7 @@ async def hand_out(children: Sequence[Child], *, new_text: str, old_text: str, t
     answers: dict[int, str] = {}
 
     async def give(child: Child, text: str) -> None:
-        answers[child.index] = await child.reload(text, timeout_seconds=timeout_seconds) or RELOADED
+        answers[child.index] = await child.conversation.reload(text, timeout_seconds=timeout_seconds) or RELOADED
 
     for wave in (children[:1], children[1:]):
         async with trio.open_nursery() as nursery:
@@ -65,8 +65,8 @@ async def _take_back(children: Sequence[Child], old_text: str, timeout_seconds: 
     failures: list[str] = []
 
     async def give(child: Child) -> None:
-        reason = await child.reload(old_text, timeout_seconds=timeout_seconds)
-        if reason is not None and child.config_text != old_text:
+        reason = await child.conversation.reload(old_text, timeout_seconds=timeout_seconds)
+        if reason is not None and child.conversation.config_text != old_text:
             failures.append(f"worker {child.index} could not be put back: {reason}")
 
     async with trio.open_nursery() as nursery:

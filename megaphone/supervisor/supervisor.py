@@ -26,7 +26,8 @@ from megaphone.edge.sketch import SEED_BYTES, sketch_bytes
 from megaphone.errors import ConfigError, MegaphoneError, RestartLimitError
 from megaphone.supervisor import certificate, channel, tickets
 from megaphone.supervisor.boards import SharedMemory
-from megaphone.supervisor.child import Child, Exit, State, WorkerUnavailableError
+from megaphone.supervisor.child import Child, Exit, State
+from megaphone.supervisor.conversation import WorkerUnavailableError
 from megaphone.supervisor.listeners import open_listeners
 from megaphone.supervisor.notify import Notifier
 from megaphone.supervisor.reload import Outcome, hand_out, read_candidate
@@ -187,7 +188,7 @@ class Supervisor:
             pid=child.pid,
             seconds=round(time.time() - child.started_at_seconds, 3),
         )
-        if child.config_text != self.config_text and self._services is not None:
+        if child.conversation.config_text != self.config_text and self._services is not None:
             self._services.start_soon(self._catch_up, child)  # a reload finished while it was starting
         if self.phase is Phase.STARTING and all(seat.ready_once for seat in self.seats):
             self.phase = Phase.RUNNING
@@ -250,7 +251,7 @@ class Supervisor:
 
     async def _catch_up(self, child: Child) -> None:
         """Brings a worker that was starting during a reload to the configuration of its siblings."""
-        reason = await child.reload(self.config_text, timeout_seconds=RELOAD_SECONDS)
+        reason = await child.conversation.reload(self.config_text, timeout_seconds=RELOAD_SECONDS)
         if reason is not None:
             _log.error("worker refused what its siblings accepted, replacing it", worker=child.index, reason=reason)
             child.kill("config", f"killed: it refused the configuration its siblings accepted: {reason}")
@@ -332,7 +333,7 @@ class Supervisor:
         for seat in self.seats:
             if seat.live is not None:
                 try:
-                    seat.live.send_nowait(channel.TicketKeys(self._ticket_keys_hex()))
+                    seat.live.conversation.send_nowait(channel.TicketKeys(self._ticket_keys_hex()))
                 except WorkerUnavailableError as error:
                     _log.warning("new ticket keys not delivered", worker=seat.index, reason=str(error))
 

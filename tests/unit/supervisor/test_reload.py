@@ -110,7 +110,7 @@ async def test_what_a_later_worker_refuses_is_taken_back_from_the_others(run_nod
         assert outcome.reason == "worker 2: tls.ciphers: no usable cipher"
         assert texts(node, 0) == [new, old]
         assert texts(node, 1) == [new, old]
-        assert [seat.child.config_text for seat in node.supervisor.seats] == [old] * 3
+        assert [seat.child.conversation.config_text for seat in node.supervisor.seats] == [old] * 3
 
 
 async def test_a_worker_that_dies_during_a_reload_refuses_it(run_node: RunNode) -> None:
@@ -129,20 +129,20 @@ async def test_a_worker_that_dies_during_a_reload_refuses_it(run_node: RunNode) 
 async def test_an_answer_that_comes_too_late_is_not_taken_for_the_next_one(run_node: RunNode) -> None:
     async with run_node("ignore-reload", workers=1) as node:
         await node.wait_ready()
-        child = node.supervisor.seats[0].child
-        assert await child.reload("first", timeout_seconds=0.01) == "no answer within 0.01 s"
+        worker = node.supervisor.seats[0].child.conversation
+        assert await worker.reload("first", timeout_seconds=0.01) == "no answer within 0.01 s"
         async with trio.open_nursery() as nursery:
             answers: list[str | None] = []
 
             async def second() -> None:
-                answers.append(await child.reload("second", timeout_seconds=10))
+                answers.append(await worker.reload("second", timeout_seconds=10))
 
             nursery.start_soon(second)
             await trio.testing.wait_all_tasks_blocked(0.01)
-            child._reload_answered("too late, about the first")
+            worker._reload_answered("too late, about the first")
             await trio.testing.wait_all_tasks_blocked(0.01)
             assert answers == []
-            child._reload_answered(None)
+            worker._reload_answered(None)
         assert answers == [None]
 
 

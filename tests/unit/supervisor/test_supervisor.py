@@ -11,7 +11,8 @@ import trio
 
 from megaphone.dispatch.counters import Slot
 from megaphone.errors import ConfigError, RestartLimitError
-from megaphone.supervisor.child import State, WorkerUnavailableError
+from megaphone.supervisor.child import State
+from megaphone.supervisor.conversation import WorkerUnavailableError
 from tests.unit.supervisor.node_under_test import Running, RunNode, make_config, until
 
 pytestmark = pytest.mark.trio
@@ -197,7 +198,8 @@ async def test_a_pause_of_the_supervisor_itself_is_no_hang_of_its_workers(run_no
         child = node.supervisor.seats[0].child
         await trio.sleep(0.2)
         os.kill(child.pid, signal.SIGSTOP)
-        time.sleep(0.8)  # what a frozen container or a suspended machine looks like: nobody ran
+        time.sleep(0.8)  # what a frozen container looks like: neither of us ran
+        await trio.sleep(0.2)  # the supervisor wakes up first, and finds a heartbeat that is too old
         os.kill(child.pid, signal.SIGCONT)
         resumed_at = time.monotonic_ns()
         board = node.supervisor.seats[0].board.counters
