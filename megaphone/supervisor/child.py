@@ -23,6 +23,7 @@ from typing import Final, Literal
 
 import trio
 
+from megaphone.config.schema import Restart
 from megaphone.dispatch.counters import Board, Slot
 from megaphone.supervisor import channel
 from megaphone.supervisor.conversation import Conversation, WorkerUnavailableError
@@ -68,8 +69,7 @@ class Child:
         index: int,
         command: Sequence[str],
         board: Board,
-        heartbeat_timeout_seconds: float,
-        start_timeout_seconds: float,
+        settings: Callable[[], Restart],
         on_ready: Callable[["Child"], None],
     ) -> None:
         self.index = index
@@ -81,8 +81,7 @@ class Child:
         self.gone = trio.Event()
         self._command = command
         self._board = board
-        self._heartbeat_timeout_seconds = heartbeat_timeout_seconds
-        self._start_timeout_seconds = start_timeout_seconds
+        self._settings = settings  # asked again and again: a reload may change them
         self._on_ready = on_ready
         self._process: trio.Process | None = None
         self._killed_for: tuple[Cause, str] | None = None
@@ -190,14 +189,15 @@ class Child:
 
     async def _watch(self) -> None:
         """Kills the worker when its heartbeat is too old, when it does not become ready, or when it does not drain."""
-        interval_seconds = min(0.25, self._heartbeat_timeout_seconds / 4)
-        start_deadline_seconds = trio.current_time() + self._start_timeout_seconds
+        started_seconds = trio.current_time()
         awake_at_ns = time.monotonic_ns()
         amnesty_ns = 0
         while True:
+            timeout_seconds = self._settings().heartbeat_timeout_seconds
+            interval_seconds = min(0.25, timeout_seconds / 4)
             await trio.sleep(interval_seconds)
             now_ns = time.monotonic_ns()
-            if now_ns - awake_at_ns > (interval_seconds + self._heartbeat_timeout_seconds / 2) * 1e9:
+            if now_ns - awake_at_ns > (interval_seconds + timeout_seconds / 2) * 1e9:
                 # We were stopped ourselves, and the worker probably with us (a frozen container): count from now.
                 amnesty_ns = now_ns
             awake_at_ns = now_ns
@@ -206,12 +206,13 @@ class Child:
             elif self.drained is not None:
                 continue  # it only has to exit now; the deadline above sees to that
             elif not self._was_ready:
-                if trio.current_time() > start_deadline_seconds:
-                    self.kill("start-timeout", f"killed: not ready within {self._start_timeout_seconds:g} s")
+                limit_seconds = self._settings().start_timeout_seconds
+                if trio.current_time() - started_seconds > limit_seconds:
+                    self.kill("start-timeout", f"killed: not ready within {limit_seconds:g} s")
             else:
                 last_ns = max(self._board.get(Slot.HEARTBEAT_NS), self._ready_at_ns, amnesty_ns)
                 age_seconds = (now_ns - last_ns) / 1e9
-                if age_seconds > self._heartbeat_timeout_seconds:
+                if age_seconds > timeout_seconds:
                     self.kill("hang", f"killed: it hung, no heartbeat for {age_seconds:.1f} s")
 
 

@@ -171,8 +171,7 @@ class Supervisor:
             index=seat.index,
             command=self._worker_command,
             board=seat.board.counters,
-            heartbeat_timeout_seconds=self.config.restart.heartbeat_timeout_seconds,
-            start_timeout_seconds=self.config.restart.start_timeout_seconds,
+            settings=lambda: self.config.restart,
             on_ready=self._worker_ready,
         )
         inherited = [seat.board.descriptor, self._sketch.descriptor, *(descriptor for _, descriptor in descriptors)]

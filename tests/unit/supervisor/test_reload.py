@@ -49,6 +49,14 @@ async def test_a_good_file_goes_to_all_workers_and_to_those_that_come_later(run_
         assert json.loads((await node.control("/status"))[1])["last_reload"]["accepted"] is True
 
 
+async def test_a_new_heartbeat_timeout_holds_for_workers_that_run(run_node: RunNode) -> None:
+    async with run_node("stop-heartbeats+once", workers=1, heartbeat_timeout_seconds=1000) as node:
+        await node.wait_ready()
+        change(node, "heartbeat_timeout_seconds = 5.0", "heartbeat_timeout_seconds = 0.2")
+        assert (await node.supervisor.reload()).accepted
+        await until(lambda: node.supervisor.seats[0].restarts["hang"] == 1, "the worker without heartbeats is replaced")
+
+
 async def test_sighup_reloads(run_node: RunNode) -> None:
     async with run_node(workers=1) as node:
         await node.wait_ready()
