@@ -14,5 +14,6 @@ cdef class Clients:
     cdef public object domains             # frozenset of domain names, normalised
     cdef public object open_uplink         # (ClientConnection, domain) -> Owner, or a stream-error condition
     cdef public object on_closed           # (ClientConnection, Reason) -> None, or None
+    cdef public object on_fault            # (exception) -> None: a mistake of ours, to be logged
     cdef list throttled
     cdef uint32_t swept                    # next registry slot to look at

@@ -17,6 +17,7 @@ class Clients:
     domains: frozenset[str]
     open_uplink: Callable[[ClientConnection, str], Owner | str]
     on_closed: Callable[[ClientConnection, int], None] | None
+    on_fault: Callable[[Exception], None]
 
     def __init__(self, poller: Poller, dispatcher: Dispatcher, board: Board, limits: ClientLimits) -> None: ...
     @property

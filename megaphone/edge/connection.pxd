@@ -21,9 +21,9 @@ cdef class ClientConnection(RelayedConnection):
     cdef str upstream                       # name of the last upstream, for people
 
     cdef void begin(self)
-    cdef void open_bytes(self, const uint8_t* data, size_t length)
-    cdef void choose(self, const uint8_t* data, size_t length)
-    cdef int hold(self, const uint8_t* data, size_t length)
+    cdef void open_bytes(self, const uint8_t* data, size_t length) except *
+    cdef void choose(self, const uint8_t* data, size_t length) except *
+    cdef int hold(self, const uint8_t* data, size_t length) except? -1
     cdef bint inject(self, str condition)
     cdef void detach(self)
     cdef void start_closing(self)

@@ -110,14 +110,18 @@ cdef class ClientConnection(RelayedConnection):
         self.bytes_in += length
         self.active_ticks = self.clients.poller.now_ticks
         self.clients.board.slots[<int> BYTES_IN] += length
-        if self.offering:
-            self.choose(data, length)
-        elif self.state >= CONNECTING:
-            self.relay(data, length)
-        else:
-            self.open_bytes(data, length)
+        try:
+            if self.state >= CONNECTING and not self.offering:
+                self.relay(data, length)
+            elif self.offering:
+                self.choose(data, length)
+            else:
+                self.open_bytes(data, length)
+        except Exception as error:  # a mistake of ours must not leave a client without an answer
+            self.clients.on_fault(error)
+            self.end("internal-server-error", INTERNAL)
 
-    cdef void open_bytes(self, const uint8_t* data, size_t length):
+    cdef void open_bytes(self, const uint8_t* data, size_t length) except *:
         """The steps before relaying: collect, then let opening.py decide."""
         cdef Scan result
         cdef int event
@@ -160,7 +164,7 @@ cdef class ClientConnection(RelayedConnection):
             else:
                 opening.negotiate_end(self)
 
-    cdef void choose(self, const uint8_t* data, size_t length):
+    cdef void choose(self, const uint8_t* data, size_t length) except *:
         """STARTTLS was offered, not required: the client's first element decides who answers it."""
         cdef Scan result
         cdef int event
@@ -191,7 +195,7 @@ cdef class ClientConnection(RelayedConnection):
             return self.hold(data, length)
         return RelayedConnection.deliver(self, data, length)
 
-    cdef int hold(self, const uint8_t* data, size_t length):
+    cdef int hold(self, const uint8_t* data, size_t length) except? -1:
         """Keeps the server's first bytes until its features are complete, and adds STARTTLS to them."""
         cdef Scan result
         cdef int event = HEADER

@@ -43,6 +43,7 @@ cdef class Poller:
     cdef Pile dirty
     cdef Pile removed
     cdef object wake                        # called when a turn is needed that no event will cause
+    cdef public object on_fault             # (exception) -> None: a mistake of ours, to be logged
     cdef bint awake                         # a turn is running, or has been asked for
 
     cdef void look_at_clock(self) noexcept
@@ -51,3 +52,4 @@ cdef class Poller:
     cdef void run_again(self, Pollable pollable)
     cdef void flush_later(self, Flushable flushable)
     cdef void want_turn(self)
+    cdef void fault(self, error)

@@ -5,6 +5,8 @@ from collections.abc import Callable
 class Poller:
     """The sockets of one worker."""
 
+    on_fault: Callable[[Exception], None] | None
+
     def __init__(self, wake: Callable[[], object] | None = None) -> None: ...
     @property
     def fd(self) -> int: ...

@@ -132,6 +132,11 @@ cdef class Poller:
             self.awake = True
             self.wake()
 
+    cdef void fault(self, error):
+        """One socket's trouble must not cost the others their events: edge-triggered epoll reports each but once."""
+        if self.on_fault is not None:
+            self.on_fault(error)
+
     def turn(self):
         """One round: events, those to run again, flushes. Never blocks."""
         cdef int count, i
@@ -150,7 +155,10 @@ cdef class Poller:
             pollable = <Pollable> self.again.items[j]
             pollable.queued = False
             if pollable.fd >= 0:
-                pollable.on_turn()
+                try:
+                    pollable.on_turn()
+                except Exception as error:
+                    self.fault(error)
         for j in range(length):
             Py_DECREF(<object> self.again.items[j])
         self.again.length -= length
@@ -160,13 +168,19 @@ cdef class Poller:
             self.events += 1
             pollable = <Pollable> batch[i].data.ptr
             if pollable.fd >= 0:
-                pollable.on_events(batch[i].events)
+                try:
+                    pollable.on_events(batch[i].events)
+                except Exception as error:
+                    self.fault(error)
         # a flush may make others dirty (a full mailbox that has room again), so go on until none is
         j = 0
         while j < self.dirty.length:
             flushable = <Flushable> self.dirty.items[j]
             flushable.dirty = False
-            flushable.flush()
+            try:
+                flushable.flush()
+            except Exception as error:
+                self.fault(error)
             j += 1
         for i in range(<int> j):
             Py_DECREF(<object> self.dirty.items[i])

@@ -20,6 +20,7 @@ cdef class CertificateChoice:
 
 cdef class TLS:
     cdef SSL* ssl
+    cdef CertificateChoice choice       # OpenSSL's callbacks point at it
     cdef readonly bint established
     cdef readonly bint closed           # the peer's close_notify has come
     cdef bint sent_close

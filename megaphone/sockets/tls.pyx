@@ -250,6 +250,7 @@ cdef class TLS:
     """The server side of one TLS connection."""
 
     def __cinit__(self, CertificateChoice choice):
+        self.choice = choice
         self.ssl = SSL_new((<TLSContext> choice.contexts[0]).context)
         if self.ssl == NULL:
             raise MemoryError

@@ -244,8 +244,13 @@ cdef class DirectStream(Owner):
         cdef int status
         if self.detached:
             return
-        status = self.uplink.dispatcher.send_data(self.connection_id, data, length)
-        if status == FULL:
+        try:
+            status = self.uplink.dispatcher.send_data(self.connection_id, data, length)
+        except Exception as error:  # a mistake of ours must not leave a client without an answer
+            self.uplink.poller.fault(error)
+            self.uplink.dispatcher.shutdown(self.connection_id, "internal-server-error", INTERNAL)
+            return
+        if status == FULL and self.receiver is not None:
             self.receiver.pause()
 
     cdef void take_room(self, Connection connection):

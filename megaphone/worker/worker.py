@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import mmap
+import signal
 from typing import TYPE_CHECKING, Any
 
 import uvloop
@@ -63,6 +64,7 @@ class Worker:
         self.pool = Pool(config, self.board, workers, self._file)
         self.uplink = DirectUplink(self.poller, self.dispatcher, self.board, self.pool, opening.proxy_header)
         self.clients.open_uplink = self.uplink.open
+        self.clients.on_fault = self.poller.on_fault = self._log_fault
         self.checks = HealthChecks(self.pool, self.board, config.health, self._upstream_changed)
         self._certificates = self._load_certificates(config)
         self._apply(config)
@@ -236,6 +238,9 @@ class Worker:
     def _log_connection(self, connection: ClientConnection, reason: int) -> None:
         self._log.info("connection", reason=Reason(reason).name.lower().replace("_", "-"), **connection.describe())
 
+    def _log_fault(self, error: Exception) -> None:
+        self._log.error("internal error", exc_info=error)
+
     def _upstream_changed(self, upstream: Upstream, reason: str) -> None:
         if reason:
             self._log.warning("upstream down", upstream=upstream.name, reason=reason)
@@ -245,6 +250,9 @@ class Worker:
 
 def run(channel_descriptor: int) -> int:
     """Run one worker on an inherited channel; returns its exit code."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        # often sent to a whole group of processes; what to do about it is the supervisor's to say
+        signal.signal(number, signal.SIG_IGN)
     channel = Channel(channel_descriptor)
     try:
         start = channel.first_message()
