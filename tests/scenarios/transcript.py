@@ -8,6 +8,8 @@ same script against the same server differ only in
 * times, nonces, signatures, roster versions, and identifiers and number of archived messages, which become `*`;
 * the order of elements that come from different senders: XMPP orders stanzas between two entities only (RFC 6120 10.1),
   so within a step the incoming elements are sorted by sender, each sender's own order kept;
+* the order of features, mechanisms and the like (see UNORDERED), which means nothing and in Prosody changes with each
+  start of the process: they are sorted;
 * acknowledgements (XEP-0198 `<r/>` and `<a/>`): when a server asks is a matter of timing. The counters in `<resume/>`
   and `<resumed/>` stay and show that nothing was lost.
 """
@@ -34,6 +36,13 @@ VARYING_ATTRIBUTES = {"stamp", "index"}
 ARCHIVED = {"{urn:xmpp:sid:0}stanza-id", "{urn:xmpp:mam:tmp}archived", "{urn:xmpp:mam:2}result"}
 VARYING_TEXTS = {"{urn:xmpp:time}utc", *(f"{{{RSM}}}{name}" for name in ("first", "last", "count"))}
 STANZAS = {f"{{jabber:client}}{name}" for name in ("iq", "message", "presence")}
+UNORDERED = {
+    f"{{{STREAM}}}features",
+    f"{{{SASL}}}mechanisms",
+    f"{{{RSM}}}set",
+    "{http://jabber.org/protocol/disco#info}query",
+    "{http://jabber.org/protocol/disco#items}query",
+}
 SETTLING = "settle-"  # how the identifiers of pings begin that the script sends only to wait; they are left out
 ACKNOWLEDGEMENTS = {f"{{{SM}}}r", f"{{{SM}}}a"}
 SASL_SECRET = re.compile(r"(?<=,)([rspv]=)[^,]*|^([rspv]=)[^,]*")
@@ -122,8 +131,11 @@ class _Writer:
             parts.append(f"{key.replace(XML_PREFIX, 'xml:')}={quoteattr(self._value(element, key))}")
         children = [child for child in element if not (without_delay and child.tag == DELAY)]
         inside = escape(self._text(element, own))
-        for child in children:
-            inside += self.write(child, without_delay=without_delay, namespace=own) + escape(child.tail or "")
+        written = [
+            self.write(child, without_delay=without_delay, namespace=own) + escape(child.tail or "")
+            for child in children
+        ]
+        inside += "".join(sorted(written) if element.tag in UNORDERED else written)
         start = " ".join(parts)
         return f"<{start}>{inside}</{name}>" if inside else f"<{start}/>"
 
