@@ -10,7 +10,6 @@ Modes (several joined by "+"):
   refuse-reload       answers every reload with `reload_failed`
   refuse-reload-N     only worker N refuses
   ignore-reload       does not answer a reload
-  ignore-requests     does not answer `connections` and `kick`
   ignore-drain        never ends by itself
   garbage             sends a line that is no message once it is ready
   accept              accepts connections and sends each one its own index, then closes it
@@ -121,8 +120,6 @@ class StandIn:
         self.note(message)
 
     def on_connections(self, message: dict) -> None:
-        if "ignore-requests" in self.modes:
-            return
         row = {
             "id": f"{self.index:016x}",
             "worker": self.index,
@@ -141,8 +138,6 @@ class StandIn:
         self.say(type="reply", id=message["id"], result=rows)
 
     def on_kick(self, message: dict) -> None:
-        if "ignore-requests" in self.modes:
-            return
         self.note(message)
         self.say(type="reply", id=message["id"], result=int(message["jid"] == f"user{self.index}@example.org"))
 
