@@ -33,6 +33,7 @@ class CertificateAuthority:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self.certificate = directory / "ca.pem"
+        self._issued = 0
         self._key = ec.generate_private_key(ec.SECP256R1())
         now = datetime.datetime.now(datetime.UTC)
         self._root = (
@@ -69,7 +70,7 @@ class CertificateAuthority:
         valid_from: datetime.datetime | None = None,
         valid_until: datetime.datetime | None = None,
     ) -> CertificateFiles:
-        """A leaf for `names` (DNS names or IP addresses); files are named after the first one."""
+        """A leaf for `names` (DNS names or IP addresses), in files of its own that are named after the first one."""
         now = datetime.datetime.now(datetime.UTC)
         key = ec.generate_private_key(ec.SECP256R1())
         leaf = (
@@ -90,10 +91,12 @@ class CertificateAuthority:
         private = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
+        self._issued += 1
+        name = f"{names[0]}-{self._issued}"
         files = CertificateFiles(
-            chain=self.directory / f"{names[0]}.crt",
-            key=self.directory / f"{names[0]}.key",
-            combined=self.directory / f"{names[0]}.pem",
+            chain=self.directory / f"{name}.crt",
+            key=self.directory / f"{name}.key",
+            combined=self.directory / f"{name}.pem",
         )
         files.chain.write_bytes(chain)
         for path, text in ((files.key, private), (files.combined, chain + private)):

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 from string import Template
 
-from tests.servers.certificates import CertificateAuthority
+from tests.servers.certificates import CertificateAuthority, CertificateFiles
 from tests.servers.model import ACCOUNTS, DOMAIN, ROOMS, SECOND_DOMAIN, Account, Endpoint
 from tests.servers.process import LOOPBACK, Process, ServerError, answers, free_port
 
@@ -41,6 +41,7 @@ class Prosody:
         authority: CertificateAuthority | None = None,
         *,
         behind_edge: bool,
+        certificate: CertificateFiles | None = None,
         accounts: tuple[Account, ...] = ACCOUNTS,
         domain: str = DOMAIN,
         log_level: str = "info",
@@ -61,7 +62,7 @@ class Prosody:
             front = EDGE_FRONT.substitute(address=LOOPBACK, plain_port=self.plain.port)
         else:
             assert authority is not None
-            files = authority.issue(DOMAIN, ROOMS, SECOND_DOMAIN)
+            files = certificate or authority.issue(DOMAIN, ROOMS, SECOND_DOMAIN)
             self.plain = None
             self.starttls = Endpoint(LOOPBACK, free_port(), "starttls")
             self.direct = Endpoint(LOOPBACK, free_port(), "direct")
