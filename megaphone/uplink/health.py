@@ -117,7 +117,9 @@ class HealthChecks:
                 good, bad = good + 1, 0
                 self._board.add(slot(upstream.index, UpstreamSlot.UP_CHECKS_OK), 1)
                 self._board.set(slot(upstream.index, UpstreamSlot.UP_CHECK_NS), time.monotonic_ns() - began)
-                if not upstream.healthy and good >= self.health.rise:
+                if upstream.healthy:
+                    self._pool.mark(upstream, healthy=True)
+                elif good >= self.health.rise:
                     self._pool.mark(upstream, healthy=True)
                     self._changed(upstream, "")
             await asyncio.sleep(self.health.interval_seconds * random.uniform(0.8, 1.2))  # noqa: S311 - only spreads load

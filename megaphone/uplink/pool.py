@@ -71,8 +71,7 @@ class Pool:
         self.upstreams = [
             self._upstream(index, table, workers, file) for index, table in enumerate(config.upstream)
         ]
-        for upstream in self.upstreams:
-            self.mark(upstream, healthy=True)
+        # each is tried from the start, but it is reported as healthy only when a check has said so
         self.serve(config)
 
     @staticmethod

@@ -225,8 +225,9 @@ class Worker:
     def _start_drain(self, connections_per_second: float, deadline_seconds: float) -> None:
         for listener in self.listeners:
             listener.close()
-        if self._draining is None:
-            self._draining = asyncio.create_task(self._drain(connections_per_second, deadline_seconds))
+        if self._draining is not None:
+            self._draining.cancel()  # the newest word counts: a second signal means "quickly"
+        self._draining = asyncio.create_task(self._drain(connections_per_second, deadline_seconds))
 
     async def _drain(self, connections_per_second: float, deadline_seconds: float) -> None:
         drained = await drain.drain(self.dispatcher, connections_per_second, deadline_seconds)
