@@ -52,7 +52,7 @@ cdef struct Framer:
     uint8_t depth
     uint8_t attributes
     uint8_t element         # Element of the current first-level element
-    uint8_t matched         # progress inside "<?xml", "[CDATA[" or "]]>"
+    uint8_t matched         # progress inside "<?xml" (kept until the header), "[CDATA[" or "]]>"
     uint8_t restart_allowed # a new stream header may follow at depth 1
     uint8_t reference_length
 

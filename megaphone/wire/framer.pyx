@@ -155,10 +155,9 @@ cdef inline uint8_t element_of(uint32_t local_hash) noexcept nogil:
 
 
 cdef inline bint reference_is_known(uint64_t packed, int length) noexcept nogil:
-    """`packed` holds the last eight bytes of the name, latest in the low byte."""
-    cdef uint64_t first
-    if length == 2:
-        return packed == 0x6C74 or packed == 0x6774                       # lt gt
+    """`packed` holds the name, at most eight bytes (without a number's leading zeros), its last byte lowest."""
+    if length == 2 and (packed == 0x6C74 or packed == 0x6774):            # lt gt
+        return True
     if length == 3 and packed == 0x616D70:                                # amp
         return True
     if length == 4 and (packed == 0x71756F74 or packed == 0x61706F73):    # quot apos
@@ -166,6 +165,10 @@ cdef inline bint reference_is_known(uint64_t packed, int length) noexcept nogil:
     if length < 2 or length > 8:
         return False
     return character_is_allowed(packed, length)
+
+
+cdef inline bint reference_is_numeric(Framer* framer) noexcept nogil:
+    return framer.reference >> (8 * (framer.reference_length - 1)) == c'#'
 
 
 cdef bint character_is_allowed(uint64_t packed, int length) noexcept nogil:
@@ -218,8 +221,11 @@ cdef int scan(Framer* framer, const Bounds* bounds, const uint8_t* data, size_t 
         framer.open_tags = NULL
     elif framer.depth:
         open_tags[0] = framer.root_hash
-    if inside and bounds.stanza_bytes - framer.stanza_bytes < length:
-        end = bounds.stanza_bytes - framer.stanza_bytes
+    if inside:
+        if framer.stanza_bytes >= bounds.stanza_bytes:
+            end = 0     # also when a reload has lowered the limit meanwhile
+        elif bounds.stanza_bytes - framer.stanza_bytes < length:
+            end = bounds.stanza_bytes - framer.stanza_bytes
 
     while i < end:
         byte = data[i]
@@ -272,9 +278,14 @@ cdef int scan(Framer* framer, const Bounds* bounds, const uint8_t* data, size_t 
             if i == end:
                 break
             byte = data[i]
-            if framer.depth == 1 and not framer.restart_allowed and framer.local_hash == HASH_STREAM:
-                error = RESTART_NOT_ALLOWED
-                break
+            if framer.depth == 1:
+                if framer.local_hash == HASH_STREAM:
+                    if not framer.restart_allowed:
+                        error = RESTART_NOT_ALLOWED
+                        break
+                elif framer.matched:
+                    error = NOT_WELL_FORMED_XML     # an XML declaration, and then no stream header
+                    break
             framer.attributes = 0
             if byte == c'>':
                 state = AFTER_VALUE     # the same as after a value: '>' opens the element
@@ -294,6 +305,7 @@ cdef int scan(Framer* framer, const Bounds* bounds, const uint8_t* data, size_t 
                     # the stream header, or the one of a restarted stream, which replaces it
                     framer.root_hash = framer.name_hash
                     framer.depth = 1
+                    framer.matched = 0
                     open_tags[0] = framer.root_hash
                     framer.restart_allowed = 0
                     state = TEXT
@@ -466,11 +478,16 @@ cdef int scan(Framer* framer, const Bounds* bounds, const uint8_t* data, size_t 
         elif state == REFERENCE:
             if byte == c';':
                 if not reference_is_known(framer.reference, framer.reference_length):
-                    error = NOT_WELL_FORMED_XML if framer.reference_length == 0 or framer.reference >> (8 * (framer.reference_length - 1)) == c'#' else RESTRICTED
+                    error = NOT_WELL_FORMED_XML if framer.reference_length == 0 or reference_is_numeric(framer) else RESTRICTED
                     break
                 state = framer.after_reference
-            elif framer.reference_length == 8 or not (CLASS[byte] & NAME_BYTE or byte == c'#' and framer.reference_length == 0):
-                error = RESTRICTED if CLASS[byte] & NAME_BYTE else NOT_WELL_FORMED_XML
+            elif not (CLASS[byte] & NAME_BYTE or byte == c'#' and framer.reference_length == 0):
+                error = NOT_WELL_FORMED_XML
+                break
+            elif framer.reference == 0x2330 and byte != c'x' or framer.reference == 0x237830:
+                framer.reference += byte - c'0'     # "#0" or "#x0": leading zeros are legal and say nothing
+            elif framer.reference_length == 8:
+                error = NOT_WELL_FORMED_XML if reference_is_numeric(framer) else RESTRICTED
                 break
             else:
                 framer.reference = framer.reference << 8 | byte
@@ -542,7 +559,7 @@ cdef int scan(Framer* framer, const Bounds* bounds, const uint8_t* data, size_t 
                 error = NOT_WELL_FORMED_XML
                 break
             i += 1
-            state = AFTER_DECLARATION if framer.depth == 0 else TEXT
+            state = AFTER_DECLARATION
             framer.stanza_bytes = 0
             inside = False
             end = length
