@@ -1,0 +1,1 @@
+"""Benchmarks of Megaphone beside its peers: `make bench WHAT=relay` and `make bench WHAT=tls`."""

@@ -1,0 +1,87 @@
+"""How a figure is taken: CPU of a relay around a command to its clients, memory around a crowd of idle ones."""
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.bench import relays, swarm, usage
+from tests.bench.relays import Certificate, Relay
+
+WARM_UP = 2_000  # connections that come before the counted ones ...
+LEAVING = 1_500  # ... of which these leave again ...
+RETURNING = 3_000  # ... and these come: more than leave, so that no hole in the heap is left for the counted ones
+IDLE = 5_000  # connections whose memory is counted; with those before them 17,000 descriptors of a relay
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """Where everything runs: a scratch directory, two cores, and the echo server's port."""
+
+    directory: Path
+    relay_core: int
+    load_core: int
+    echo_port: int
+
+    @contextmanager
+    def relay(self, name: str, certificate: Certificate | None = None) -> Iterator[Relay]:
+        """A relay on its core, in front of the echo server."""
+        with relays.running(name, self.directory, self.relay_core, self.echo_port, certificate) as relay:
+            yield relay
+
+    @contextmanager
+    def clients(self, port: int, tls: str = "", *, resume: bool = False) -> Iterator[swarm.Clients]:
+        """Clients on the load's core."""
+        with swarm.clients(self.load_core, port, tls, resume=resume) as clients:
+            yield clients
+
+
+@contextmanager
+def bench() -> Iterator[Bench]:
+    """Take the first core for the relays and the last one for the load; with a single core they share it."""
+    cores = sorted(os.sched_getaffinity(0))
+    with (
+        tempfile.TemporaryDirectory(prefix="megaphone-bench-") as name,
+        swarm.echo_server(cores[-1], Path(name)) as port,
+    ):
+        yield Bench(Path(name), cores[0], cores[-1], port)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What the clients saw and what CPU time the relay used meanwhile."""
+
+    cpu_seconds: float
+    answer: dict[str, Any]
+
+    @property
+    def microseconds_each(self) -> float:
+        """CPU per round trip or connection."""
+        return self.cpu_seconds * 1e6 / float(self.answer["completed"])
+
+
+def cost(relay: Relay, command: Callable[[], dict[str, Any]]) -> Cost:
+    """Run a command of the clients of `relay`."""
+    before = usage.cpu_seconds(relay.process_id)
+    answer = command()
+    return Cost(usage.cpu_seconds(relay.process_id) - before, answer)
+
+
+def idle_kib(setting: Bench, name: str, certificate: Certificate | None = None) -> float:
+    """Memory of the relay's processes per idle, logged-in connection beyond the first 3,500, in KiB.
+
+    What exists once is not counted, and no kernel memory.
+    """
+    with (
+        setting.relay(name, certificate) as relay,
+        setting.clients(relay.port, "1.3" if certificate else "") as clients,
+    ):
+        clients.open(WARM_UP)
+        clients.close(LEAVING)
+        clients.open(RETURNING)
+        before = usage.settled_pss_bytes(relay.process_id)
+        clients.open(IDLE)
+        return (usage.settled_pss_bytes(relay.process_id) - before) / IDLE / 1024

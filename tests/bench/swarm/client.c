@@ -1,0 +1,232 @@
+/* The load generator: thousands of XMPP clients in one process, told what to do on standard input.
+
+   Usage: client PORT [TLS-VERSION [resume]]
+   Commands, each answered with one line of JSON:
+     open N               N more clients connect and log in
+     close N              N of them leave, spread over the whole table
+     churn N              N clients connect, handshake, open a stream and leave
+     pingpong A SECONDS   A clients exchange stanzas with the server, one in flight each
+     paced A RATE SECONDS A clients send RATE stanzas a second in all, at fixed times, whatever comes back */
+#define _GNU_SOURCE
+#include "transport.h"
+
+#include <sys/epoll.h>
+#include <sys/timerfd.h>
+
+enum { EVENTS = 256, LOGINS_AT_ONCE = 64, IN_FLIGHT = 64, READ_BYTES = 65536, TICK_NS = 100000, PATIENCE_MS = 10000 };
+
+struct client {
+    int fd;
+    SSL *ssl;
+    int index;         /* in the table */
+    uint8_t connected; /* the TCP connection stands, or the TLS one */
+    uint8_t step;      /* of the login; LOGIN_STEPS: logged in */
+    uint16_t received; /* bytes of the answer or stanza that is coming in */
+    char *login;
+    uint64_t sent_ns[IN_FLIGHT]; /* when the stanzas in flight were due; a ring */
+    uint8_t first, in_flight;
+};
+
+static struct sockaddr_in relay;
+static struct client **table;
+static int clients, logging_in, poller;
+static char stanza[STANZA_BYTES + 1], buffer[READ_BYTES];
+
+/* The command under way. */
+static int leave_after_header;
+static uint64_t stop_ns;
+static long completed, waiting_for;
+static uint32_t *latencies_ns;
+static long latencies, latencies_room;
+
+static void make_stanza(void) {
+    int head = snprintf(stanza, sizeof stanza,
+                        "<message to='romeo@bench.example/orchard' from='juliet@bench.example/balcony' type='chat' "
+                        "id='5c3f7a91'><body>");
+    static const char tail[] = "</body></message>";
+    memset(stanza + head, 'x', STANZA_BYTES - head);
+    memcpy(stanza + STANZA_BYTES - strlen(tail), tail, strlen(tail));
+}
+
+/* --- login --- */
+
+static void say_next(struct client *client) {
+    client->received = 0;
+    transport_write(client->fd, client->ssl, REQUESTS[client->step], strlen(REQUESTS[client->step]));
+}
+
+static void leave(struct client *client) {
+    transport_close(client->fd, client->ssl);
+    free(client->login);
+    table[client->index] = table[--clients];
+    table[client->index]->index = client->index;
+    free(client);
+}
+
+static void connect_one(void) {
+    struct client *client = calloc(1, sizeof *client);
+    client->fd = tcp_connect(&relay);
+    client->login = malloc(LOGIN_BYTES);
+    client->index = clients;
+    table = realloc(table, (clients + 1) * sizeof *table);
+    table[clients++] = client;
+    logging_in++;
+    waiting_for--;
+    struct epoll_event event = {.events = EPOLLOUT, .data.ptr = client};
+    if (epoll_ctl(poller, EPOLL_CTL_ADD, client->fd, &event) != 0) die("epoll_ctl");
+}
+
+static void begin(struct client *client) {
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = client};
+    epoll_ctl(poller, EPOLL_CTL_MOD, client->fd, &event);
+    if (tls_context != NULL && client->ssl == NULL) client->ssl = tls_begin(client->fd);
+    client->connected = client->ssl == NULL || tls_handshake(client->ssl);
+    if (client->connected) say_next(client);
+}
+
+static void log_in(struct client *client) {
+    if (!client->connected) {
+        begin(client);
+        return;
+    }
+    int length = transport_read(client->fd, client->ssl, client->login + client->received, LOGIN_BYTES - client->received);
+    client->received += length;
+    if (client->received == LOGIN_BYTES) die("unexpected answer to a login: %.*s", LOGIN_BYTES, client->login);
+    if (length == 0 || !ends_with(client->login, client->received, ANSWERS[client->step].end)) return;
+    if (leave_after_header) {
+        leave(client);
+    } else if (++client->step < LOGIN_STEPS) {
+        say_next(client);
+        return;
+    } else {
+        client->received = 0;
+        free(client->login);
+        client->login = NULL;
+    }
+    logging_in--;
+    if (waiting_for > 0) connect_one();
+}
+
+/* --- stanzas --- */
+
+static void send_stanza(struct client *client, uint64_t due_ns) {
+    if (client->in_flight == IN_FLIGHT) die("%d stanzas of one client unanswered", IN_FLIGHT);
+    client->sent_ns[(client->first + client->in_flight++) % IN_FLIGHT] = due_ns;
+    waiting_for++;
+    transport_write(client->fd, client->ssl, stanza, STANZA_BYTES);
+}
+
+static void note_latency(uint64_t ns) {
+    if (latencies == latencies_room) {
+        latencies_room = latencies_room ? 2 * latencies_room : 1 << 20;
+        latencies_ns = realloc(latencies_ns, latencies_room * sizeof *latencies_ns);
+    }
+    latencies_ns[latencies++] = ns > UINT32_MAX ? UINT32_MAX : (uint32_t)ns;
+}
+
+static void receive_stanzas(struct client *client, uint64_t now) {
+    int length = transport_read(client->fd, client->ssl, buffer, sizeof buffer);
+    for (client->received += length; client->received >= STANZA_BYTES; client->received -= STANZA_BYTES) {
+        if (client->in_flight == 0) die("more came back than was sent");
+        note_latency(now - client->sent_ns[client->first]);
+        client->first = (client->first + 1) % IN_FLIGHT;
+        client->in_flight--;
+        waiting_for--;
+        completed++;
+        if (now < stop_ns) send_stanza(client, now);
+    }
+}
+
+/* --- the loop --- */
+
+static int turn(void) {
+    struct epoll_event events[EVENTS];
+    int ready = epoll_wait(poller, events, EVENTS, PATIENCE_MS), ticks = 0;
+    if (ready == 0) die("nothing happened for %d ms", PATIENCE_MS);
+    for (int i = 0; i < ready; i++) {
+        struct client *client = events[i].data.ptr;
+        if (client == NULL)
+            ticks++;
+        else if (client->step < LOGIN_STEPS)
+            log_in(client);
+        else
+            receive_stanzas(client, now_ns());
+    }
+    return ticks;
+}
+
+static int by_size(const void *left, const void *right) {
+    uint32_t a = *(const uint32_t *)left, b = *(const uint32_t *)right;
+    return (a > b) - (a < b);
+}
+
+static double quantile_us(double part) { return latencies ? latencies_ns[(long)(part * (latencies - 1))] / 1e3 : 0.0; }
+
+static void report(uint64_t began) {
+    double seconds = (now_ns() - began) / 1e9;
+    qsort(latencies_ns, latencies, sizeof *latencies_ns, by_size);
+    printf("{\"seconds\": %.6f, \"clients\": %d, \"completed\": %ld, \"p50_us\": %.1f, \"p99_us\": %.1f, \"p999_us\": %.1f, "
+           "\"max_us\": %.1f, \"resumed\": %ld, \"tls\": \"%s\"}\n",
+           seconds, clients, completed, quantile_us(0.5), quantile_us(0.99), quantile_us(0.999),
+           quantile_us(1.0), resumed, tls_facts);
+    fflush(stdout);
+}
+
+static void run_logins(long count, int leave_early) {
+    leave_after_header = leave_early;
+    completed = waiting_for = count;
+    for (int i = 0; i < LOGINS_AT_ONCE && waiting_for > 0; i++) connect_one();
+    while (logging_in > 0) turn();
+}
+
+static void run_pingpong(int active, double seconds) {
+    stop_ns = now_ns() + (uint64_t)(seconds * 1e9);
+    for (int i = 0; i < active; i++) send_stanza(table[i], now_ns());
+    while (waiting_for > 0) turn();
+}
+
+static void run_paced(int active, double rate, double seconds) {
+    struct itimerspec every = {.it_interval.tv_nsec = TICK_NS, .it_value.tv_nsec = TICK_NS};
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
+    long total = (long)(rate * seconds), sent = 0;
+    int timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);
+    uint64_t expirations, began = now_ns();
+    timerfd_settime(timer, 0, &every, NULL);
+    epoll_ctl(poller, EPOLL_CTL_ADD, timer, &event);
+    while (sent < total || waiting_for > 0) {
+        if (turn() == 0 || read(timer, &expirations, sizeof expirations) != sizeof expirations) continue;
+        for (uint64_t now = now_ns(), due; sent < total && (due = began + (uint64_t)(sent * 1e9 / rate)) <= now; sent++)
+            send_stanza(table[sent % active], due);
+    }
+    close(timer);
+}
+
+int main(int count, char **arguments) {
+    if (count < 2) die("usage: client PORT [TLS-VERSION [resume]]");
+    relay = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(atoi(arguments[1])), .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    if (count > 2) tls_configure(arguments[2]);
+    resume = count > 3;
+    poller = epoll_create1(0);
+    make_stanza();
+    char line[128], name[16];
+    double first = 0, second = 0, third = 0;
+    while (fgets(line, sizeof line, stdin) != NULL) {
+        if (sscanf(line, "%15s %lf %lf %lf", name, &first, &second, &third) < 2) die("bad command: %s", line);
+        uint64_t began = now_ns();
+        completed = latencies = resumed = stop_ns = 0;
+        if (strcmp(name, "open") == 0)
+            run_logins((long)first, 0);
+        else if (strcmp(name, "churn") == 0)
+            run_logins((long)first, 1);
+        else if (strcmp(name, "close") == 0)
+            for (long i = 0; i < (long)first; i++) leave(table[(i * 7919) % clients]);
+        else if (strcmp(name, "pingpong") == 0 && first <= clients)
+            run_pingpong((int)first, second);
+        else if (strcmp(name, "paced") == 0 && first <= clients)
+            run_paced((int)first, second, third);
+        else
+            die("bad command: %s", line);
+        report(began);
+    }
+    return 0;
+}

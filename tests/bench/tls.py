@@ -1,0 +1,108 @@
+"""`make bench WHAT=tls`: what TLS costs on top, beside HAProxy `ssl crt` and nginx `ssl`.
+
+Direct TLS with ALPN xmpp-client. The relay has one core, clients and the server behind it the other. A handshake is
+counted with all that belongs to a connection: TCP, TLS, the upstream connection, the opening of the stream, the end.
+Relays are measured in turn (A B C A B C).
+"""
+
+import argparse
+from contextlib import ExitStack
+
+from tests.bench import certificates
+from tests.bench.measure import IDLE, Bench, bench, cost, idle_kib
+from tests.bench.relay import ACTIVE, CONNECTIONS, Pair, connected
+from tests.bench.relays import MAKERS, Certificate
+from tests.bench.report import Figure, Target, print_report
+
+# what is printed, kind of certificate, TLS version, with a session ticket, target
+HANDSHAKES = (
+    ("TLS 1.3, P-256", "ec", "1.3", False, Target("ratio", 0.9, at_most=False)),
+    ("TLS 1.3, P-256, resumed", "ec", "1.3", True, None),
+    ("TLS 1.3, RSA-2048", "rsa", "1.3", False, None),
+    ("TLS 1.2, P-256", "ec", "1.2", False, None),
+    ("TLS 1.2, P-256, resumed", "ec", "1.2", True, None),
+)
+
+
+def measure_memory(setting: Bench, certificate: Certificate, names: list[str]) -> list[Figure]:
+    """Idle connections, plain and TLS 1.3."""
+    plain = Figure("memory per idle plain connection", "KiB")
+    tls = Figure("memory per idle TLS connection", "KiB")
+    more = Figure("of which TLS", "KiB", Target("value", 15.0))
+    for name in names:
+        without = idle_kib(setting, name)
+        with_tls = idle_kib(setting, name, certificate)
+        plain.add(name, without)
+        tls.add(name, with_tls)
+        more.add(name, with_tls - without)
+    return [more, tls, plain]
+
+
+def measure_stanzas(pairs: dict[str, Pair], rounds: int, seconds: float) -> list[Figure]:
+    """200 of 1,000 TLS 1.3 connections exchange 200-byte stanzas."""
+    per_stanza = Figure("CPU per relayed stanza over TLS", "us")
+    speed = Figure("round trips over TLS", "1/s", digits=0)
+    for _ in range(rounds):
+        for name, (relay, clients) in pairs.items():
+            taken = cost(relay, lambda clients=clients: clients.pingpong(ACTIVE, seconds))
+            per_stanza.add(name, taken.microseconds_each / 2)
+            speed.add(name, taken.answer["completed"] / taken.answer["seconds"])
+    return [per_stanza, speed]
+
+
+def measure_handshakes(
+    setting: Bench, files: dict[str, Certificate], names: list[str], rounds: int, count: int
+) -> tuple[list[Figure], dict[str, str]]:
+    """Connections that handshake, open a stream and leave; also what each relay chose, as text."""
+    figures, chosen = [], {}
+    for what, kind, version, resume, target in (("plain TCP", "", "", False, None), *HANDSHAKES):
+        figure = Figure(f"connections per CPU-second, {what}", "1/s", target, digits=0)
+        with ExitStack() as stack:
+            pairs = {}
+            for name in names:
+                relay = stack.enter_context(setting.relay(name, files.get(kind)))
+                clients = stack.enter_context(setting.clients(relay.port, version, resume=resume))
+                clients.churn(count // 4)
+                pairs[name] = relay, clients
+            for _ in range(rounds):
+                for name, (relay, clients) in pairs.items():
+                    taken = cost(relay, lambda clients=clients: clients.churn(count))
+                    figure.add(name, 1e6 / taken.microseconds_each)
+                    if kind:
+                        part = 100 * taken.answer["resumed"] / count
+                        chosen[f"{name}, {what}"] = f"{taken.answer['tls']}, {part:.0f} % resumed"
+        figures.append(figure)
+    return figures, chosen
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="make bench WHAT=tls", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=2.0, help="of stanzas of one relay in one round")
+    parser.add_argument("--handshakes", type=int, default=2_000, help="of one relay in one round")
+    parser.add_argument("--relays", default=",".join(MAKERS), help="comma-separated; default: %(default)s")
+    args = parser.parse_args()
+    names = args.relays.split(",")
+    with bench() as setting:
+        files = {kind: certificates.make(setting.directory, kind) for kind in ("ec", "rsa")}
+        memory = measure_memory(setting, files["ec"], names)
+        handshakes, chosen = measure_handshakes(setting, files, names, args.rounds, args.handshakes)
+        with ExitStack() as stack:
+            pairs = connected(setting, stack, names, files["ec"])
+            stanzas = measure_stanzas(pairs, args.rounds, args.seconds)
+    settings = {
+        "connections": CONNECTIONS,
+        "active": ACTIVE,
+        "stanza_bytes": 200,
+        "idle_connections": IDLE,
+        "handshakes": args.handshakes,
+        "rounds": args.rounds,
+        "seconds": args.seconds,
+        "negotiated": chosen,
+    }
+    print_report("tls", settings, [*memory, *handshakes, *stanzas], names)
+
+
+if __name__ == "__main__":
+    main()
