@@ -19,6 +19,9 @@ cdef class Clients:
         self.limits = limits
         self.domains = frozenset()
         self.throttled = []
+        # these counters go on where the process before this one left them
+        poller.turns = board.slots[<int> POLLER_TURNS]
+        poller.events = board.slots[<int> POLLER_EVENTS]
 
     def sweep(self, uint32_t parts):
         """Looks at one of `parts` equal parts of the registry; also lets throttled connections go on."""

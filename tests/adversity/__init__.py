@@ -1,0 +1,1 @@
+"""Adversity: processes killed under load, and every kind of bad input with the exact answer it gets."""
