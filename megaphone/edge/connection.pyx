@@ -261,8 +261,8 @@ cdef class ClientConnection(RelayedConnection):
         if self.state >= CLOSING:
             return
         if reason == REMOTE_CONNECTION_FAILED and framer_ended(&self.framer_out):
-            condition, reason = "", SERVER_CLOSED       # it said goodbye before it hung up
-        if reason == REMOTE_CONNECTION_FAILED and (self.client_ended or framer_ended(&self.framer_in)):
+            condition, reason = "", self.reason         # it said goodbye before it hung up
+        elif reason == REMOTE_CONNECTION_FAILED and (self.client_ended or framer_ended(&self.framer_in)):
             condition, reason = "", CLIENT_CLOSED       # it hung up because the client had
         if self.end_condition is None:
             self.reason = reason
@@ -337,7 +337,7 @@ cdef class ClientConnection(RelayedConnection):
         if self.receiver.sender.stalled_ticks and now_ticks - self.receiver.sender.stalled_ticks > limits.slow_ticks:
             self.reason = SLOW_CONSUMER
             self.close_now()
-        elif self.state < AUTHENTICATED and now_ticks - self.opened_ticks > limits.preauth_ticks:
+        elif self.state < AUTHENTICATED and not self.opaque and now_ticks - self.opened_ticks > limits.preauth_ticks:
             self.end("connection-timeout", PREAUTH_TIMEOUT)
         elif now_ticks - self.active_ticks > limits.idle_ticks:
             self.end("connection-timeout", IDLE_TIMEOUT)

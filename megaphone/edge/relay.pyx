@@ -7,14 +7,16 @@ server's stream says where something of our own may be put, and tells the edge w
 cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
 
+from html import unescape
+
 from megaphone.dispatch.counters cimport *
 from megaphone.dispatch.dispatcher cimport FULL, GONE
 from megaphone.edge.limits cimport ClientLimits
 from megaphone.sockets.poller cimport TICKS_PER_SECOND
 from megaphone.wire.framer cimport (
-    Bounds, COMPRESSED_ELEMENT, ERROR, HEADER, PROCEED_ELEMENT, STANZA, SUCCESS_ELEMENT,
+    Bounds, COMPRESSED_ELEMENT, ERROR, HEADER, PROCEED_ELEMENT, STANZA, STREAM_END, SUCCESS_ELEMENT,
     RESTRICTED, STANZA_TOO_BIG, TOO_DEEP, TOO_MANY_ATTRIBUTES,
-    condition_of, framer_free, framer_rests, scan,
+    condition_of, framer_ended, framer_free, framer_rests, scan,
 )
 
 cdef enum:
@@ -179,14 +181,19 @@ cdef class RelayedConnection(Connection):
             offset += result.offset
             for kind in range(4):
                 slots[<int> STANZAS_OUT + kind] += result.counts[kind]
-            if event == STANZA:
+            if event == STREAM_END and not framer_ended(&self.framer_in):
+                self.reason = SERVER_CLOSED     # it was the first to say goodbye
+            elif event == STANZA:
                 if result.element == SUCCESS_ELEMENT and self.state == PREAUTH:
                     self.mark_authenticated()
-                    self.look_for_jid(data, length)
+                    if self.jid is None:
+                        self.look_for_jid(data, length)
                 elif result.element == COMPRESSED_ELEMENT or result.element == PROCEED_ELEMENT:
                     self.opaque = True
                 if self.end_condition is not None:
                     length = offset
+        if self.state == PREAUTH and self.framer_out.depth > 1 and self.framer_out.element == SUCCESS_ELEMENT and self.jid is None:
+            self.look_for_jid(data, length)     # SASL2's success, whose end has not come yet
         self.bytes_out += length
         slots[<int> BYTES_OUT] += length
         kind = self.receiver.sender.write(data, length)
@@ -199,18 +206,17 @@ cdef class RelayedConnection(Connection):
 
     cdef void mark_authenticated(self):
         self.enter(AUTHENTICATED)
-        self.sniffed = b""
         # SASL restarts the stream once (RFC 6120 section 6.4.6), SASL2 (XEP-0388) does not
         self.framer_in.restart_allowed = 1
 
     cdef void look_for_jid(self, const uint8_t* data, size_t length):
         """Finds the full JID in the bind result (RFC 6120 section 7.6) or in SASL2's success (XEP-0388 section 2.6)."""
-        cdef bytes seen = self.sniffed + PyBytes_FromStringAndSize(<const char*> data, min(length, <size_t> SNIFF_BYTES))
+        cdef bytes seen = (self.sniffed or b"") + PyBytes_FromStringAndSize(<const char*> data, min(length, <size_t> SNIFF_BYTES))
         cdef bytes opened
         for opened in (b"<jid>", b"<authorization-identifier>"):
             found = seen.partition(opened)[2].partition(b"</")
             if found[1]:
-                self.jid = found[0][:3071].decode("utf-8", "replace")
+                self.jid = unescape(found[0][:3071].decode("utf-8", "replace"))
                 self.sniffed = None
                 return
         self.sniffed = seen if len(seen) < SNIFF_BYTES else None

@@ -1,0 +1,61 @@
+"""`make_edge` and `make_server`: edges and scripted servers that are checked for left-overs at the end of each test."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from megaphone.sockets.tls import CertificateChoice, TLSContext, set_ticket_keys
+from tests.servers.certificates import CertificateAuthority
+from tests.unit.edge.edge_under_test import EdgeUnderTest, ScriptedServer
+
+MakeEdge = Callable[..., EdgeUnderTest]
+MakeServer = Callable[..., ScriptedServer]
+TICKET_KEY = bytes(range(80))
+
+
+@pytest.fixture
+def make_server() -> Iterator[MakeServer]:
+    """Make a scripted server: on loopback, or on a Unix socket if there is a path."""
+    made: list[ScriptedServer] = []
+
+    def make(path: Path | None = None, **options: Any) -> ScriptedServer:
+        made.append(ScriptedServer(path, **options))
+        return made[-1]
+
+    yield make
+    for server in made:
+        server.close()
+
+
+@pytest.fixture
+def make_edge(make_server: MakeServer, request: pytest.FixtureRequest) -> Iterator[MakeEdge]:
+    """Make an edge in front of the given servers."""
+    set_ticket_keys([TICKET_KEY])
+    made: list[EdgeUnderTest] = []
+
+    def make(*servers: ScriptedServer | str, **options: Any) -> EdgeUnderTest:
+        made.append(EdgeUnderTest(*servers, **options))
+        return made[-1]
+
+    yield make
+    for edge in made:
+        edge.close()
+
+
+@pytest.fixture
+def server(make_server: MakeServer) -> ScriptedServer:
+    return make_server()
+
+
+@pytest.fixture(scope="session")
+def certificate(authority: CertificateAuthority) -> TLSContext:
+    """A certificate for example.org."""
+    files = authority.issue("example.org")
+    return TLSContext(str(files.chain), str(files.key))
+
+
+@pytest.fixture(scope="session")
+def certificates(certificate: TLSContext) -> CertificateChoice:
+    return CertificateChoice([certificate])
