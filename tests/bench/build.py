@@ -1,21 +1,59 @@
-"""Compiles the load generator and the echo server (C, tests/bench/swarm) when their sources have changed."""
+"""Compiles what the benchmarks need, when its sources have changed: C programs and a Cython module."""
 
+import importlib.util
 import os
 import shlex
 import subprocess
+import sys
+from collections.abc import Iterable
 from pathlib import Path
+from types import ModuleType
 
-SOURCES = Path(__file__).parent / "swarm"
-BUILD = Path(__file__).parents[2] / "build" / "bench"
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+BUILD = ROOT / "build" / "bench"
+
+# Builds one extension here, with the directives of the project's setup.py that change the code.
+SETUP = """
+import sys
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+name, source, root = sys.argv[1:]
+extension = Extension(name, [source], extra_compile_args=["-O3", "-fno-strict-aliasing"])
+directives = {"language_level": "3", "boundscheck": False, "wraparound": False, "cdivision": True}
+setup(
+    ext_modules=cythonize([extension], compiler_directives=directives, include_path=[root], build_dir="c", quiet=True),
+    script_args=["-q", "build_ext", "--build-lib", ".", "--build-temp", "c"],
+)
+"""
 
 
-def program(name: str) -> Path:
-    """The compiled program `name`.c, built if need be; CalledProcessError if the compiler refuses."""
+def _stale(target: Path, sources: Iterable[Path]) -> bool:
     BUILD.mkdir(parents=True, exist_ok=True)
+    return not target.exists() or target.stat().st_mtime < max(path.stat().st_mtime for path in sources)
+
+
+def program(name: str, directory: str = "swarm") -> Path:
+    """The program compiled from `directory`/`name`.c; CalledProcessError if the compiler refuses."""
     target = BUILD / name
-    newest = max(path.stat().st_mtime for path in SOURCES.iterdir())
-    if not target.exists() or target.stat().st_mtime < newest:
+    if _stale(target, (HERE / directory).glob("*.[ch]")):
         compiler = shlex.split(os.environ.get("CC", "cc"))
-        source = SOURCES / f"{name}.c"
+        source = HERE / directory / f"{name}.c"
         subprocess.run([*compiler, "-O2", "-Wall", "-Wextra", "-o", target, source, "-lssl", "-lcrypto"], check=True)
     return target
+
+
+def extension(name: str) -> ModuleType:
+    """The module compiled from engines/`name`.pyx against Megaphone's own compiled modules."""
+    source = HERE / "engines" / f"{name}.pyx"
+    target = BUILD / f"{name}.so"
+    sockets = ROOT / "megaphone" / "sockets"
+    if _stale(target, [source, *sockets.glob("tls.p*"), *sockets.glob("openssl.pxd")]):
+        subprocess.run([sys.executable, "-c", SETUP, name, source, ROOT], cwd=BUILD, check=True)
+        next(BUILD.glob(f"{name}.cpython-*.so")).replace(target)
+    spec = importlib.util.spec_from_file_location(name, target)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

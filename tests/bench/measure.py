@@ -2,14 +2,14 @@
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tests.bench import relays, swarm, usage
-from tests.bench.relays import Certificate, Relay
+from tests.bench.relays import MAKERS, Certificate, Maker, Relay
 
 WARM_UP = 2_000  # connections that come before the counted ones ...
 LEAVING = 1_500  # ... of which these leave again ...
@@ -25,11 +25,13 @@ class Bench:
     relay_core: int
     load_core: int
     echo_port: int
+    makers: Mapping[str, Maker]
 
     @contextmanager
     def relay(self, name: str, certificate: Certificate | None = None) -> Iterator[Relay]:
         """A relay on its core, in front of the echo server."""
-        with relays.running(name, self.directory, self.relay_core, self.echo_port, certificate) as relay:
+        make = self.makers[name]
+        with relays.running(name, make, self.directory, self.relay_core, self.echo_port, certificate) as relay:
             yield relay
 
     @contextmanager
@@ -40,14 +42,14 @@ class Bench:
 
 
 @contextmanager
-def bench() -> Iterator[Bench]:
+def bench(makers: Mapping[str, Maker] = MAKERS) -> Iterator[Bench]:
     """Take the first core for the relays and the last one for the load; with a single core they share it."""
     cores = sorted(os.sched_getaffinity(0))
     with (
         tempfile.TemporaryDirectory(prefix="megaphone-bench-") as name,
         swarm.echo_server(cores[-1], Path(name)) as port,
     ):
-        yield Bench(Path(name), cores[0], cores[-1], port)
+        yield Bench(Path(name), cores[0], cores[-1], port, makers)
 
 
 @dataclass(frozen=True, slots=True)

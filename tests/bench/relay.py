@@ -6,6 +6,7 @@ the same time, and they are measured in turn (A B C A B C), so that a slow momen
 
 import argparse
 from contextlib import ExitStack
+from functools import partial
 
 from tests.bench.measure import IDLE, Bench, bench, cost, idle_kib
 from tests.bench.relays import MAKERS, Certificate, Relay
@@ -41,7 +42,7 @@ def measure_pingpong(pairs: dict[str, Pair], rounds: int, seconds: float) -> lis
     speed = Figure("round trips", "1/s", digits=0)
     for _ in range(rounds):
         for name, (relay, clients) in pairs.items():
-            taken = cost(relay, lambda clients=clients: clients.pingpong(ACTIVE, seconds))
+            taken = cost(relay, partial(clients.pingpong, ACTIVE, seconds))
             per_round_trip.add(name, taken.microseconds_each)
             per_stanza.add(name, taken.microseconds_each / 2)
             speed.add(name, taken.answer["completed"] / taken.answer["seconds"])

@@ -3,7 +3,7 @@
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,7 +109,10 @@ def _megaphone(directory: Path, port: int, upstream: int, certificate: Certifica
     return [sys.executable, "-m", "megaphone", "serve", "--no-banner", "--config", str(path)]
 
 
-MAKERS = {"megaphone": _megaphone, "haproxy": _haproxy, "nginx": _nginx}
+# directory, own port, upstream's port, certificate -> command
+Maker = Callable[[Path, int, int, Certificate | None], list[str]]
+
+MAKERS: dict[str, Maker] = {"megaphone": _megaphone, "haproxy": _haproxy, "nginx": _nginx}
 
 
 def _program(name: str) -> str:
@@ -121,13 +124,13 @@ def _program(name: str) -> str:
 
 @contextmanager
 def running(
-    name: str, directory: Path, core: int, upstream: int, certificate: Certificate | None = None
+    name: str, make: Maker, directory: Path, core: int, upstream: int, certificate: Certificate | None
 ) -> Iterator[Relay]:
-    """The relay `name` on `core` in front of port `upstream`; with TLS if there is a certificate."""
+    """The relay that `make` describes, on `core`, in front of port `upstream`; with TLS if there is a certificate."""
     directory = directory / name
     directory.mkdir(parents=True, exist_ok=True)
     port = free_port()
-    command = MAKERS[name](directory, port, upstream, certificate)
+    command = make(directory, port, upstream, certificate)
     with ExitStack() as stack:
         process = Process(
             [_program("taskset"), "-c", str(core), *command],

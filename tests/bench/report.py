@@ -96,10 +96,12 @@ def table(figures: Sequence[Figure], relays: Sequence[str]) -> str:
     for figure in figures:
         ratio = figure.ratio()
         cells = [_cell(figure, relay) for relay in relays]
-        ratio_cell = "-" if ratio is None else f"{ratio:.2f}"
-        rows.append([f"{figure.name} [{figure.unit}]", *cells, ratio_cell, _verdict(figure)])
+        rows.append(
+            [f"{figure.name} [{figure.unit}]", *cells, "" if ratio is None else f"{ratio:.2f}", _verdict(figure)]
+        )
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def _first_line(*command: str) -> str:
@@ -132,8 +134,8 @@ def print_report(what: str, settings: Mapping[str, Any], figures: Sequence[Figur
     """The table, then one line of JSON with everything."""
     print(table(figures, relays))
     print(f"\nMedian (smallest-largest round); ratio = median of {OURS} / {PEER} in the same round.")
-    missed = [figure.name for figure in figures if figure.met() is False]
-    print(f"Missed: {', '.join(missed)}" if missed else "Every target is met.")
+    if missed := [figure.name for figure in figures if figure.met() is False]:
+        print(f"Missed: {', '.join(missed)}.")
     facts = {
         "benchmark": what,
         "machine": machine(),

@@ -7,6 +7,7 @@ Relays are measured in turn (A B C A B C).
 
 import argparse
 from contextlib import ExitStack
+from functools import partial
 
 from tests.bench import certificates
 from tests.bench.measure import IDLE, Bench, bench, cost, idle_kib
@@ -44,7 +45,7 @@ def measure_stanzas(pairs: dict[str, Pair], rounds: int, seconds: float) -> list
     speed = Figure("round trips over TLS", "1/s", digits=0)
     for _ in range(rounds):
         for name, (relay, clients) in pairs.items():
-            taken = cost(relay, lambda clients=clients: clients.pingpong(ACTIVE, seconds))
+            taken = cost(relay, partial(clients.pingpong, ACTIVE, seconds))
             per_stanza.add(name, taken.microseconds_each / 2)
             speed.add(name, taken.answer["completed"] / taken.answer["seconds"])
     return [per_stanza, speed]
@@ -66,7 +67,7 @@ def measure_handshakes(
                 pairs[name] = relay, clients
             for _ in range(rounds):
                 for name, (relay, clients) in pairs.items():
-                    taken = cost(relay, lambda clients=clients: clients.churn(count))
+                    taken = cost(relay, partial(clients.churn, count))
                     figure.add(name, 1e6 / taken.microseconds_each)
                     if kind:
                         part = 100 * taken.answer["resumed"] / count
