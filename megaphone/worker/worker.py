@@ -46,7 +46,7 @@ class Worker:
         self._channel = channel
         self._file: str = start["config_path"]
         self.index: int = start["index"]
-        workers: int = start["workers"]
+        self._workers = workers = int(start["workers"])
         config = load.parse(start["config_text"], self._file)
         log.configure(config.log.format, config.log.level)
         self._log = log.get_logger(f"worker-{self.index}")
@@ -179,7 +179,8 @@ class Worker:
             if answer is not None:
                 await self._channel.send(answer)
         # the supervisor is gone: nobody would restart us, so our clients are better off elsewhere
-        self._start_drain(self.config.drain.connections_per_second, self.config.drain.deadline_seconds)
+        limits = self.config.drain
+        self._start_drain(limits.connections_per_second / self._workers, limits.deadline_seconds)
 
     def _answer(self, message: dict[str, Any]) -> dict[str, Any] | None:
         match message["type"]:

@@ -21,9 +21,7 @@ HEADER = (
     b"xmlns:stream='http://etherx.jabber.org/streams' version='1.0'>"
 )
 AUTH = b"<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>%b</auth>"
-BIND = (
-    b"<iq type='set' id='bind'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>%d</resource></bind></iq>"
-)
+BIND = b"<iq type='set' id='bind'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>%d</resource></bind></iq>"
 STANZA = b"<message to='echo' id='%d'><body>What light through yonder window breaks?</body></message>"
 STREAM_END = b"</stream:stream>"
 
@@ -72,8 +70,6 @@ class Tally:
 
 class Client(asyncio.Protocol):
     """One client; `ready` is set once it is bound or has failed."""
-
-    __slots__ = ("_buffer", "_domain", "_resource", "_steps", "_transport", "condition", "lost_with", "port", "ready", "tally")
 
     def __init__(self, domain: str, number: int) -> None:
         self._domain = domain.encode()

@@ -78,8 +78,7 @@ class FakeSession(asyncio.Protocol):
             return False
         if b"<stream:stream" not in self._buffer:
             return False
-        before, found, after = self._buffer.partition(b"<stream:stream")
-        start_tag, closed, rest = after.partition(b">")
+        start_tag, closed, rest = self._buffer.partition(b"<stream:stream")[2].partition(b">")
         if not closed:
             return False
         self._buffer = rest

@@ -64,9 +64,7 @@ class Prober:
         probe.took_seconds = time.monotonic() - probe.began_seconds
 
     async def _ask(self) -> str:
-        reader, writer = await asyncio.open_connection(
-            self._endpoint.host, self._endpoint.port, local_addr=(SOURCE, 0)
-        )
+        reader, writer = await asyncio.open_connection(self._endpoint.host, self._endpoint.port, local_addr=(SOURCE, 0))
         try:
             writer.write(self._header)
             received = b""

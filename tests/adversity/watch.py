@@ -69,11 +69,12 @@ class CounterWatch:
 
 
 def process_state(pid: int) -> str:
-    """The letter of proc(5): `R`, `S`, `T` for stopped, `Z` for dead and not yet waited for; "" when it is gone."""
+    """The letter of proc(5), such as `R`, `S`, or `T` for stopped; "" when it has ended, waited for or not."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
+        letter = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
     except (FileNotFoundError, ProcessLookupError):
         return ""
+    return "" if letter in "ZX" else letter
 
 
 def worker_rows(edge: Edge) -> list[dict[str, Any]]:
