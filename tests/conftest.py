@@ -7,7 +7,7 @@ import pytest
 
 from tests.servers.certificates import CertificateAuthority
 from tests.servers.ejabberd import Ejabberd
-from tests.servers.prosody import Prosody
+from tests.servers.prosody import Front, Prosody
 
 
 @pytest.fixture(scope="session")
@@ -16,8 +16,8 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> CertificateAuthority:
     return CertificateAuthority(tmp_path_factory.mktemp("ca"))
 
 
-def _prosody(directory: Path, authority: CertificateAuthority, *, behind_edge: bool) -> Iterator[Prosody]:
-    server = Prosody(directory, authority, behind_edge=behind_edge)
+def _prosody(directory: Path, authority: CertificateAuthority, front: Front) -> Iterator[Prosody]:
+    server = Prosody(directory, authority, front)
     server.register()
     try:
         server.start()
@@ -29,13 +29,19 @@ def _prosody(directory: Path, authority: CertificateAuthority, *, behind_edge: b
 @pytest.fixture(scope="session")
 def prosody(tmp_path_factory: pytest.TempPathFactory, authority: CertificateAuthority) -> Iterator[Prosody]:
     """A Prosody that clients reach directly."""
-    yield from _prosody(tmp_path_factory.mktemp("prosody"), authority, behind_edge=False)
+    yield from _prosody(tmp_path_factory.mktemp("prosody"), authority, "public")
 
 
 @pytest.fixture(scope="session")
 def prosody_behind_edge(tmp_path_factory: pytest.TempPathFactory, authority: CertificateAuthority) -> Iterator[Prosody]:
-    """The same Prosody with a plain listener: one instance cannot have both kinds."""
-    yield from _prosody(tmp_path_factory.mktemp("prosody-behind"), authority, behind_edge=True)
+    """The same Prosody with a plain listener: without our module one instance cannot have both kinds."""
+    yield from _prosody(tmp_path_factory.mktemp("prosody-behind"), authority, "edge")
+
+
+@pytest.fixture(scope="session")
+def prosody_with_module(tmp_path_factory: pytest.TempPathFactory, authority: CertificateAuthority) -> Iterator[Prosody]:
+    """A Prosody with mod_edge_interfaces and both kinds of listeners."""
+    yield from _prosody(tmp_path_factory.mktemp("prosody-module"), authority, "both")
 
 
 @pytest.fixture(scope="session")

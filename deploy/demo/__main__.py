@@ -70,7 +70,7 @@ def _stop(number: int, frame: FrameType | None) -> NoReturn:
 def _serve(directory: Path) -> int:
     accounts = tuple(Account(user, secrets.token_hex(4), DOMAIN) for user in ("alice", "bob"))
     authority = CertificateAuthority(directory / "ca")
-    prosody = Prosody(directory / "prosody", behind_edge=True, accounts=accounts, domain=DOMAIN)
+    prosody = Prosody(directory / "prosody", authority, "edge", accounts=accounts, domain=DOMAIN)
     edge = Edge(
         directory / "megaphone",
         authority,

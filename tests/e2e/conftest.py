@@ -24,6 +24,19 @@ def edge_of_prosody(
 
 
 @pytest.fixture(scope="session")
+def edge_of_prosody_with_module(
+    tmp_path_factory: pytest.TempPathFactory, authority: CertificateAuthority, prosody_with_module: Prosody
+) -> Iterator[Edge]:
+    """Megaphone in front of the Prosody with our module."""
+    edge = Edge(tmp_path_factory.mktemp("edge-prosody-module"), authority, [upstream_of(prosody_with_module)])
+    try:
+        edge.start()
+        yield edge
+    finally:
+        edge.stop()
+
+
+@pytest.fixture(scope="session")
 def edge_of_ejabberd(
     tmp_path_factory: pytest.TempPathFactory, authority: CertificateAuthority, ejabberd: Ejabberd
 ) -> Iterator[Edge]:

@@ -137,7 +137,7 @@ def test_expired_certificate(
     files = authority.issue(
         "expired.test", "example.test", valid_from=yesterday - datetime.timedelta(days=9), valid_until=yesterday
     )
-    server = Prosody(tmp_path / "prosody", authority, behind_edge=False, certificate=files)
+    server = Prosody(tmp_path / "prosody", authority, "public", certificate=files)
     try:
         server.start()
         code, _, err = probe(server.direct)
@@ -157,7 +157,6 @@ def test_wrong_kind_of_port(probe: Callable[..., tuple[int, str, str]], prosody:
 
 
 def test_server_without_tls(probe: Callable[..., tuple[int, str, str]], prosody_behind_edge: Prosody) -> None:
-    assert prosody_behind_edge.plain is not None
     code, _, err = probe(prosody_behind_edge.plain.port)
     assert (code, err) == (1, "megaphone: error: starttls: the server does not offer STARTTLS here\n")
 

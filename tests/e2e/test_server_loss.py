@@ -20,7 +20,7 @@ CLIENTS = 20
 @pytest.fixture
 def prosody(tmp_path: Path, authority: CertificateAuthority) -> Iterator[Prosody]:
     """A Prosody of its own, because the tests stop it."""
-    server = Prosody(tmp_path / "prosody", authority, behind_edge=True)
+    server = Prosody(tmp_path / "prosody", authority, "edge")
     server.register()
     try:
         server.start()
@@ -84,7 +84,7 @@ def test_clients_are_told_and_can_come_back(
 def test_new_clients_go_to_the_server_that_is_left(
     edge: Edge, prosody: Prosody, authority: CertificateAuthority, tmp_path: Path
 ) -> None:
-    other = Prosody(tmp_path / "other", authority, behind_edge=True)
+    other = Prosody(tmp_path / "other", authority, "edge")
     other.register()
     edge.stop()
     edge.tables["upstream"] = [upstream_of(prosody, "one"), upstream_of(other, "two")]

@@ -27,7 +27,7 @@ def baseline(request: pytest.FixtureRequest, authority: CertificateAuthority) ->
 
 
 @pytest.mark.parametrize("tls", ["starttls", "direct"])
-@pytest.mark.parametrize("server", ["prosody", "ejabberd"])
+@pytest.mark.parametrize("server", ["prosody", "prosody_with_module", "ejabberd"])
 def test_session_through_the_edge_is_the_session_without_it(
     server: str,
     tls: TLSMode,

@@ -6,10 +6,6 @@ data_path = "$directory/data"
 log = { { levels = { min = "$log_level" }, to = "console", timestamps = true } }
 network_settings = { tcp_backlog = 4096 }
 
-modules_enabled = {
-	"disco"; "roster"; "saslauth"; $tls_module
-	"blocklist"; "carbons"; "csi_simple"; "mam"; "pep"; "ping"; "private"; "smacks"; "time"; "vcard4"; "vcard_legacy"; "version";
-}
 modules_disabled = { "s2s" } -- a test server speaks to nobody
 
 authentication = "internal_hashed"
@@ -18,7 +14,7 @@ tcp_keepalives = false
 smacks_hibernation_time = 60
 muc_tombstones = false
 
-$front
+$listeners
 
 VirtualHost "$domain"
 VirtualHost "$second_domain"

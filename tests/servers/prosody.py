@@ -1,86 +1,109 @@
-"""A throw-away Prosody 0.12: either with its own public TLS listeners, or as it stands behind the edge."""
+"""A throw-away Prosody 0.12, with one of three sets of client listeners."""
 
 import os
 import shutil
 import subprocess
 from pathlib import Path
 from string import Template
+from typing import Literal
 
 from tests.servers.certificates import CertificateAuthority, CertificateFiles
 from tests.servers.model import ACCOUNTS, DOMAIN, ROOMS, SECOND_DOMAIN, Account, Endpoint
 from tests.servers.process import LOOPBACK, Process, ServerError, answers, free_port
 
-# Public: the baseline that clients reach without Megaphone.
-PUBLIC_FRONT = Template("""\
-c2s_interfaces = { "$address" }
-c2s_ports = { $starttls_port }
-c2s_direct_tls_interfaces = { "$address" }
+PUBLIC_ADDRESS = "127.0.0.2"  # where the instance with both kinds of listeners has its public ones
+MODULES = Path(__file__).parents[2] / "deploy" / "prosody"
+
+Front = Literal["public", "edge", "both"]
+
+FRONTS: dict[Front, Template] = {
+    # The baseline that clients reach without Megaphone.
+    "public": Template("""\
+c2s_interfaces = { "$public_address" }
+c2s_ports = { $port }
+c2s_direct_tls_interfaces = { "$public_address" }
 c2s_direct_tls_ports = { $direct_port }
 c2s_require_encryption = true
 ssl = { certificate = "$chain"; key = "$key" }
-""")
-
-# Behind the edge, which has ended TLS already: the socket is plain, so what Prosody otherwise refuses on plain sockets
-# is allowed, and mod_tls stays unloaded because it would offer a second STARTTLS inside the client's TLS.
-EDGE_FRONT = Template("""\
-c2s_interfaces = { "$address" }
-c2s_ports = { $plain_port }
+modules_enabled = { $modules "tls" }
+"""),
+    # Stock Prosody behind the edge, which has ended TLS already: what Prosody otherwise refuses on plain sockets is
+    # allowed, and mod_tls stays unloaded because it would offer a second STARTTLS inside the client's TLS.
+    "edge": Template("""\
+c2s_interfaces = { "$edge_address" }
+c2s_ports = { $port }
 c2s_require_encryption = false
 allow_unencrypted_plain_auth = true
-""")
+modules_enabled = { $modules }
+"""),
+    # One Prosody with both, and with mod_tls as federation needs it: our module tells them apart.
+    "both": Template("""\
+plugin_paths = { "$module_directory" }
+edge_interfaces = { "$edge_address" }
+c2s_interfaces = { "$edge_address", "$public_address" }
+c2s_ports = { $port }
+c2s_direct_tls_interfaces = { "$public_address" }
+c2s_direct_tls_ports = { $direct_port }
+c2s_require_encryption = true
+ssl = { certificate = "$chain"; key = "$key" }
+modules_enabled = { $modules "tls"; "edge_interfaces" }
+"""),
+}
+COMMON_MODULES = (
+    *("blocklist", "carbons", "csi_simple", "disco", "mam", "pep", "ping", "private", "roster", "saslauth", "smacks"),
+    *("time", "vcard4", "vcard_legacy", "version"),
+)
 
 
 class Prosody:
-    """One running Prosody. `behind_edge` chooses its one kind of c2s listener; accounts and all else are the same."""
+    """One running Prosody; whatever its listeners, accounts and all else are the same.
+
+    `plain` is for the edge (fronts "edge" and "both"), `starttls` and `direct` are public ("public" and "both").
+    """
 
     name = "prosody"
 
     def __init__(
         self,
         directory: Path,
-        authority: CertificateAuthority | None = None,
+        authority: CertificateAuthority,
+        front: Front,
         *,
-        behind_edge: bool,
         certificate: CertificateFiles | None = None,
         accounts: tuple[Account, ...] = ACCOUNTS,
         domain: str = DOMAIN,
         log_level: str = "info",
     ) -> None:
-        if not behind_edge and authority is None:
-            raise ValueError("a public Prosody needs a certificate authority")
+        for name in ("data", "certs"):
+            (directory / name).mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self.domain = domain
         self.accounts = accounts
+        public_address = PUBLIC_ADDRESS if front == "both" else LOOPBACK
+        port, direct_port = free_port(), free_port()
+        self.plain = Endpoint(LOOPBACK, port, "none")
+        self.starttls = Endpoint(public_address, port, "starttls")
+        self.direct = Endpoint(public_address, direct_port, "direct")
         self._process: Process | None = None
         self._config = directory / "prosody.cfg.lua"
-        for name in ("data", "certs"):
-            (directory / name).mkdir(parents=True, exist_ok=True)
-        if behind_edge:
-            self.plain: Endpoint | None = Endpoint(LOOPBACK, free_port(), "none")
-            self.starttls: Endpoint | None = None
-            self.direct: Endpoint | None = None
-            front = EDGE_FRONT.substitute(address=LOOPBACK, plain_port=self.plain.port)
-        else:
-            assert authority is not None
-            files = certificate or authority.issue(DOMAIN, ROOMS, SECOND_DOMAIN)
-            self.plain = None
-            self.starttls = Endpoint(LOOPBACK, free_port(), "starttls")
-            self.direct = Endpoint(LOOPBACK, free_port(), "direct")
-            front = PUBLIC_FRONT.substitute(
-                address=LOOPBACK,
-                starttls_port=self.starttls.port,
-                direct_port=self.direct.port,
-                chain=files.chain,
-                key=files.key,
-            )
+        files = certificate or authority.issue(DOMAIN, ROOMS, SECOND_DOMAIN)
+        listeners = FRONTS[front].substitute(
+            public_address=public_address,
+            edge_address=LOOPBACK,
+            port=port,
+            direct_port=direct_port,
+            chain=files.chain,
+            key=files.key,
+            modules=" ".join(f'"{name}";' for name in COMMON_MODULES),
+            module_directory=MODULES,
+        )
         template = Template(Path(__file__).with_suffix(".cfg.lua").read_text())
         self._config.write_text(
             template.substitute(
                 run_as_root="true" if os.geteuid() == 0 else "false",
                 directory=directory,
                 log_level=log_level,
-                tls_module="" if behind_edge else '"tls";',
-                front=front,
+                listeners=listeners,
                 domain=domain,
                 second_domain=SECOND_DOMAIN,
                 rooms=f"rooms.{domain}",
@@ -113,9 +136,8 @@ class Prosody:
             log=self.directory / "prosody.log",
             environment=os.environ,
         )
-        first = self.plain or self.starttls
-        assert first is not None
-        self._process.wait_until(lambda: answers((first.host, first.port), self.domain), "prosody")
+        address = (self.starttls.host, self.starttls.port)  # with front "edge" it is that of `plain`
+        self._process.wait_until(lambda: answers(address, self.domain), "prosody")
 
     def stop(self) -> None:
         """Stop it as `systemctl stop` would; clients get system-shutdown."""
