@@ -24,6 +24,7 @@ cdef class ClientConnection(RelayedConnection):
     cdef void open_bytes(self, const uint8_t* data, size_t length) except *
     cdef void choose(self, const uint8_t* data, size_t length) except *
     cdef int hold(self, const uint8_t* data, size_t length) except? -1
+    cdef void pass_on(self, bytes data)
     cdef bint inject(self, str condition)
     cdef void detach(self)
     cdef void start_closing(self)

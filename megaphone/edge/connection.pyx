@@ -15,6 +15,7 @@ from libc.string cimport memcpy
 
 from megaphone.dispatch.counters cimport *
 from megaphone.dispatch.dispatcher cimport DELIVERED, Owner
+from megaphone.dispatch.mailbox cimport Mailbox
 from megaphone.edge.limits cimport ClientLimits
 from megaphone.edge.relay cimport (
     server_bounds, AUTHENTICATED, AWAITING_PROXY, CLOSED, CLOSING, CONNECTING, HANDSHAKE, NEGOTIATING, PREAUTH, ROUTING,
@@ -22,9 +23,10 @@ from megaphone.edge.relay cimport (
 from megaphone.sockets.address cimport AF_INET, AF_INET6, Address, getsockname, ntohs, socklen_t
 from megaphone.sockets.poller cimport TICKS_PER_SECOND
 from megaphone.sockets.receiver cimport open_socket
+from megaphone.sockets.sender cimport Sender
 from megaphone.sockets.tls cimport TLS
 from megaphone.wire.framer cimport (
-    ERROR, HEADER, MORE, STANZA, Scan, framer_ended, framer_free, framer_rests, framer_start, scan,
+    ERROR, FEATURES_ELEMENT, HEADER, MORE, STANZA, Scan, framer_ended, framer_free, framer_rests, framer_start, scan,
 )
 
 from megaphone.edge import opening
@@ -97,6 +99,9 @@ cdef class ClientConnection(RelayedConnection):
             slots[<int> TLS_RESUMED] += 1
         framer_free(&self.framer_in)
         framer_start(&self.framer_in)
+        framer_free(&self.framer_out)
+        framer_start(&self.framer_out)
+        self.outbound_lost = False
         self.pending = b""
         self.header_sent = False
         self.negotiation = None
@@ -200,25 +205,36 @@ cdef class ClientConnection(RelayedConnection):
         cdef Scan result
         cdef int event = HEADER
         cdef size_t offset = 0
-        cdef bytes held = self.held
+        cdef bytes held = self.held, features
+        if self.state == CONNECTING:
+            self.enter(PREAUTH)
         while event == HEADER and offset < length:
             self.framer_out.restart_allowed = 1
             event = scan(&self.framer_out, server_bounds(), data + offset, length - offset, True, &result)
             held += PyBytes_FromStringAndSize(<const char*> data + offset, result.offset)
             offset += result.offset
             if event == HEADER:
-                self.say(held)
+                self.pass_on(held)
                 held = b""
         if event == HEADER or event == MORE and len(held) < FIRST_FEATURES_BYTES:
             self.held = held
             return DELIVERED
         self.held = None
-        self.say(opening.offer_starttls(held) if event == STANZA and self.offering else held)
-        if event == ERROR:
+        if event == STANZA:
+            self.clients.board.slots[<int> STANZAS_OUT + (result.element if result.element < 4 else 3)] += 1
+            if self.offering and result.element == FEATURES_ELEMENT:
+                features = held.lstrip()
+                held = held[:len(held) - len(features)] + opening.offer_starttls(features)
+        elif event == ERROR:
             self.outbound_lost = True
+        self.pass_on(held)
         return self.deliver(data + offset, length - offset) if offset < length else DELIVERED
 
-    # --- the end -------------------------------------------------------------
+    cdef void pass_on(self, bytes data):
+        """Queues bytes of the server's that were held."""
+        self.bytes_out += len(data)
+        self.clients.board.slots[<int> BYTES_OUT] += len(data)
+        self.say(data)
 
     cdef void take_drained(self):
         cdef Owner owner = self.owner
@@ -370,11 +386,14 @@ cdef class ClientConnection(RelayedConnection):
 
     def proceed(self, bytes data):
         """Sends `data` (the <proceed/>) in clear and starts TLS; a server that answered the stream in clear is let go."""
+        cdef Sender sender = self.receiver.sender
         self.offering = False
         self.held = None
         self.detach()
-        self.clients.poller.chunks.put(&self.receiver.sender.sealed, <const uint8_t*> (<const char*> data), len(data))
-        self.clients.poller.flush_later(self.receiver.sender)
+        self.say(data)
+        # all that has been said leaves as it is, before anything that TLS says
+        sender.sealed = sender.mailbox
+        sender.mailbox = Mailbox(NULL, NULL, 0)
         self.enter(HANDSHAKE)
         self.receiver.start_tls(TLS(self.listener.certificates))
 

@@ -1,4 +1,4 @@
-"""An edge in this process on real loopback sockets: everything a worker wires up, turned by hand instead of by a loop."""
+"""An edge in this process on real loopback sockets: all that a worker wires up, turned by hand and not by a loop."""
 
 from __future__ import annotations
 

@@ -8,7 +8,6 @@ from megaphone.config.schema import Limits
 from megaphone.dispatch.counters import Kind, Reason, Slot
 from tests.unit.edge.conftest import MakeEdge
 from tests.unit.edge.dialogue import ANSWER, AUTH, END, FEATURES, HEADER, MESSAGE, SUCCESS, connect_through, logged_in
-
 from tests.unit.edge.edge_under_test import EdgeUnderTest, ScriptedServer
 
 
