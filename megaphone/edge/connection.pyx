@@ -37,6 +37,7 @@ cdef enum:
 
 cdef enum TlsFailure:
     HANDSHAKE_REFUSED = -1          # sockets.receiver's take_end codes
+    RECORD_REFUSED = -2
 
 STATE_NAMES = (
     "negotiating", "negotiating", "negotiating", "negotiating", "connecting", "preauth", "authenticated", "closing", "closed",
@@ -143,7 +144,10 @@ cdef class ClientConnection(RelayedConnection):
             data += result.offset
             length -= result.offset
             if event == ERROR:
-                self.refuse(result.error)
+                if self.framer_in.depth == 0 and opening.is_other_encoding(pending + PyBytes_FromStringAndSize(<const char*> data, min(length, 1))):
+                    self.end("unsupported-encoding", INVALID_XML)
+                else:
+                    self.refuse(result.error)
                 return
             if event == MORE:
                 # white space between stanzas need not be kept
@@ -239,7 +243,7 @@ cdef class ClientConnection(RelayedConnection):
     cdef void take_drained(self):
         cdef Owner owner = self.owner
         if self.state == CLOSING:
-            if self.receiver.ended:
+            if self.receiver.ended and self.receiver.sender.finished:
                 self.close_now()
         elif owner is not None:
             owner.take_room(self)
@@ -249,12 +253,17 @@ cdef class ClientConnection(RelayedConnection):
     cdef void take_end(self, int error):
         cdef Owner owner = self.owner
         if self.state >= CLOSING:
-            if self.state == CLOSING:
+            # a client that only stopped talking still gets our last words
+            if self.state == CLOSING and (error != 0 or self.receiver.sender.finished):
                 self.close_now()
             return
         if error == HANDSHAKE_REFUSED:
             self.clients.board.slots[<int> TLS_FAILED] += 1
             self.reason = TLS_HANDSHAKE_FAILED
+            self.start_closing()
+        elif error == RECORD_REFUSED:       # the alert that says so is still to be sent (RFC 8446 section 6.2)
+            self.reason = CLIENT_RESET
+            self.detach()
             self.start_closing()
         elif error != 0:
             self.reason = CLIENT_RESET
@@ -267,7 +276,7 @@ cdef class ClientConnection(RelayedConnection):
             owner.take_client_end(self)
         else:
             self.reason = CLIENT_CLOSED
-            self.close_now()
+            self.start_closing()
 
     cdef void end(self, str condition, int reason):
         """Ends the connection in order: stream error if there is one and it fits, </stream:stream>, close_notify, FIN.
@@ -299,7 +308,9 @@ cdef class ClientConnection(RelayedConnection):
         if not self.header_sent and self.framer_out.depth == 0:
             if self.framer_out.stanza_bytes:
                 return False        # in the middle of the server's header
-            text = opening.own_header(self) + text
+            header = opening.own_header(self)
+            # after white space or a declaration of the server's there can be no declaration of ours
+            text = (header.partition(b"?>")[2] if self.bytes_out else header) + text
         elif not self.header_sent and not framer_rests(&self.framer_out):
             return False
         self.receiver.sender.write(<const uint8_t*> (<const char*> text), len(text))

@@ -71,6 +71,11 @@ def take_proxy_header(connection: ClientConnection) -> None:
     connection.proxied(address, port, collected[parsed.length :])
 
 
+def is_other_encoding(begun: bytes) -> bool:
+    """Say whether a stream begins, up to its first byte that cannot be, as UTF-16 or UTF-32 (RFC 6120 section 11.6)."""
+    return begun in (b"\xfe", b"\xff", b"\0", b"<\0")
+
+
 def negotiate_header(connection: ClientConnection, data: bytes) -> None:
     """Answer the header of the stream that the edge handles itself (RFC 6120 section 5.4.1)."""
     negotiation = Negotiation(

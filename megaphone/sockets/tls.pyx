@@ -290,6 +290,7 @@ cdef class TLS:
         if error == SSL_ERROR_ZERO_RETURN:
             self.closed = True
             return -1
+        self.sent_close = True      # an alert says it all
         return -2
 
     cdef Py_ssize_t write(self, const uint8_t* data, size_t length) noexcept:

@@ -88,10 +88,7 @@ class HealthChecks:
 
     def start(self) -> None:
         """Start checking, each upstream at a random moment of the interval after the first check."""
-        for upstream in self._pool.upstreams:
-            domain = next((name for name, serving in self._pool.domains.items() if upstream in serving), None)
-            if domain is not None:
-                self._tasks.append(asyncio.create_task(self._watch(upstream, domain)))
+        self._tasks += [asyncio.create_task(self._watch(upstream)) for upstream in self._pool.upstreams]
 
     async def stop(self) -> None:
         """End all checks."""
@@ -99,10 +96,18 @@ class HealthChecks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _watch(self, upstream: Upstream, domain: str) -> None:
+    async def _pause(self) -> None:
+        await asyncio.sleep(self.health.interval_seconds * random.uniform(0.8, 1.2))  # noqa: S311 - only spreads load
+
+    async def _watch(self, upstream: Upstream) -> None:
         good = bad = 0
         slot = Board.upstream_slot
         while True:
+            # asked each time: a reload may give the upstream its first domain, or take its last
+            domain = next((name for name, serving in self._pool.domains.items() if upstream in serving), None)
+            if domain is None:
+                await self._pause()
+                continue
             began = time.monotonic_ns()
             try:
                 async with asyncio.timeout(self.health.timeout_seconds):
@@ -122,4 +127,4 @@ class HealthChecks:
                 elif good >= self.health.rise:
                     self._pool.mark(upstream, healthy=True)
                     self._changed(upstream, "")
-            await asyncio.sleep(self.health.interval_seconds * random.uniform(0.8, 1.2))  # noqa: S311 - only spreads load
+            await self._pause()
