@@ -181,7 +181,7 @@ cdef class RelayedConnection(Connection):
             offset += result.offset
             for kind in range(4):
                 slots[<int> STANZAS_OUT + kind] += result.counts[kind]
-            if event == STREAM_END and not framer_ended(&self.framer_in):
+            if event == STREAM_END and not framer_ended(&self.framer_in) and not self.receiver.ended:
                 self.reason = SERVER_CLOSED     # it was the first to say goodbye
             elif event == STANZA:
                 if result.element == SUCCESS_ELEMENT and self.state == PREAUTH:

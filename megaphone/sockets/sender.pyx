@@ -89,6 +89,9 @@ cdef class Sender(Flushable):
             else:
                 sent = self.encrypt()
             if sent < 0:
+                if self.finishing and not self.finished:
+                    self.finished = True    # nobody hears our last words
+                    sink.take_drained()
                 return
             if sent:
                 if self.full:

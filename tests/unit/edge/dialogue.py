@@ -44,14 +44,18 @@ def log_in(client: Peer, upstream: Peer, jid: bytes = b"romeo@example.org/orchar
     assert client.edge.gauges().get("OPEN_AUTHENTICATED")
 
 
-def connect_through(edge: EdgeUnderTest, server: ScriptedServer, **options: object) -> tuple[Peer, Peer]:
-    """A client with an open stream, and its server's end, over a plain listener."""
-    client = edge.connect(edge.listen(), **options)  # type: ignore[arg-type]
+def connect_through(
+    edge: EdgeUnderTest, server: ScriptedServer, *, source: str | None = None, buffers: int | None = None
+) -> tuple[Peer, Peer]:
+    """A client with an open stream, and its server's end, over a plain listener; `buffers` are those of the sockets."""
+    client = edge.connect(edge.listen(buffers=buffers), source=source, buffers=buffers)
     return client, open_stream(edge, server, client)
 
 
-def logged_in(edge: EdgeUnderTest, server: ScriptedServer, **options: object) -> tuple[Peer, Peer]:
+def logged_in(
+    edge: EdgeUnderTest, server: ScriptedServer, *, source: str | None = None, buffers: int | None = None
+) -> tuple[Peer, Peer]:
     """A client that has logged in, and its server's end, over a plain listener."""
-    client, upstream = connect_through(edge, server, **options)
+    client, upstream = connect_through(edge, server, source=source, buffers=buffers)
     log_in(client, upstream)
     return client, upstream

@@ -174,11 +174,14 @@ class EdgeUnderTest:
         proxy_from: tuple[str, ...] = (),
         certificates: CertificateChoice | None = None,
         host: str = "127.0.0.1",
+        buffers: int | None = None,
     ) -> tuple[str, int]:
-        """Open a listener; returns where."""
+        """Open a listener; returns where. What it accepts has socket buffers of about so many bytes."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listening = socket.create_server((host, 0), family=family, backlog=512)
         listening.setblocking(False)
+        if buffers is not None:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffers)
         address = listening.getsockname()[:2]
         facts = ListenerFacts(f"{host}:{address[1]}", tls, starttls_required, proxy_from, certificates)
         listener = Listener(self.clients, facts, listening.detach())
