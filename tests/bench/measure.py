@@ -84,6 +84,6 @@ def idle_kib(setting: Bench, name: str, certificate: Certificate | None = None) 
         clients.open(WARM_UP)
         clients.close(LEAVING)
         clients.open(RETURNING)
-        before = usage.settled_pss_bytes(relay.process_id)
+        before = usage.settled_resident_bytes(relay.process_id)
         clients.open(IDLE)
-        return (usage.settled_pss_bytes(relay.process_id) - before) / IDLE / 1024
+        return (usage.settled_resident_bytes(relay.process_id) - before) / IDLE / 1024
