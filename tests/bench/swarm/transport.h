@@ -40,7 +40,11 @@ static SSL *tls_begin(int fd) {
     SSL *ssl = SSL_new(tls_context);
     SSL_set_fd(ssl, fd);
     SSL_set_tlsext_host_name(ssl, "bench.example");
-    if (resume && ticket != NULL) SSL_set_session(ssl, ticket);
+    if (resume && ticket != NULL) {
+        SSL_SESSION *copy = SSL_SESSION_dup(ticket); /* OpenSSL spoils a TLS 1.3 session that was used once */
+        SSL_set_session(ssl, copy);
+        SSL_SESSION_free(copy);
+    }
     SSL_set_connect_state(ssl);
     return ssl;
 }
