@@ -116,7 +116,7 @@ cdef class Sketch:
             for worker in range(self.workers):
                 # a worker that accepted nothing lately has not turned its windows: what is older does not count
                 theirs = (<uint64_t*> self.own(worker))[0]
-                if theirs == second:
+                if theirs == second or theirs == second + 1:    # or it looked at its clock a moment later
                     now += self.rate_counts(worker, window)[cell]
                 if theirs == second or theirs + 1 == second:
                     before += self.rate_counts(worker, 1 - window)[cell]

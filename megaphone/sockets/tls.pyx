@@ -249,7 +249,7 @@ cdef class CertificateChoice:
 cdef class TLS:
     """The server side of one TLS connection."""
 
-    def __cinit__(self, CertificateChoice choice):
+    def __cinit__(self, CertificateChoice choice not None):
         self.choice = choice
         self.ssl = SSL_new((<TLSContext> choice.contexts[0]).context)
         if self.ssl == NULL:

@@ -8,7 +8,7 @@ import pytest
 
 from megaphone.sockets.tls import CertificateChoice, TLSContext, set_ticket_keys
 from tests.servers.certificates import CertificateAuthority
-from tests.unit.edge.edge_under_test import EdgeUnderTest, ScriptedServer
+from tests.unit.edge.edge_under_test import EdgeUnderTest, ScriptedServer, open_descriptors
 
 MakeEdge = Callable[..., EdgeUnderTest]
 MakeServer = Callable[..., ScriptedServer]
@@ -33,6 +33,7 @@ def make_server() -> Iterator[MakeServer]:
 def make_edge(make_server: MakeServer, request: pytest.FixtureRequest) -> Iterator[MakeEdge]:
     """Make an edge in front of the given servers."""
     set_ticket_keys([TICKET_KEY])
+    descriptors = open_descriptors()
     made: list[EdgeUnderTest] = []
 
     def make(*servers: ScriptedServer | str, **options: Any) -> EdgeUnderTest:
@@ -42,6 +43,7 @@ def make_edge(make_server: MakeServer, request: pytest.FixtureRequest) -> Iterat
     yield make
     for edge in made:
         edge.close()
+    assert open_descriptors() - {edge.poller.fd for edge in made} <= descriptors
 
 
 @pytest.fixture
