@@ -15,6 +15,9 @@ PIP := $(VENV)/bin/python -m pip --disable-pip-version-check -qq
 SOURCES := setup.py $(shell find megaphone -name '*.pyx' -o -name '*.pxd')
 export BUILD_REQUIREMENTS := import tomllib; \
 	print(*tomllib.load(open('pyproject.toml', 'rb'))['build-system']['requires'], sep='\n')
+export DEV_REQUIREMENTS := import tomllib; \
+	extras = tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']; \
+	print(*(each for name in ('dev', 'loadtest') for each in extras[name] if not each.startswith('megaphone')), sep='\n')
 
 .PHONY: help
 help: ## list these tasks
@@ -29,13 +32,13 @@ test: env lint $(STAMPS)/packages-test ## lint, then all tests
 	$(VENV)/bin/python -m pytest
 
 .PHONY: lint
-lint: env ## ruff, mypy, import-linter
+lint: env $(STAMPS)/dev ## ruff, mypy, import-linter
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports --no-logo
 
 .PHONY: bench
-bench: env $(STAMPS)/packages-bench ## run one benchmark beside its peer, for example WHAT=relay
+bench: env $(STAMPS)/dev $(STAMPS)/packages-bench ## run one benchmark beside its peer, for example WHAT=relay
 	@if [ ! -f "tests/bench/$(WHAT).py" ]; then \
 		echo "make bench WHAT=name, where name is one of:" \
 			$$(cd tests/bench && grep -l '__main__' *.py 2>/dev/null | sed 's/\.py$$//') >&2; \
@@ -65,7 +68,13 @@ $(STAMPS)/venv: pyproject.toml $(STAMPS)/packages-build
 	@$(VENV)/bin/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
 	@echo "Installing Python packages into $(VENV) and compiling"
 	@requirements=$$($(VENV)/bin/python -c "$$BUILD_REQUIREMENTS") && $(PIP) install $$requirements
-	@$(PIP) install --no-build-isolation --editable '.[dev]'
+	@$(PIP) install --no-build-isolation --editable '.[demo]'
+	@touch $@
+
+# What only tests, lint and benchmarks need is installed when they are asked for: `make run` need not wait for it.
+$(STAMPS)/dev: $(STAMPS)/venv
+	@echo "Installing what tests and benchmarks need"
+	@requirements=$$($(VENV)/bin/python -c "$$DEV_REQUIREMENTS") && $(PIP) install $$requirements
 	@touch $@
 
 $(STAMPS)/build: $(STAMPS)/venv $(SOURCES)
