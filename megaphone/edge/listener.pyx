@@ -14,8 +14,7 @@ from megaphone.sockets.address cimport AF_INET, AF_INET6, Address, ntohs, sockad
 from megaphone.sockets.poller cimport EPOLLIN
 
 from megaphone.edge.admission import in_networks, network_matcher
-from megaphone.edge.opening import own_header_for
-from megaphone.wire import writer
+from megaphone.edge.opening import refusal_for
 
 cdef extern from "sys/socket.h":
     cdef enum:
@@ -53,11 +52,8 @@ cdef class Listener(Pollable):
         self.refresh()
 
     def refresh(self):
-        """Prepares the answer to clients over a limit: before TLS a stream error can be read, in direct TLS it cannot."""
-        if self.facts.tls == "direct":
-            self.refusal = b""
-        else:
-            self.refusal = own_header_for(self.clients) + writer.stream_error("policy-violation", "too many connections") + writer.STREAM_END
+        """Prepares the answer to clients over a limit."""
+        self.refusal = refusal_for(self.clients, self.facts.tls)
 
     def close(self):
         """Stops accepting and closes this process's descriptor."""

@@ -66,6 +66,7 @@ def take_proxy_header(connection: ClientConnection) -> None:
         address, port = address_bytes(parsed.source[0]), parsed.source[1]
     refusal = connection.clients.admission.admit(connection, address)
     if refusal is not None:
+        connection.say(refusal_for(connection.clients, connection.listener.tls))
         connection.finish("", refusal)
         return
     connection.proxied(address, port, collected[parsed.length :])
@@ -169,6 +170,13 @@ def own_header(connection: ClientConnection) -> bytes:
 def own_header_for(clients: Clients) -> bytes:
     """Return a stream header of the edge's own towards a client that has named no domain."""
     return writer.stream_header(from_domain=own_domain(clients), to=None, stream_id=secrets.token_hex(8))
+
+
+def refusal_for(clients: Clients, tls: str) -> bytes:
+    """Return the answer to a client over a limit: before TLS a stream error can be read, in direct TLS it cannot."""
+    if tls == "direct":
+        return b""
+    return own_header_for(clients) + writer.stream_error("policy-violation", "too many connections") + writer.STREAM_END
 
 
 def own_domain(clients: Clients) -> str:

@@ -8,6 +8,7 @@ answered, and after binding one message to the name of a command starts that com
 
 import asyncio
 import re
+import socket
 import sys
 from typing import cast
 
@@ -55,6 +56,10 @@ class FakeSession(asyncio.Protocol):
         self._buffer += data
         while self._buffer and self._step():
             pass
+
+    def eof_received(self) -> bool:
+        """The edge will send no more: say nothing, and keep our half open."""
+        return True
 
     def pause_writing(self) -> None:
         """The edge does not read: no more flood for now."""
@@ -140,7 +145,8 @@ class FakeSession(asyncio.Protocol):
                 self._transport.abort()
             case "end":
                 self._end()
-            case "deaf":  # read nothing any more
+            case "deaf":  # read nothing any more, and let the kernel take little
+                self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
                 self._transport.pause_reading()
 
     def _flood(self) -> None:
