@@ -360,6 +360,8 @@ cdef class ClientConnection(RelayedConnection):
                 if self.client_ended:
                     self.reason = CLIENT_CLOSED
                 self.start_closing()
+            elif owner is not None:
+                owner.take_tick(self, now_ticks)    # it may still be connecting
             return
         if self.receiver.sender.stalled_ticks and now_ticks - self.receiver.sender.stalled_ticks > limits.slow_ticks:
             self.reason = SLOW_CONSUMER

@@ -15,6 +15,7 @@ cdef class Receiver(Pollable):
     cdef bint ended             # nothing more will come, and the sink knows
     cdef bint hangup            # the peer has sent FIN or RST: read on until it shows
 
+    cdef bint watch(self)
     cdef void pause(self)
     cdef void resume(self)
     cdef void read(self)
@@ -25,4 +26,4 @@ cdef class Receiver(Pollable):
     cdef void on_connected(self, uint32_t events)
     cdef void fail(self, int error)
 
-cdef Receiver open_socket(int fd, Poller poller, Sink sink, uint32_t mailbox_limit, bint connecting)
+cdef Receiver open_socket(int fd, Poller poller, Sink sink, uint32_t mailbox_limit, bint connecting, bint watched=*)

@@ -25,8 +25,11 @@ cdef enum:
     TLS_RECORD_FAILED = -2
 
 
-cdef Receiver open_socket(int fd, Poller poller, Sink sink, uint32_t mailbox_limit, bint connecting):
-    """Takes over a non-blocking socket: its receiver, with its sender; None if the poller cannot watch it."""
+cdef Receiver open_socket(int fd, Poller poller, Sink sink, uint32_t mailbox_limit, bint connecting, bint watched=True):
+    """Takes over a non-blocking socket: its receiver, with its sender; None if the poller cannot watch it.
+
+    One that is not `watched` has no events before its `watch` is called.
+    """
     cdef Receiver receiver = Receiver.__new__(Receiver)
     cdef Sender sender = Sender.__new__(Sender)
     receiver.fd = sender.fd = fd
@@ -36,7 +39,7 @@ cdef Receiver open_socket(int fd, Poller poller, Sink sink, uint32_t mailbox_lim
     sender.limit = mailbox_limit
     sender.connecting = connecting
     sender.writable = not connecting
-    if not poller.watch(receiver, EPOLLIN | EPOLLOUT | EPOLLRDHUP):
+    if watched and not receiver.watch():
         sender.close()
         receiver.fd = -1
         receiver.sink = None
@@ -48,6 +51,9 @@ cdef Receiver open_socket(int fd, Poller poller, Sink sink, uint32_t mailbox_lim
 @cython.no_gc
 cdef class Receiver(Pollable):
     """The receiving half of one socket."""
+
+    cdef bint watch(self):
+        return self.poller.watch(self, EPOLLIN | EPOLLOUT | EPOLLRDHUP)
 
     cdef void on_events(self, uint32_t events):
         cdef Sender sender = self.sender

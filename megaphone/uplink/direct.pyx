@@ -8,7 +8,7 @@ first bytes leave in one write, because ejabberd blocks its only acceptor while 
 cimport cython
 from collections import deque
 
-from libc.errno cimport EADDRINUSE, EADDRNOTAVAIL, EINPROGRESS, errno
+from libc.errno cimport EADDRINUSE, EADDRNOTAVAIL, EAGAIN, EINPROGRESS, errno
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from posix.unistd cimport close
 
@@ -61,6 +61,7 @@ cdef class DirectUplink:
     cdef object pool
     cdef object proxy_header
     cdef object lingering                   # streams that wait for the server's end, oldest first
+    cdef object postponed                   # (stream, receiver) whose Unix socket had no room in its queue
     cdef public uint32_t connect_ticks
     cdef public uint32_t slow_ticks
     cdef public uint32_t linger_ticks
@@ -73,6 +74,7 @@ cdef class DirectUplink:
         self.pool = pool
         self.proxy_header = proxy_header
         self.lingering = deque()
+        self.postponed = deque()
         self.connect_ticks = self.slow_ticks = self.linger_ticks = 5 * TICKS_PER_SECOND
         self.mailbox_bytes = 262144
 
@@ -93,8 +95,11 @@ cdef class DirectUplink:
         return stream if condition is None else condition
 
     def sweep(self):
-        """Cuts the streams whose server has had time enough to finish."""
+        """Cuts the streams whose server has had time enough to finish; tries again where there was no room."""
         cdef DirectStream stream
+        for _ in range(len(self.postponed)):
+            stream, receiver = self.postponed.popleft()
+            stream.connect_again(receiver)
         while self.lingering:
             stream = self.lingering[0]
             if stream.receiver is not None and self.poller.now_ticks < stream.deadline_ticks:
@@ -149,6 +154,7 @@ cdef class DirectStream(Owner):
         cdef DirectUplink uplink = self.uplink
         cdef bytes address = self.upstream.address, source
         cdef int family = self.upstream.family, fd, one = 1, attempt, error = EADDRNOTAVAIL
+        cdef bint postponed
         cdef Receiver receiver
         for attempt in range(SOURCES_TRIED):
             fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
@@ -165,8 +171,10 @@ cdef class DirectStream(Owner):
                     error = errno
                     close(fd)
                     continue
-            if connect(fd, <const sockaddr*> (<const char*> address), len(address)) != 0 and errno != EINPROGRESS:
-                error = errno
+            error = 0 if connect(fd, <const sockaddr*> (<const char*> address), len(address)) == 0 else errno
+            # a Unix socket does not wait for room in the server's queue as TCP does
+            postponed = family == AF_UNIX and error == EAGAIN
+            if error != 0 and error != EINPROGRESS and not postponed:
                 close(fd)
                 if error == EADDRNOTAVAIL or error == EADDRINUSE:
                     if chosen is None:
@@ -176,18 +184,35 @@ cdef class DirectStream(Owner):
             uplink.poller.look_at_clock()
             self.connect_began_ns = uplink.poller.now_ns
             self.deadline_ticks = uplink.poller.now_ticks + uplink.connect_ticks
-            receiver = open_socket(fd, uplink.poller, self, uplink.mailbox_bytes, True)
+            receiver = open_socket(fd, uplink.poller, self, uplink.mailbox_bytes, True, not postponed)
             if receiver is None:
                 return errno
+            if postponed:
+                uplink.postponed.append((self, receiver))
             if self.receiver is not None:
                 # fail-over: what waited for the old upstream goes to the new one
                 receiver.sender.mailbox = self.receiver.sender.mailbox
+                receiver.sender.full = self.receiver.sender.full
                 receiver.sender.finishing = self.receiver.sender.finishing
                 self.receiver.sender.mailbox = Mailbox(NULL, NULL, 0)
                 self.receiver.close()
             self.receiver = receiver
             return 0
         return error
+
+    cdef void connect_again(self, Receiver receiver):
+        """Tries a postponed socket once more, unless the stream has ended or gone on to another upstream meanwhile."""
+        cdef bytes address
+        if self.receiver is not receiver:
+            return
+        address = self.upstream.address
+        if connect(receiver.fd, <const sockaddr*> (<const char*> address), len(address)) == 0:
+            if not receiver.watch():
+                self.connect_failed()
+        elif errno == EAGAIN:
+            self.uplink.postponed.append((self, receiver))
+        else:
+            self.connect_failed()
 
     cdef void connect_failed(self):
         cdef str condition
