@@ -30,8 +30,10 @@ BOUND = b"<iq type='result' id='bind'><bind xmlns='urn:ietf:params:xml:ns:xmpp-b
 STREAM_END = b"</stream:stream>"
 
 FLOOD_STANZA = b"<message from='flood'><body>%b</body></message>" % (b"x" * 4000)
-HALF_STANZA = b"<message from='die'><body>it was a dark and stormy"
-COMMANDS = ("flood", "die", "vanish", "end", "deaf")
+HALF_STANZA = b"<message from='fake'><body>it was a dark and stormy"
+OTHER_HALF = b" night</body></message>"
+PAUSE_SECONDS = 0.3
+COMMANDS = ("flood", "die", "vanish", "end", "deaf", "dawdle", "stall")
 
 _RESOURCE = re.compile(rb"<resource>([^<]*)</resource>")
 _COMMAND = re.compile(rb"<message to='(%b)'/>" % "|".join(COMMANDS).encode())
@@ -141,6 +143,11 @@ class FakeSession(asyncio.Protocol):
             case "die":  # in the middle of a stanza, in order
                 self._transport.write(HALF_STANZA)
                 self._transport.close()
+            case "dawdle":  # finish it only after a while
+                self._transport.write(HALF_STANZA)
+                asyncio.get_running_loop().call_later(PAUSE_SECONDS, self._transport.write, OTHER_HALF)
+            case "stall":  # never finish it
+                self._transport.write(HALF_STANZA)
             case "vanish":  # between stanzas, without a goodbye
                 self._transport.abort()
             case "end":

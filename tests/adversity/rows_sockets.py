@@ -48,6 +48,32 @@ def handshake(
     return play
 
 
+def after_proceed(data: bytes) -> Play:
+    """Send this instead of a handshake after `<proceed/>`."""
+
+    def play(scene: Scene) -> Answer:
+        with scene.visit(scene.starttls) as visitor:
+            visitor.open()
+            visitor.send(STARTTLS)
+            visitor.read_until(b"/>")
+            visitor.send(data)
+            return visitor.answer()
+
+    return play
+
+
+def old_version_after_proceed(scene: Scene) -> Answer:
+    """A handshake for TLS 1.1 after `<proceed/>`."""
+    version = ssl.TLSVersion.TLSv1_1
+    with scene.visit(scene.starttls) as visitor:
+        visitor.open()
+        visitor.send(STARTTLS)
+        visitor.read_until(b"/>")
+        answer = visitor.start_tls(tls_context(scene.authority, minimum=version, maximum=version))
+        assert answer is not None, "the handshake succeeded"
+        return answer
+
+
 def raw_inside(data: bytes) -> Play:
     """Send this past TLS in a session."""
 
@@ -105,6 +131,16 @@ TLS = (
         play=half_a_handshake,
         reason="preauth-timeout",
         limits={"preauth_seconds": SECOND},
+    ),
+)
+
+AFTER_PROCEED = (
+    Row(sent="A stream header after `<proceed/>`", play=after_proceed(GOOD), reason="tls-handshake-failed"),
+    Row(
+        sent="A handshake for TLS 1.1 after `<proceed/>`",
+        play=old_version_after_proceed,
+        end="alert protocol_version, FIN",
+        reason="tls-handshake-failed",
     ),
 )
 
@@ -199,11 +235,7 @@ def silent_after_tls(scene: Scene) -> Answer:
 
 def silent_after_proceed(scene: Scene) -> Answer:
     """`<proceed/>`, and then no handshake."""
-    with scene.visit(scene.starttls) as visitor:
-        visitor.open()
-        visitor.send(STARTTLS)
-        visitor.read_until(b"/>")
-        return visitor.answer()
+    return after_proceed(b"")(scene)
 
 
 def trickle(scene: Scene) -> Answer:
@@ -330,7 +362,11 @@ SLOW = (
 )
 
 SECTIONS = (
-    Section("TLS", "To a direct TLS listener; after `<proceed/>` it is the same.", TLS),
+    Section("TLS", "To a direct TLS listener; after `<proceed/>` it is the same.", TLS, also=AFTER_PROCEED),
     Section("The PROXY protocol", "From a network of `proxy_protocol_from`, to a STARTTLS listener.", PROXY_ROWS),
-    Section("Slow, silent, half gone", "No other client notices anything of these.", SLOW),
+    Section(
+        "Slow, silent, half gone",
+        "While the last one is closed, another client of the same server goes on as if nothing was.",
+        SLOW,
+    ),
 )

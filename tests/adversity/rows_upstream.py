@@ -5,7 +5,7 @@ import threading
 
 from tests.adversity.rows_xml import CLOSE_NOTIFY, GOOD, first_inside, late
 from tests.adversity.scene import UPSTREAM_FULL_AT, Scene
-from tests.adversity.table import END, HALF, HEADER, Piece, Row, Section, error
+from tests.adversity.table import END, HALF, HEADER, OTHER_HALF, Piece, Play, Row, Section, error
 from tests.adversity.visitor import Answer, Silence
 
 SECOND = 1.0
@@ -60,6 +60,20 @@ def deaf(scene: Scene) -> Answer:
         return answer
 
 
+def interrupted(command: bytes) -> Play:
+    """The client sends a comment while the server is in the middle of a stanza."""
+
+    def play(scene: Scene) -> Answer:
+        with scene.session() as visitor:
+            visitor.send(b"<message to='%b'/>" % command)
+            half = visitor.read_until(HALF.data)
+            visitor.send(b"<!-- so long -->")
+            answer = visitor.answer()
+            return Answer(half + answer.data, answer.end)
+
+    return play
+
+
 FAILED = error("remote-connection-failed")
 
 UPSTREAM = (
@@ -109,6 +123,20 @@ UPSTREAM = (
         answer=(FAILED, END),
         end=CLOSE_NOTIFY,
         reason="remote-connection-failed",
+    ),
+    Row(
+        sent="It is in the middle of a stanza while the client sends a comment",
+        play=interrupted(b"dawdle"),
+        answer=(HALF, OTHER_HALF, error("restricted-xml"), END),
+        end=CLOSE_NOTIFY,
+        reason="restricted-xml",
+    ),
+    Row(
+        sent="The same, and it never finishes, with `close_seconds = 1`",
+        play=interrupted(b"stall"),
+        answer=(HALF,),
+        end=CLOSE_NOTIFY,
+        reason="restricted-xml",
     ),
     Row(
         sent="It ends the stream",

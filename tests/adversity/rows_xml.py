@@ -201,6 +201,13 @@ IN_SESSION = (
         reason="restricted-xml",
     ),
     Row(
+        sent="A comment, and 2 MB behind it",
+        play=late(b"<!-- -->" + b"x" * 2_000_000),
+        answer=(error("restricted-xml"), END),
+        end=CLOSE_NOTIFY,
+        reason="restricted-xml",
+    ),
+    Row(
         sent="A stanza after `</stream:stream>`",
         play=late(STREAM_END + b"<message/>"),
         answer=(error("not-well-formed"), END),

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from tests.adversity.fake_server import HALF_STANZA
+from tests.adversity import fake_server
 from tests.adversity.scene import Scene
 from tests.adversity.visitor import Answer
 
@@ -25,7 +25,8 @@ END = Piece("END", b"</stream:stream>")
 TLS_FAILURE = Piece(
     "`<failure xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>`", b"<failure xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"
 )
-HALF = Piece("the half stanza", HALF_STANZA)
+HALF = Piece("the half stanza", fake_server.HALF_STANZA)
+OTHER_HALF = Piece("the other half", fake_server.OTHER_HALF)
 
 
 def error(condition: str, text: str = "") -> Piece:

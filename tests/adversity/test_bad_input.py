@@ -73,6 +73,9 @@ def test_afterwards(scene: Scene, at_first: list[tuple[int, int]]) -> None:
     # A health check may be under way: one descriptor for each upstream.
     wait_until(lambda: descriptors() <= [count for _, count in at_first], f"descriptors {descriptors()}, {at_first}")
     log = edge.log.read_text()
+    # What `max_connections` refuses never became a connection, so it is counted and not logged.
+    refused = edge.metric(REFUSED, limit="max_connections")
+    assert log.count(" reason=") == edge.metric(CLOSED) - refused
     assert "Traceback" not in log
     assert "internal error" not in log
 

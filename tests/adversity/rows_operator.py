@@ -1,0 +1,250 @@
+"""Mistakes of operators: a configuration, a command, and exactly what is printed to standard error."""
+
+from dataclasses import dataclass
+
+from megaphone.config.rules import SMALLEST_CONFIG
+
+# The configuration that every row changes. $NAMES stand for what differs from run to run.
+GOOD = """\
+[node]
+max_connections = 100
+
+[[listen]]
+address = "127.0.0.1:$PORT"
+
+[[certificate]]
+chain = "$CHAIN"
+key = "$KEY"
+
+[[domain]]
+name = "example.test"
+upstreams = ["server"]
+
+[[upstream]]
+name = "server"
+address = "127.0.0.1:$SERVER_PORT"
+proxy_protocol = false
+
+[admin]
+address = "$ADMIN"
+socket = "$SOCKET"
+"""
+
+INDENTED = "".join(f"    {line}\n" if line else "\n" for line in SMALLEST_CONFIG.splitlines())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mistake:
+    """One mistake; the configuration is GOOD with `old` replaced by `new` and `add` behind it."""
+
+    what: str  # for people
+    old: str = ""
+    new: str = ""
+    add: str = ""
+    no_file: bool = False
+    command: str = "check"
+    error: str  # behind "megaphone: error: "
+    shown: str = ""  # for people, where `error` is long
+    code: int = 2
+
+
+CONFIGURATION = (
+    Mistake(
+        what="A typo in a key",
+        add="[limits]\nidle_secs = 5\n",
+        error='$FILE: limits.idle_secs: there is no such key; did you mean "idle_seconds"?',
+    ),
+    Mistake(
+        what="A typo in a table",
+        old="[[upstream]]",
+        new="[[upstreams]]",
+        error='$FILE: upstreams: there is no such key; did you mean "upstream"?',
+    ),
+    Mistake(
+        what="Single brackets",
+        old="[[listen]]",
+        new="[listen]",
+        error="$FILE: listen: can be there several times: write it in double brackets, [[listen]]",
+    ),
+    Mistake(
+        what="A wrong type",
+        add='[limits]\nidle_seconds = "5"\n',
+        error='$FILE: limits.idle_seconds: must be a number, not "5"',
+    ),
+    Mistake(
+        what="A number out of range",
+        add="[limits]\nstanza_bytes = 1000\n",
+        error="$FILE: limits.stanza_bytes: must be from 10000 to 1000000000, not 1000",
+    ),
+    Mistake(
+        what="A typo in a choice",
+        old='$PORT"',
+        new='$PORT"\ntls = "starttsl"',
+        error='$FILE: listen[0].tls: must be "direct", "none" or "starttls", not "starttsl"; did you mean "starttls"?',
+    ),
+    Mistake(
+        what="A certificate that is not there",
+        old="$CHAIN",
+        new="/nonexistent/example.crt",
+        error="$FILE: certificate[0].chain: /nonexistent/example.crt: cannot be read: No such file or directory",
+    ),
+    Mistake(
+        what="A file that is no certificate",
+        old="$CHAIN",
+        new="$FILE",
+        error="$FILE: certificate[0].chain: $FILE: holds no certificate in PEM form",
+    ),
+    Mistake(
+        what="A key of another certificate",
+        old="$KEY",
+        new="$OTHER_KEY",
+        error="$FILE: certificate[0].key: $OTHER_KEY: is not the key of the certificate in $CHAIN",
+    ),
+    Mistake(
+        what="TLS without a certificate",
+        old='[[certificate]]\nchain = "$CHAIN"\nkey = "$KEY"\n',
+        error='$FILE: listen[0].tls: "starttls" needs a [[certificate]] with "chain" and "key"; or set tls = "none"',
+    ),
+    Mistake(
+        what="A Unix socket that is not there",
+        old="127.0.0.1:$SERVER_PORT",
+        new="unix:/nonexistent/c2s.sock",
+        error="$FILE: upstream[0].address: cannot reach /nonexistent/c2s.sock: No such file or directory",
+    ),
+    Mistake(
+        what="A Unix socket that is none",
+        old="127.0.0.1:$SERVER_PORT",
+        new="unix:$FILE",
+        error="$FILE: upstream[0].address: cannot connect to $FILE: it is not a socket",
+    ),
+    Mistake(
+        what="A domain with an unknown upstream",
+        old='["server"]',
+        new='["sever"]',
+        error='$FILE: domain[0].upstreams[0]: there is no upstream "sever"; did you mean "server"?',
+    ),
+    Mistake(
+        what="The same domain twice",
+        add='[[domain]]\nname = "EXAMPLE.test"\nupstreams = ["server"]\n',
+        error='$FILE: domain[1].name: "example.test" is also the name of domain[0]',
+    ),
+    Mistake(
+        what="The same address twice",
+        add='[[listen]]\naddress = "127.0.0.1:$PORT"\n',
+        error="$FILE: listen[1].address: 127.0.0.1:$PORT is also the address of listen[0]",
+    ),
+    Mistake(
+        what="An address without a port",
+        old="127.0.0.1:$PORT",
+        new="127.0.0.1",
+        error='$FILE: listen[0].address: there is no port; write "HOST:PORT"',
+    ),
+    Mistake(
+        what="A cipher list without a cipher",
+        add='[tls]\nciphers = "NOPE"\n',
+        error="$FILE: tls.ciphers: ciphers 'NOPE': no cipher match",
+    ),
+    Mistake(
+        what="A mistake in the TOML",
+        add="[limits\n",
+        error="$FILE: line 23, column 8: Expected ']' at the end of a table declaration",
+    ),
+    Mistake(
+        what="An empty file",
+        old=GOOD,
+        error="$FILE: there is no [[listen]] and no [[domain]] and no [[upstream]], so there is nothing to do. "
+        f"The smallest configuration:\n\n{SMALLEST_CONFIG}",
+        shown="$FILE: there is no [[listen]] and no [[domain]] and no [[upstream]], so there is nothing to do. "
+        "The smallest configuration: …",
+    ),
+    Mistake(what="No file", no_file=True, error="$FILE: cannot be read: No such file or directory"),
+    Mistake(
+        what="No file",
+        no_file=True,
+        command="serve",
+        error="$FILE: there is no configuration file, and Megaphone needs one to know which server it fronts.\n"
+        f"The smallest one, for clients and a server on this machine, without TLS:\n\n{INDENTED}\n"
+        "Save it, check it with `megaphone check -c FILE`, and run `megaphone serve -c FILE`.",
+        shown="$FILE: there is no configuration file, and Megaphone needs one to know which server it fronts. "
+        "The smallest one, for clients and a server on this machine, without TLS: … "
+        "Save it, check it with `megaphone check -c FILE`, and run `megaphone serve -c FILE`.",
+    ),
+)
+
+STARTING = (
+    Mistake(
+        what="A port that is taken",
+        old="$PORT",
+        new="$TAKEN_PORT",
+        command="serve",
+        error="$FILE: listen[0].address: cannot listen on 127.0.0.1:$TAKEN_PORT: the address is already in use by "
+        "another program (or another Megaphone)",
+    ),
+    Mistake(
+        what="An address of another machine",
+        old="127.0.0.1:$PORT",
+        new="192.0.2.1:$PORT",
+        command="serve",
+        error="$FILE: listen[0].address: cannot listen on 192.0.2.1:$PORT: this machine does not have that address",
+    ),
+    Mistake(
+        what="The control socket of a Megaphone that runs",
+        old="$SOCKET",
+        new="$RUNNING_SOCKET",
+        command="serve",
+        error='$FILE: admin.socket: another Megaphone is running and answers on "$RUNNING_SOCKET"; stop it or set '
+        "another path",
+    ),
+)
+
+COMMANDS = (
+    Mistake(
+        what="A typo in a command",
+        command="stauts",
+        error="argument COMMAND: invalid choice: 'stauts' (choose from 'serve', 'check', 'status', 'connections', "
+        "'kick', 'drain', 'reload', 'probe'); did you mean 'status'?",
+    ),
+    Mistake(
+        what="Nothing runs",
+        command="status",
+        error="Megaphone is not running, or not on $SOCKET (use --socket or --config)",
+        code=3,
+    ),
+    Mistake(
+        what="Nobody to kick",
+        command="kick --address 192.0.2.1 --socket $RUNNING_SOCKET",
+        error="no connection matches",
+        code=1,
+    ),
+    Mistake(
+        what="A worker that is not there",
+        command="drain --worker 7 --socket $RUNNING_SOCKET",
+        error="worker 7 is not running",
+        code=1,
+    ),
+)
+
+REFUSED = "refused, the old configuration stays in force: "
+RELOADS = (
+    Mistake(
+        what="A typo in a key",
+        add="[limits]\nidle_secs = 5\n",
+        command="reload",
+        error=f'{REFUSED}$FILE: limits.idle_secs: there is no such key; did you mean "idle_seconds"?',
+    ),
+    Mistake(
+        what="A certificate that is not there",
+        old="$CHAIN",
+        new="/nonexistent/example.crt",
+        command="reload",
+        error=f"{REFUSED}$FILE: certificate[0].chain: /nonexistent/example.crt: cannot be read: "
+        "No such file or directory",
+    ),
+    Mistake(
+        what="A change that needs a restart",
+        old="127.0.0.1:$SERVER_PORT",
+        new="127.0.0.1:1",
+        command="reload",
+        error=f"{REFUSED}$FILE: upstream[0].address: cannot change while running; restart Megaphone to change it",
+    ),
+)
