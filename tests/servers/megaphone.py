@@ -16,6 +16,7 @@ from tests.servers.certificates import CertificateAuthority
 from tests.servers.model import DOMAINS, Endpoint
 from tests.servers.process import LOOPBACK, Process, ServerError, answers, free_port
 
+START_SECONDS = 20.0
 # Tests open and drop connections faster than any honest client.
 NO_LIMITS: Mapping[str, Any] = {
     "accepts_per_second": 1_000_000,
@@ -116,7 +117,7 @@ class Edge:
             environment=os.environ,
         )
         address = (self.starttls.host, self.starttls.port)
-        self._process.wait_until(lambda: answers(address, self._domain) and self.ready(), "megaphone")
+        self._process.wait_until(lambda: answers(address, self._domain) and self.ready(), "megaphone", START_SECONDS)
 
     def stop(self) -> None:
         """SIGTERM and, if the drain takes too long, SIGKILL."""
