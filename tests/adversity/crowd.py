@@ -100,7 +100,7 @@ class Client(asyncio.Protocol):
             (b"</stream:features>", BIND % self._resource),
             (b"</iq>", b""),
         ]
-        transport.write(header)
+        self._transport.write(header)
 
     def data_received(self, data: bytes) -> None:
         """Log in, then count."""

@@ -5,7 +5,7 @@ import select
 import time
 from collections.abc import Iterator
 
-from tests.adversity.rows_xml import CLOSE_NOTIFY, GOOD
+from tests.adversity.plays import CLOSE_NOTIFY, GOOD
 from tests.adversity.scene import CONNECTIONS_OF_A_WORKER, PROXY, WORKERS, Scene
 from tests.adversity.table import END, HEADER, Piece, Play, Row, Section, error
 from tests.adversity.visitor import TIMEOUT_SECONDS, Answer, Silence, Visitor

@@ -3,7 +3,7 @@
 import contextlib
 import threading
 
-from tests.adversity.rows_xml import CLOSE_NOTIFY, GOOD, first_inside, late
+from tests.adversity.plays import CLOSE_NOTIFY, GOOD, first_inside, late
 from tests.adversity.scene import UPSTREAM_FULL_AT, Scene
 from tests.adversity.table import END, HALF, HEADER, OTHER_HALF, Piece, Play, Row, Section, error
 from tests.adversity.visitor import Answer, Silence

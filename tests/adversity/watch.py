@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -16,6 +16,7 @@ SCRAPE_SECONDS = 0.1
 # Documented to begin again with a new process (docs/reference/metrics.md).
 BEGINS_AGAIN = "megaphone_worker_cpu_seconds_total"
 
+AnyEdge = TypeVar("AnyEdge", bound=Edge)
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
@@ -109,7 +110,7 @@ def open_descriptors(pid: int) -> int:
 
 
 @contextmanager
-def running(edge: Edge) -> Iterator[Edge]:
+def running(edge: AnyEdge) -> Iterator[AnyEdge]:
     """Start it; stop it at the end, whatever happens."""
     try:
         edge.start()
