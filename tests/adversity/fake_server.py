@@ -118,7 +118,7 @@ class FakeSession(asyncio.Protocol):
 
     def _echo(self) -> bool:
         data, self._buffer = self._buffer, b""
-        command = _COMMAND.fullmatch(data)
+        command = _COMMAND.match(data)
         if command is not None:
             self._obey(command[1].decode())
             return False
