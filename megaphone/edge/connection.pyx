@@ -375,10 +375,9 @@ cdef class ClientConnection(RelayedConnection):
 
     # --- for opening.py, the worker and operators -----------------------------------------------------------------------
 
-    def attach(self, Owner owner, str domain):
+    def attach(self, Owner owner):
         """Gives the connection its session owner; from now on its bytes are relayed."""
         self.owner = owner
-        self.domain = domain
         framer_free(&self.framer_out)
         framer_start(&self.framer_out)
         self.enter(CONNECTING)
@@ -448,8 +447,12 @@ cdef class ClientConnection(RelayedConnection):
 
     @property
     def domain_name(self):
-        """The domain the connection is relayed for, or None."""
+        """The domain the client wants, once it is known to be one of ours, or None."""
         return self.domain
+
+    @domain_name.setter
+    def domain_name(self, str domain):
+        self.domain = domain
 
     def local_endpoint(self):
         """(address, port) that the client connected to."""

@@ -155,28 +155,26 @@ def route(connection: ClientConnection, data: bytes) -> None:
 
 
 def _open_uplink(connection: ClientConnection, domain: str) -> None:
+    connection.domain_name = domain
     owner = connection.clients.open_uplink(connection, domain)
     if isinstance(owner, str):
         connection.finish(owner, reason_of(owner))
         return
-    connection.attach(owner, domain)
+    connection.attach(owner)
 
 
 def own_header(connection: ClientConnection) -> bytes:
     """Return the stream header that must precede a stream error of the edge's own (RFC 6120 section 4.9.1.2)."""
-    return own_header_for(connection.clients)
-
-
-def own_header_for(clients: Clients) -> bytes:
-    """Return a stream header of the edge's own towards a client that has named no domain."""
-    return writer.stream_header(from_domain=own_domain(clients), to=None, stream_id=secrets.token_hex(8))
+    domain = connection.domain_name or own_domain(connection.clients)
+    return writer.stream_header(from_domain=domain, to=None, stream_id=secrets.token_hex(8))
 
 
 def refusal_for(clients: Clients, tls: str) -> bytes:
     """Return the answer to a client over a limit: before TLS a stream error can be read, in direct TLS it cannot."""
     if tls == "direct":
         return b""
-    return own_header_for(clients) + writer.stream_error("policy-violation", "too many connections") + writer.STREAM_END
+    header = writer.stream_header(from_domain=own_domain(clients), to=None, stream_id=secrets.token_hex(8))
+    return header + writer.stream_error("policy-violation", "too many connections") + writer.STREAM_END
 
 
 def own_domain(clients: Clients) -> str:

@@ -23,7 +23,9 @@ _FIRST_STREAM = (
     b"<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'"
     b" to='%b' version='1.0'>"
 )
-_PROXY_LOCAL = V2_SIGNATURE + b"\x20\x00\x00\x00"  # version 2, LOCAL, no addresses: "this is the proxy itself"
+# Version 2, LOCAL: "this is the proxy itself". It carries one NOOP field, because ejabberd reads a header of no length
+# with a call that takes whatever else has arrived, our stream header included.
+_PROXY_LOCAL = V2_SIGNATURE + b"\x20\x00\x00\x03" + b"\x04\x00\x00"
 _READ_BYTES = 4096
 _ANSWER_LIMIT_BYTES = 65_536
 
