@@ -1,20 +1,25 @@
 """How a figure is taken: CPU of a relay around a command to its clients, memory around a crowd of idle ones."""
 
 import os
+import resource
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import CalledProcessError
 from typing import Any
 
 from tests.bench import relays, swarm, usage
 from tests.bench.relays import MAKERS, Certificate, Maker, Relay
+from tests.servers.process import ServerError
 
 WARM_UP = 2_000  # connections that come before the counted ones ...
 LEAVING = 1_500  # ... of which these leave again ...
 RETURNING = 3_000  # ... and these come: more than leave, so that no hole in the heap is left for the counted ones
-IDLE = 5_000  # connections whose memory is counted; with those before them 17,000 descriptors of a relay
+IDLE = 5_000  # connections whose memory is counted
+DESCRIPTORS = 20_000  # of a relay with two for each of all these, and some to spare
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,10 @@ class Bench:
 @contextmanager
 def bench(makers: Mapping[str, Maker] = MAKERS) -> Iterator[Bench]:
     """Take the first core for the relays and the last one for the load; with a single core they share it."""
+    _, descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if descriptors < DESCRIPTORS:
+        raise ServerError(f"a process may have {descriptors} descriptors; this takes {DESCRIPTORS} (ulimit -Hn)")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
     cores = sorted(os.sched_getaffinity(0))
     with (
         tempfile.TemporaryDirectory(prefix="megaphone-bench-") as name,
@@ -87,3 +96,11 @@ def idle_kib(setting: Bench, name: str, certificate: Certificate | None = None) 
         before = usage.settled_resident_bytes(relay.process_id)
         clients.open(IDLE)
         return (usage.settled_resident_bytes(relay.process_id) - before) / IDLE / 1024
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a benchmark; what keeps it from running is a message and exit code 1."""
+    try:
+        main()
+    except (ServerError, CalledProcessError) as error:
+        sys.exit(f"{type(error).__name__}: {error}")

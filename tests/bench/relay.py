@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from functools import partial
 
 from tests.bench import usage
-from tests.bench.measure import IDLE, Bench, bench, cost, idle_kib
+from tests.bench.measure import IDLE, Bench, bench, cost, idle_kib, run
 from tests.bench.relays import MAKERS, Certificate, Relay
 from tests.bench.report import Figure, Target, print_report
 from tests.bench.swarm import Clients
@@ -105,4 +105,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -10,10 +10,11 @@ from contextlib import ExitStack
 from functools import partial
 
 from tests.bench import certificates
-from tests.bench.measure import IDLE, Bench, bench, cost, idle_kib
+from tests.bench.measure import IDLE, Bench, bench, cost, idle_kib, run
 from tests.bench.relay import ACTIVE, CONNECTIONS, Pair, connected
 from tests.bench.relays import MAKERS, Certificate
 from tests.bench.report import Figure, Target, print_report
+from tests.servers.process import ServerError
 
 # what is printed, kind of certificate, TLS version, with a session ticket, target
 HANDSHAKES = (
@@ -70,7 +71,7 @@ def measure_handshakes(
                     taken = cost(relay, partial(clients.churn, count))
                     figure.add(name, 1e6 / taken.microseconds_each)
                     if taken.answer["resumed"] != (count if resume else 0):
-                        raise RuntimeError(f"{name}, {what}: {taken.answer['resumed']} of {count} resumed")
+                        raise ServerError(f"{name}, {what}: {taken.answer['resumed']} of {count} resumed")
                     if kind:
                         chosen[f"{name}, {what}"] = taken.answer["tls"]
         figures.append(figure)
@@ -107,4 +108,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

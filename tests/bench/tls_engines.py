@@ -16,7 +16,7 @@ from OpenSSL import SSL
 from tests.bench import certificates
 from tests.bench.build import extension, program
 from tests.bench.engines import engines
-from tests.bench.measure import Bench, bench, cost, idle_kib
+from tests.bench.measure import Bench, bench, cost, idle_kib, run
 from tests.bench.relay import ACTIVE, CONNECTIONS
 from tests.bench.relays import Certificate
 from tests.bench.report import Figure, print_report
@@ -115,4 +115,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)
