@@ -144,7 +144,7 @@ cdef class ClientConnection(RelayedConnection):
             data += result.offset
             length -= result.offset
             if event == ERROR:
-                if self.framer_in.depth == 0 and opening.is_other_encoding(pending + PyBytes_FromStringAndSize(<const char*> data, min(length, 1))):
+                if self.framer_in.depth == 0 and opening.is_other_encoding(pending + PyBytes_FromStringAndSize(<const char*> data, min(length, <size_t> 1))):
                     self.end("unsupported-encoding", INVALID_XML)
                 else:
                     self.refuse(result.error)

@@ -125,7 +125,8 @@ cdef int on_ticket_key(SSL* ssl, unsigned char* name, unsigned char* iv, EVP_CIP
         return 1 if EVP_EncryptInit_ex(cipher, EVP_aes_256_cbc(), NULL, ticket_keys[0] + 16, iv) == 1 else -1
     if EVP_DecryptInit_ex(cipher, EVP_aes_256_cbc(), NULL, ticket_keys[index] + 16, iv) != 1:
         return -1
-    return 1 if index == 0 else 2
+    # a TLS 1.3 client uses a ticket once (RFC 8446 appendix C.4) and needs the next one
+    return 2 if index > 0 or SSL_version(ssl) >= TLS1_3_VERSION else 1
 
 # --- contexts ---
 

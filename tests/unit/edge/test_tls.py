@@ -362,6 +362,24 @@ def test_a_resumption_with_an_old_key_gets_a_ticket_under_the_new_one(
     assert again.tls.session_reused
 
 
+def test_each_resumption_brings_the_next_ticket(
+    make_edge: MakeEdge, server: ScriptedServer, authority: CertificateAuthority, certificates: CertificateChoice
+) -> None:
+    edge = make_edge(server)
+    set_ticket_keys([os.urandom(80)])
+    address = edge.listen("direct", certificates=certificates)
+    context = trusting(authority, version=ssl.TLSVersion.TLSv1_3)
+    session = edge.connect(address).start_tls(context).take_tickets()
+    for _ in range(3):
+        client = edge.connect(address).start_tls(context, session=session)
+        assert client.tls is not None
+        assert client.tls.session_reused
+        tls, used = client.tls, session
+        # a client uses a TLS 1.3 ticket once (RFC 8446 appendix C.4), so it needs another one
+        edge.until(lambda tls=tls, used=used: tls.session is not None and tls.session != used, "a new ticket")
+        session = client.take_tickets()
+
+
 def test_tickets_can_be_switched_off(
     make_edge: MakeEdge, server: ScriptedServer, authority: CertificateAuthority
 ) -> None:
