@@ -95,6 +95,7 @@ class Visitor:
 
     def start_tls(self, context: ssl.SSLContext, server_name: str = DOMAIN) -> Answer | None:
         """The handshake; None, or how the connection ended instead."""
+        context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF  # older Pythons set it: a bare FIN would pass for close_notify
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name)
         while True:
             try:

@@ -86,22 +86,24 @@ class ExpatReader:
 
     def __init__(self) -> None:
         self.parser = expat.ParserCreate()  # without namespaces: undeclared prefixes are for a later layer
-        if hasattr(self.parser, "SetReparseDeferralEnabled"):
-            self.parser.SetReparseDeferralEnabled(False)
         self.parser.ordered_attributes = True
         self.parser.StartElementHandler = self._start
         self.parser.EndElementHandler = self._end
-        self.depth = self.fed = 0
+        self.depth = 0
+        self.data = b""
+        self.opened: list[int] = []  # where the start tags of open elements end
         self.stanzas: list[Stanza] = []
         self.stream_end: int | None = None
         self.header_attributes = 0
         self.header_end = 0
 
     def feed(self, data: bytes) -> None:
-        """Raises expat.ExpatError at the first byte that cannot stand where it stands."""
-        for index in range(len(data)):
-            self.fed += 1
-            self.parser.Parse(data[index : index + 1], False)
+        """Takes the whole input, once; expat.ExpatError if something in it cannot stand where it stands.
+
+        In one piece, because newer versions of expat put off what comes in small ones.
+        """
+        self.data = data
+        self.parser.Parse(data, False)
 
     def finish(self) -> None:
         """Raises expat.ExpatError unless the stream is complete."""
@@ -109,8 +111,9 @@ class ExpatReader:
 
     def _start(self, name: str, attributes: list[str]) -> None:
         self.depth += 1
+        self.opened.append(self._tag_end())
         if self.depth == 1:
-            self.header_attributes, self.header_end = len(attributes) // 2, self.fed
+            self.header_attributes, self.header_end = len(attributes) // 2, self.opened[0]
         elif self.depth == 2:
             self.stanzas.append(Stanza(name, self.parser.CurrentByteIndex))
         if self.stanzas:
@@ -119,8 +122,24 @@ class ExpatReader:
             stanza.attributes = max(stanza.attributes, len(attributes) // 2)
 
     def _end(self, name: str) -> None:
+        end = self.opened.pop()
+        if not self.data.endswith(b"/>", 0, end):
+            end = self._tag_end()  # of an end tag; an empty element has none
         if self.depth == 2:
-            self.stanzas[-1].end = self.fed
+            self.stanzas[-1].end = end
         elif self.depth == 1:
-            self.stream_end = self.fed
+            self.stream_end = end
         self.depth -= 1
+
+    def _tag_end(self) -> int:
+        """The offset behind the tag that expat is at: the first ">" that is in no attribute value."""
+        quote = None
+        for offset in range(self.parser.CurrentByteIndex, len(self.data)):
+            byte = self.data[offset]
+            if quote is None and byte == ord(">"):
+                return offset + 1
+            if byte == quote:
+                quote = None
+            elif quote is None and byte in b"'\"":
+                quote = byte
+        raise AssertionError("expat reports tags that have an end")
