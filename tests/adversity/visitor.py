@@ -157,7 +157,7 @@ class Visitor:
 
     def _end_with(self, error: ssl.SSLError) -> None:
         found = re.search(r"ALERT_([A-Z_]+)", str(error.reason))
-        if isinstance(error, ssl.SSLEOFError):
+        if isinstance(error, ssl.SSLEOFError) or error.reason == "UNEXPECTED_EOF_WHILE_READING":
             self._end = self._end or "FIN"
         elif self._alert is not None:
             self._end_after(f"alert {ALERTS.get(self._alert, self._alert)}")
