@@ -6,6 +6,8 @@ import asyncio
 import gc
 import mmap
 import signal
+import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import uvloop
@@ -155,7 +157,7 @@ class Worker:
         # connections are freed by reference counts alone; what lives now lives for good
         gc.collect()
         gc.freeze()
-        self.board.set(Slot.STARTED_NS, self.board.get(Slot.HEARTBEAT_NS))
+        self.board.set(Slot.STARTED_NS, time.monotonic_ns())
         await self._channel.send({"type": "ready"})
         await self._done.wait()
         await self.checks.stop()
@@ -167,11 +169,12 @@ class Worker:
         self._loop.call_soon(self.poller.turn)
 
     def _sweep(self) -> None:
+        # first of all, so that whatever happens in here there is a next one
+        self._loop.call_later(1 / SWEEPS_PER_SECOND, self._sweep)
         self.clients.sweep(SWEEPS_PER_SECOND)
         self.uplink.sweep()
         for listener in self.listeners:
             listener.retry()
-        self._loop.call_later(1 / SWEEPS_PER_SECOND, self._sweep)
 
     async def _obey(self) -> None:
         while (message := await self._channel.receive()) is not None:
@@ -204,7 +207,10 @@ class Worker:
         self, address: str | None, jid: str | None, state: str | None, connection_id: str | None, limit: int | None
     ) -> list[tuple[ClientConnection, dict[str, Any]]]:
         if connection_id is not None:
-            found = self.dispatcher.connection(int(connection_id, 16))
+            try:
+                found = self.dispatcher.connection(int(connection_id, 16))
+            except (ValueError, OverflowError):  # no id of ours
+                found = None
             candidates = [] if found is None else [found]
         else:
             candidates = self.dispatcher.connections()
@@ -238,10 +244,12 @@ class Worker:
     # --- log ------------------------------------------------------------
 
     def _log_connection(self, connection: ClientConnection, reason: int) -> None:
-        self._log.info("connection", reason=Reason(reason).name.lower().replace("_", "-"), **connection.describe())
+        with suppress(OSError):  # a log that cannot be written must cost no connection
+            self._log.info("connection", reason=Reason(reason).name.lower().replace("_", "-"), **connection.describe())
 
     def _log_fault(self, error: Exception) -> None:
-        self._log.error("internal error", exc_info=error)
+        with suppress(OSError):
+            self._log.error("internal error", exc_info=error)
 
     def _upstream_changed(self, upstream: Upstream, reason: str) -> None:
         if reason:
