@@ -229,6 +229,8 @@ cdef class CertificateChoice:
     def __cinit__(self, contexts):
         cdef TLSContext context
         self.contexts = list(contexts)
+        if not self.contexts:
+            raise ValueError("a choice needs a certificate")
         self.chosen = {}
         for context in self.contexts:
             SSL_CTX_set_tlsext_servername_callback(context.context, on_servername)
