@@ -12,7 +12,7 @@ VENV := .venv
 STAMPS := .make
 PACKAGES := deploy/debian
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check -qq
-SOURCES := setup.py $(shell find megaphone -name '*.pyx' -o -name '*.pxd')
+SOURCES := setup.py $(shell find megaphone -name '*.pyx' -o -name '*.pxd' -o -name '*.pxi' -o -name '*.h')
 export BUILD_REQUIREMENTS := import tomllib; \
 	print(*tomllib.load(open('pyproject.toml', 'rb'))['build-system']['requires'], sep='\n')
 

@@ -87,7 +87,7 @@ def test_streams_read_the_same_however_they_are_cut(
 def test_bounds_hold_the_same_however_a_stream_is_cut(
     data: bytes, cuts: Sequence[int], stanza_bytes: int, depth: int, attributes: int
 ) -> None:
-    data = b"<s:s>" + data[len(HEADER) :]
+    data = b"<s>" + data[len(HEADER) :]
     bounds = (stanza_bytes, depth, attributes)
     whole = read([data], framer=StreamFramer(*bounds))
     assert_same(read(pieces_of(data, cuts), framer=StreamFramer(*bounds)), whole)
@@ -206,7 +206,7 @@ def test_mutated_streams_are_taken_exactly_when_expat_takes_them(data: bytes) ->
 @given(STREAMS)
 def test_bounds_are_what_expat_measures(data: bytes) -> None:
     """Taken with exactly what its largest stanza needs; with one less of anything refused there, and for that."""
-    data = b"<s:s>" + data[len(HEADER) :].replace(END, b"</s:s>")
+    data = b"<s>" + data[len(HEADER) :].replace(END, b"</s>")
     reader, error = ask_expat(data)
     assert error is None
     stanzas = reader.stanzas
