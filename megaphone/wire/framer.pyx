@@ -13,7 +13,7 @@ copied into a `Memory` of the connection, which the next read begins with. Compa
 Refused, with the RFC 6120 section 4.9.3 condition: comments, processing instructions, DTDs and references to any but
 the five predefined entities (section 11.1, `restricted-xml`); whatever violates XML 1.0 or its namespaces
 (`not-well-formed`); elements beyond the `Bounds` (`policy-violation`). Stricter than XML: names are ASCII and have one
-colon at most; namespace names are plain URI references and as short as other names.
+colon at most; namespace names are plain URI references and as short as other names; there is no `xml:id`.
 """
 
 from libc.stdlib cimport free, malloc
@@ -366,6 +366,9 @@ cdef int scan(Framer* framer, const Bounds* bounds, const uint8_t* data, size_t 
                 break
             if not join_name(&name, data + token, i - token, seen) or not add_attribute(framer, &name):
                 error = NOT_WELL_FORMED_XML
+                break
+            if is_text(&name, "xml:id", 6):
+                error = RESTRICTED      # libxml2 remembers every one and rejects the second of a kind
                 break
             framer.declaring = declares(&name)
             i += 1

@@ -85,7 +85,10 @@ class ExpatReader:
     """A slow reader of one stream built on expat: first-level elements, with their offsets and their extent."""
 
     def __init__(self) -> None:
-        self.parser = expat.ParserCreate()  # without namespaces: undeclared prefixes are for a later layer
+        self.parser = expat.ParserCreate(namespace_separator=" ")
+        declared: list[str | None] = []  # what expat takes from the attributes it counts
+        self.parser.StartNamespaceDeclHandler = lambda prefix, _: declared.append(prefix)
+        self.declared = declared
         if hasattr(self.parser, "SetReparseDeferralEnabled"):
             self.parser.SetReparseDeferralEnabled(False)
         self.parser.ordered_attributes = True
@@ -94,7 +97,6 @@ class ExpatReader:
         self.depth = self.fed = 0
         self.stanzas: list[Stanza] = []
         self.stream_end: int | None = None
-        self.header_attributes = 0
         self.header_end = 0
 
     def feed(self, data: bytes) -> None:
@@ -109,14 +111,16 @@ class ExpatReader:
 
     def _start(self, name: str, attributes: list[str]) -> None:
         self.depth += 1
+        count = len(attributes) // 2 + len(self.declared)
+        self.declared.clear()
         if self.depth == 1:
-            self.header_attributes, self.header_end = len(attributes) // 2, self.fed
+            self.header_end = self.fed
         elif self.depth == 2:
             self.stanzas.append(Stanza(name, self.parser.CurrentByteIndex))
         if self.stanzas:
             stanza = self.stanzas[-1]
             stanza.depth = max(stanza.depth, self.depth)
-            stanza.attributes = max(stanza.attributes, len(attributes) // 2)
+            stanza.attributes = max(stanza.attributes, count)
 
     def _end(self, name: str) -> None:
         if self.depth == 2:
