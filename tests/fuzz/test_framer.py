@@ -124,6 +124,38 @@ def test_framers_share_their_scratch_stack_without_mixing() -> None:
         assert ended == len(names)
 
 
+@REPEATABLE
+@given(
+    st.lists(st.tuples(STREAMS | mutated_streams(), st.lists(st.integers(1, 40), min_size=1, max_size=8)), min_size=2),
+    st.randoms(use_true_random=False),
+)
+def test_framers_share_their_memory_without_mixing(
+    streams: list[tuple[bytes, list[int]]], choice: random.Random
+) -> None:
+    """Whatever is kept between reads is recycled from one to the other; some give up early."""
+    framers = [StreamFramer() for _ in streams]
+    readings = [Reading() for _ in streams]
+    offsets = [0] * len(streams)
+    under_way = list(range(len(streams)))
+    while under_way:
+        index = choice.choice(under_way)
+        (data, sizes), start = streams[index], offsets[index]
+        piece = data[start : start + choice.choice(sizes)]
+        if not piece or readings[index].error is not None:
+            under_way.remove(index)
+            framers[index] = StreamFramer()  # frees what the old one kept
+            continue
+        reading = read([piece], framer=framers[index])
+        offsets[index] += len(piece)
+        readings[index].events += [(name, start + offset) for name, offset in reading.events]
+        readings[index].error = reading.error
+        readings[index].error_offset = start + reading.error_offset
+    for (data, _), reading in zip(streams, readings, strict=True):
+        whole = read([data])
+        assert (reading.events, reading.error) == (whole.events, whole.error)
+        assert whole.error is None or reading.error_offset == whole.error_offset
+
+
 # --- against the model ---
 
 

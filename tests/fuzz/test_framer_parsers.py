@@ -12,7 +12,7 @@ from tests.unit.wire.parsers import ERROR, PARSERS, ask_expat
 from tests.unit.wire.streams import STREAMS, mutated_streams
 
 REPEATABLE = settings(max_examples=150, derandomize=True, deadline=None)
-LIBXML2_WAITS_FOR = 4  # bytes before it looks at any
+LIBXML2_WAITS_FOR = 6  # bytes before it looks at any
 FIRST_NAME = re.compile(rb"(?:<\?xml[^>]*>)?[ \t\r\n]*<(?:[A-Za-z0-9_.-]+:)?([A-Za-z0-9_.-]+)")
 # Where the framer is stricter than expat: namespace names, and names that are not ASCII.
 IN_A_DECLARATION = re.compile(rb"[ \t\r\n]xmlns(?::[A-Za-z0-9_.-]+)?[ \t\r\n]*=[ \t\r\n]*(?:'[^']*|\"[^\"]*)\Z")

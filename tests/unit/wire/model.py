@@ -437,7 +437,7 @@ class Model:
         self.at += 1
         for tail in found[0]:
             # U+FFFE and U+FFFF are no characters of XML
-            if self.peek() not in tail or self.data[begun : self.at] == b"\xef\xbf" and self.peek() >= 0xBE:
+            if self.peek() not in tail or (self.data[begun : self.at] == b"\xef\xbf" and self.peek() >= 0xBE):
                 self.refuse()
             self.at += 1
 
@@ -447,9 +447,11 @@ class Model:
         name = ""
         while self.peek() != ord(";"):
             byte = self.peek()
-            if not (byte in NAME and byte != ord(":") or byte == ord("#") and not name):
+            if not ((byte in NAME and byte != ord(":")) or (byte == ord("#") and not name)):
                 self.refuse()
-            longer = re.sub("^(#x)0+(?=.)|^(#)0+(?=[^x0])|^(#0)0+", lambda found: found[found.lastindex or 0], name + chr(byte))
+            longer = re.sub(
+                "^(#x)0+(?=.)|^(#)0+(?=[^x0])|^(#0)0+", lambda found: found[found.lastindex or 0], name + chr(byte)
+            )
             if len(longer) > 8:
                 self.refuse(Error.NOT_WELL_FORMED_XML if name.startswith("#") else Error.RESTRICTED)
             name = longer

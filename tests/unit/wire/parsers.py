@@ -48,7 +48,7 @@ def ask_expat(pieces: Sequence[bytes]) -> Sight:
         sight.append(said)
         try:
             parser.Parse(piece, False)
-        except expat.ExpatError:
+        except (expat.ExpatError, ValueError):  # the latter for encodings that it does not know
             said.append(ERROR)
             break
     return sight

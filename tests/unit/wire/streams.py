@@ -4,9 +4,9 @@ from hypothesis import strategies as st
 
 from tests.unit.wire.framing import END, HEADER
 
-LOCAL_NAMES = st.sampled_from(["a", "b", "body", "_", "a-1.2", "message", "stream", "iq", "xmlns_", "x" * 9]) | st.from_regex(
-    "[A-Za-z_][A-Za-z0-9_.-]{0,6}", fullmatch=True
-)
+LOCAL_NAMES = st.sampled_from(
+    ["a", "b", "body", "_", "a-1.2", "message", "stream", "iq", "xmlns_", "x" * 9]
+) | st.from_regex("[A-Za-z_][A-Za-z0-9_.-]{0,6}", fullmatch=True)
 PREFIXES = st.sampled_from(["x", "y", "stream", "_1", "a-b.c", "z" * 9])
 URIS = st.sampled_from(
     [
@@ -71,7 +71,9 @@ def element(draw: st.DrawFn, scope: Scope, names: st.SearchStrategy[str], depth:
     return f"<{name}{tag}>{''.join(content)}</{name}{draw(MAYBE_SPACE)}>"
 
 
-STANZA_NAMES = st.sampled_from(["message", "presence", "iq", "r", "success", "proceed", "features"]) | LOCAL_NAMES.filter(
+STANZA_NAMES = st.sampled_from(
+    ["message", "presence", "iq", "r", "success", "proceed", "features"]
+) | LOCAL_NAMES.filter(
     lambda name: name != "stream"  # that would be a second root
 )
 STANZAS = st.integers(1, 4).flatmap(lambda depth: element(STREAM_SCOPE, STANZA_NAMES, depth))
@@ -83,10 +85,31 @@ MARKUP = st.sampled_from(
         *b"<![CDATA[ <!-- --> <?xml <? ?> <!DOCTYPE <!ENTITY </stream:stream> <stream:stream> xmlns='' x:".split(),
         *(b" ", b"\n", b"\x00", b"\x0c", b"\x1f", b"\x7f", b"<?xml version='1.0'?>"),
         # characters in pieces, too long, surrogate, not a character, beyond the last; marks and other encodings
-        *(b"\xc3\xa9", b"\xc3", b"\xa9", b"\xc0\x80", b"\xe0\x9f\xbf", b"\xed\xa0\x80", b"\xef\xbf\xbe", b"\xef\xbf\xbf"),
-        *(b"\xf0\x9f\x98\x80", b"\xf0\x8f\xbf\xbf", b"\xf4\x90\x80\x80", b"\xf5", b"\xff", b"\xef\xbb\xbf", b"\xff\xfe"),
+        *(
+            b"\xc3\xa9",
+            b"\xc3",
+            b"\xa9",
+            b"\xc0\x80",
+            b"\xe0\x9f\xbf",
+            b"\xed\xa0\x80",
+            b"\xef\xbf\xbe",
+            b"\xef\xbf\xbf",
+        ),
+        *(
+            b"\xf0\x9f\x98\x80",
+            b"\xf0\x8f\xbf\xbf",
+            b"\xf4\x90\x80\x80",
+            b"\xf5",
+            b"\xff",
+            b"\xef\xbb\xbf",
+            b"\xff\xfe",
+        ),
         *(b" xmlns:x='urn:x'", b" xmlns:x=''", b" xmlns:y='urn:x'", b" x:a='' y:a=''", b" xmlns:xml='urn:x'"),
-        *(b" xmlns:p='http://www.w3.org/XML/1998/namespace'", b" xmlns='http://www.w3.org/2000/xmlns/'", b" xml:lang='en'"),
+        *(
+            b" xmlns:p='http://www.w3.org/XML/1998/namespace'",
+            b" xmlns='http://www.w3.org/2000/xmlns/'",
+            b" xml:lang='en'",
+        ),
         *(b" xmlns:xmlns='urn:x'", b" xmlns='a b'", b" xmlns='1:2'", b" xmlns='&amp;'", b" xml:id='1'", b" a:b:c=''"),
     ]
 )
