@@ -41,6 +41,17 @@ cdef inline bint utf8_goes_on(Framer* framer, uint8_t byte) noexcept nogil:
     return True
 
 
+cdef inline size_t entity_length(const uint8_t* at, size_t left) noexcept nogil:
+    """Bytes up to and with the ";" of the predefined entity's name that stands here whole; 0 if none does."""
+    if left >= 3 and at[1] == c't' and at[2] == c';' and (at[0] == c'l' or at[0] == c'g'):
+        return 3
+    if left >= 4 and memcmp(at, "amp;", 4) == 0:
+        return 4
+    if left >= 5 and (memcmp(at, "quot;", 5) == 0 or memcmp(at, "apos;", 5) == 0):
+        return 5
+    return 0
+
+
 cdef inline bint reference_is_known(uint64_t packed, int length) noexcept nogil:
     """`packed` holds the name, at most eight bytes (without a number's leading zeros), its last byte lowest."""
     if length == 2 and (packed == 0x6C74 or packed == 0x6774):            # lt gt

@@ -193,10 +193,12 @@ cdef int scan(Framer* framer, const Bounds* bounds, const uint8_t* data, size_t 
     cdef size_t i = 0
     cdef size_t begin = 0           # where the current header or stanza began, or its continuation in this call
     cdef size_t end = length        # where scanning must stop: `length`, or earlier at the stanza limit
+    cdef size_t shortcut
     cdef size_t token = 0           # where the current name or namespace name began, or its continuation
     cdef uint8_t byte, quote, seen, state = framer.state
     cdef uint8_t error = NO_ERROR
     cdef int event = MORE
+    cdef bint recent
     cdef bint inside = framer.stanza_bytes != 0   # a header or stanza is under way
     cdef Slice name
     result.boundary = -1
@@ -251,10 +253,22 @@ cdef int scan(Framer* framer, const Bounds* bounds, const uint8_t* data, size_t 
                 byte = data[i]
                 if byte == c'<':
                     state = TAG
+                    if i + 1 < end and CLASS[data[i + 1]] & NAME_START:
+                        i += 1          # nearly always one of these two
+                        token = i
+                        state = NAME
+                    elif i + 1 < end and data[i + 1] == c'/':
+                        i += 1
+                        token = i + 1
+                        state = END_NAME
                 elif byte == c'&':
-                    framer.after_reference = TEXT
-                    framer.reference = framer.reference_length = 0
-                    state = REFERENCE
+                    shortcut = entity_length(data + i + 1, end - i - 1)
+                    if shortcut:
+                        i += shortcut
+                    else:
+                        framer.after_reference = TEXT
+                        framer.reference = framer.reference_length = 0
+                        state = REFERENCE
                 elif byte == c']':
                     framer.matched = 1
                 elif not (CLASS[byte] & SPACE or byte >= 0x80 and utf8_begins(framer, byte)):
@@ -301,6 +315,10 @@ cdef int scan(Framer* framer, const Bounds* bounds, const uint8_t* data, size_t 
                 error = NOT_WELL_FORMED_XML
                 break
             i += 1
+            if state == IN_TAG and i < end and CLASS[data[i]] & NAME_START:
+                token = i               # nearly always: bounds leave room for one attribute
+                state = ATTRIBUTE
+                i += 1
         elif state == IN_TAG or state == AFTER_VALUE:
             if state == IN_TAG and CLASS[byte] & NAME_START:
                 if framer.attributes >= bounds.attributes:
@@ -346,6 +364,10 @@ cdef int scan(Framer* framer, const Bounds* bounds, const uint8_t* data, size_t 
             elif CLASS[byte] & SPACE:
                 state = IN_TAG
                 i += 1
+                if i < end and CLASS[data[i]] & NAME_START and framer.attributes < bounds.attributes:
+                    token = i           # nearly always
+                    state = ATTRIBUTE
+                    i += 1
             else:
                 error = NOT_WELL_FORMED_XML
                 break
@@ -393,8 +415,12 @@ cdef int scan(Framer* framer, const Bounds* bounds, const uint8_t* data, size_t 
         elif state == VALUE_DOUBLE or state == VALUE_SINGLE:
             quote = c'"' if state == VALUE_DOUBLE else c"'"
             if framer.declaring:
-                while i < end and CLASS[data[i]] & URI_BYTE:
-                    i += 1
+                i = skip_value(data, i, end, quote)
+                recent = not carried and i < end and data[i] == quote and is_recent(data + token, i - token)
+                if not recent:
+                    i = token           # byte by byte, to know which one is wrong
+                    while i < end and CLASS[data[i]] & URI_BYTE:
+                        i += 1
                 if carried + (i - token) > NAME_LIMIT:
                     i -= carried + (i - token) - NAME_LIMIT
                     error = NAME_TOO_LONG
@@ -405,7 +431,7 @@ cdef int scan(Framer* framer, const Bounds* bounds, const uint8_t* data, size_t 
                     error = NOT_WELL_FORMED_XML
                     break
                 join(&name, data + token, i - token)
-                error = declare(framer, &name)
+                error = declare(framer, &name, recent)
                 if error:
                     break
                 framer.declaring = 0
@@ -418,9 +444,13 @@ cdef int scan(Framer* framer, const Bounds* bounds, const uint8_t* data, size_t 
                 if byte == quote:
                     state = AFTER_VALUE
                 elif byte == c'&':
-                    framer.after_reference = state
-                    framer.reference = framer.reference_length = 0
-                    state = REFERENCE
+                    shortcut = entity_length(data + i + 1, end - i - 1)
+                    if shortcut:
+                        i += shortcut
+                    else:
+                        framer.after_reference = state
+                        framer.reference = framer.reference_length = 0
+                        state = REFERENCE
                 elif not (CLASS[byte] & SPACE or byte >= 0x80 and utf8_begins(framer, byte)):
                     error = NOT_WELL_FORMED_XML
                     break

@@ -9,6 +9,7 @@ cdef enum:
     UNBOUND = -1
     ROOT_LIMIT = 16             # bytes of the stream element's name
     BUCKETS = 256               # of bound prefixes
+    RECENT_LIMIT = 64           # bytes of namespace names that are recognised
     FEW_ATTRIBUTES = 8          # up to here comparing with each is faster than a table
     SLOTS = 512                 # of the table of attributes
 
@@ -41,6 +42,8 @@ cdef Slice NAMES[256]           # of open elements; the first is the stream elem
 cdef Binding BINDINGS[BINDINGS_LIMIT]
 cdef int binding_count = 0
 cdef uint8_t BUCKET[BUCKETS]    # one more than the index of the newest binding in it
+cdef uint8_t RECENT[RECENT_LIMIT][RECENT_LIMIT]     # by length
+cdef bint IS_RECENT[RECENT_LIMIT]
 cdef Slice tag                  # the name of the start tag under way
 cdef Attribute ATTRIBUTES[256]  # of the start tag under way
 cdef uint8_t SLOT[SLOTS]        # one more than the index of an attribute
@@ -138,19 +141,26 @@ cdef inline bint declares(Slice* attribute) noexcept nogil:
     return attribute.prefix == 5 and memcmp(attribute.data, "xmlns", 5) == 0
 
 
-cdef uint8_t declare(Framer* framer, Slice* value) noexcept nogil:
+cdef inline bint is_recent(const uint8_t* name, size_t length) noexcept nogil:
+    """Whether this was the last namespace name of its length that was found to be good for any prefix but xml."""
+    return length < RECENT_LIMIT and IS_RECENT[length] and memcmp(name, RECENT[length], length) == 0
+
+
+cdef uint8_t declare(Framer* framer, Slice* value, bint recent) noexcept nogil:
     """Takes the declaration that the last attribute is; an Error (Namespaces in XML 1.0 section 3).
 
-    The default namespace is checked and forgotten: nothing is ever resolved to it.
+    The default namespace is checked and forgotten: nothing is ever resolved to it. What `is_recent` need not be checked again.
     """
     global changed
     cdef Slice* attribute = &ATTRIBUTES[framer.attributes - 1].name
     cdef Binding* binding
     cdef bint xml_prefix = is_text(attribute, "xmlns:xml", 9)
-    if is_text(value, XMLNS_NAMESPACE, 29) or is_text(value, XML_NAMESPACE, 36) != xml_prefix:
-        return NOT_WELL_FORMED_XML
-    if not uri_is_good(value):
-        return NOT_WELL_FORMED_XML
+    if xml_prefix or not recent:
+        if is_text(value, XMLNS_NAMESPACE, 29) or is_text(value, XML_NAMESPACE, 36) != xml_prefix or not uri_is_good(value):
+            return NOT_WELL_FORMED_XML
+        if not xml_prefix and value.length < RECENT_LIMIT:
+            memcpy(RECENT[value.length], value.data, value.length)
+            IS_RECENT[value.length] = True
     if attribute.prefix == 0:
         return NO_ERROR
     if value.length == 0 or is_text(attribute, "xmlns:xmlns", 11):

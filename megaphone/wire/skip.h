@@ -48,7 +48,12 @@ static inline size_t skip_until(const uint8_t *data, size_t i, size_t end, char 
         while (i < end && i - from < 8 && data[i] >= 0x20 && data[i] < 0x80 && data[i] != '<' && data[i] != '&' && data[i] != (uint8_t)stop) i++;
         if (i - from == 8) i = skip_plain(data, i, end, stop);
         while (i < end && data[i] >= 0x20 && data[i] < 0x80 && data[i] != '<' && data[i] != '&' && data[i] != (uint8_t)stop) i++;
-        if (i == end || data[i] < 0x80) return i;
+        if (i == end) return i;
+        if (data[i] == '\n' || data[i] == '\t' || data[i] == '\r') {
+            i++;
+            continue;
+        }
+        if (data[i] < 0x80) return i;
         from = i;
         i = skip_characters(data, i, end);
         if (i == from) return i;
