@@ -96,7 +96,8 @@ def test_a_log_that_cannot_be_written_costs_no_connection(
 def test_out_of_descriptors_clients_wait_and_are_taken_later(
     node: Node, start_worker: StartWorker, connect: Connect
 ) -> None:
-    start_worker(before=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40)))
+    few = resource.RLIMIT_NOFILE, (40, 40)
+    start_worker("[limits]\naccepts_per_second_per_address = 1000\n", before=lambda: resource.setrlimit(*few))
     waiting = [Line(socket.create_connection(node.address)) for _ in range(50)]
     until(lambda: open_connections(node) >= 10, "as many as there is room for")
     for line in waiting[:40]:
@@ -105,7 +106,7 @@ def test_out_of_descriptors_clients_wait_and_are_taken_later(
     assert b"<not-well-formed " in last.rest()
     for line in waiting[40:]:
         line.close()
-    until(lambda: open_connections(node) == 0, "their ends")
+    until(lambda: node.board.get(Slot.ACCEPTED) == 50 and open_connections(node) == 0, "all of them, and their ends")
     connect()
 
 
