@@ -21,6 +21,7 @@ cdef extern from "sys/socket.h":
 
 cdef enum:
     READS_PER_TURN = 4          # then others have their turn
+    SEALED_LIMIT_BYTES = 262144 # more ciphertext than handshake, tickets and a turn's records ever leave unsent
     TLS_HANDSHAKE_FAILED = -1
     TLS_RECORD_FAILED = -2
 
@@ -183,6 +184,8 @@ cdef class Receiver(Pollable):
                 break
         if self.fd >= 0:
             self.sender.seal_output()
+            if self.sender.sealed.size > SEALED_LIMIT_BYTES:
+                self.fail(TLS_RECORD_FAILED)    # it makes OpenSSL answer without end (KeyUpdate) and does not read
 
     cdef void close(self):
         """Closes the socket at once and forgets the sink (which breaks the cycle between the two)."""

@@ -109,7 +109,7 @@ def test_a_slow_consumer_is_closed_in_time(make_edge: MakeEdge, server: Scripted
 def test_a_client_that_reads_slowly_but_steadily_is_no_slow_consumer(
     make_edge: MakeEdge, server: ScriptedServer
 ) -> None:
-    edge = make_edge(server, limits=Limits(mailbox_bytes=20_000, slow_consumer_seconds=0.4, **FAST))
+    edge = make_edge(server, limits=Limits(mailbox_bytes=20_000, slow_consumer_seconds=0.6, **FAST))
     client, upstream = logged_in(edge, server, buffers=SMALL_BUFFERS)
     client.reading = False
     data = MESSAGE * 4000
@@ -120,7 +120,7 @@ def test_a_client_that_reads_slowly_but_steadily_is_no_slow_consumer(
             client.reading = True
         edge.step()
         client.reading = False
-    assert edge.poller_ticks() - began > 8
+    assert edge.poller_ticks() - began > 10
     assert edge.closed == []
 
 

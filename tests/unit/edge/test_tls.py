@@ -12,6 +12,7 @@ from tests.servers.certificates import CertificateAuthority
 from tests.unit.edge.conftest import MakeEdge
 from tests.unit.edge.dialogue import END, HEADER, MESSAGE, log_in, open_stream
 from tests.unit.edge.edge_under_test import EdgeUnderTest, ScriptedServer
+from tests.unit.edge.openssl_client import OpenSSLClient
 from tests.unit.edge.peer import Peer
 
 
@@ -302,6 +303,35 @@ def test_a_close_notify_is_the_clients_end(
     upstream.expect_end().send(MESSAGE + END).close()
     client.expect(MESSAGE + END).expect_end()
     edge.wait_closed(Reason.CLIENT_CLOSED)
+
+
+@pytest.mark.parametrize("reads", [True, False])
+def test_answers_to_key_updates_do_not_pile_up(
+    make_edge: MakeEdge, server: ScriptedServer, certificates: CertificateChoice, reads: bool
+) -> None:
+    edge = make_edge(server)
+    client = edge.connect(edge.listen("direct", certificates=certificates, buffers=4096), buffers=4096)
+    client.reading = False
+    tls = OpenSSLClient(client.socket)
+    edge.until(tls.handshake, "a handshake")
+    client.reading = reads
+    tls.write(HEADER)
+    server.accept().expect(HEADER)
+    most = 0
+
+    def flood() -> bool:
+        nonlocal most
+        for _ in range(100):
+            tls.ask_for_new_keys()
+            tls.write(b" ")
+        edge.sweep()
+        most = max(most, edge.count(Slot.MAILBOX_BYTES))
+        return edge.count(Slot.BYTES_IN) > 20_000 or bool(edge.closed) or bool(edge.gauges().get("OPEN_CLOSING"))
+
+    edge.until(flood, "20,000 key updates")
+    assert most < 400_000
+    assert edge.gauges() == ({"OPEN_CONNECTING": 1} if reads else {"OPEN_CLOSING": 1})
+    tls.close()
 
 
 # --- tickets ---
