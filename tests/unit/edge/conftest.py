@@ -1,5 +1,6 @@
 """`make_edge` and `make_server`: edges and scripted servers that are checked for left-overs at the end of each test."""
 
+import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,12 @@ def certificate(authority: CertificateAuthority) -> TLSContext:
     """A certificate for example.org."""
     files = authority.issue("example.org")
     return TLSContext(str(files.chain), str(files.key))
+
+
+@pytest.fixture(scope="session")
+def trusting_context(authority: CertificateAuthority) -> ssl.SSLContext:
+    """What a client that trusts the test's authority has."""
+    return ssl.create_default_context(cafile=str(authority.certificate))
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """The lines that most dialogues between client, edge and server are made of."""
 
+from megaphone.config.schema import Limits
 from tests.unit.edge.edge_under_test import EdgeUnderTest, ScriptedServer
 from tests.unit.edge.peer import Peer
 
@@ -18,6 +19,7 @@ STARTTLS = b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"
 PROCEED = b"<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"
 END = b"</stream:stream>"
 MESSAGE = b"<message to='juliet@example.org'><body>Arise</body></message>"
+FAST = Limits(bytes_per_second=10**9, bytes_burst=10**9, stanzas_per_second=10**8, stanzas_burst=10**8)
 
 
 def open_stream(edge: EdgeUnderTest, server: ScriptedServer, client: Peer) -> Peer:

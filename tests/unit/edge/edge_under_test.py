@@ -28,6 +28,7 @@ from megaphone.uplink.pool import Pool
 from tests.unit.edge.peer import Peer
 
 if TYPE_CHECKING:
+    from megaphone.edge.connection import ClientConnection
     from megaphone.sockets.tls import CertificateChoice
 
 PATIENCE_SECONDS = 10.0  # on a busy machine; nothing waits this long when it works
@@ -220,6 +221,11 @@ class EdgeUnderTest:
         """All connections have ended, for these reasons."""
         self.until(lambda: len(self.closed) >= len(reasons), f"the end of {len(reasons)} connections")
         assert self.reasons() == list(reasons)
+
+    def only(self) -> ClientConnection:
+        """The only connection."""
+        (connection,) = self.dispatcher.connections()
+        return connection
 
     def poller_ticks(self) -> int:
         """The clock that all times are measured by, in 1/16 s."""

@@ -9,24 +9,14 @@ from megaphone.dispatch.counters import Reason, Slot, UpstreamSlot
 from tests.unit.edge.conftest import MakeEdge
 from tests.unit.edge.dialogue import (
     ANSWER,
-    AUTH,
     END,
+    FAST,
     HEADER,
     MESSAGE,
-    connect_through,
     logged_in,
     open_stream,
 )
-from tests.unit.edge.edge_under_test import EdgeUnderTest, ScriptedServer
-
-FAST = Limits(bytes_per_second=10**9, bytes_burst=10**9, stanzas_per_second=10**8, stanzas_burst=10**8)
-
-
-def only(edge: EdgeUnderTest):  # type: ignore[no-untyped-def]
-    """The only connection."""
-    (connection,) = edge.dispatcher.connections()
-    return connection
-
+from tests.unit.edge.edge_under_test import ScriptedServer
 
 # --- the client ends ---
 
@@ -193,190 +183,12 @@ def test_what_the_edge_holds_for_a_slow_client_is_sent_before_the_end(
         upstream.expect_end()
     upstream.queue(MESSAGE * 10_000)
     edge.until(lambda: edge.count(Slot.MAILBOX_FULL), "a full mailbox")
-    only(edge).finish("", Reason.KICKED)
+    edge.only().finish("", Reason.KICKED)
     held = edge.count(Slot.BYTES_OUT)
     client.reading = True
     edge.until(lambda: client.ended, "the end")
     assert not client.reset
     assert client.total == held
-
-
-# --- the edge ends ---
-
-
-@pytest.mark.parametrize(
-    ("data", "condition"),
-    [
-        (b"<!-- -->", "restricted-xml"),
-        (b"<a></b>", "not-well-formed"),
-        (b"hello", "not-well-formed"),
-        (b"<message>&nbsp;</message>", "restricted-xml"),
-        (b"\x00", "not-well-formed"),
-        (HEADER * 2, "restricted-xml"),
-        (END + MESSAGE, "not-well-formed"),
-    ],
-)
-def test_bad_xml_is_answered_and_what_came_before_it_is_delivered(
-    make_edge: MakeEdge, server: ScriptedServer, data: bytes, condition: str
-) -> None:
-    edge = make_edge(server)
-    client, upstream = logged_in(edge, server)
-    client.send(MESSAGE + b"<presence/>" + data)
-    upstream.expect(MESSAGE + b"<presence/>")
-    client.expect_error(condition).close()
-    if data.startswith(END):
-        upstream.expect(END)
-    upstream.expect_end()
-    edge.wait_closed(Reason.RESTRICTED_XML if condition == "restricted-xml" else Reason.NOT_WELL_FORMED)
-
-
-def test_an_error_is_heard_by_a_client_that_has_already_ended(make_edge: MakeEdge, server: ScriptedServer) -> None:
-    """Both in one segment with the FIN: `echo nonsense | nc`."""
-    edge = make_edge(server)
-    for listening in ("none", "starttls"):
-        client = edge.connect(edge.listen(listening))
-        client.queue(b"nonsense").finish()
-        client.expect_error("not-well-formed", header=True).close()
-    client, _ = logged_in(edge, server)
-    client.queue(b"nonsense").finish()
-    client.expect_error("not-well-formed").close()
-
-
-def test_a_header_is_answered_to_a_client_that_has_already_ended(make_edge: MakeEdge, server: ScriptedServer) -> None:
-    edge = make_edge(server)
-    client = edge.connect(edge.listen("starttls"))
-    client.queue(HEADER).finish()
-    client.expect_through(b"</stream:features>")
-    client.expect_end()
-
-
-def test_an_error_is_no_reset_though_the_client_goes_on_sending(make_edge: MakeEdge, server: ScriptedServer) -> None:
-    edge = make_edge(server, limits=FAST)
-    client, _ = logged_in(edge, server)
-    client.queue(b"<!-- -->" + b"x" * 3_000_000)
-    client.expect_error("restricted-xml")
-    edge.until(lambda: not client.unsent, "all of it taken")
-    assert edge.gauges() == {"OPEN_CLOSING": 1}
-    client.close()
-    edge.wait_closed(Reason.RESTRICTED_XML)
-
-
-def test_a_client_that_does_not_go_is_cut(make_edge: MakeEdge, server: ScriptedServer) -> None:
-    edge = make_edge(server, limits=Limits(close_seconds=0.2))
-    client, _ = logged_in(edge, server)
-    client.send(b"<!-- -->").expect_error("restricted-xml")
-    edge.wait_closed(Reason.RESTRICTED_XML)
-
-
-def test_kick(make_edge: MakeEdge, server: ScriptedServer) -> None:
-    edge = make_edge(server)
-    client, upstream = logged_in(edge, server)
-    only(edge).finish("policy-violation", Reason.KICKED)
-    client.expect_error("policy-violation").close()
-    upstream.expect_end()
-    edge.wait_closed(Reason.KICKED)
-
-
-def test_an_end_waits_for_the_servers_stanza(make_edge: MakeEdge, server: ScriptedServer) -> None:
-    edge = make_edge(server)
-    client, upstream = logged_in(edge, server)
-    upstream.send(b"<message><body>Ari")
-    client.expect(b"<message><body>Ari")
-    only(edge).finish("system-shutdown", Reason.SYSTEM_SHUTDOWN)
-    client.expect_nothing()
-    upstream.send(b"se</body></message>" + MESSAGE * 3)
-    client.expect(b"se</body></message>").expect_error("system-shutdown").close()
-    upstream.expect_end()
-    edge.wait_closed(Reason.SYSTEM_SHUTDOWN)
-
-
-def test_an_end_does_not_wait_forever_for_the_servers_stanza(make_edge: MakeEdge, server: ScriptedServer) -> None:
-    edge = make_edge(server, limits=Limits(close_seconds=0.2))
-    client, upstream = logged_in(edge, server)
-    upstream.send(b"<message><body>Ari")
-    client.expect(b"<message><body>Ari")
-    only(edge).finish("system-shutdown", Reason.SYSTEM_SHUTDOWN)
-    client.expect_end().close()
-    upstream.expect_end()
-    edge.wait_closed(Reason.SYSTEM_SHUTDOWN)
-
-
-@pytest.mark.parametrize("ending", ["</body></message>", "</wrong>", ""])
-def test_an_end_that_waits_is_met_by_any_end_of_the_server(
-    make_edge: MakeEdge, server: ScriptedServer, ending: str
-) -> None:
-    edge = make_edge(server)
-    client, upstream = logged_in(edge, server)
-    upstream.send(b"<message><body>")
-    client.expect(b"<message><body>")
-    only(edge).finish("system-shutdown", Reason.SYSTEM_SHUTDOWN)
-    client.send(MESSAGE)  # too late to matter
-    upstream.send(ending.encode()).close()
-    edge.until(lambda: client.ended, "the end")
-    assert not client.reset
-    assert bytes(client.received).startswith(ending.encode())
-    client.close()
-    edge.wait_closed(Reason.SYSTEM_SHUTDOWN)
-
-
-@pytest.mark.parametrize("said", [b"", HEADER[:40], HEADER, HEADER + AUTH])
-def test_an_end_at_any_step_of_the_opening(make_edge: MakeEdge, server: ScriptedServer, said: bytes) -> None:
-    edge = make_edge(server)
-    for listening in ("none", "starttls"):
-        if listening == "starttls" and AUTH in said:
-            continue
-        client = edge.connect(edge.listen(listening))
-        client.send(said)
-        before = len(edge.closed)
-        edge.until(lambda: edge.dispatcher.open_connections, "a connection")
-        edge.until(lambda: only(edge).describe()["bytes_in"] == len(said), "those bytes")
-        only(edge).finish("system-shutdown", Reason.SYSTEM_SHUTDOWN)
-        data = client.expect_through(b"</stream:error></stream:stream>")
-        assert data.count(b"<stream:stream ") == 1
-        assert b"<system-shutdown " in data
-        client.expect_end().close()
-        edge.until(lambda before=before: len(edge.closed) > before, "the end")
-    assert set(edge.reasons()) == {Reason.SYSTEM_SHUTDOWN}
-
-
-def test_an_end_without_a_condition_says_nothing(make_edge: MakeEdge, server: ScriptedServer) -> None:
-    edge = make_edge(server)
-    client, upstream = logged_in(edge, server)
-    only(edge).finish("", Reason.KICKED)
-    client.expect_end().close()
-    upstream.expect_end()
-    edge.wait_closed(Reason.KICKED)
-
-
-def test_only_the_first_end_counts(make_edge: MakeEdge, server: ScriptedServer) -> None:
-    edge = make_edge(server)
-    client, _ = logged_in(edge, server)
-    connection = only(edge)
-    connection.finish("policy-violation", Reason.KICKED)
-    connection.finish("system-shutdown", Reason.SYSTEM_SHUTDOWN)
-    client.expect_error("policy-violation").close()
-    edge.wait_closed(Reason.KICKED)
-    connection.finish("system-shutdown", Reason.SYSTEM_SHUTDOWN)
-    assert connection.closing
-
-
-def test_a_mistake_of_ours_is_answered_and_logged(make_edge: MakeEdge, server: ScriptedServer) -> None:
-    edge = make_edge(server)
-
-    def open_uplink(*_: object) -> str:
-        raise RuntimeError("a mistake")
-
-    others = [connect_through(edge, server) for _ in range(3)]
-    right, edge.clients.open_uplink = edge.clients.open_uplink, open_uplink
-    client = edge.connect(edge.listen())
-    client.send(HEADER).expect_error("internal-server-error", header=True).close()
-    edge.wait_closed(Reason.INTERNAL)
-    assert [str(fault) for fault in edge.faults] == ["a mistake"]
-    edge.faults.clear()
-    edge.clients.open_uplink = right
-    for other, upstream in others:
-        other.send(MESSAGE)
-        upstream.expect(MESSAGE)
 
 
 # --- what is left at the server ---
@@ -395,7 +207,7 @@ def test_the_server_hears_everything_before_the_end(make_edge: MakeEdge, server:
 def test_a_server_that_does_not_end_with_us_is_cut(make_edge: MakeEdge, server: ScriptedServer) -> None:
     edge = make_edge(server, limits=Limits(close_seconds=0.2))
     client, upstream = logged_in(edge, server)
-    only(edge).finish("policy-violation", Reason.KICKED)
+    edge.only().finish("policy-violation", Reason.KICKED)
     client.expect_error("policy-violation").close()
     edge.wait_closed(Reason.KICKED)
     assert edge.upstream_count(UpstreamSlot.UP_OPEN) == 1
@@ -421,7 +233,7 @@ def test_ids_of_the_gone_find_nothing(make_edge: MakeEdge, server: ScriptedServe
     for _ in range(6):
         client = edge.connect(address)
         open_stream(edge, server, client)
-        connection = only(edge)
+        connection = edge.only()
         assert connection.id not in seen
         assert edge.dispatcher.connection(connection.id) is connection
         assert [edge.dispatcher.connection(gone) for gone in seen] == [None] * len(seen)

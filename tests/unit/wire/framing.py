@@ -11,6 +11,7 @@ HEADER = (
     b" to='example.org' version='1.0'>"
 )
 END = b"</stream:stream>"
+MESSAGE = b"<message to='romeo@example.net'><body>hi</body></message>"
 
 
 @dataclass(slots=True)
@@ -59,6 +60,13 @@ def read(
         base += len(piece)
     reading.rests = framer.rests
     return reading
+
+
+def inside(data: bytes, **bounds: int) -> tuple[Error | None, int]:
+    """Read `data` behind a header: the error and how many bytes of `data` came before it."""
+    framer = StreamFramer(**bounds)
+    reading = read([HEADER, data], framer=framer)
+    return reading.error, reading.error_offset - len(HEADER)
 
 
 def pieces_of(data: bytes, cuts: Iterable[int]) -> Iterator[bytes]:
