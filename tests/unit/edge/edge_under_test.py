@@ -137,7 +137,7 @@ class EdgeUnderTest:
         """One round: every peer, one turn if there is a reason for one, the sweep if it is due."""
         for peer in self.peers:
             peer.pump()
-        self.turn(0.001)
+        self.turn(0.0002)
         if time.monotonic() >= self._next_sweep:
             self.sweep()
 
