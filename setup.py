@@ -6,11 +6,15 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 NEEDS_OPENSSL = {"megaphone/sockets/tls.pyx"}
+# C headers beside the Cython code that includes them.
+HEADERS = {"megaphone/wire/framer.pyx": ["megaphone/wire/names.h", "megaphone/wire/skip.h"]}
 
 extensions = [
     Extension(
         str(path.with_suffix("")).replace("/", "."),
         [str(path)],
+        depends=HEADERS.get(str(path), []),
+        include_dirs=[str(path.parent)] if str(path) in HEADERS else [],
         libraries=["ssl", "crypto"] if str(path) in NEEDS_OPENSSL else [],
         extra_compile_args=["-O3", "-fno-strict-aliasing", "-Wno-unused-function"],
     )

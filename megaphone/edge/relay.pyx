@@ -15,7 +15,8 @@ from megaphone.edge.limits cimport ClientLimits
 from megaphone.sockets.poller cimport TICKS_PER_SECOND
 from megaphone.wire.framer cimport (
     Bounds, COMPRESSED_ELEMENT, ERROR, HEADER, PROCEED_ELEMENT, STANZA, STREAM_END, SUCCESS_ELEMENT,
-    RESTRICTED, STANZA_TOO_BIG, TOO_DEEP, TOO_MANY_ATTRIBUTES,
+    ENCODING_NOT_UTF8, NAME_TOO_LONG, OUT_OF_MEMORY, RESTRICTED, STANZA_TOO_BIG, TOO_DEEP, TOO_MANY_ATTRIBUTES,
+    TOO_MANY_NAMESPACES,
     condition_of, framer_ended, framer_free, framer_rests, scan,
 )
 
@@ -155,6 +156,12 @@ cdef class RelayedConnection(Connection):
         elif error == TOO_MANY_ATTRIBUTES:
             slots[<int> LIMIT_ATTRIBUTES] += 1
             reason = POLICY_VIOLATION
+        elif error == NAME_TOO_LONG or error == TOO_MANY_NAMESPACES:
+            reason = POLICY_VIOLATION
+        elif error == ENCODING_NOT_UTF8:
+            reason = INVALID_XML
+        elif error == OUT_OF_MEMORY:
+            reason = RESOURCE_CONSTRAINT
         self.end(condition_of(error), reason)
 
     # --- server to client ------------------------------------------------------------

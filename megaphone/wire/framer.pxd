@@ -20,6 +20,10 @@ cpdef enum Error:
     TEXT_BETWEEN_STANZAS = 6
     RESTART_NOT_ALLOWED = 7
     AFTER_STREAM_END = 8
+    NAME_TOO_LONG = 9
+    TOO_MANY_NAMESPACES = 10
+    OUT_OF_MEMORY = 11
+    ENCODING_NOT_UTF8 = 12
 
 # First-level elements the edge has to know; the first three and "any other" are what stanzas are counted by.
 cpdef enum Element:
@@ -39,22 +43,37 @@ cdef struct Bounds:
     uint16_t depth          # 2..255: levels including the stream element
     uint16_t attributes     # 1..255 per element
 
-# State of one direction: 48 bytes. `open_tags` is NULL whenever the stream rests between stanzas.
+# What must be remembered between two reads that split a stanza or a tag: names of open elements, bindings, the tag under way.
+cdef struct Memory:
+    Memory* next            # in the list of spare ones
+    uint32_t scope          # bytes of all that follows but the token
+    uint8_t size            # which of the sizes it has
+    uint8_t names           # open elements below the root
+    uint8_t bindings        # prefixes bound below a usual root, or from an unusual one on
+    uint8_t in_tag          # whether the name of the start tag under way and those of its attributes are there
+    uint8_t token           # bytes of the name or namespace name that the read split
+    # then, packed: names, bindings, tag, its attributes, token
+
+# State of one direction: 56 bytes. `memory` is NULL when the stream rests between stanzas (below an ordinary header).
 cdef struct Framer:
-    uint32_t* open_tags     # spilled hashes of open elements, only between reads that split a stanza
+    Memory* memory
     uint64_t reference      # the entity reference being read, packed
     uint32_t stanza_bytes
-    uint32_t name_hash
-    uint32_t local_hash
-    uint32_t root_hash
     uint8_t state
     uint8_t after_reference # state to return to at ';'
     uint8_t depth
     uint8_t attributes
     uint8_t element         # Element of the current first-level element
-    uint8_t matched         # progress inside "<?xml" (kept until the header), "[CDATA[" or "]]>"
+    uint8_t matched         # progress inside "<?xml", "[CDATA[" or "]]>"; the Error once there was one
     uint8_t restart_allowed # a new stream header may follow at depth 1
     uint8_t reference_length
+    uint8_t declaring       # the attribute under way declares a namespace
+    uint8_t usual_root      # the root declares its own prefix and nothing else
+    uint8_t utf8_left       # continuation bytes still to come
+    uint8_t utf8_low        # the next one is at least this ...
+    uint8_t utf8_high       # ... and at most that
+    uint8_t root_length
+    uint8_t root[16]        # name of the stream element
 
 cdef struct Scan:
     size_t offset           # bytes consumed when `scan` returned

@@ -27,6 +27,10 @@ class Error(IntEnum):
     TEXT_BETWEEN_STANZAS = 6
     RESTART_NOT_ALLOWED = 7
     AFTER_STREAM_END = 8
+    NAME_TOO_LONG = 9
+    TOO_MANY_NAMESPACES = 10
+    OUT_OF_MEMORY = 11
+    ENCODING_NOT_UTF8 = 12
 
 
 class Element(IntEnum):
@@ -54,3 +58,4 @@ class StreamFramer:
     def scan(
         self, data: bytes | bytearray | memoryview, stop_at_stanza: bool = True
     ) -> tuple[Event, int, Error | Element | None, int, tuple[int, int, int, int]]: ...
+    def scan_times(self, data: bytes | bytearray | memoryview, times: int) -> bool: ...

@@ -1,21 +1,31 @@
 """The framer: cuts one direction of an XMPP stream into header, stanzas and end, without holding any of it.
 
-Theory of operation. The state machine below reads every byte once and may stop at any of them: all it keeps is
-the `Framer` struct. Bytes are passed on by the caller as they came; the framer only says where a stanza ended,
-what kind it was, and whether the stream may go on. Matching of end tags works on 32-bit hashes of the names:
-open elements live in one scratch stack shared by all connections while a read is scanned, and are spilled to
-the connection only if the read ends inside a stanza.
+Theory of operation. The state machine below reads every byte once and may stop at any of them. Bytes are passed on by
+the caller as they came; the framer only says where a stanza ended, what kind it was, and whether the stream may go on.
 
     PROLOG ─ "<?xml … ?>" ─ header ──► depth 1 ──► stanza (depth 2 …) ──► depth 1 ─ "</stream:stream>" ──► END
                                           ▲________________________________│
 
+Names are slices of the read buffer while a read is scanned, in one scratch area shared by all connections (framing is for
+one thread). Only if a read ends inside a stanza are the names of its open elements, and those of the tag under way,
+copied into a `Memory` of the connection, which the next read begins with. Comparing is exact: no hashes.
+
 Refused, with the RFC 6120 section 4.9.3 condition: comments, processing instructions, DTDs and references to any but
-the five predefined entities (section 11.1, `restricted-xml`); unbalanced tags, control characters, text between
-stanzas (`not-well-formed`); elements beyond the `Bounds` (`policy-violation`).
+the five predefined entities (section 11.1, `restricted-xml`); whatever violates XML 1.0 or its namespaces
+(`not-well-formed`); elements beyond the `Bounds` (`policy-violation`). Stricter than XML: names are ASCII and have one
+colon at most; namespace names are plain URI references and as short as other names; there is no `xml:id`.
 """
 
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memchr, memcmp, memcpy, memset
+
+cdef extern from "names.h":
+    uint64_t mix(uint64_t one, uint64_t other) noexcept nogil
+    uint64_t hash_bytes(const uint8_t* data, size_t length, const uint64_t* key) noexcept nogil
+
+cdef extern from "skip.h":
+    size_t skip_text(const uint8_t* data, size_t i, size_t end) noexcept nogil
+    size_t skip_value(const uint8_t* data, size_t i, size_t end, uint8_t quote) noexcept nogil
 
 CONDITIONS = {
     NOT_WELL_FORMED_XML: "not-well-formed",
@@ -26,6 +36,10 @@ CONDITIONS = {
     TEXT_BETWEEN_STANZAS: "not-well-formed",
     RESTART_NOT_ALLOWED: "not-well-formed",
     AFTER_STREAM_END: "not-well-formed",
+    NAME_TOO_LONG: "policy-violation",
+    TOO_MANY_NAMESPACES: "policy-violation",
+    OUT_OF_MEMORY: "resource-constraint",
+    ENCODING_NOT_UTF8: "unsupported-encoding",
 }
 
 cdef enum State:
@@ -52,60 +66,41 @@ cdef enum State:
     BANG              # "<!" that should go on with "[CDATA["
     CDATA
     END               # after </stream:stream>
+    REFUSED           # after an error
 
 # Byte classes, one bit each.
 cdef enum:
     SPACE = 1
     NAME_START = 2
     NAME_BYTE = 4
-    TEXT_BYTE = 8         # may be skipped in text: not '<', '&', ']' or a forbidden control character
-    VALUE_BYTE = 16       # may be skipped in an attribute value: not a quote either
-    FORBIDDEN = 32
+    COLON = 8
+    URI_BYTE = 16               # in a namespace name; RFC 3986 has some more: %, &, ', [ and ]
+    SCHEME_BYTE = 32            # before a URI's first colon
 
 cdef uint8_t CLASS[256]
-cdef uint32_t OPEN_TAGS[256]
-cdef uint32_t HASH_MESSAGE, HASH_PRESENCE, HASH_IQ, HASH_SUCCESS, HASH_COMPRESSED, HASH_PROCEED, HASH_STARTTLS, HASH_FEATURES, HASH_ERROR, HASH_STREAM
 cdef const char* XML_DECLARATION = "?xml"
 cdef const char* CDATA_OPEN = "[CDATA["
 
-cdef inline uint32_t hash_byte(uint32_t value, uint8_t byte) noexcept nogil:
-    return (value ^ byte) * 16777619u   # FNV-1a
-
-cdef uint32_t hash_of(bytes name):
-    cdef uint32_t value = 2166136261u
-    for byte in name:
-        value = hash_byte(value, byte)
-    return value
 
 cdef void fill_tables():
-    global HASH_MESSAGE, HASH_PRESENCE, HASH_IQ, HASH_SUCCESS, HASH_COMPRESSED, HASH_PROCEED, HASH_STARTTLS, HASH_FEATURES, HASH_ERROR, HASH_STREAM
     cdef int byte
     for byte in range(256):
         CLASS[byte] = 0
         if byte in b" \t\r\n":
             CLASS[byte] |= SPACE
-        elif byte < 0x20 or byte == 0xFE or byte == 0xFF or byte == 0xC0 or byte == 0xC1:
-            CLASS[byte] |= FORBIDDEN
-        if chr(byte) in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_:" or byte >= 0x80 and not CLASS[byte] & FORBIDDEN:
+        if chr(byte) in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_":
             CLASS[byte] |= NAME_START | NAME_BYTE
-        if chr(byte) in "0123456789-.":
+        if chr(byte) in "0123456789-.:":
             CLASS[byte] |= NAME_BYTE
-        if not CLASS[byte] & FORBIDDEN and byte not in b"<&]":
-            CLASS[byte] |= TEXT_BYTE
-        if not CLASS[byte] & FORBIDDEN and byte not in b"<&\"'":
-            CLASS[byte] |= VALUE_BYTE
-    HASH_MESSAGE = hash_of(b"message")
-    HASH_PRESENCE = hash_of(b"presence")
-    HASH_IQ = hash_of(b"iq")
-    HASH_SUCCESS = hash_of(b"success")
-    HASH_COMPRESSED = hash_of(b"compressed")
-    HASH_PROCEED = hash_of(b"proceed")
-    HASH_STARTTLS = hash_of(b"starttls")
-    HASH_FEATURES = hash_of(b"features")
-    HASH_ERROR = hash_of(b"error")
-    HASH_STREAM = hash_of(b"stream")
+        if chr(byte) == ":":
+            CLASS[byte] |= COLON
+        if chr(byte).isascii() and (chr(byte).isalnum() or chr(byte) in "-._~!$()*+,;=:@/?#"):
+            CLASS[byte] |= URI_BYTE
+        if chr(byte).isascii() and (chr(byte).isalnum() or chr(byte) in "-.+"):
+            CLASS[byte] |= SCHEME_BYTE
 
 fill_tables()
+
 
 cdef str condition_of(int error):
     return CONDITIONS[error]
@@ -118,8 +113,8 @@ cdef void framer_start(Framer* framer) noexcept nogil:
 
 
 cdef void framer_free(Framer* framer) noexcept nogil:
-    free(framer.open_tags)
-    framer.open_tags = NULL
+    give_back(framer.memory)
+    framer.memory = NULL
 
 
 cdef bint framer_rests(Framer* framer) noexcept nogil:
@@ -132,95 +127,88 @@ cdef bint framer_ended(Framer* framer) noexcept nogil:
     return framer.state == END
 
 
-cdef inline uint8_t element_of(uint32_t local_hash) noexcept nogil:
-    if local_hash == HASH_MESSAGE:
-        return MESSAGE_ELEMENT
-    if local_hash == HASH_PRESENCE:
-        return PRESENCE_ELEMENT
-    if local_hash == HASH_IQ:
-        return IQ_ELEMENT
-    if local_hash == HASH_SUCCESS:
-        return SUCCESS_ELEMENT
-    if local_hash == HASH_COMPRESSED:
-        return COMPRESSED_ELEMENT
-    if local_hash == HASH_PROCEED:
-        return PROCEED_ELEMENT
-    if local_hash == HASH_STARTTLS:
-        return STARTTLS_ELEMENT
-    if local_hash == HASH_FEATURES:
-        return FEATURES_ELEMENT
-    if local_hash == HASH_ERROR:
-        return STREAM_ERROR_ELEMENT
+include "scope.pxi"
+include "memory.pxi"
+include "characters.pxi"
+include "declaration.pxi"
+
+# --- first-level elements ---
+
+
+cdef bint settle_root(Framer* framer) noexcept nogil:
+    """The header is complete: keeps the stream element's name, and what it declares if that is unusual."""
+    cdef int i
+    if tag.length > ROOT_LIMIT:
+        return False
+    framer.usual_root = tag.prefix > 0 and is_local_stream(&tag)
+    for i in range(binding_count):
+        BINDINGS[i].depth = 1
+        if not (is_text(&BINDINGS[i].prefix, <const char*> tag.data, tag.prefix) and same(&BINDINGS[i].name, &STREAMS)):
+            framer.usual_root = False
+    if framer.usual_root:
+        leave_scope(0)
+    memcpy(framer.root, tag.data, tag.length)
+    framer.root_length = tag.length
+    return True
+
+
+cdef inline bint is_local_stream(Slice* name) noexcept nogil:
+    cdef uint32_t local = name.prefix + 1 if name.prefix else 0
+    return name.length - local == 6 and memcmp(name.data + local, "stream", 6) == 0
+
+
+cdef uint8_t element_of(Slice* name) noexcept nogil:
+    """Which of the first-level elements that the edge has to know this is, by its local name."""
+    cdef const uint8_t* local = name.data + (name.prefix + 1 if name.prefix else 0)
+    cdef uint32_t length = name.length - (name.prefix + 1 if name.prefix else 0)
+    if length == 2:
+        return IQ_ELEMENT if memcmp(local, "iq", 2) == 0 else OTHER_ELEMENT
+    if length == 5:
+        return STREAM_ERROR_ELEMENT if memcmp(local, "error", 5) == 0 else OTHER_ELEMENT
+    if length == 7:
+        if memcmp(local, "message", 7) == 0:
+            return MESSAGE_ELEMENT
+        if memcmp(local, "success", 7) == 0:
+            return SUCCESS_ELEMENT
+        return PROCEED_ELEMENT if memcmp(local, "proceed", 7) == 0 else OTHER_ELEMENT
+    if length == 8:
+        if memcmp(local, "presence", 8) == 0:
+            return PRESENCE_ELEMENT
+        if memcmp(local, "starttls", 8) == 0:
+            return STARTTLS_ELEMENT
+        return FEATURES_ELEMENT if memcmp(local, "features", 8) == 0 else OTHER_ELEMENT
+    if length == 10:
+        return COMPRESSED_ELEMENT if memcmp(local, "compressed", 10) == 0 else OTHER_ELEMENT
     return OTHER_ELEMENT
 
-
-cdef inline bint reference_is_known(uint64_t packed, int length) noexcept nogil:
-    """`packed` holds the name, at most eight bytes (without a number's leading zeros), its last byte lowest."""
-    if length == 2 and (packed == 0x6C74 or packed == 0x6774):            # lt gt
-        return True
-    if length == 3 and packed == 0x616D70:                                # amp
-        return True
-    if length == 4 and (packed == 0x71756F74 or packed == 0x61706F73):    # quot apos
-        return True
-    if length < 2 or length > 8:
-        return False
-    return character_is_allowed(packed, length)
-
-
-cdef inline bint reference_is_numeric(Framer* framer) noexcept nogil:
-    return framer.reference >> (8 * (framer.reference_length - 1)) == c'#'
-
-
-cdef bint character_is_allowed(uint64_t packed, int length) noexcept nogil:
-    """A numeric reference: "#" digits or "#x" hex digits naming a character that XML 1.0 section 2.2 allows."""
-    cdef uint8_t digits[8]
-    cdef int i, first = 1, base = 10, digit
-    cdef uint32_t value = 0
-    for i in range(length):
-        digits[length - 1 - i] = <uint8_t> (packed >> (8 * i))
-    if digits[0] != c'#':
-        return False
-    if digits[1] == c'x':
-        base, first = 16, 2
-    if first >= length:
-        return False
-    for i in range(first, length):
-        if c'0' <= digits[i] <= c'9':
-            digit = digits[i] - c'0'
-        elif base == 16 and c'a' <= digits[i] <= c'f':
-            digit = digits[i] - c'a' + 10
-        elif base == 16 and c'A' <= digits[i] <= c'F':
-            digit = digits[i] - c'A' + 10
-        else:
-            return False
-        value = value * base + digit
-        if value > 0x10FFFF:
-            return False
-    if value < 0x20:
-        return value == 9 or value == 10 or value == 13
-    return not (0xD800 <= value <= 0xDFFF or value == 0xFFFE or value == 0xFFFF)
+# --- the state machine ---
 
 
 cdef int scan(Framer* framer, const Bounds* bounds, const uint8_t* data, size_t length, bint stop_at_stanza, Scan* result) noexcept nogil:
-    """Reads `data`; returns an `Event` and fills `result`. After ERROR or STREAM_END the rest of the input is not read."""
+    """Reads `data`; returns an `Event` and fills `result`. After ERROR or STREAM_END the rest of the input is not read.
+
+    Having refused something it refuses everything that comes after it, for the same reason.
+    """
+    global changed, resumed, slotted, tag
     cdef size_t i = 0
     cdef size_t begin = 0           # where the current header or stanza began, or its continuation in this call
     cdef size_t end = length        # where scanning must stop: `length`, or earlier at the stanza limit
-    cdef uint8_t byte, state = framer.state
+    cdef size_t shortcut
+    cdef size_t token = 0           # where the current name or namespace name began, or its continuation
+    cdef uint8_t byte, quote, seen, state = framer.state
     cdef uint8_t error = NO_ERROR
     cdef int event = MORE
+    cdef bint recent
     cdef bint inside = framer.stanza_bytes != 0   # a header or stanza is under way
-    cdef uint32_t* open_tags = OPEN_TAGS
+    cdef Slice name
     result.boundary = -1
     result.error = NO_ERROR
     result.counts[0] = result.counts[1] = result.counts[2] = result.counts[3] = 0
-
-    if framer.open_tags != NULL:
-        memcpy(open_tags, framer.open_tags, framer.depth * sizeof(uint32_t))
-        free(framer.open_tags)
-        framer.open_tags = NULL
-    elif framer.depth:
-        open_tags[0] = framer.root_hash
+    if state == REFUSED:
+        result.offset = 0
+        result.error = framer.matched
+        return ERROR
+    recall(framer)
     if inside:
         if framer.stanza_bytes >= bounds.stanza_bytes:
             end = 0     # also when a reload has lowered the limit meanwhile
@@ -229,7 +217,13 @@ cdef int scan(Framer* framer, const Bounds* bounds, const uint8_t* data, size_t 
 
     while i < end:
         byte = data[i]
-        if state == TEXT:
+        if framer.utf8_left:
+            # the rest of a character, in text, CDATA or a value
+            if not utf8_goes_on(framer, byte):
+                error = NOT_WELL_FORMED_XML
+                break
+            i += 1
+        elif state == TEXT:
             if framer.depth == 1:
                 while i < end and CLASS[data[i]] & SPACE:
                     i += 1
@@ -244,49 +238,72 @@ cdef int scan(Framer* framer, const Bounds* bounds, const uint8_t* data, size_t 
                 state = TAG
             else:
                 # "]]>" must not appear in text (XML 1.0 section 2.4): `matched` counts the brackets
-                if framer.matched == 2 and byte == c'>':
-                    error = NOT_WELL_FORMED_XML
-                    break
-                if byte == c']':
-                    if framer.matched < 2:
-                        framer.matched += 1
-                    i += 1
-                    continue
-                framer.matched = 0
-                while i < end and CLASS[data[i]] & TEXT_BYTE:
-                    i += 1
+                if framer.matched:
+                    if byte == c']':
+                        framer.matched = 2
+                        i += 1
+                        continue
+                    if framer.matched == 2 and byte == c'>':
+                        error = NOT_WELL_FORMED_XML
+                        break
+                    framer.matched = 0
+                i = skip_text(data, i, end)
                 if i == end:
                     break
                 byte = data[i]
                 if byte == c'<':
                     state = TAG
+                    if i + 1 < end and CLASS[data[i + 1]] & NAME_START:
+                        i += 1          # nearly always one of these two
+                        token = i
+                        state = NAME
+                    elif i + 1 < end and data[i + 1] == c'/':
+                        i += 1
+                        token = i + 1
+                        state = END_NAME
                 elif byte == c'&':
-                    framer.after_reference = TEXT
-                    framer.reference = framer.reference_length = 0
-                    state = REFERENCE
+                    shortcut = entity_length(data + i + 1, end - i - 1)
+                    if shortcut:
+                        i += shortcut
+                    else:
+                        framer.after_reference = TEXT
+                        framer.reference = framer.reference_length = 0
+                        state = REFERENCE
                 elif byte == c']':
-                    continue
-                else:
+                    framer.matched = 1
+                elif not (CLASS[byte] & SPACE or byte >= 0x80 and utf8_begins(framer, byte)):
                     error = NOT_WELL_FORMED_XML
                     break
             i += 1
         elif state == NAME:
+            seen = 0
             while i < end and CLASS[data[i]] & NAME_BYTE:
-                framer.name_hash = hash_byte(framer.name_hash, data[i])
-                framer.local_hash = 2166136261u if data[i] == c':' else hash_byte(framer.local_hash, data[i])
+                seen |= CLASS[data[i]]
                 i += 1
+            if carried + (i - token) > NAME_LIMIT:
+                i -= carried + (i - token) - NAME_LIMIT
+                error = NAME_TOO_LONG
+                break
             if i == end:
+                break
+            if not join_name(&tag, data + token, i - token, seen):
+                error = NOT_WELL_FORMED_XML
                 break
             byte = data[i]
             if framer.depth == 1:
-                if framer.local_hash == HASH_STREAM:
+                if is_local_stream(&tag):
                     if not framer.restart_allowed:
                         error = RESTART_NOT_ALLOWED
                         break
+                    # a new stream inherits nothing
+                    framer.usual_root = 0
+                    leave_scope(0)
                 elif framer.matched:
                     error = NOT_WELL_FORMED_XML     # an XML declaration, and then no stream header
                     break
             framer.attributes = 0
+            slotted = 0
+            changed = True
             if byte == c'>':
                 state = AFTER_VALUE     # the same as after a value: '>' opens the element
                 continue
@@ -298,15 +315,31 @@ cdef int scan(Framer* framer, const Bounds* bounds, const uint8_t* data, size_t 
                 error = NOT_WELL_FORMED_XML
                 break
             i += 1
-        elif state == IN_TAG or state == AFTER_VALUE:
-            if byte == c'>':
+            if state == IN_TAG and i < end and CLASS[data[i]] & NAME_START:
+                token = i               # nearly always: bounds leave room for one attribute
+                state = ATTRIBUTE
                 i += 1
-                if framer.depth == 0 or framer.depth == 1 and framer.local_hash == HASH_STREAM:
+        elif state == IN_TAG or state == AFTER_VALUE:
+            if state == IN_TAG and CLASS[byte] & NAME_START:
+                if framer.attributes >= bounds.attributes:
+                    error = TOO_MANY_ATTRIBUTES
+                    break
+                token = i
+                state = ATTRIBUTE
+                i += 1
+            elif byte == c'>':
+                if not names_resolve(framer):
+                    error = NOT_WELL_FORMED_XML
+                    break
+                if framer.depth == 0 or framer.depth == 1 and is_local_stream(&tag):
                     # the stream header, or the one of a restarted stream, which replaces it
-                    framer.root_hash = framer.name_hash
+                    if not settle_root(framer):
+                        error = NAME_TOO_LONG
+                        break
+                    i += 1
+                    changed = True
                     framer.depth = 1
                     framer.matched = 0
-                    open_tags[0] = framer.root_hash
                     framer.restart_allowed = 0
                     state = TEXT
                     inside = False
@@ -316,14 +349,14 @@ cdef int scan(Framer* framer, const Bounds* bounds, const uint8_t* data, size_t 
                     event = HEADER
                     break
                 if framer.depth >= bounds.depth:
-                    i -= 1
                     error = TOO_DEEP
                     break
+                i += 1
                 if framer.depth == 1:
-                    framer.element = element_of(framer.local_hash)
-                open_tags[framer.depth] = framer.name_hash
+                    framer.element = element_of(&tag)
+                NAMES[framer.depth] = tag
                 framer.depth += 1
-                framer.matched = 0
+                changed = True
                 state = TEXT
             elif byte == c'/':
                 state = EMPTY_TAG
@@ -331,36 +364,44 @@ cdef int scan(Framer* framer, const Bounds* bounds, const uint8_t* data, size_t 
             elif CLASS[byte] & SPACE:
                 state = IN_TAG
                 i += 1
-            elif state == IN_TAG and CLASS[byte] & NAME_START:
-                if framer.attributes >= bounds.attributes:
-                    error = TOO_MANY_ATTRIBUTES
-                    break
-                framer.attributes += 1
-                state = ATTRIBUTE
-                i += 1
+                if i < end and CLASS[data[i]] & NAME_START and framer.attributes < bounds.attributes:
+                    token = i           # nearly always
+                    state = ATTRIBUTE
+                    i += 1
             else:
                 error = NOT_WELL_FORMED_XML
                 break
         elif state == ATTRIBUTE:
+            seen = 0
             while i < end and CLASS[data[i]] & NAME_BYTE:
+                seen |= CLASS[data[i]]
                 i += 1
+            if carried + (i - token) > NAME_LIMIT:
+                i -= carried + (i - token) - NAME_LIMIT
+                error = NAME_TOO_LONG
+                break
             if i == end:
                 break
-            if data[i] == c'=':
-                state = BEFORE_VALUE
-            elif CLASS[data[i]] & SPACE:
+            byte = data[i]
+            if byte != c'=' and not CLASS[byte] & SPACE:
+                error = NOT_WELL_FORMED_XML
+                break
+            if not join_name(&name, data + token, i - token, seen) or not add_attribute(framer, &name):
+                error = NOT_WELL_FORMED_XML
+                break
+            if is_text(&name, "xml:id", 6):
+                error = RESTRICTED      # libxml2 remembers every one and rejects the second of a kind
+                break
+            framer.declaring = declares(&name)
+            i += 1
+            if byte != c'=':
                 state = AFTER_ATTRIBUTE
+            elif i < end and (data[i] == c'"' or data[i] == c"'"):
+                state = VALUE_DOUBLE if data[i] == c'"' else VALUE_SINGLE
+                i += 1
+                token = i
             else:
-                error = NOT_WELL_FORMED_XML
-                break
-            i += 1
-        elif state == AFTER_ATTRIBUTE:
-            if byte == c'=':
                 state = BEFORE_VALUE
-            elif not CLASS[byte] & SPACE:
-                error = NOT_WELL_FORMED_XML
-                break
-            i += 1
         elif state == BEFORE_VALUE:
             if byte == c'"':
                 state = VALUE_DOUBLE
@@ -370,46 +411,69 @@ cdef int scan(Framer* framer, const Bounds* bounds, const uint8_t* data, size_t 
                 error = NOT_WELL_FORMED_XML
                 break
             i += 1
+            token = i
         elif state == VALUE_DOUBLE or state == VALUE_SINGLE:
-            while i < end and CLASS[data[i]] & VALUE_BYTE:
-                i += 1
-            if i == end:
-                break
-            byte = data[i]
-            if byte == c'"':
-                if state == VALUE_DOUBLE:
-                    state = AFTER_VALUE
-            elif byte == c"'":
-                if state == VALUE_SINGLE:
-                    state = AFTER_VALUE
-            elif byte == c'&':
-                framer.after_reference = state
-                framer.reference = framer.reference_length = 0
-                state = REFERENCE
+            quote = c'"' if state == VALUE_DOUBLE else c"'"
+            if framer.declaring:
+                i = skip_value(data, i, end, quote)
+                recent = not carried and i < end and data[i] == quote and is_recent(data + token, i - token)
+                if not recent:
+                    i = token           # byte by byte, to know which one is wrong
+                    while i < end and CLASS[data[i]] & URI_BYTE:
+                        i += 1
+                if carried + (i - token) > NAME_LIMIT:
+                    i -= carried + (i - token) - NAME_LIMIT
+                    error = NAME_TOO_LONG
+                    break
+                if i == end:
+                    break
+                if data[i] != quote:
+                    error = NOT_WELL_FORMED_XML
+                    break
+                join(&name, data + token, i - token)
+                error = declare(framer, &name, recent)
+                if error:
+                    break
+                framer.declaring = 0
+                state = AFTER_VALUE
             else:
-                error = NOT_WELL_FORMED_XML
-                break
+                i = skip_value(data, i, end, quote)
+                if i == end:
+                    break
+                byte = data[i]
+                if byte == quote:
+                    state = AFTER_VALUE
+                elif byte == c'&':
+                    shortcut = entity_length(data + i + 1, end - i - 1)
+                    if shortcut:
+                        i += shortcut
+                    else:
+                        framer.after_reference = state
+                        framer.reference = framer.reference_length = 0
+                        state = REFERENCE
+                elif not (CLASS[byte] & SPACE or byte >= 0x80 and utf8_begins(framer, byte)):
+                    error = NOT_WELL_FORMED_XML
+                    break
             i += 1
         elif state == TAG:
             if byte == c'/':
-                framer.name_hash = 2166136261u
+                token = i + 1
                 state = END_NAME
             elif byte == c'!':
-                framer.matched = 0
                 if framer.depth == 1:
                     # between stanzas CDATA would be text, anything else is restricted
                     error = RESTRICTED
                     break
+                framer.matched = 0
                 state = BANG
             elif byte == c'?':
-                if framer.depth != 1 or not framer.restart_allowed:
+                if framer.depth != 1 or not framer.restart_allowed or framer.matched:
                     error = RESTRICTED
                     break
                 framer.matched = 1
                 state = DECLARATION
             elif CLASS[byte] & NAME_START:
-                framer.name_hash = hash_byte(2166136261u, byte)
-                framer.local_hash = framer.name_hash
+                token = i
                 state = NAME
             else:
                 error = NOT_WELL_FORMED_XML
@@ -417,19 +481,28 @@ cdef int scan(Framer* framer, const Bounds* bounds, const uint8_t* data, size_t 
             i += 1
         elif state == END_NAME or state == END_TAG:
             if state == END_NAME:
-                while i < end and CLASS[data[i]] & NAME_BYTE:
-                    framer.name_hash = hash_byte(framer.name_hash, data[i])
-                    i += 1
-                if i == end:
-                    break
+                name = NAMES[framer.depth - 1]
+                if carried == 0 and end - token > name.length and memcmp(data + token, name.data, name.length) == 0 and data[token + name.length] == c'>':
+                    i = token + name.length     # nearly always: the name that must stand here, all of it, and '>'
+                else:
+                    while i < end and CLASS[data[i]] & NAME_BYTE:
+                        i += 1
+                    if carried + (i - token) > NAME_LIMIT:
+                        i -= carried + (i - token) - NAME_LIMIT
+                        error = NAME_TOO_LONG
+                        break
+                    if i == end:
+                        break
+                    join(&tag, data + token, i - token)
+                    if not same(&tag, &name):
+                        error = NOT_WELL_FORMED_XML
+                        break
                 byte = data[i]
             if byte == c'>':
-                if framer.name_hash != open_tags[framer.depth - 1]:
-                    error = NOT_WELL_FORMED_XML
-                    break
                 i += 1
                 framer.depth -= 1
-                framer.matched = 0
+                leave_scope(framer.depth)
+                changed = True
                 state = TEXT
                 if framer.depth == 0:
                     state = END
@@ -455,17 +528,21 @@ cdef int scan(Framer* framer, const Bounds* bounds, const uint8_t* data, size_t 
                 error = NOT_WELL_FORMED_XML
                 break
         elif state == EMPTY_TAG:
-            if byte != c'>' or framer.depth == 0 or framer.depth == 1 and framer.local_hash == HASH_STREAM:
+            if byte != c'>' or framer.depth == 0 or framer.depth == 1 and is_local_stream(&tag):
                 error = NOT_WELL_FORMED_XML   # also an empty stream element: a stream without a stream
+                break
+            if not names_resolve(framer):
+                error = NOT_WELL_FORMED_XML
                 break
             if framer.depth >= bounds.depth:
                 error = TOO_DEEP
                 break
             i += 1
-            framer.matched = 0
+            leave_scope(framer.depth)
+            changed = True
             state = TEXT
             if framer.depth == 1:
-                framer.element = element_of(framer.local_hash)
+                framer.element = element_of(&tag)
                 result.boundary = i
                 result.counts[framer.element if framer.element < 4 else 3] += 1
                 framer.stanza_bytes = 0
@@ -475,13 +552,20 @@ cdef int scan(Framer* framer, const Bounds* bounds, const uint8_t* data, size_t 
                     event = STANZA
                     result.element = framer.element
                     break
+        elif state == AFTER_ATTRIBUTE:
+            if byte == c'=':
+                state = BEFORE_VALUE
+            elif not CLASS[byte] & SPACE:
+                error = NOT_WELL_FORMED_XML
+                break
+            i += 1
         elif state == REFERENCE:
             if byte == c';':
                 if not reference_is_known(framer.reference, framer.reference_length):
                     error = NOT_WELL_FORMED_XML if framer.reference_length == 0 or reference_is_numeric(framer) else RESTRICTED
                     break
                 state = framer.after_reference
-            elif not (CLASS[byte] & NAME_BYTE or byte == c'#' and framer.reference_length == 0):
+            elif not (CLASS[byte] & NAME_BYTE and byte != c':' or byte == c'#' and framer.reference_length == 0):
                 error = NOT_WELL_FORMED_XML
                 break
             elif framer.reference == 0x2330 and byte != c'x' or framer.reference == 0x237830:
@@ -503,17 +587,26 @@ cdef int scan(Framer* framer, const Bounds* bounds, const uint8_t* data, size_t 
                 state = CDATA
             i += 1
         elif state == CDATA:
-            if byte == c']':
-                if framer.matched < 2:
-                    framer.matched += 1
-            elif byte == c'>' and framer.matched == 2:
+            if framer.matched:
+                if byte == c']':
+                    framer.matched = 2
+                    i += 1
+                    continue
+                if framer.matched == 2 and byte == c'>':
+                    framer.matched = 0
+                    state = TEXT
+                    i += 1
+                    continue
                 framer.matched = 0
-                state = TEXT
-            elif CLASS[byte] & FORBIDDEN:
+            i = skip_text(data, i, end)
+            if i == end:
+                break
+            byte = data[i]
+            if byte == c']':
+                framer.matched = 1
+            elif not (CLASS[byte] & SPACE or byte == c'<' or byte == c'&' or byte >= 0x80 and utf8_begins(framer, byte)):
                 error = NOT_WELL_FORMED_XML
                 break
-            else:
-                framer.matched = 0
             i += 1
         elif state == PROLOG or state == AFTER_DECLARATION:
             if byte == c'<':
@@ -521,7 +614,9 @@ cdef int scan(Framer* framer, const Bounds* bounds, const uint8_t* data, size_t 
                 if bounds.stanza_bytes < length - i:
                     end = i + bounds.stanza_bytes
                 state = PROLOG_TAG if state == PROLOG else HEADER_TAG
-            elif not CLASS[byte] & SPACE:
+            elif CLASS[byte] & SPACE:
+                state = AFTER_DECLARATION   # an XML declaration may only stand at the very beginning
+            else:
                 error = NOT_WELL_FORMED_XML
                 break
             i += 1
@@ -530,8 +625,7 @@ cdef int scan(Framer* framer, const Bounds* bounds, const uint8_t* data, size_t 
                 framer.matched = 1
                 state = DECLARATION
             elif CLASS[byte] & NAME_START:
-                framer.name_hash = hash_byte(2166136261u, byte)
-                framer.local_hash = framer.name_hash
+                token = i
                 state = NAME
             else:
                 error = RESTRICTED if byte == c'!' or byte == c'?' else NOT_WELL_FORMED_XML
@@ -548,9 +642,14 @@ cdef int scan(Framer* framer, const Bounds* bounds, const uint8_t* data, size_t 
                     error = RESTRICTED
                     break
                 framer.matched = 5
+                token = i
             elif byte == c'?':
+                join(&name, data + token, i - token)
+                error = check_declaration(&name)
+                if error:
+                    break
                 state = DECLARATION_END
-            elif byte == c'<' or byte == c'&' or CLASS[byte] & FORBIDDEN:
+            elif carried + (i - token) >= NAME_LIMIT or byte == c'<' or byte >= 0x7F or byte < 0x20 and not CLASS[byte] & SPACE:
                 error = NOT_WELL_FORMED_XML
                 break
             i += 1
@@ -571,27 +670,31 @@ cdef int scan(Framer* framer, const Bounds* bounds, const uint8_t* data, size_t 
 
     if error == NO_ERROR and event == MORE and i == end and end < length:
         error = STANZA_TOO_BIG
-    if error != NO_ERROR:
-        event = ERROR
-        result.error = error
-    elif inside:
-        framer.stanza_bytes += <uint32_t> (i - begin)
-        if framer.depth > 1:
-            framer.open_tags = <uint32_t*> malloc(framer.depth * sizeof(uint32_t))
-            if framer.open_tags == NULL:
-                event = ERROR
-                result.error = NOT_WELL_FORMED_XML
-            else:
-                memcpy(framer.open_tags, open_tags, framer.depth * sizeof(uint32_t))
     framer.state = state
     result.offset = i
+    if error == NO_ERROR:
+        if inside:
+            framer.stanza_bytes += <uint32_t> (i - begin)
+        if not (state == NAME or state == ATTRIBUTE or state == END_NAME or state == DECLARATION and framer.matched == 5
+                or framer.declaring and (state == VALUE_DOUBLE or state == VALUE_SINGLE)):
+            token = i
+        if framer.depth > 1 or binding_count or carried or token < i or in_start_tag(framer):
+            if not remember(framer, data + token, i - token):
+                error = OUT_OF_MEMORY
+    if error != NO_ERROR:
+        event = ERROR
+        framer.state = REFUSED
+        framer.matched = result.error = error
+    give_back(resumed)
+    resumed = NULL
     return event
 
 
 cdef class StreamFramer:
     """The framer for Python: one direction of one stream.
 
-    `stanza_bytes` (1..2**32-1), `depth` (2..255, the stream element counts) and `attributes` (1..255) bound every element.
+    `stanza_bytes` (1..2**32-1), `depth` (2..255, the stream element counts) and `attributes` (1..255) bound every element;
+    ValueError for others.
     """
 
     cdef Framer framer
@@ -599,6 +702,8 @@ cdef class StreamFramer:
 
     def __cinit__(self, uint32_t stanza_bytes=262144, uint16_t depth=64, uint16_t attributes=64):
         framer_start(&self.framer)
+        if not (stanza_bytes >= 1 and 2 <= depth <= 255 and 1 <= attributes <= 255):
+            raise ValueError("stanza_bytes from 1 to 2**32-1, depth from 2 to 255, attributes from 1 to 255")
         self.bounds.stanza_bytes = stanza_bytes
         self.bounds.depth = depth
         self.bounds.attributes = attributes
@@ -621,5 +726,16 @@ cdef class StreamFramer:
         cdef int event = scan(&self.framer, &self.bounds, &data[0] if data.shape[0] else NULL, data.shape[0], stop_at_stanza, &result)
         detail = Error(result.error) if event == ERROR else (Element(result.element) if event == STANZA else None)
         return Event(event), result.offset, detail, result.boundary, tuple(result.counts[i] for i in range(4))
+
+    def scan_times(self, const uint8_t[::1] data, int times):
+        """Scans the same whole stanzas `times` times, as a receiver would, without a Python call between; True if all were accepted."""
+        cdef Scan result
+        cdef int i
+        if data.shape[0] == 0:
+            return True
+        for i in range(times):
+            if scan(&self.framer, &self.bounds, &data[0], data.shape[0], False, &result) != MORE:
+                return False
+        return True
 
 STATE_BYTES = sizeof(Framer)

@@ -33,13 +33,20 @@ def _stale(target: Path, sources: Iterable[Path]) -> bool:
     return not target.exists() or target.stat().st_mtime < max(path.stat().st_mtime for path in sources)
 
 
-def program(name: str, directory: str = "swarm") -> Path:
+def program(name: str, directory: str = "swarm", libraries: Iterable[str] = ("ssl", "crypto")) -> Path:
     """The program compiled from `directory`/`name`.c; CalledProcessError if the compiler refuses."""
-    target = BUILD / name
-    if _stale(target, (HERE / directory).glob("*.[ch]")):
+    return _compiled(BUILD / name, HERE / directory / f"{name}.c", [f"-l{library}" for library in libraries])
+
+
+def shared_library(name: str, directory: str) -> Path:
+    """The library compiled from `directory`/`name`.c, to be preloaded."""
+    return _compiled(BUILD / f"lib{name}.so", HERE / directory / f"{name}.c", ["-shared", "-fPIC", "-fno-builtin"])
+
+
+def _compiled(target: Path, source: Path, options: list[str]) -> Path:
+    if _stale(target, source.parent.glob("*.[ch]")):
         compiler = shlex.split(os.environ.get("CC", "cc"))
-        source = HERE / directory / f"{name}.c"
-        subprocess.run([*compiler, "-O2", "-Wall", "-Wextra", "-o", target, source, "-lssl", "-lcrypto"], check=True)
+        subprocess.run([*compiler, "-O2", "-Wall", "-Wextra", "-o", target, source, *options], check=True)
     return target
 
 

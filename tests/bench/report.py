@@ -16,7 +16,7 @@ OURS, PEER = "megaphone", "haproxy"
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What the figure shall be: `of` is "ratio" (to HAProxy in the same round) or "value"."""
+    """What the figure shall be: `of` is "ratio" (to the peer in the same round) or "value"."""
 
     of: str
     limit: float
@@ -28,13 +28,16 @@ class Target:
 
 
 class Figure:
-    """One figure, measured for several relays in several rounds."""
+    """One figure, measured for several relays in several rounds; `peer` is the one to compare with."""
 
-    def __init__(self, name: str, unit: str, target: Target | None = None, digits: int = 2) -> None:
+    def __init__(
+        self, name: str, unit: str, target: Target | None = None, digits: int = 2, *, peer: str = PEER
+    ) -> None:
         self.name = name
         self.unit = unit
         self.target = target
         self.digits = digits
+        self.peer = peer
         self.rounds: dict[str, list[float]] = {}
 
     def add(self, relay: str, value: float) -> None:
@@ -47,9 +50,9 @@ class Figure:
 
     def ratio(self) -> float | None:
         """The median over the rounds of ours divided by the peer's in the same round."""
-        if not {OURS, PEER} <= self.rounds.keys():
+        if not {OURS, self.peer} <= self.rounds.keys():
             return None
-        pairs = zip(self.rounds[OURS], self.rounds[PEER], strict=True)
+        pairs = zip(self.rounds[OURS], self.rounds[self.peer], strict=True)
         return median(ours / peer for ours, peer in pairs)
 
     def met(self) -> bool | None:
@@ -133,7 +136,8 @@ def machine() -> dict[str, Any]:
 def print_report(what: str, settings: Mapping[str, Any], figures: Sequence[Figure], relays: Sequence[str]) -> None:
     """The table, then one line of JSON with everything."""
     print(table(figures, relays))
-    print(f"\nMedian (smallest-largest round); ratio = median of {OURS} / {PEER} in the same round.")
+    peers = " or ".join(sorted({figure.peer for figure in figures if figure.ratio() is not None}))
+    print(f"\nMedian (smallest-largest round); ratio = median of {OURS} / {peers} in the same round.")
     if missed := [figure.name for figure in figures if figure.met() is False]:
         print(f"Missed: {', '.join(missed)}.")
     facts = {

@@ -1,14 +1,15 @@
-"""The framer against itself cut in pieces, and against expat: the same streams, stanzas and ends."""
+"""The framer against itself cut in pieces, and against a plain model: the same streams, stanzas, ends and errors."""
 
 import random
 from collections.abc import Sequence
 from xml.parsers import expat
 
-from hypothesis import assume, event, example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from megaphone.wire.framer import Error, StreamFramer
 from tests.unit.wire.framing import END, HEADER, ExpatReader, Reading, Stanza, pieces_of, read
+from tests.unit.wire.model import Answer, Model
 from tests.unit.wire.streams import MARKUP, STREAMS, mutated_streams
 
 USUAL = (
@@ -26,10 +27,7 @@ WRONG = [
     USUAL.replace(b"<presence/>", HEADER),
     USUAL + b"<message/>",
 ]
-KINDS = {"message": 0, "presence": 1, "iq": 2}
 REPEATABLE = settings(max_examples=150, derandomize=True, deadline=None)
-# What the framer refuses although it is well-formed XML: the restrictions of RFC 6120 section 11 and of a stream.
-RESTRICTIONS = {Error.RESTRICTED, Error.TEXT_BETWEEN_STANZAS, Error.RESTART_NOT_ALLOWED}
 
 
 def assert_same(cut: Reading, whole: Reading) -> None:
@@ -87,7 +85,7 @@ def test_streams_read_the_same_however_they_are_cut(
 def test_bounds_hold_the_same_however_a_stream_is_cut(
     data: bytes, cuts: Sequence[int], stanza_bytes: int, depth: int, attributes: int
 ) -> None:
-    data = b"<s:s>" + data[len(HEADER) :]
+    data = b"<s>" + data[len(HEADER) :]
     bounds = (stanza_bytes, depth, attributes)
     whole = read([data], framer=StreamFramer(*bounds))
     assert_same(read(pieces_of(data, cuts), framer=StreamFramer(*bounds)), whole)
@@ -126,6 +124,72 @@ def test_framers_share_their_scratch_stack_without_mixing() -> None:
         assert ended == len(names)
 
 
+@REPEATABLE
+@given(
+    st.lists(st.tuples(STREAMS | mutated_streams(), st.lists(st.integers(1, 40), min_size=1, max_size=8)), min_size=2),
+    st.randoms(use_true_random=False),
+)
+def test_framers_share_their_memory_without_mixing(
+    streams: list[tuple[bytes, list[int]]], choice: random.Random
+) -> None:
+    """Whatever is kept between reads is recycled from one to the other; some give up early."""
+    framers = [StreamFramer() for _ in streams]
+    readings = [Reading() for _ in streams]
+    offsets = [0] * len(streams)
+    under_way = list(range(len(streams)))
+    while under_way:
+        index = choice.choice(under_way)
+        (data, sizes), start = streams[index], offsets[index]
+        piece = data[start : start + choice.choice(sizes)]
+        if not piece or readings[index].error is not None:
+            under_way.remove(index)
+            framers[index] = StreamFramer()  # frees what the old one kept
+            continue
+        reading = read([piece], framer=framers[index])
+        offsets[index] += len(piece)
+        readings[index].events += [(name, start + offset) for name, offset in reading.events]
+        readings[index].error = reading.error
+        readings[index].error_offset = start + reading.error_offset
+    for (data, _), reading in zip(streams, readings, strict=True):
+        whole = read([data])
+        assert (reading.events, reading.error) == (whole.events, whole.error)
+        assert whole.error is None or reading.error_offset == whole.error_offset
+
+
+# --- against the model ---
+
+
+def assert_says_the_same(reading: Reading, answer: Answer) -> None:
+    assert (reading.error, reading.error_offset) == (answer.error, answer.error_offset)
+    assert reading.events == answer.events
+    assert list(reading.counts) == answer.counts
+
+
+@REPEATABLE
+@given(STREAMS | mutated_streams(header=True), st.booleans())
+@example(USUAL, False)
+@example(USUAL, True)
+def test_the_model_says_the_same(data: bytes, restarts: bool) -> None:
+    assert_says_the_same(read([data], restarts=restarts), Model(data, restarts=restarts).read())
+
+
+@REPEATABLE
+@given(STREAMS | mutated_streams(header=True), st.integers(1, 200), st.integers(2, 6), st.integers(1, 6))
+def test_the_model_says_the_same_under_bounds(data: bytes, stanza_bytes: int, depth: int, attributes: int) -> None:
+    data = b"<s>" + data[len(HEADER) :]
+    framer = StreamFramer(stanza_bytes, depth, attributes)
+    model = Model(data, stanza_bytes=stanza_bytes, depth=depth, attributes=attributes)
+    assert_says_the_same(read([data], framer=framer), model.read())
+
+
+@REPEATABLE
+@given(st.binary(max_size=200) | st.lists(MARKUP, max_size=30).map(b"".join), st.booleans())
+def test_the_model_says_the_same_about_garbage(data: bytes, restarts: bool) -> None:
+    for prefix in (b"", b"<?xml ", HEADER, HEADER + b"<message a='", HEADER + b"<a><b xmlns:x='u' x:y"):
+        whole = prefix + data
+        assert_says_the_same(read([whole], restarts=restarts), Model(whole, restarts=restarts).read())
+
+
 # --- against expat ---
 
 
@@ -139,87 +203,24 @@ def ask_expat(data: bytes) -> tuple[ExpatReader, expat.ExpatError | None]:
     return reader, None
 
 
-def kind_of(stanza: Stanza) -> int:
-    return KINDS.get(stanza.name.rpartition(":")[2], 3)
-
-
-def assert_agrees(reading: Reading, reader: ExpatReader) -> None:
-    """The same first-level elements, with the same ends and kinds; the same end of the stream."""
-    ends = [offset for name, offset in reading.events if name not in ("HEADER", "STREAM_END")]
-    complete = [stanza for stanza in reader.stanzas if stanza.end]
-    assert ends == [stanza.end for stanza in complete]
-    assert reading.events[0] == ("HEADER", reader.header_end)
-    for kind in range(4):
-        assert reading.counts[kind] == sum(1 for stanza in complete if kind_of(stanza) == kind)
-    if reader.stream_end is not None:
-        assert reading.events[-1] == ("STREAM_END", reader.stream_end)
-
-
-@REPEATABLE
-@given(STREAMS)
-@example(USUAL)
-def test_streams_hold_the_stanzas_that_expat_finds(data: bytes) -> None:
-    reading = read([data])
-    reader, error = ask_expat(data)
-    assert error is None, "the strategy draws well-formed streams"
-    assert reading.error is None
-    assert_agrees(reading, reader)
-    assert reading.names[-1] == "STREAM_END"
-
-
-@REPEATABLE
-@given(mutated_streams())
-@example(WRONG[0])
-@example(WRONG[1])
-@example(WRONG[2])
-@example(HEADER + b"<a>&#9;&#x0000000000009;</a>" + END)
-@example(HEADER + b"<a>&#0x41;</a>" + END)
-@example(HEADER + b"<a><![CDATA[]]]></a>" + END)
-@example(HEADER + b"<a></a" + END)
-def test_mutated_streams_are_taken_exactly_when_expat_takes_them(data: bytes) -> None:
-    reading = read([data])
-    if reading.error in RESTRICTIONS:
-        event("restricted")
-        # up to there it was fine
-        reader = ExpatReader()
-        reader.feed(data[: reading.boundary])
-        assert_agrees(reading, reader)
-        return
-    reader, error = ask_expat(data)
-    # a second attribute of the same name is not the framer's to see yet
-    assume(error is None or error.code != expat.errors.codes[expat.errors.XML_ERROR_DUPLICATE_ATTRIBUTE])
-    if reading.error is not None:
-        event("refused")
-        assert error is not None
-        return
-    ended = reading.names[-1:] == ["STREAM_END"]
-    assert (error is None) == ended
-    if error is not None:
-        # nothing but the end is missing
-        event("incomplete")
-        reader = ExpatReader()
-        reader.feed(data)
-    assert_agrees(reading, reader)
-
-
 @REPEATABLE
 @given(STREAMS)
 def test_bounds_are_what_expat_measures(data: bytes) -> None:
     """Taken with exactly what its largest stanza needs; with one less of anything refused there, and for that."""
-    data = b"<s:s>" + data[len(HEADER) :].replace(END, b"</s:s>")
     reader, error = ask_expat(data)
     assert error is None
     stanzas = reader.stanzas
     assume(stanzas)
-    size = max(6, *(stanza.end - stanza.begin for stanza in stanzas))
+    least = len(HEADER) - len("<?xml version='1.0'?>")  # what the header needs itself
+    size = max(least, *(stanza.end - stanza.begin for stanza in stanzas))
     depth = max(stanza.depth for stanza in stanzas)
-    attributes = max(1, *(stanza.attributes for stanza in stanzas))
+    attributes = max(4, *(stanza.attributes for stanza in stanzas))
     assert read([data], framer=StreamFramer(size, depth, attributes)).error is None
-    if size > 6:
+    if size > least:
         assert_refuses(read([data], framer=StreamFramer(size - 1)), Error.STANZA_TOO_BIG, stanzas, size, "size")
     if depth > 2:
         assert_refuses(read([data], framer=StreamFramer(depth=depth - 1)), Error.TOO_DEEP, stanzas, depth, "depth")
-    if attributes > 1:
+    if attributes > 4:
         reading = read([data], framer=StreamFramer(attributes=attributes - 1))
         assert_refuses(reading, Error.TOO_MANY_ATTRIBUTES, stanzas, attributes, "attributes")
 

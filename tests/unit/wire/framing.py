@@ -11,6 +11,7 @@ HEADER = (
     b" to='example.org' version='1.0'>"
 )
 END = b"</stream:stream>"
+OPENED = b"<stream:stream xmlns:stream='http://etherx.jabber.org/streams'>"
 MESSAGE = b"<message to='romeo@example.net'><body>hi</body></message>"
 
 
@@ -93,7 +94,10 @@ class ExpatReader:
     """A slow reader of one stream built on expat: first-level elements, with their offsets and their extent."""
 
     def __init__(self) -> None:
-        self.parser = expat.ParserCreate()  # without namespaces: undeclared prefixes are for a later layer
+        self.parser = expat.ParserCreate(namespace_separator=" ")
+        declared: list[str | None] = []  # what expat takes from the attributes it counts
+        self.parser.StartNamespaceDeclHandler = lambda prefix, _: declared.append(prefix)
+        self.declared = declared
         self.parser.ordered_attributes = True
         self.parser.StartElementHandler = self._start
         self.parser.EndElementHandler = self._end
@@ -102,7 +106,6 @@ class ExpatReader:
         self.opened: list[int] = []  # where the start tags of open elements end
         self.stanzas: list[Stanza] = []
         self.stream_end: int | None = None
-        self.header_attributes = 0
         self.header_end = 0
 
     def feed(self, data: bytes) -> None:
@@ -120,14 +123,16 @@ class ExpatReader:
     def _start(self, name: str, attributes: list[str]) -> None:
         self.depth += 1
         self.opened.append(self._tag_end())
+        count = len(attributes) // 2 + len(self.declared)
+        self.declared.clear()
         if self.depth == 1:
-            self.header_attributes, self.header_end = len(attributes) // 2, self.opened[0]
+            self.header_end = self.opened[0]
         elif self.depth == 2:
             self.stanzas.append(Stanza(name, self.parser.CurrentByteIndex))
         if self.stanzas:
             stanza = self.stanzas[-1]
             stanza.depth = max(stanza.depth, self.depth)
-            stanza.attributes = max(stanza.attributes, len(attributes) // 2)
+            stanza.attributes = max(stanza.attributes, count)
 
     def _end(self, name: str) -> None:
         end = self.opened.pop()

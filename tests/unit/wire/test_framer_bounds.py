@@ -3,7 +3,9 @@
 import pytest
 
 from megaphone.wire.framer import STATE_BYTES, Error, Event, StreamFramer
-from tests.unit.wire.framing import END, HEADER, MESSAGE, inside, read
+from tests.unit.wire.framing import END, HEADER, MESSAGE, OPENED, inside, read
+
+# --- restarts ---
 
 
 def test_a_restart_is_allowed_once() -> None:
@@ -17,9 +19,9 @@ def test_a_restart_is_allowed_once() -> None:
 
 def test_a_restarted_stream_ends_with_its_own_name() -> None:
     framer = StreamFramer()
-    framer.scan(b"<stream:stream>")
+    framer.scan(OPENED)
     framer.allow_restart()
-    assert framer.scan(b"<s:stream>")[0] is Event.HEADER
+    assert framer.scan(b"<s:stream xmlns:s='http://etherx.jabber.org/streams'>")[0] is Event.HEADER
     assert framer.scan(b"<message></message>")[0] is Event.STANZA
     assert framer.scan(b"</s:stream>")[0] is Event.STREAM_END
 
@@ -105,14 +107,19 @@ def test_elements_may_nest_to_the_limit(depth: int) -> None:
 @pytest.mark.parametrize("count", [3, 64, 255])
 def test_an_element_may_have_attributes_to_the_limit(count: int) -> None:
     attributes = b"".join(b" a%d=''" % index for index in range(count))
-    header = b"<stream:stream a='1'>"
     for opened in (b"<message", b"<message><body"):
-        data = header + opened + attributes
+        data = OPENED + opened + attributes
         assert read([data + b"/>"], framer=StreamFramer(attributes=count)).error is None
         reading = read([data + b" b=''"], framer=StreamFramer(attributes=count))
         assert (reading.error, reading.error_offset) == (Error.TOO_MANY_ATTRIBUTES, len(data) + 1)
     reading = read([b"<stream:stream" + attributes + b" b=''>"], framer=StreamFramer(attributes=count))
     assert reading.error is Error.TOO_MANY_ATTRIBUTES
+
+
+@pytest.mark.parametrize("bounds", [(0, 64, 64), (1, 1, 64), (1, 256, 64), (1, 64, 0), (1, 64, 256)])
+def test_bounds_that_the_state_cannot_hold_are_refused(bounds: tuple[int, int, int]) -> None:
+    with pytest.raises(ValueError, match="depth from 2 to 255"):
+        StreamFramer(*bounds)
 
 
 def test_the_state_of_a_direction_stays_small() -> None:

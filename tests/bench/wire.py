@@ -1,0 +1,164 @@
+"""`make bench WHAT=wire`: how fast the framer reads, beside expat and lxml; its worst corners, its memory.
+
+All of them read the same chunk again and again, in turn, and are charged their CPU time. Expat and the framer run in
+loops of C; lxml is asked for its events, and drops what it has built.
+"""
+
+import argparse
+import ctypes
+import os
+import subprocess
+import sys
+import time
+from xml.parsers import expat
+
+from lxml import etree
+
+from megaphone.wire.framer import STATE_BYTES, StreamFramer
+from tests.bench.build import program, shared_library
+from tests.bench.report import OURS, Figure, Target, print_report
+from tests.bench.traffic import CORNERS, HEADER, REFERENCE, TRAFFIC
+
+NONE, DEPTH, LXML = "expat, no handlers", "expat, depth in C", "lxml XMLPullParser"
+BYTES_PER_ROUND = 16_000_000
+CUT = 700  # inside the body of the fourth message
+TARGETS_MB_PER_SECOND = {"seven 207-byte messages": 1_000, "presence-heavy mix": 500, "iq-heavy mix": 500}
+
+
+def framer_nanoseconds(chunk: bytes, passes: int, before: bytes = b"") -> float:
+    """CPU time of one pass over the chunk, in a stream that has had `before`."""
+    framer = StreamFramer(stanza_bytes=1 << 20, depth=255, attributes=255)
+    framer.scan(HEADER)
+    if before:
+        framer.scan(before)
+    begun = time.thread_time_ns()
+    if not framer.scan_times(chunk, passes):
+        raise RuntimeError(f"refused: {chunk[:60]!r}")
+    return (time.thread_time_ns() - begun) / passes
+
+
+def expat_nanoseconds(chunk: bytes, passes: int, mode: str) -> float:
+    """The same of libexpat, with namespaces."""
+    command = [program("expat_loop", "wire_peers", libraries=("expat",)), mode, str(passes), str(len(HEADER))]
+    return float(subprocess.run(command, input=HEADER + chunk, capture_output=True, check=True).stdout)
+
+
+def lxml_nanoseconds(chunk: bytes, passes: int) -> float:
+    """The same of lxml's feed parser."""
+    parser = etree.XMLPullParser(events=("start", "end"), resolve_entities=False)
+    parser.feed(HEADER)
+    _, root = next(iter(parser.read_events()))
+    begun = time.thread_time_ns()
+    for _ in range(passes):
+        parser.feed(chunk)
+        for _ in parser.read_events():
+            pass
+        del root[:]
+    return (time.thread_time_ns() - begun) / passes
+
+
+def measure_traffic(rounds: int) -> list[Figure]:
+    """MB/s of everybody; the ratios are to expat driving depth, and once to expat without handlers."""
+    figures = []
+    for name, chunk in TRAFFIC.items():
+        passes = BYTES_PER_ROUND // len(chunk)
+        limit = TARGETS_MB_PER_SECOND.get(name)
+        target = Target("value", limit, at_most=False) if limit else None
+        figure = Figure(name, "MB/s", target, digits=0, peer=DEPTH)
+        for _ in range(rounds):
+            figure.add(OURS, len(chunk) / framer_nanoseconds(chunk, passes) * 1e3)
+            figure.add(NONE, len(chunk) / expat_nanoseconds(chunk, passes // 4, "none") * 1e3)
+            figure.add(DEPTH, len(chunk) / expat_nanoseconds(chunk, passes // 4, "depth") * 1e3)
+            figure.add(LXML, len(chunk) / lxml_nanoseconds(chunk, passes // 20) * 1e3)
+        figures.append(figure)
+    # what the framer has to be: 4 times as fast as expat without handlers, which costs hardly less than with some
+    versus = Figure(
+        "seven messages, ratio to expat without handlers", "MB/s", Target("ratio", 4, at_most=False), 0, peer=NONE
+    )
+    versus.rounds = figures[0].rounds
+    figures.append(versus)
+    return figures
+
+
+def measure_corners(rounds: int) -> list[Figure]:
+    """Time per byte of 64 kB of the worst kinds, as multiples of the reference chunk's in the same round."""
+    figures = {name: Figure(name, "x the reference's ns/byte", Target("value", 10.0), digits=1) for name in CORNERS}
+    for _ in range(rounds):
+        for name, chunk in CORNERS.items():
+            reference = framer_nanoseconds(REFERENCE, 2_000) / len(REFERENCE)
+            figures[name].add(OURS, framer_nanoseconds(chunk, 40) / len(chunk) / reference)
+    trickle = Figure("one byte at a time, below 60 prefixes", "ns/byte", digits=0)
+    plain = Figure("one byte at a time, the reference chunk", "ns/byte", digits=0)
+    for _ in range(rounds):
+        plain.add(OURS, trickled_nanoseconds(b"", REFERENCE))
+        trickle.add(OURS, trickled_nanoseconds(CORNERS["attributes with prefixes"][:900], b"<b/>x" * 400))
+    return [*figures.values(), plain, trickle]
+
+
+def trickled_nanoseconds(before: bytes, data: bytes) -> float:
+    """CPU time of a byte that comes alone, with the Python call that brings it."""
+    framer = StreamFramer()
+    framer.scan(HEADER)
+    if before:
+        framer.scan(before)
+    pieces = [data[at : at + 1] for at in range(len(data))]
+    begun = time.thread_time_ns()
+    for piece in pieces:
+        framer.scan(piece, False)
+    return (time.thread_time_ns() - begun) / len(data)
+
+
+def measure_memory() -> list[Figure]:
+    """State of a connection, and calls of malloc per chunk, counted in a process of its own."""
+    state = Figure("state of one direction", "bytes", Target("value", 64), digits=0)
+    state.add(OURS, STATE_BYTES)
+    environment = os.environ | {"LD_PRELOAD": str(shared_library("count_mallocs", "wire_peers"))}
+    command = [sys.executable, "-m", "tests.bench.wire", "--count-mallocs"]
+    counted = subprocess.run(command, env=environment, capture_output=True, check=True, text=True).stdout.split()
+    figures = [state]
+    for name, value in zip(
+        ("mallocs per chunk of whole stanzas", "mallocs per chunk that splits"), counted, strict=True
+    ):
+        figures.append(Figure(name, "1", Target("value", 0), digits=3))
+        figures[-1].add(OURS, float(value))
+    return figures
+
+
+def count_mallocs() -> None:
+    """Print the calls of malloc per chunk: one of whole stanzas, and one that begins and ends in a body."""
+    calls = ctypes.c_ulong.in_dll(ctypes.CDLL(None), "malloc_calls")
+    passes = 10_000
+    for before, chunk in ((b"", REFERENCE), (REFERENCE[:CUT], REFERENCE[CUT:] + REFERENCE[:CUT])):
+        framer = StreamFramer()
+        framer.scan(HEADER)
+        if before:
+            framer.scan(before)
+        framer.scan_times(chunk, 10)
+        begun = calls.value
+        framer.scan_times(chunk, passes)
+        print((calls.value - begun) // 10 * 10 / passes)  # the few that asking costs are not the chunks'
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="make bench WHAT=wire", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--count-mallocs", action="store_true", help="only count; for the benchmark's own use")
+    args = parser.parse_args()
+    if args.count_mallocs:
+        count_mallocs()
+        return
+    figures = [*measure_traffic(args.rounds), *measure_corners(args.rounds), *measure_memory()]
+    settings = {
+        "rounds": args.rounds,
+        "bytes_per_round": BYTES_PER_ROUND,
+        "chunk_bytes": {name: len(chunk) for name, chunk in TRAFFIC.items()},
+        "expat": expat.EXPAT_VERSION,
+        "lxml": ".".join(map(str, etree.LXML_VERSION)),
+        "libxml2": ".".join(map(str, etree.LIBXML_VERSION)),
+    }
+    print_report("wire", settings, figures, [OURS, NONE, DEPTH, LXML])
+
+
+if __name__ == "__main__":
+    main()
