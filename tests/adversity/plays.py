@@ -54,18 +54,6 @@ def late(data: bytes) -> Play:
     return play
 
 
-def passed(data: bytes) -> Play:
-    """Send this in a session, take it back from the server, and leave."""
-
-    def play(scene: Scene) -> Answer:
-        with scene.session() as visitor:
-            visitor.send(data)
-            echo = visitor.read_until(data)
-            return Answer(echo + visitor.leave().data, CLOSE_NOTIFY)
-
-    return play
-
-
 def opened_inside(data: bytes) -> Play:
     """Send this header inside TLS, take what the server makes of it, and leave."""
 
