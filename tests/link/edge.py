@@ -39,7 +39,7 @@ from tests.link.frames import (
 )
 from tests.link.session import Session, SessionEndError, Violation
 from tests.link.stream import Stream
-from tests.link.wire import DEADLINE_SECONDS, Address, Wire, WireClosedError
+from tests.link.wire import DEADLINE_SECONDS, Address, Wire, WireClosedError, ignore
 
 PING_SECONDS = 5.0
 SILENCE_SECONDS = 15.0
@@ -107,6 +107,7 @@ class Edge(Session):
         self.session_id = os.urandom(16)
         self.challenge: Challenge
         self.welcome: Welcome
+        self.abandoned: Wire | None = None
         self._ping_seconds = ping_seconds
         self._pulse: asyncio.Task[None] | None = None
         self._ids = itertools.count(1)
@@ -185,6 +186,7 @@ class Edge(Session):
         self.check()
         wire = wire or await self.dial()
         welcome = await self.handshake(wire)
+        self.abandon()
         if not welcome.flags & GOES_ON:
             over, self.streams = self.streams, {}
             for stream in over.values():
@@ -207,6 +209,13 @@ class Edge(Session):
         """Drop the socket as a lost network does."""
         if self.wire is not None:
             self.wire.cut()
+
+    def abandon(self) -> None:
+        """Leave the socket open and have nothing to do with it any more."""
+        if self.wire is not None:
+            self.abandoned = self.wire
+            self.wire = None
+            self.abandoned.take_with(ignore)
 
     async def leave(self, reason: int = Reason.SYSTEM_SHUTDOWN) -> None:
         """The orderly end of the link: SHUTDOWN for id 0, then the socket's end."""

@@ -1,6 +1,6 @@
 """What one side keeps of a link: byte counts, unacknowledged frames, streams; strict with the other side.
 
-Both the reference edge and the reference server side are made of it. Whatever the other side does wrong ends the session
+Both the reference edge and the reference server side are made of it. What the other side does wrong ends the session
 with a Violation, which every later call raises: a test cannot miss it.
 """
 
@@ -120,11 +120,12 @@ class Session:
 
     def attach(self, wire: Wire, peer_received: int | None) -> None:
         """Go on with this socket: send again from `peer_received` on (None: the session is new)."""
-        self.wire = wire
+        assert self.wire is None  # so that nothing new is sent before what is sent again
         if peer_received is not None:
             self._acknowledge(peer_received, "at re-attaching")
             for _, frame in self.kept:
                 wire.write(frame)
+        self.wire = wire
         wire.take_with(
             self.receive,
             on_lost=lambda: self._detached(wire),
