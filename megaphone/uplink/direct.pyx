@@ -152,7 +152,7 @@ cdef class DirectStream(Owner):
     cdef int connect(self):
         """Starts one attempt; 0, or the errno of its failure."""
         cdef DirectUplink uplink = self.uplink
-        cdef bytes address = self.upstream.address, source
+        cdef bytes address = self.upstream.packed, source
         cdef int family = self.upstream.family, fd, one = 1, attempt, error = EADDRNOTAVAIL
         cdef bint postponed
         cdef Receiver receiver
@@ -205,7 +205,7 @@ cdef class DirectStream(Owner):
         cdef bytes address
         if self.receiver is not receiver:
             return
-        address = self.upstream.address
+        address = self.upstream.packed
         if connect(receiver.fd, <const sockaddr*> (<const char*> address), len(address)) == 0:
             if not receiver.watch():
                 self.connect_failed()

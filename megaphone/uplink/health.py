@@ -38,8 +38,7 @@ async def check(upstream: Upstream, domain: str) -> None:
     """Open a stream for `domain` and wait for its features (RFC 6120 section 4.3.2); Unhealthy or OSError if not."""
     loop = asyncio.get_running_loop()
     with socket.socket(upstream.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as sock:
-        target = _python_address(upstream)
-        await loop.sock_connect(sock, target)
+        await loop.sock_connect(sock, upstream.address)
         # in one write with the first bytes: a silent peer would hold up ejabberd's acceptor
         proxy = _PROXY_LOCAL if upstream.proxy_protocol else b""
         await loop.sock_sendall(sock, proxy + _FIRST_STREAM % domain.encode())
@@ -66,16 +65,6 @@ def _has_features(framer: StreamFramer, data: bytes) -> bool:
                 raise Unhealthy("answered with a stream error")
         data = data[offset:]
     return False
-
-
-def _python_address(upstream: Upstream) -> str | tuple[str, int]:
-    packed = upstream.address
-    if upstream.family == socket.AF_UNIX:
-        return packed[2:].rstrip(b"\0").decode()
-    port = int.from_bytes(packed[2:4])
-    if upstream.family == socket.AF_INET:
-        return socket.inet_ntop(socket.AF_INET, packed[4:8]), port
-    return socket.inet_ntop(socket.AF_INET6, packed[8:24]), port
 
 
 class HealthChecks:

@@ -17,43 +17,51 @@ if TYPE_CHECKING:
     from megaphone.config.schema import Upstream as UpstreamTable
 
 
-def socket_address(family: int, address: str, port: int) -> bytes:
-    """Return a `struct sockaddr` for connect(2): AF_INET, AF_INET6, or AF_UNIX with the path as `address`."""
+Address = str | tuple[str, int]  # the path of a Unix socket, or IP address and port
+
+
+def socket_address(family: int, address: Address) -> bytes:
+    """Return a `struct sockaddr` for connect(2): AF_INET, AF_INET6 or AF_UNIX."""
+    if isinstance(address, str):
+        return struct.pack("=H", family) + address.encode() + b"\0"
+    host, port = address
     if family == socket.AF_INET:
-        return struct.pack("=H", family) + struct.pack("!H4s8x", port, ipaddress.IPv4Address(address).packed)
-    if family == socket.AF_INET6:
-        packed = ipaddress.IPv6Address(address).packed
-        return struct.pack("=H", family) + struct.pack("!HI16sI", port, 0, packed, 0)
-    return struct.pack("=H", family) + address.encode() + b"\0"
+        return struct.pack("=H", family) + struct.pack("!H4s8x", port, ipaddress.IPv4Address(host).packed)
+    return struct.pack("=H", family) + struct.pack("!HI16sI", port, 0, ipaddress.IPv6Address(host).packed, 0)
 
 
-def resolve(table: UpstreamTable, file: str = "configuration") -> tuple[int, bytes]:
-    """Return family and socket address of an upstream; ConfigError if its host name has no address."""
+def resolve(table: UpstreamTable, file: str = "configuration") -> tuple[int, Address]:
+    """Return family and address of an upstream; ConfigError if its host name has no address."""
     target = parse_address(table.address)
     if target.path is not None:
-        return socket.AF_UNIX, socket_address(socket.AF_UNIX, target.path, 0)
+        return socket.AF_UNIX, target.path
     try:
         found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
     except OSError as error:
         raise ConfigError(file, f"upstream {table.name}", f"cannot resolve {target.host}: {error.strerror}") from None
     family, *_, address = found[0]
-    return family, socket_address(family, str(address[0]), target.port)
+    return family, (str(address[0]), target.port)
 
 
 @dataclass(slots=True, eq=False)
 class Upstream:
-    """One server address. `limit` is this worker's share of `max_connections`."""
+    """One server address, also `packed` for connect(2). `limit` is this worker's share of `max_connections`."""
 
     index: int
     name: str
     family: int
-    address: bytes
+    address: Address
     proxy_protocol: bool
     limit: int
     sources: tuple[bytes, ...] = ()
     healthy: bool = True
     open: int = 0
-    next_source: int = field(default=0)
+    next_source: int = field(default=0, init=False)
+    packed: bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Pack the address once, for every connection."""
+        self.packed = socket_address(self.family, self.address)
 
     def source(self) -> bytes | None:
         """Return the next local address to connect from, or None to let the kernel choose."""
@@ -68,9 +76,7 @@ class Pool:
 
     def __init__(self, config: Config, board: Board, workers: int, file: str = "configuration") -> None:
         self._board = board
-        self.upstreams = [
-            self._upstream(index, table, workers, file) for index, table in enumerate(config.upstream)
-        ]
+        self.upstreams = [self._upstream(index, table, workers, file) for index, table in enumerate(config.upstream)]
         # each is tried from the start, but it is reported as healthy only when a check has said so
         self.serve(config)
 
@@ -86,8 +92,7 @@ class Pool:
             proxy_protocol=table.proxy_protocol,
             limit=max(1, table.max_connections // workers),
             sources=tuple(
-                socket_address(socket.AF_INET6 if ":" in str(source) else socket.AF_INET, str(source), 0)
-                for source in sources
+                socket_address(socket.AF_INET6 if ":" in source else socket.AF_INET, (source, 0)) for source in sources
             ),
         )
 

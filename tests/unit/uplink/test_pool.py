@@ -43,13 +43,14 @@ def name_of(choice: Upstream | str) -> str:
 )
 def test_addresses_are_those_of_connect(address: str, family: int, packed: bytes) -> None:
     expected = family.to_bytes(2, "little") + packed
-    assert resolve(UpstreamTable(name="u", address=address)) == (family, expected)
+    found, target = resolve(UpstreamTable(name="u", address=address))
+    assert (found, socket_address(found, target)) == (family, expected)
 
 
 def test_a_packed_address_is_what_the_kernel_connects_to() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
-        assert socket_address(socket.AF_INET, "127.0.0.1", port)[2:4] == port.to_bytes(2)
+        assert socket_address(socket.AF_INET, ("127.0.0.1", port))[2:4] == port.to_bytes(2)
 
 
 def test_a_host_name_without_address_is_a_configuration_error() -> None:
@@ -96,10 +97,10 @@ def test_a_worker_has_its_share_of_a_limit(board: Board, limit: int, workers: in
 
 
 def test_source_addresses_go_round() -> None:
-    upstream = Upstream(0, "u", socket.AF_INET, b"", False, 1, sources=(b"a", b"b", b"c"))
+    upstream = Upstream(0, "u", socket.AF_INET, ("127.0.0.1", 5222), False, 1, sources=(b"a", b"b", b"c"))
     assert sorted(upstream.source() or b"" for _ in range(3)) == [b"a", b"b", b"c"]
     assert upstream.source() == b"b"
-    assert Upstream(0, "u", socket.AF_INET, b"", False, 1).source() is None
+    assert Upstream(0, "u", socket.AF_INET, ("127.0.0.1", 5222), False, 1).source() is None
 
 
 def test_domains_can_be_served_anew(board: Board) -> None:
