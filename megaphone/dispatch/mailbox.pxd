@@ -23,5 +23,6 @@ cdef class ChunkPool:
     cdef readonly uint64_t queued_bytes     # in all mailboxes of this pool
 
     cdef bint put(self, Mailbox* mailbox, const uint8_t* data, size_t length) noexcept
+    cdef bint put_first(self, Mailbox* mailbox, const uint8_t* data, size_t length) noexcept
     cdef void take(self, Mailbox* mailbox, size_t length) noexcept
     cdef void clear(self, Mailbox* mailbox) noexcept

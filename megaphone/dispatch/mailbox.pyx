@@ -54,6 +54,20 @@ cdef class ChunkPool:
             length -= part
         return True
 
+    cdef bint put_first(self, Mailbox* mailbox, const uint8_t* data, size_t length) noexcept:
+        """Puts a copy of `data` before everything else; False if there is no memory (then nothing has changed)."""
+        cdef Mailbox first = Mailbox(NULL, NULL, 0)
+        if not self.put(&first, data, length):
+            self.clear(&first)
+            return False
+        if first.tail != NULL:
+            first.tail.next = mailbox.head
+            if mailbox.head != NULL:
+                first.tail = mailbox.tail
+            first.size += mailbox.size
+            mailbox[0] = first
+        return True
+
     cdef void take(self, Mailbox* mailbox, size_t length) noexcept:
         """Removes the first `length` bytes (at most `mailbox.size`)."""
         cdef Chunk* chunk

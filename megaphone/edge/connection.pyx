@@ -20,7 +20,8 @@ from megaphone.edge.limits cimport ClientLimits
 from megaphone.edge.relay cimport (
     server_bounds, AUTHENTICATED, AWAITING_PROXY, CLOSED, CLOSING, CONNECTING, HANDSHAKE, NEGOTIATING, PREAUTH, ROUTING,
 )
-from megaphone.sockets.address cimport AF_INET, AF_INET6, Address, getsockname, ntohs, socklen_t
+from megaphone.sockets.address cimport AF_INET, AF_INET6, Address, ntohs, socklen_t
+from megaphone.sockets.calls cimport getsockname
 from megaphone.sockets.poller cimport TICKS_PER_SECOND
 from megaphone.sockets.receiver cimport open_socket
 from megaphone.sockets.sender cimport Sender

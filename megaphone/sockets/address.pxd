@@ -1,5 +1,6 @@
-# Socket addresses as C knows them (POSIX <netinet/in.h>).
+# Socket addresses as C knows them (POSIX <netinet/in.h>), and as the edge keeps those of its clients.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.string cimport memcpy, memset
 
 cdef extern from "sys/socket.h":
     ctypedef unsigned int socklen_t
@@ -9,7 +10,6 @@ cdef extern from "sys/socket.h":
         AF_INET
         AF_INET6
         AF_UNIX
-    int getsockname(int, sockaddr*, socklen_t*)
 
 cdef extern from "netinet/in.h":
     cdef struct in_addr:
@@ -22,10 +22,25 @@ cdef extern from "netinet/in.h":
     cdef struct sockaddr_in6:
         uint16_t sin6_port
         in6_addr sin6_addr
-    uint16_t ntohs(uint16_t)
+    uint16_t ntohs(uint16_t) nogil
 
 cdef union Address:
     sockaddr any
     sockaddr_in v4
     sockaddr_in6 v6
     uint8_t room[128]
+
+cdef inline uint16_t read_address(const Address* address, uint8_t* mapped) noexcept nogil:
+    """Writes 16 bytes, IPv6 or IPv4 mapped into it (RFC 4291 section 2.5.5.2), and returns the port.
+
+    Any other family is 0.0.0.0 and port 0.
+    """
+    if address.any.sa_family == AF_INET6:
+        memcpy(mapped, address.v6.sin6_addr.s6_addr, 16)
+        return ntohs(address.v6.sin6_port)
+    memset(mapped, 0, 16)
+    mapped[10] = mapped[11] = 0xFF
+    if address.any.sa_family != AF_INET:
+        return 0
+    memcpy(mapped + 12, &address.v4.sin_addr, 4)
+    return ntohs(address.v4.sin_port)

@@ -187,7 +187,6 @@ cdef class Poller:
         self.dirty.length = 0
         pollable = None
         flushable = None
-        length = self.removed.length
         while self.removed.length:
             self.removed.length -= 1
             Py_DECREF(<object> self.removed.items[self.removed.length])

@@ -5,6 +5,10 @@ from megaphone.sockets.poller cimport Pollable, Poller
 from megaphone.sockets.sender cimport Sender
 from megaphone.sockets.tls cimport TLS
 
+cdef enum:                      # what Sink.take_end is told when TLS has failed
+    TLS_HANDSHAKE_REFUSED = -1
+    TLS_RECORD_REFUSED = -2     # the alert that says so is still to be sent
+
 cdef class Receiver(Pollable):
     cdef Poller poller
     cdef Sender sender

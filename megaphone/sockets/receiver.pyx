@@ -8,22 +8,17 @@ cimport cython
 from libc.errno cimport EAGAIN, EINTR, errno
 from posix.unistd cimport close
 
+from megaphone.sockets.address cimport socklen_t
+from megaphone.sockets.calls cimport SO_ERROR, SOL_SOCKET, getsockopt
 from megaphone.sockets.poller cimport EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, READ_BYTES
-from megaphone.sockets.tls cimport DONE, FAILED
+from megaphone.sockets.tls cimport DONE, FAILED, PEER_CLOSED
 
 cdef extern from "sys/socket.h":
-    cdef enum:
-        SOL_SOCKET
-        SO_ERROR
-    ctypedef unsigned int socklen_t
     ssize_t recv(int, void*, size_t, int)
-    int getsockopt(int, int, int, void*, socklen_t*)
 
 cdef enum:
     READS_PER_TURN = 4          # then others have their turn
     SEALED_LIMIT_BYTES = 262144 # more ciphertext than handshake, tickets and a turn's records ever leave unsent
-    TLS_HANDSHAKE_FAILED = -1
-    TLS_RECORD_FAILED = -2
 
 
 cdef Receiver open_socket(int fd, Poller poller, Sink sink, uint32_t mailbox_limit, bint connecting, bint watched=True):
@@ -164,7 +159,7 @@ cdef class Receiver(Pollable):
             state = tls.handshake()
             self.sender.seal_output()
             if state == FAILED:
-                self.fail(TLS_HANDSHAKE_FAILED)
+                self.fail(TLS_HANDSHAKE_REFUSED)
                 return
             if state != DONE:
                 return
@@ -180,12 +175,12 @@ cdef class Receiver(Pollable):
             else:
                 if self.fd >= 0:
                     self.sender.seal_output()
-                self.fail(0 if size == -1 else TLS_RECORD_FAILED)
+                self.fail(0 if size == PEER_CLOSED else TLS_RECORD_REFUSED)
                 break
         if self.fd >= 0:
             self.sender.seal_output()
             if self.sender.sealed.size > SEALED_LIMIT_BYTES:
-                self.fail(TLS_RECORD_FAILED)    # it makes OpenSSL answer without end (KeyUpdate) and does not read
+                self.fail(TLS_RECORD_REFUSED)    # it makes OpenSSL answer without end (KeyUpdate) and does not read
 
     cdef void close(self):
         """Closes the socket at once and forgets the sink (which breaks the cycle between the two)."""
@@ -198,3 +193,8 @@ cdef class Receiver(Pollable):
             self.sink = None
             self.tls = None
             close(fd)
+
+
+def socket_bytes():
+    """The bytes of the objects that one socket keeps when it is idle, without TLS."""
+    return Receiver.__basicsize__ + Sender.__basicsize__

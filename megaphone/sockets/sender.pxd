@@ -22,6 +22,8 @@ cdef class Sender(Flushable):
 
     cdef int write(self, const uint8_t* data, size_t length)
     cdef void seal_output(self)
+    cdef void seal_plain(self)
+    cdef void take_over(self, Sender other)
     cdef void finish(self)
     cdef void close(self)
     cdef uint32_t pending_bytes(self) noexcept

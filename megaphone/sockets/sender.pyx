@@ -58,6 +58,18 @@ cdef class Sender(Flushable):
             tls_output_clear()
             self.poller.flush_later(self)
 
+    cdef void seal_plain(self):
+        """Before TLS begins: what has been written so far leaves as it is, ahead of anything that TLS says."""
+        self.sealed = self.mailbox
+        self.mailbox = Mailbox(NULL, NULL, 0)
+
+    cdef void take_over(self, Sender other):
+        """Takes what waits in a sender whose socket never was connected, and how that sender stands."""
+        self.mailbox = other.mailbox
+        self.full = other.full
+        self.finishing = other.finishing
+        other.mailbox = Mailbox(NULL, NULL, 0)
+
     cdef void finish(self):
         """After everything queued: close_notify, then FIN. Later writes are dropped."""
         if not self.finishing:

@@ -1,5 +1,5 @@
 # TLS on memory: the compiled interface of contexts and sessions.
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t
 from megaphone.sockets.openssl cimport SSL, SSL_CTX
 
 cpdef enum Handshake:
@@ -7,11 +7,14 @@ cpdef enum Handshake:
     DONE = 1
     FAILED = 2
 
+cdef enum:                      # what TLS.read and TLS.write return besides a number of bytes
+    PEER_CLOSED = -1            # close_notify (RFC 8446 section 6.1)
+    TLS_BROKEN = -2
+
 cdef class TLSContext:
     cdef SSL_CTX* context
     cdef readonly str chain
     cdef readonly tuple names
-    cdef CertificateChoice choice
 
 cdef class CertificateChoice:
     cdef readonly list contexts
@@ -22,7 +25,6 @@ cdef class TLS:
     cdef SSL* ssl
     cdef CertificateChoice choice       # OpenSSL's callbacks point at it
     cdef readonly bint established
-    cdef readonly bint closed           # the peer's close_notify has come
     cdef bint sent_close
 
     cdef void feed(self, const uint8_t* data, size_t length) noexcept

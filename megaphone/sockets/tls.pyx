@@ -281,7 +281,7 @@ cdef class TLS:
         return UNDER_WAY if error == SSL_ERROR_WANT_READ or error == SSL_ERROR_WANT_WRITE else FAILED
 
     cdef Py_ssize_t read(self, uint8_t* into, size_t length) noexcept:
-        """Bytes of plaintext; 0: wants more ciphertext; -1: the peer closed (close_notify); -2: failure."""
+        """Bytes of plaintext; 0: wants more ciphertext; PEER_CLOSED; TLS_BROKEN."""
         cdef int result, error
         ERR_clear_error()
         result = SSL_read(self.ssl, into, <int> length)
@@ -291,20 +291,19 @@ cdef class TLS:
         if error == SSL_ERROR_WANT_READ or error == SSL_ERROR_WANT_WRITE:
             return 0
         if error == SSL_ERROR_ZERO_RETURN:
-            self.closed = True
-            return -1
+            return PEER_CLOSED
         self.sent_close = True      # an alert says it all
-        return -2
+        return TLS_BROKEN
 
     cdef Py_ssize_t write(self, const uint8_t* data, size_t length) noexcept:
-        """Bytes taken (at most one record, 16 KiB); 0: the output buffer is full; -2: failure."""
+        """Bytes taken (at most one record, 16 KiB); 0: the output buffer is full; TLS_BROKEN."""
         cdef int result, error
         ERR_clear_error()
         result = SSL_write(self.ssl, data, <int> (16384 if length > 16384 else length))
         if result > 0:
             return result
         error = SSL_get_error(self.ssl, result)
-        return 0 if error == SSL_ERROR_WANT_READ or error == SSL_ERROR_WANT_WRITE else -2
+        return 0 if error == SSL_ERROR_WANT_READ or error == SSL_ERROR_WANT_WRITE else TLS_BROKEN
 
     cdef void close(self) noexcept:
         """Puts close_notify into the output, once (RFC 8446 section 6.1)."""

@@ -14,30 +14,14 @@ from posix.unistd cimport close
 
 from megaphone.dispatch.counters cimport *
 from megaphone.dispatch.dispatcher cimport Connection, Dispatcher, FULL, Owner
-from megaphone.dispatch.mailbox cimport Mailbox
-from megaphone.sockets.address cimport AF_UNIX, sockaddr, socklen_t
+from megaphone.sockets.address cimport AF_UNIX, sockaddr
+from megaphone.sockets.calls cimport (
+    IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, bind, connect, send_at_once, setsockopt, socket,
+)
 from megaphone.sockets.poller cimport Poller, TICKS_PER_SECOND
 from megaphone.sockets.receiver cimport Receiver, open_socket
 
-cdef extern from "sys/socket.h":
-    cdef enum:
-        SOCK_STREAM
-        SOCK_NONBLOCK
-        SOCK_CLOEXEC
-    int socket(int, int, int)
-    int bind(int, const sockaddr*, socklen_t)
-    int connect(int, const sockaddr*, socklen_t)
-    int setsockopt(int, int, int, const void*, socklen_t)
-
-cdef extern from "netinet/in.h":
-    cdef enum:
-        IPPROTO_TCP
-        IPPROTO_IP
-        IP_BIND_ADDRESS_NO_PORT
-
-cdef extern from "netinet/tcp.h":
-    cdef enum:
-        TCP_NODELAY
+from megaphone.sockets.receiver import socket_bytes
 
 cdef enum:
     SOURCES_TRIED = 8           # local addresses tried before an upstream counts as failed
@@ -161,7 +145,7 @@ cdef class DirectStream(Owner):
             if fd < 0:
                 return errno
             if family != AF_UNIX:
-                setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))
+                send_at_once(fd)
             chosen = self.upstream.source()
             if chosen is not None:
                 source = chosen
@@ -191,10 +175,7 @@ cdef class DirectStream(Owner):
                 uplink.postponed.append((self, receiver))
             if self.receiver is not None:
                 # fail-over: what waited for the old upstream goes to the new one
-                receiver.sender.mailbox = self.receiver.sender.mailbox
-                receiver.sender.full = self.receiver.sender.full
-                receiver.sender.finishing = self.receiver.sender.finishing
-                self.receiver.sender.mailbox = Mailbox(NULL, NULL, 0)
+                receiver.sender.take_over(self.receiver.sender)
                 self.receiver.close()
             self.receiver = receiver
             return 0
@@ -233,8 +214,6 @@ cdef class DirectStream(Owner):
         cdef uint64_t* block = self.block()
         cdef uint64_t elapsed
         cdef int bucket = 0
-        cdef Mailbox first = Mailbox(NULL, NULL, 0)
-        cdef Mailbox* waiting = &self.receiver.sender.mailbox
         cdef bytes header
         self.uplink.poller.look_at_clock()
         elapsed = self.uplink.poller.now_ns - self.connect_began_ns
@@ -248,12 +227,8 @@ cdef class DirectStream(Owner):
             if connection is None:
                 return
             header = self.uplink.proxy_header(connection)
-            self.uplink.poller.chunks.put(&first, <const uint8_t*> (<const char*> header), len(header))
-            first.tail.next = waiting.head
-            if waiting.head != NULL:
-                first.tail = waiting.tail
-            first.size += waiting.size
-            waiting[0] = first
+            if not self.uplink.poller.chunks.put_first(&self.receiver.sender.mailbox, <const uint8_t*> (<const char*> header), len(header)):
+                self.give_up("resource-constraint")     # without the header the server would take our address for the client's
 
     # --- relaying ------------------------------------------------------------
 
@@ -337,6 +312,4 @@ cdef class DirectStream(Owner):
 
 def stream_bytes():
     """The bytes of the objects that one idle connection keeps on the uplink's side."""
-    from megaphone.sockets.receiver import Receiver
-    from megaphone.sockets.sender import Sender
-    return DirectStream.__basicsize__ + Receiver.__basicsize__ + Sender.__basicsize__
+    return DirectStream.__basicsize__ + socket_bytes()
