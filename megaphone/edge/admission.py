@@ -2,44 +2,18 @@
 
 from __future__ import annotations
 
-import ipaddress
 import time
 from typing import TYPE_CHECKING
 
 from megaphone.dispatch.counters import Reason
+from megaphone.edge.address import in_networks, network_matcher, prefix_of
 
 if TYPE_CHECKING:
     from megaphone.config.schema import Limits
     from megaphone.edge.connection import ClientConnection
     from megaphone.edge.sketch import Sketch
 
-_MAPPED = b"\0" * 10 + b"\xff\xff"
 _TOTAL = b"*"
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-
-def network_matcher(networks: tuple[str, ...]) -> list[tuple[int, int]]:
-    """Return (first, last) of each network as 128-bit numbers, IPv4 mapped into IPv6."""
-    ranges = []
-    for text in networks:
-        network = ipaddress.ip_network(text, strict=False)
-        shift = 0xFFFF << 32 if isinstance(network, ipaddress.IPv4Network) else 0
-        ranges.append((shift + int(network.network_address), shift + int(network.broadcast_address)))
-    return ranges
-
-
-def in_networks(address: bytes, ranges: list[tuple[int, int]]) -> bool:
-    """Say whether a 16-byte address is in one of the networks."""
-    if not ranges:
-        return False
-    number = int.from_bytes(address)
-    return any(first <= number <= last for first, last in ranges)
-
-
-def prefix_of(address: bytes) -> bytes:
-    """Return what counts as one customer: an IPv4 /24 or an IPv6 /64."""
-    return address[:15] if address.startswith(_MAPPED) else address[:8]
 
 
 class Admission:
@@ -71,7 +45,7 @@ class Admission:
             sketch.closed(address)
             sketch.closed(prefix)
             return Reason.ADDRESS_LIMIT if of_address > limits.connections_per_address else Reason.PREFIX_LIMIT
-        connection.admit()
+        connection.admitted = True
         return None
 
     def released(self, connection: ClientConnection) -> None:

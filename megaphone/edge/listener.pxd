@@ -1,4 +1,5 @@
 # A listening socket, compiled interface.
+from libc.stdint cimport uint8_t, uint16_t
 from megaphone.edge.clients cimport Clients
 from megaphone.edge.limits cimport ListenerFacts
 from megaphone.sockets.poller cimport Pollable
@@ -7,6 +8,5 @@ cdef class Listener(Pollable):
     cdef Clients clients
     cdef public ListenerFacts facts
     cdef list proxy_ranges
-    cdef bytes refusal
-    cdef void take(self, int fd, const unsigned char* address, unsigned short port)
+    cdef void take(self, int fd, const uint8_t* address, uint16_t port)
     cdef void accept_some(self)

@@ -15,10 +15,10 @@ from megaphone.edge.limits cimport ClientLimits
 from megaphone.sockets.poller cimport TICKS_PER_SECOND
 from megaphone.wire.framer cimport (
     Bounds, COMPRESSED_ELEMENT, ERROR, HEADER, PROCEED_ELEMENT, STANZA, STREAM_END, SUCCESS_ELEMENT,
-    ENCODING_NOT_UTF8, NAME_TOO_LONG, OUT_OF_MEMORY, RESTRICTED, STANZA_TOO_BIG, TOO_DEEP, TOO_MANY_ATTRIBUTES,
-    TOO_MANY_NAMESPACES,
-    condition_of, framer_ended, framer_free, framer_rests, scan,
+    STANZA_TOO_BIG, TOO_DEEP, TOO_MANY_ATTRIBUTES, condition_of, framer_ended, framer_free, framer_rests, scan,
 )
+
+from megaphone.edge.reasons import reason_of
 
 cdef enum:
     SNIFF_BYTES = 16384         # how far after success the JID is looked for
@@ -144,25 +144,14 @@ cdef class RelayedConnection(Connection):
     cdef void refuse(self, int error):
         """The client's XML was refused by the framer."""
         cdef uint64_t* slots = self.clients.board.slots
-        cdef int reason = NOT_WELL_FORMED
-        if error == RESTRICTED:
-            reason = RESTRICTED_XML
-        elif error == STANZA_TOO_BIG:
+        cdef str condition = condition_of(error)
+        if error == STANZA_TOO_BIG:
             slots[<int> LIMIT_STANZA_BYTES] += 1
-            reason = POLICY_VIOLATION
         elif error == TOO_DEEP:
             slots[<int> LIMIT_DEPTH] += 1
-            reason = POLICY_VIOLATION
         elif error == TOO_MANY_ATTRIBUTES:
             slots[<int> LIMIT_ATTRIBUTES] += 1
-            reason = POLICY_VIOLATION
-        elif error == NAME_TOO_LONG or error == TOO_MANY_NAMESPACES:
-            reason = POLICY_VIOLATION
-        elif error == ENCODING_NOT_UTF8:
-            reason = INVALID_XML
-        elif error == OUT_OF_MEMORY:
-            reason = RESOURCE_CONSTRAINT
-        self.end(condition_of(error), reason)
+        self.end(condition, reason_of(condition))
 
     # --- server to client ------------------------------------------------------------
 

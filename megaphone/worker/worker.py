@@ -131,7 +131,6 @@ class Worker:
         self._apply(config)
         for listen, listener in zip(self._listen_indexes, self.listeners, strict=True):
             listener.facts = self._facts(config, listen)
-            listener.refresh()
         return {"type": "reloaded"}
 
     # --- life ------------------------------------------------------------

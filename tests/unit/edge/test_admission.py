@@ -6,8 +6,8 @@ import pytest
 
 from megaphone.config.schema import Limits
 from megaphone.dispatch.counters import Reason, Slot
-from megaphone.edge.admission import Admission, in_networks, network_matcher, prefix_of
-from megaphone.edge.opening import address_bytes, address_text
+from megaphone.edge.address import address_bytes, address_text, in_networks, network_matcher, prefix_of
+from megaphone.edge.admission import Admission
 from megaphone.edge.sketch import sketch_bytes
 from megaphone.sockets.tls import CertificateChoice
 from tests.unit.edge.conftest import MakeEdge

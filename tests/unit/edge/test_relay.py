@@ -127,7 +127,7 @@ def test_a_domain_is_chosen_by_the_streams_to(make_edge: MakeEdge, server: Scrip
         header = HEADER.replace(b"example.org", to)
         edge.connect(address).send(header)
         server.accept().expect(header)
-    assert {connection.domain_name for connection in edge.dispatcher.connections()} == {"example.net"}
+    assert {connection.domain for connection in edge.dispatcher.connections()} == {"example.net"}
 
 
 @pytest.mark.parametrize(

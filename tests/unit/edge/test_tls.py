@@ -165,7 +165,7 @@ def test_a_stream_to_nobody_goes_where_sni_says(
     client = connect_tls(edge, authority, certificates, "example.net")
     client.send(HEADER.replace(b" to='example.org'", b""))
     server.accept()
-    assert [connection.domain_name for connection in edge.dispatcher.connections()] == ["example.net"]
+    assert [connection.domain for connection in edge.dispatcher.connections()] == ["example.net"]
 
 
 @pytest.mark.parametrize(
