@@ -21,7 +21,6 @@ cdef class ClientLimits:
 
 cdef class ListenerFacts:
     # What a connection has to know of the listener it came by.
-    cdef readonly str address
     cdef readonly str tls                  # "starttls", "direct" or "none"
     cdef readonly bint starttls_required
     cdef readonly tuple proxy_networks

@@ -13,7 +13,6 @@ class ListenerFacts:
 
     def __init__(
         self,
-        address: str,
         tls: str,
         starttls_required: bool,
         proxy_networks: tuple[str, ...],

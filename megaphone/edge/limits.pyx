@@ -30,8 +30,7 @@ cdef class ClientLimits:
 cdef class ListenerFacts:
     """What a connection has to know of the listener it came by."""
 
-    def __init__(self, str address, str tls, bint starttls_required, tuple proxy_networks, CertificateChoice certificates):
-        self.address = address
+    def __init__(self, str tls, bint starttls_required, tuple proxy_networks, CertificateChoice certificates):
         self.tls = tls
         self.starttls_required = starttls_required
         self.proxy_networks = proxy_networks

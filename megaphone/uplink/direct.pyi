@@ -16,7 +16,13 @@ class DirectUplink:
     """Opens upstream sockets for one worker."""
 
     def __init__(
-        self, poller: Poller, dispatcher: Dispatcher, board: Board, pool: Pool, proxy_header: Callable[[Any], bytes]
+        self,
+        poller: Poller,
+        dispatcher: Dispatcher,
+        board: Board,
+        pool: Pool,
+        proxy_header: Callable[[Any], bytes],
+        limits: Any,
     ) -> None: ...
     def apply(self, limits: Any) -> None: ...
     def open(self, connection: Connection, domain: str) -> Owner | str: ...

@@ -18,7 +18,7 @@ from megaphone.sockets.address cimport AF_UNIX, sockaddr
 from megaphone.sockets.calls cimport (
     IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, bind, connect, send_at_once, setsockopt, socket,
 )
-from megaphone.sockets.poller cimport Poller, TICKS_PER_SECOND
+from megaphone.sockets.poller cimport Poller
 from megaphone.sockets.receiver cimport Receiver, open_socket
 
 from megaphone.sockets.receiver import socket_bytes
@@ -35,8 +35,9 @@ CONNECT_BUCKETS_SECONDS = tuple(bound / 1e9 for bound in CONNECT_BUCKETS)
 cdef class DirectUplink:
     """Opens upstream sockets for one worker.
 
-    `proxy_header` (connection) returns the PROXY v2 header of a connection; `connect_ticks` bounds one attempt,
-    `slow_ticks` how long an upstream may not read, `linger_ticks` how long it may take to finish after us.
+    `proxy_header` (connection) returns the PROXY v2 header of a connection. Of `limits` (edge.limits.ClientLimits)
+    `connect_ticks` bounds one attempt, `slow_ticks` how long an upstream may not read, `close_ticks` how long it may
+    take to finish after us, `mailbox_bytes` what waits for it.
     """
 
     cdef Poller poller
@@ -46,12 +47,12 @@ cdef class DirectUplink:
     cdef object proxy_header
     cdef object lingering                   # streams that wait for the server's end, oldest first
     cdef object postponed                   # (stream, receiver) whose Unix socket had no room in its queue
-    cdef public uint32_t connect_ticks
-    cdef public uint32_t slow_ticks
-    cdef public uint32_t linger_ticks
-    cdef public uint32_t mailbox_bytes
+    cdef uint32_t connect_ticks
+    cdef uint32_t slow_ticks
+    cdef uint32_t linger_ticks
+    cdef uint32_t mailbox_bytes
 
-    def __init__(self, Poller poller, Dispatcher dispatcher, Board board, pool, proxy_header):
+    def __init__(self, Poller poller, Dispatcher dispatcher, Board board, pool, proxy_header, limits):
         self.poller = poller
         self.dispatcher = dispatcher
         self.board = board
@@ -59,11 +60,10 @@ cdef class DirectUplink:
         self.proxy_header = proxy_header
         self.lingering = deque()
         self.postponed = deque()
-        self.connect_ticks = self.slow_ticks = self.linger_ticks = 5 * TICKS_PER_SECOND
-        self.mailbox_bytes = 262144
+        self.apply(limits)
 
     def apply(self, limits):
-        """Takes the limits (edge.connection.ClientLimits) for connections opened from now on."""
+        """Takes the limits (edge.limits.ClientLimits) for connections opened from now on."""
         self.connect_ticks = limits.connect_ticks
         self.slow_ticks = limits.slow_ticks
         self.linger_ticks = limits.close_ticks

@@ -57,23 +57,22 @@ class Worker:
         sketch = Sketch(mmap.mmap(start["sketch_fd"], sketch_bytes(workers)), self.index, workers)
         self._loop = uvloop.new_event_loop()
         self.poller = Poller(self._wake)
-        self.dispatcher = Dispatcher(
-            self.index, config.node.max_connections, max(1, self.board.get(Slot.GENERATION))
-        )
+        self.dispatcher = Dispatcher(self.index, config.node.max_connections, max(1, self.board.get(Slot.GENERATION)))
         limits = ClientLimits(config.limits)
         self.clients = Clients(self.poller, self.dispatcher, self.board, limits)
         self.clients.admission = Admission(sketch, config.limits)
         self.pool = Pool(config, self.board, workers, self._file)
-        self.uplink = DirectUplink(self.poller, self.dispatcher, self.board, self.pool, opening.proxy_header)
+        self.uplink = DirectUplink(self.poller, self.dispatcher, self.board, self.pool, opening.proxy_header, limits)
         self.clients.open_uplink = self.uplink.open
         self.clients.on_fault = self.poller.on_fault = self._log_fault
         self.checks = HealthChecks(self.pool, self.board, config.health, self._upstream_changed)
         self._certificates = self._load_certificates(config)
-        self._apply(config)
-        self.listeners = [
-            Listener(self.clients, self._facts(config, listen), descriptor) for listen, descriptor in start["listeners"]
+        self._take(config)
+        # (place in the configuration, listener); a host name with several addresses has several listeners
+        self._listeners = [
+            (listen, Listener(self.clients, self._facts(config, listen), descriptor))
+            for listen, descriptor in start["listeners"]
         ]
-        self._listen_indexes = [listen for listen, _ in start["listeners"]]
         self._draining: asyncio.Task[None] | None = None
         self._done = asyncio.Event()
         self.board.set(Slot.CONNECTION_BYTES, connection_bytes() + stream_bytes())
@@ -102,7 +101,6 @@ class Worker:
     def _facts(self, config: Config, listen: int) -> ListenerFacts:
         table = config.listen[listen]
         return ListenerFacts(
-            table.address,
             table.tls,
             table.starttls == "required",
             table.proxy_protocol_from,
@@ -110,13 +108,19 @@ class Worker:
         )
 
     def _apply(self, config: Config) -> None:
-        """Put the parts of a configuration in force that need no restart; nothing in here can fail."""
-        self.config = config
+        """Put the parts of a new configuration in force that need no restart; nothing in here can fail."""
         self.clients.limits = ClientLimits(config.limits)
         self.clients.admission.apply(config.limits)
         self.uplink.apply(self.clients.limits)
         self.checks.health = config.health
         self.pool.serve(config)
+        self._take(config)
+        for listen, listener in self._listeners:
+            listener.facts = self._facts(config, listen)
+
+    def _take(self, config: Config) -> None:
+        """Keep the configuration, at the start as on a reload, with what the edge takes from it."""
+        self.config = config
         self.clients.domains = frozenset(self.pool.domains)
         self.clients.on_closed = self._log_connection if config.log.connections else None
 
@@ -129,8 +133,6 @@ class Worker:
         log.configure(config.log.format, config.log.level)
         self._certificates = certificates
         self._apply(config)
-        for listen, listener in zip(self._listen_indexes, self.listeners, strict=True):
-            listener.facts = self._facts(config, listen)
         return {"type": "reloaded"}
 
     # --- life ------------------------------------------------------------
@@ -147,7 +149,7 @@ class Worker:
     async def _main(self) -> None:
         await self._channel.open()
         self._loop.add_reader(self.poller.fd, self.poller.turn)
-        for listener in self.listeners:
+        for _, listener in self._listeners:
             listener.open()
         beating = asyncio.create_task(heartbeat.beat(self.board))
         listening = asyncio.create_task(self._obey())
@@ -172,7 +174,7 @@ class Worker:
         self._loop.call_later(1 / SWEEPS_PER_SECOND, self._sweep)
         self.clients.sweep(SWEEPS_PER_SECOND)
         self.uplink.sweep()
-        for listener in self.listeners:
+        for _, listener in self._listeners:
             listener.retry()
 
     async def _obey(self) -> None:
@@ -229,7 +231,7 @@ class Worker:
     # --- drain ------------------------------------------------------------
 
     def _start_drain(self, connections_per_second: float, deadline_seconds: float) -> None:
-        for listener in self.listeners:
+        for _, listener in self._listeners:
             listener.close()
         if self._draining is not None:
             self._draining.cancel()  # the newest word counts: a second signal means "quickly"

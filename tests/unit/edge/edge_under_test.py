@@ -120,8 +120,9 @@ class EdgeUnderTest:
         self.clients = Clients(self.poller, self.dispatcher, self.board, ClientLimits(limits))
         self.clients.admission = Admission(self.sketch, limits)
         self.pool = Pool(config, self.board, 1)
-        self.uplink = DirectUplink(self.poller, self.dispatcher, self.board, self.pool, opening.proxy_header)
-        self.uplink.apply(self.clients.limits)
+        self.uplink = DirectUplink(
+            self.poller, self.dispatcher, self.board, self.pool, opening.proxy_header, self.clients.limits
+        )
         self.clients.open_uplink = self.uplink.open
         self.clients.domains = frozenset(self.pool.domains)
         self.clients.on_closed = lambda connection, reason: self.closed.append((Reason(reason), connection.describe()))
@@ -183,7 +184,7 @@ class EdgeUnderTest:
         if buffers is not None:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffers)
         address = listening.getsockname()[:2]
-        facts = ListenerFacts(f"{host}:{address[1]}", tls, starttls_required, proxy_from, certificates)
+        facts = ListenerFacts(tls, starttls_required, proxy_from, certificates)
         listener = Listener(self.clients, facts, listening.detach())
         listener.open()
         self.listeners.append(listener)
