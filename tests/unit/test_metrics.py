@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from megaphone.dispatch.counters import BOARD_BYTES, Board, Kind, Reason, Slot, UpstreamSlot
 from megaphone.metrics import (
+    CONNECT_BUCKETS_SECONDS,
     INTERNAL_SLOTS,
     METRICS,
     REASONS,
@@ -23,6 +24,7 @@ from megaphone.metrics import (
     WorkerFacts,
 )
 from megaphone.supervisor.child import Cause
+from megaphone.uplink import direct
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "metrics.md"
 
@@ -103,6 +105,10 @@ def test_a_slot_becomes_a_sample(boards: list[Board], slot: int, sample: str, va
     assert samples(node_facts(boards))[sample] == 0
     boards[1].set(slot, 7)
     assert samples(node_facts(boards))[sample] == pytest.approx(value)
+
+
+def test_connect_times_are_shown_in_the_buckets_they_are_counted_in() -> None:
+    assert tuple(float(bound) for bound in CONNECT_BUCKETS_SECONDS) == (*direct.CONNECT_BUCKETS_SECONDS, float("inf"))
 
 
 def test_counters_of_the_node_are_added_up_and_gauges_of_workers_are_not(boards: list[Board]) -> None:
