@@ -53,7 +53,7 @@ cdef inline size_t entity_length(const uint8_t* at, size_t left) noexcept nogil:
 
 
 cdef inline bint reference_is_known(uint64_t packed, int length) noexcept nogil:
-    """`packed` holds the name, at most eight bytes (without a number's leading zeros), its last byte lowest."""
+    """`packed` holds the name, at most eight bytes, its last byte lowest."""
     if length == 2 and (packed == 0x6C74 or packed == 0x6774):            # lt gt
         return True
     if length == 3 and packed == 0x616D70:                                # amp
@@ -67,6 +67,11 @@ cdef inline bint reference_is_known(uint64_t packed, int length) noexcept nogil:
 
 cdef inline bint reference_is_numeric(Framer* framer) noexcept nogil:
     return framer.reference >> (8 * (framer.reference_length - 1)) == c'#'
+
+
+cdef inline bint reference_is_padded(Framer* framer) noexcept nogil:
+    """Whether a numeric reference of eight bytes begins with a zero."""
+    return framer.reference >> 48 == 0x2330 or framer.reference >> 40 == 0x237830
 
 
 cdef bint character_is_allowed(uint64_t packed, int length) noexcept nogil:

@@ -13,7 +13,7 @@ copied into a `Memory` of the connection, which the next read begins with. Compa
 Refused, with the RFC 6120 section 4.9.3 condition: comments, processing instructions, DTDs and references to any but
 the five predefined entities (section 11.1, `restricted-xml`); whatever violates XML 1.0 or its namespaces
 (`not-well-formed`); elements beyond the `Bounds` (`policy-violation`). Stricter than XML: names are ASCII and have one
-colon at most; namespace names are plain URI references and as short as other names; there is no `xml:id`.
+colon at most; namespace names are plain URI references and as short as other names; there is no `xml:id`; a reference has eight bytes, leading zeros included.
 """
 
 from libc.stdlib cimport free, malloc
@@ -568,10 +568,11 @@ cdef int scan(Framer* framer, const Bounds* bounds, const uint8_t* data, size_t 
             elif not (CLASS[byte] & NAME_BYTE and byte != c':' or byte == c'#' and framer.reference_length == 0):
                 error = NOT_WELL_FORMED_XML
                 break
-            elif framer.reference == 0x2330 and byte != c'x' or framer.reference == 0x237830:
-                framer.reference += byte - c'0'     # "#0" or "#x0": leading zeros are legal and say nothing
             elif framer.reference_length == 8:
-                error = NOT_WELL_FORMED_XML if reference_is_numeric(framer) else RESTRICTED
+                error = RESTRICTED
+                if reference_is_numeric(framer):
+                    # XML allows any number of leading zeros; libxml2 refuses letters behind ten of them
+                    error = NAME_TOO_LONG if reference_is_padded(framer) else NOT_WELL_FORMED_XML
                 break
             else:
                 framer.reference = framer.reference << 8 | byte

@@ -112,7 +112,7 @@ CORNERS = {
     "line ends in text": _filled(b"<a>", b"\r\n", b"</a>"),
     "predefined entities": _filled(b"<a>", b"&lt;", b"</a>"),
     "numeric references": _filled(b"<a>", b"&#9;", b"</a>"),
-    "long numeric references": _filled(b"<a>", b"&#x000000000010FFFF;", b"</a>"),
+    "long numeric references": _filled(b"<a>", b"&#x10FFFF;", b"</a>"),
     "brackets": _filled(b"<a>", b"]", b"</a>"),
     "brackets apart": _filled(b"<a>", b"] ", b"</a>"),
     "empty CDATA": _filled(b"<a>", b"<![CDATA[]]>", b"</a>"),

@@ -70,7 +70,7 @@ def test_what_any_parser_rejects_is_refused(data: bytes) -> None:
 
 @REPEATABLE
 @given(mutated_streams())
-@example(HEADER + b"<a>&#9;&#x0000000000009;</a>")
+@example(HEADER + b"<a>&#9;&#x000009;</a>")
 @example(HEADER + b"<a>&#0x41;</a>")
 @example(HEADER + b"<a><![CDATA[]]]></a>")
 def test_what_is_called_not_well_formed_expat_rejects_too(data: bytes) -> None:

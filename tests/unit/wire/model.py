@@ -442,19 +442,18 @@ class Model:
             self.at += 1
 
     def reference(self) -> None:
-        """Its name may have eight bytes, leading zeros of a number not counted."""
+        """Its name may have eight bytes, leading zeros of a number included."""
         self.at += 1
         name = ""
         while self.peek() != ord(";"):
             byte = self.peek()
             if not ((byte in NAME and byte != ord(":")) or (byte == ord("#") and not name)):
                 self.refuse()
-            longer = re.sub(
-                "^(#x)0+(?=.)|^(#)0+(?=[^x0])|^(#0)0+", lambda found: found[found.lastindex or 0], name + chr(byte)
-            )
-            if len(longer) > 8:
-                self.refuse(Error.NOT_WELL_FORMED_XML if name.startswith("#") else Error.RESTRICTED)
-            name = longer
+            if len(name) == 8:
+                if not name.startswith("#"):
+                    self.refuse(Error.RESTRICTED)
+                self.refuse(Error.NAME_TOO_LONG if name.startswith(("#0", "#x0")) else Error.NOT_WELL_FORMED_XML)
+            name += chr(byte)
             self.at += 1
         if name not in ENTITIES:
             if name and not name.startswith("#"):

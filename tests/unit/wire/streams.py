@@ -19,7 +19,7 @@ MAYBE_SPACE = st.just("") | SPACE
 REFERENCES = st.sampled_from(
     [
         *("&lt;", "&gt;", "&amp;", "&apos;", "&quot;"),
-        *("&#9;", "&#10;", "&#x41;", "&#x0000000000041;", "&#000000000000065;", "&#x10FFFF;", "&#1114111;", "&#xD7ff;"),
+        *("&#9;", "&#10;", "&#x41;", "&#x000041;", "&#0000065;", "&#x10FFFF;", "&#1114111;", "&#xD7ff;"),
     ]
 )
 # two, three and four bytes, and the neighbours of what UTF-8 and XML leave out
