@@ -7,7 +7,10 @@ from setuptools import Extension, setup
 
 NEEDS_OPENSSL = {"megaphone/sockets/tls.pyx"}
 # C headers beside the Cython code that includes them.
-HEADERS = {"megaphone/wire/framer.pyx": ["megaphone/wire/names.h", "megaphone/wire/skip.h"]}
+HEADERS = {
+    "megaphone/wire/framer.pyx": ["megaphone/wire/names.h", "megaphone/wire/skip.h"],
+    "megaphone/wire/websocket.pyx": ["megaphone/wire/unmask.h", "megaphone/wire/utf8.h"],
+}
 
 extensions = [
     Extension(
