@@ -1,0 +1,140 @@
+-- Takes the clients of Megaphone's edge over a few links, in the link protocol, as if each had a socket of its own.
+--
+--   megaphone_ports = { 5270 }
+--   megaphone_interfaces = { "127.0.0.1" }
+--   megaphone_secret_file = "/etc/prosody/megaphone.secret"
+--
+-- For Prosody 0.12 and later with Lua 5.3 or later. docs/how-to/link-prosody.md has all options.
+--
+-- The files, from the bytes up: frames (the format), socket (framing, greeting), link (a session: what survives a broken
+-- socket), stream (one client, as the connection object that mod_c2s wants), listing (the shell's commands), options.
+
+module:set_global();
+
+if not string.pack then
+	error("mod_megaphone needs Lua 5.3 or later, this is " .. _VERSION, 0);
+end
+
+module:depends("c2s");
+
+local settings = module:require "options";
+local sockets_library = module:require "socket";
+local list = module:require "listing";
+
+local add_task = require "util.timer".add_task;
+local stop_task = require "util.timer".stop;
+local portmanager = require "core.portmanager";
+
+local links = sockets_library.links;
+local sockets = {}; -- net.server's connection -> our socket
+local ticking; -- the timer, while there is something to look after
+
+local TICK_SECONDS = 1;
+
+local function tick()
+	if sockets_library.tick() then
+		return TICK_SECONDS;
+	end
+	ticking = nil;
+end
+
+local verify = settings.ssl and settings.ssl.verify;
+local wants_certificate = settings.ssl and verify ~= "none";
+
+-- Prosody's contexts go on with a handshake whose certificate is bad and leave the judgement to who uses the connection.
+local function certificate_problem(conn)
+	local tls = conn:socket();
+	local ok, errors = tls:getpeerverification();
+	if not tls:getpeercertificate() then
+		return "no client certificate";
+	elseif not ok then
+		local depth = type(errors) == "table" and errors[1];
+		return type(depth) == "table" and depth[1] or "client certificate not trusted";
+	end
+end
+
+local listener = { default_mode = 32768 };
+
+function listener.onconnect(conn)
+	if wants_certificate then
+		local problem = certificate_problem(conn);
+		if problem then
+			module:log("warn", "Refusing a link from %s: %s", conn:ip(), problem);
+			conn:close();
+			return;
+		end
+	end
+	conn:setoption("tcp-nodelay", true);
+	sockets[conn] = sockets_library.new(conn);
+	ticking = ticking or add_task(TICK_SECONDS, tick);
+end
+
+function listener.onincoming(conn, data)
+	local socket = sockets[conn];
+	if socket then socket:receive(data); end
+end
+
+function listener.ondrain(conn)
+	local socket = sockets[conn];
+	if socket then socket:drained(); end
+end
+
+function listener.ondisconnect(conn, err)
+	local socket = sockets[conn];
+	if socket then
+		sockets[conn] = nil;
+		socket:gone(err);
+	end
+end
+
+-- Silence is judged by the link itself.
+function listener.onreadtimeout()
+	return true;
+end
+
+module:provides("net", {
+	name = "megaphone";
+	listener = listener;
+	default_port = 5270;
+	private = true;
+	encryption = settings.ssl and "ssl" or nil;
+	ssl_config = settings.ssl and { verify = wants_certificate and { "peer", "fail_if_no_peer_cert" } or "none" } or nil;
+});
+
+--- Stopping: mod_smacks (at -90) and mod_c2s (at -100) end the streams, and mod_c2s waits until that is done.
+
+module:hook("server-stopping", function ()
+	for _, link in pairs(links) do
+		link:drain();
+	end
+	for _, service in pairs(module.items["net-provider"]) do
+		portmanager.unregister_service(service.name, service);
+	end
+end);
+
+local function end_links()
+	local all = {};
+	for _, link in pairs(links) do
+		all[#all + 1] = link;
+	end
+	for i = 1, #all do
+		all[i]:flush_all();
+		all[i]:finish("system shutdown", "system-shutdown", "");
+	end
+end
+
+module:hook("server-cleanup", end_links);
+
+function module.unload()
+	end_links();
+	for conn in pairs(sockets) do
+		conn:close();
+	end
+	if ticking then
+		stop_task(ticking);
+	end
+end
+
+--- The shell: megaphone:links() and megaphone:streams()
+
+list.provide(links);
