@@ -19,6 +19,15 @@ class ProxyHeaderError(MegaphoneError):
     """A connection from a trusted proxy that does not begin with a valid PROXY header."""
 
 
+class LinkError(MegaphoneError):
+    """What a peer on a link said and may not say: `reason` is a LinkReason, the text is for the peer's log too."""
+
+    def __init__(self, reason: int, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+        self.frames: tuple[object, ...] = ()
+
+
 class TLSError(MegaphoneError):
     """A certificate, key or TLS setting that OpenSSL does not accept."""
 

@@ -1,0 +1,44 @@
+"""Reads the golden frames of tests/golden/link-v1: hex with comments, speakers and cuts."""
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from megaphone.wire.link import Side
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "link-v1"
+INDEX = tomllib.loads((GOLDEN / "index.toml").read_text())
+SECRET = bytes(range(32))
+
+
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """What one side says in one go, on the socket with this number (0 is the first)."""
+
+    side: Side
+    data: bytes
+    socket: int
+
+
+def speeches(file: str) -> list[Speech]:
+    """The file's bytes in order."""
+    found: list[Speech] = []
+    side, socket, data = None, 0, b""
+    for line in [*(GOLDEN / file).read_text().splitlines(), "cut"]:
+        word = line.partition("#")[0].strip()
+        if word in ("edge:", "server:", "cut"):
+            if data:
+                assert side is not None, f"{file}: bytes before a speaker"
+                found.append(Speech(side, data, socket))
+            data = b""
+            socket += word == "cut"
+            side = None if word == "cut" else Side[word[:-1].upper()]
+        elif word:
+            data += bytes.fromhex(word)
+    return found
+
+
+def golden(name: str) -> bytes:
+    """The bytes of one golden frame."""
+    (speech,) = speeches(f"frames/{name}.hex")
+    return speech.data
