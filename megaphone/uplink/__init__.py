@@ -1,10 +1,11 @@
 """Server sockets: choice, health, fail-over.
 
-The edge knows an uplink by one call, the uplink knows the edge by its dispatcher alone:
+The edge and an uplink know each other by these calls alone:
 
     edge ─► uplink       open(connection, domain): an Owner, or the stream-error condition that the client is told
     edge ─► Owner        take_data, take_room, take_client_end, take_shutdown, take_tick, upstream_name
     Owner ─► dispatcher  get_data (credit), send_data, shutdown
+    Owner ─► edge        proxy_header(connection), given to the uplink: what the server is told about the client
     worker ─► uplink     apply(limits) on a reload, sweep() some times a second
 
 A connection may have two owners in turn: one for its stream in clear, where STARTTLS is optional, and one inside TLS.
