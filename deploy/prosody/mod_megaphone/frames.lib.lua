@@ -121,6 +121,7 @@ local open_fields = {
 	[6] = { "client_certificate", 32, 32 };
 	[7] = { "server_end_point", 32, 64 };
 };
+local NO_MORE = ("\0"):rep(12); -- behind an IPv4 address
 local OPEN_FACTS = ">I1I1c16I2c16I2I2";
 
 local function read_open(payload)
@@ -131,6 +132,9 @@ local function read_open(payload)
 		return nil, ("OPEN: address family %d"):format(family);
 	end
 	local bytes = family == 4 and 4 or 16;
+	if family == 4 and (sub(client, 5) ~= NO_MORE or sub(here, 5) ~= NO_MORE) then
+		return nil, "OPEN: an IPv4 address of more than 4 bytes";
+	end
 	local open = {
 		transport = transport, client_address = sub(client, 1, bytes), client_port = client_port,
 		local_address = sub(here, 1, bytes), local_port = port, tls_version = tls;

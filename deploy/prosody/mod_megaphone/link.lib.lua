@@ -35,7 +35,7 @@ local function new(hello, log, over)
 	return setmetatable({
 		session = hello.session, name = hello.name, edge_window = hello.window, epoch = 0, over = over, log = log;
 		features = hello.features & (frames.FEATURE_GOES_ON | frames.FEATURE_BINDINGS);
-		conn = nil, unsent = false, draining = false, edge_draining = false, closing_as = "closed";
+		socket = nil, conn = nil, unsent = false, draining = false, edge_draining = false, closing_as = "closed";
 		received = 0, told = 0; -- bytes from the edge; as far as we have acknowledged them
 		sent = 0, acknowledged = 0; -- bytes to the edge; as far as it has acknowledged them
 		kept = { first = 1, last = 0, at = 0 }; -- batches from count `at` on
@@ -228,8 +228,8 @@ function link:keeps(count)
 	return count >= self.kept.at and count >= self.acknowledged and self:agreed(frames.FEATURE_GOES_ON);
 end
 
--- `conn` carries the session from now on: WELCOME, then again what the edge has not received.
-function link:attach(conn, hello, welcome)
+-- `socket` carries the session from now on: WELCOME, then again what the edge has not received.
+function link:attach(socket, hello, welcome)
 	local goes_on = self.epoch > 0;
 	local resent = {};
 	if goes_on then
@@ -243,17 +243,15 @@ function link:attach(conn, hello, welcome)
 			resent[1] = sub(resent[1], hello.received - kept.at + 1);
 		end
 	end
-	self.conn, self.epoch, self.waiting_since = conn, hello.epoch, nil;
+	local conn = socket.conn;
+	self.socket, self.conn, self.epoch, self.waiting_since = socket, conn, hello.epoch, nil;
 	self.heard, self.told, self.unsent = monotonic(), self.received, true;
 	conn:write(welcome .. concat(resent));
-	if self.draining then
-		self:drain();
-	end
 end
 
 -- The socket is gone (or is to be left, when another one has come).
 function link:detach()
-	self.conn, self.unsent, self.waiting_since = nil, false, monotonic();
+	self.socket, self.conn, self.unsent, self.waiting_since = nil, nil, false, monotonic();
 	if not self:agreed(frames.FEATURE_GOES_ON) or settings.grace_seconds == 0 then
 		self:finish("connection lost");
 	end
@@ -375,8 +373,8 @@ function link:tick(now)
 	if conn then
 		if now - self.heard >= SILENCE_SECONDS then
 			self.log("warn", "Nothing heard for %d s", SILENCE_SECONDS);
-			self:close_socket();
-			return self:detach();
+			self:detach();
+			return conn:close();
 		elseif now - self.pinged >= PING_SECONDS then
 			self.pinged, self.told = now, self.received;
 			self:say(frames.frame(frames.PING, 0, pack(">I8I8", floor(now * 1e6), self.received)));
@@ -423,14 +421,6 @@ function link:fail(reason, text, trace)
 	self:finish("link failed", reason, text);
 end
 
-function link:close_socket()
-	local conn = self.conn;
-	self.conn = nil;
-	if conn then
-		conn:close();
-	end
-end
-
 -- Write all that may be written, however slow the socket is; for an orderly end.
 function link:flush_all()
 	while self.conn and (self.own[1] or self:may_send()) do
@@ -443,10 +433,11 @@ end
 function link:finish(err, reason, text)
 	if self.ended then return; end
 	self.ended = true;
-	if reason and self.conn then
-		self.conn:write(frames.shutdown(0, 0, reason, text));
+	local socket = self.socket;
+	self.socket, self.conn = nil, nil;
+	if socket then
+		socket:part(reason and frames.shutdown(0, 0, reason, text));
 	end
-	self:close_socket();
 	local streams, lingering = self.streams, self.lingering;
 	self.streams, self.lingering, self.lingering_count, self.stream_count = {}, {}, 0, 0;
 	self.own, self.kept, self.turn_of, self.settling = {}, { first = 1, last = 0, at = 0 }, { first = 1, last = 0 }, {};

@@ -11,6 +11,8 @@ local equals = require "util.hashes".equals;
 local hmac_sha256 = require "util.hashes".hmac_sha256;
 local random_bytes = require "util.random".bytes;
 local hex = require "util.hex".to;
+local add_task = require "util.timer".add_task;
+local stop_task = require "util.timer".stop;
 local logger = require "util.logger";
 local monotonic = require "util.time".monotonic;
 
@@ -19,13 +21,17 @@ local next, pairs, setmetatable, xpcall, traceback = next, pairs, setmetatable, 
 
 local HEADER, HEADER_BYTES = frames.HEADER, frames.HEADER_BYTES;
 local GREETING_SECONDS = 10;
-local GREETINGS_MAX = settings.links_max; -- sockets that have not proved anything yet
+local GREETINGS_MAX = settings.links_max + 56; -- sockets that have not proved anything yet
+
+local PARTING_SECONDS = 1;
+local PARTING_MAX = 64;
 
 local instance = random_bytes(16); -- of this server side
 local links = {}; -- session -> link
 local link_count = 0;
 local greeting = {}; -- sockets that have not said HELLO -> when they have to be gone
 local greeting_count = 0;
+local parting_count = 0; -- sockets on which the last frame was said
 
 local socket = {};
 local socket_mt = { __index = socket };
@@ -37,13 +43,13 @@ local function forget_greeting(self)
 	end
 end
 
--- `conn` is net.server's connection; nil if it was refused.
+-- `conn` is net.server's connection.
 local function new(conn)
 	local log = logger.init("megaphone");
 	local self = setmetatable({ conn = conn, link = nil, pieces = {}, piece_bytes = 0, needed = HEADER_BYTES, log = log }, socket_mt);
 	if greeting_count >= GREETINGS_MAX then
 		self:refuse("resource-constraint", ("%d sockets are being greeted"):format(greeting_count));
-		return;
+		return self;
 	end
 	greeting[self], greeting_count = monotonic() + GREETING_SECONDS, greeting_count + 1;
 	local challenge = frames.challenge(random_bytes(16), instance);
@@ -56,15 +62,27 @@ end
 function socket:refuse(reason, text)
 	local link = self.link;
 	if link then
-		self.link = nil;
-		link:fail(reason, text);
-		return;
+		return link:fail(reason, text);
 	end
 	forget_greeting(self);
 	self.log("warn", "Refusing a link from %s: %s: %s", self.conn:ip(), reason, text);
-	self.conn:write(frames.shutdown(0, 0, reason, text));
-	self.refused = true;
-	self.conn:close();
+	self:part(frames.shutdown(0, 0, reason, text));
+end
+
+-- Say the last frame, if any, and close. What the edge still sends is read and dropped for a moment, because to close a
+-- socket on unread bytes resets it, and the edge would not learn why.
+function socket:part(last)
+	local conn = self.conn;
+	if last then
+		conn:write(last);
+	end
+	self.parting = true;
+	if last and parting_count < PARTING_MAX then
+		parting_count = parting_count + 1;
+		self.parting_timer = add_task(PARTING_SECONDS, function () conn:close(); end);
+	else
+		conn:close();
+	end
 end
 
 --- From bytes to frames
@@ -108,7 +126,7 @@ end
 
 -- Bytes have come. What they make the link say leaves at the end, in one write.
 function socket:receive(data)
-	if self.refused or (self.link and self.link.ended) then return; end
+	if self.parting then return; end
 	local pieces = self.pieces;
 	local bytes = self.piece_bytes + #data;
 	if self.piece_bytes > 0 then
@@ -128,7 +146,6 @@ function socket:receive(data)
 	if link then
 		link.in_turn = false;
 		if not ok then
-			self.link = nil;
 			link:fail("internal-error", "", trace);
 		else
 			link:turn();
@@ -189,10 +206,10 @@ function socket:greet(payload)
 		return self:refuse(reason, text);
 	end
 	forget_greeting(self);
-	local old = link.conn;
+	local old = link.socket;
 	if old then -- its ondisconnect must find that it has been left
-		link.conn = nil;
-		old:close();
+		link.socket, link.conn = nil, nil;
+		old:part();
 	end
 	local goes_on = link.epoch > 0;
 	local facts = frames.welcome_facts {
@@ -202,7 +219,7 @@ function socket:greet(payload)
 	local proof = hmac_sha256(settings.secret, frames.SERVER_PROOF .. self.challenge .. payload .. facts);
 	log("info", "%s %q at %s, epoch %d", goes_on and "Link goes on:" or "New link:", hello.name, self.conn:ip(), hello.epoch);
 	self.link = link;
-	link:attach(self.conn, hello, frames.frame(frames.WELCOME, 0, facts .. proof));
+	link:attach(self, hello, frames.frame(frames.WELCOME, 0, facts .. proof));
 end
 
 --- The end, and time
@@ -217,6 +234,10 @@ end
 -- net.server has closed it.
 function socket:gone(err)
 	forget_greeting(self);
+	if self.parting_timer then
+		stop_task(self.parting_timer);
+		self.parting_timer, parting_count = nil, parting_count - 1;
+	end
 	local link = self.link;
 	if link and link.conn == self.conn then
 		link.log("warn", "Link broken (%s); its %d streams wait %d s", err or "closed", link.stream_count, settings.grace_seconds);
