@@ -35,6 +35,22 @@ static inline uint8_t utf8_after(uint8_t first) {
     return first == 0xF0 ? UTF8_AFTER_F0 : first == 0xF4 ? UTF8_AFTER_F4 : UTF8_THREE_LEFT;
 }
 
+/* Whole, right characters of two and three bytes, without a state between; others are left to the byte-wise reader. */
+static inline size_t skip_whole(const uint8_t *data, size_t i, size_t end) {
+    while (end - i >= 3) {
+        const uint8_t first = data[i], second = data[i + 1];
+        if ((second & 0xC0) != 0x80) break;
+        if (first >= 0xC2 && first <= 0xDF) {
+            i += 2;
+            if (data[i] < 0x80) i++; /* between two words */
+            continue;
+        }
+        if (first <= 0xE0 || first > 0xEF || first == 0xED || (data[i + 2] & 0xC0) != 0x80) break;
+        i += 3;
+    }
+    return i;
+}
+
 /* How many bytes are right: `length`, or the index of the first wrong one. `state` goes on from piece to piece. */
 static inline size_t utf8_length(const uint8_t *data, size_t length, uint8_t *state) {
     uint8_t now = *state;
@@ -45,6 +61,8 @@ static inline size_t utf8_length(const uint8_t *data, size_t length, uint8_t *st
                 i = skip_ascii(data, i, length);
                 continue;
             }
+            i = skip_whole(data, i, length);
+            if (i == length || data[i] < 0x80) continue;
             const uint8_t next = utf8_after(data[i]);
             if (next == UTF8_NONE) break;
             now = next;

@@ -211,17 +211,19 @@ cdef class MessageReader:
         """
         cdef Frame frame
         cdef size_t length = data.shape[0], offset
-        cdef uint8_t* buffer = <uint8_t*> malloc(length + 1)
-        cdef int i, event
+        cdef uint8_t* buffer
+        cdef int i
         cdef unsigned long messages = 0
+        if length == 0:
+            return 0
+        buffer = <uint8_t*> malloc(length)
         if buffer == NULL:
             raise MemoryError
         for i in range(times):
-            memcpy(buffer, &data[0] if length else NULL, length)
+            memcpy(buffer, &data[0], length)
             offset = 0
             while offset < length:
-                event = read_frame(&self.reader, &self.limits, buffer + offset, length - offset, &frame)
-                if event == ERROR:
+                if read_frame(&self.reader, &self.limits, buffer + offset, length - offset, &frame) == ERROR:
                     break
                 offset += frame.offset
                 messages += frame.final
