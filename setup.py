@@ -9,6 +9,7 @@ NEEDS_OPENSSL = {"megaphone/sockets/tls.pyx"}
 # C headers beside the Cython code that includes them.
 HEADERS = {
     "megaphone/wire/framer.pyx": ["megaphone/wire/names.h", "megaphone/wire/skip.h"],
+    "megaphone/wire/start_tag.pyx": ["megaphone/wire/skip.h"],
     "megaphone/wire/websocket.pyx": ["megaphone/wire/unmask.h", "megaphone/wire/utf8.h"],
 }
 

@@ -1,4 +1,6 @@
-# Outline of the header reader; C callers use the `_from` versions and need no bytes object.
+# Outline of the stream header reader; C callers use the `_from` versions and need no bytes object.
+from libc.stdint cimport uint8_t
+
 cdef class StreamHeader:
     cdef readonly str local_name
     cdef readonly str prefix
@@ -12,7 +14,7 @@ cdef class StreamHeader:
     cdef readonly tuple prefixes
     cpdef check(self)
 
-cdef StreamHeader read_stream_header_from(const unsigned char* data, Py_ssize_t length)
-cdef tuple read_element_from(const unsigned char* data, Py_ssize_t length, StreamHeader inherited)
+cdef StreamHeader read_stream_header_from(const uint8_t* data, Py_ssize_t length)
+cdef tuple read_element_from(const uint8_t* data, Py_ssize_t length, StreamHeader inherited)
 cpdef StreamHeader read_stream_header(bytes data)
 cpdef tuple read_element(bytes data, StreamHeader inherited=*)

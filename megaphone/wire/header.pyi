@@ -1,4 +1,4 @@
-"""Types of the compiled header reader."""
+"""Types of the compiled stream header reader."""
 
 class StreamHeader:
     """What one stream header says; immutable."""

@@ -1,30 +1,38 @@
-"""Reads what one stream header says, and the name of a first-level element, from the bytes of its start tag.
+"""Reads what one stream header says, and the name of a first-level element.
 
     <?xml version='1.0' encoding='UTF-8'?> <stream:stream xmlns='jabber:client' ... to='example.org' version='1.0'>
     |------ declaration, optional --------|S|---------------------- start tag ----------------------------------|
 
-An error is `ValueError(condition, reason)`, where condition is the stream error of RFC 6120 section 4.9.3 that
-answers it. Namespaces follow XML-NAMES; the header's fields are those of RFC 6120 section 4.7.
+Whether a header is well-formed is the framer's to say, and it is asked: there is one set of rules. An error is
+`ValueError(condition, reason)`, where condition is the stream error of RFC 6120 section 4.9.3 that answers it.
+Namespaces follow XML-NAMES; the header's fields are those of RFC 6120 section 4.7.
 """
 
 import re
 
+from libc.string cimport memchr
+
+from megaphone.wire.framer cimport (
+    ENCODING_NOT_UTF8, ERROR, HEADER, Bounds, Framer, Scan, condition_of, framer_free, framer_start, scan,
+)
 from megaphone.wire.start_tag cimport (
-    Attribute, Tag, decode, is_at, is_word, refuse, scan_tag, skip_space, value_of,
+    Attribute, Name, Slice, Tag, declares_prefix, is_name, is_text, local_part, next_attribute, open_tag, skip_space, text_of,
 )
 
 cdef str STREAMS = "http://etherx.jabber.org/streams"
 cdef str CLIENT = "jabber:client"
 cdef str XML = "http://www.w3.org/XML/1998/namespace"
-cdef str XMLNS = "http://www.w3.org/2000/xmlns/"
 
 cdef object major_version = re.compile("0*([0-9]{1,9})\\.[0-9]{1,9}", re.ASCII).fullmatch
-# XML 1.0 section 2.8, productions 23 to 26, 32, 80 and 81
-cdef object xml_declaration = re.compile(
-    rb"<\?xml[ \t\r\n]+version[ \t\r\n]*=[ \t\r\n]*(?:'1\.[0-9]{1,9}'|\"1\.[0-9]{1,9}\")"
-    rb"(?:[ \t\r\n]+encoding[ \t\r\n]*=[ \t\r\n]*(?:'([A-Za-z][A-Za-z0-9._-]*)'|\"([A-Za-z][A-Za-z0-9._-]*)\"))?"
-    rb"(?:[ \t\r\n]+standalone[ \t\r\n]*=[ \t\r\n]*(?:'(?:yes|no)'|\"(?:yes|no)\"))?[ \t\r\n]*\?>"
-).match
+
+cdef Bounds WIDEST
+WIDEST.stanza_bytes = 0xFFFFFFFF    # whoever collected the header has bounded it
+WIDEST.depth = 2
+WIDEST.attributes = 255
+
+
+cdef int refuse(str condition, str reason) except -1:
+    raise ValueError(condition, reason)
 
 
 cdef class StreamHeader:
@@ -77,44 +85,22 @@ cdef StreamHeader canonical_header():
 cdef StreamHeader CANONICAL = canonical_header()
 
 
-cdef bint is_declaration(Tag* tag, Attribute* attribute):
-    """Whether it is xmlns="..." or xmlns:prefix="..."."""
-    return is_word(tag.data, attribute.name, attribute.name_end if attribute.colon < 0 else attribute.colon, b"xmlns")
-
-
-cdef str namespace_of(Tag* tag, Attribute* attribute):
-    """The value of a namespace declaration; the two usual ones are not made anew."""
-    if is_word(tag.data, attribute.value, attribute.value_end, b"jabber:client"):
+cdef str namespace_text(const Slice* name):
+    """A namespace name; the two usual ones are not made anew."""
+    if is_text(name, "jabber:client", 13):
         return CLIENT
-    if is_word(tag.data, attribute.value, attribute.value_end, b"http://etherx.jabber.org/streams"):
+    if is_text(name, "http://etherx.jabber.org/streams", 32):
         return STREAMS
-    return value_of(tag, attribute)
+    return text_of(name)
 
 
-cdef dict declarations(Tag* tag):
-    """The namespaces that the tag declares, by prefix; None is the default namespace."""
-    cdef dict found = {}
-    cdef Attribute* attribute
-    cdef str prefix, uri
-    cdef bint reserved_prefix, reserved_uri
-    cdef int i
-    for i in range(tag.count):
-        attribute = &tag.attributes[i]
-        if not is_declaration(tag, attribute):
-            continue
-        uri = namespace_of(tag, attribute)
-        prefix = None
-        if attribute.colon >= 0:
-            prefix = decode(tag.data, attribute.colon + 1, attribute.name_end)
-            if not uri:
-                refuse("not-well-formed", "a namespace prefix is declared without a namespace")
-        # XML-NAMES section 3: these two bindings are fixed
-        reserved_prefix = prefix == "xml"
-        reserved_uri = uri == XML
-        if prefix == "xmlns" or uri == XMLNS or reserved_prefix != reserved_uri:
-            refuse("not-well-formed", "a reserved namespace is declared")
-        found[prefix] = uri
-    return found
+cdef str prefix_text(const Name* name):
+    return (<const char*> name.data)[:name.prefix].decode("ascii") if name.prefix else None
+
+
+cdef str local_text(const Name* name):
+    cdef Slice local = local_part(name)
+    return text_of(&local)
 
 
 cdef str resolve(str prefix, dict declared, StreamHeader inherited):
@@ -131,98 +117,82 @@ cdef str resolve(str prefix, dict declared, StreamHeader inherited):
     refuse("not-well-formed", "a namespace prefix is not declared")
 
 
-cdef int check_attribute_prefixes(Tag* tag, dict declared, StreamHeader inherited) except -1:
-    """Prefixes must be declared, and no two attributes may have the same expanded name (XML-NAMES section 6.3)."""
-    cdef set names = None
-    cdef Attribute* attribute
-    cdef int i
-    for i in range(tag.count):
-        attribute = &tag.attributes[i]
-        # only the prefix xml can stand for its namespace, so xml:lang cannot come back under another name
-        if attribute.colon < 0 or is_declaration(tag, attribute) or \
-                is_word(tag.data, attribute.name, attribute.name_end, b"xml:lang"):
-            continue
-        name = (
-            resolve(decode(tag.data, attribute.name, attribute.colon), declared, inherited),
-            decode(tag.data, attribute.colon + 1, attribute.name_end),
-        )
-        if names is None:
-            names = set()
-        if name in names:
-            refuse("not-well-formed", "an attribute occurs twice")
-        names.add(name)
-    return 0
-
-
-cdef Py_ssize_t read_declaration(const unsigned char* data, Py_ssize_t length) except -1:
-    """Returns where the XML declaration ends; 0 when there is none."""
+cdef Py_ssize_t ask_framer(const uint8_t* data, Py_ssize_t length) except -1:
+    """Returns where the header in `data` ends; raises what the framer finds wrong with it."""
+    cdef Framer framer
+    cdef Scan result
+    cdef int event
     if length >= 2 and (data[0] >= 0xFE or (data[0] == 0) != (data[1] == 0)):  # a byte order mark, or half a "<"
         refuse("unsupported-encoding", "streams are UTF-8")
-    if not is_at(data, 0, length, b"<?xml") or skip_space(data, 5, length) == 5:
-        return 0
-    found = xml_declaration(data[:length])
-    if found is None:
-        refuse("not-well-formed", "the XML declaration is not valid")
-    encoding = found[1] or found[2]
-    if encoding is not None and encoding.upper() != b"UTF-8":
-        refuse("unsupported-encoding", "streams are UTF-8")  # RFC 6120 section 11.6
-    return found.end()
+    framer_start(&framer)
+    event = scan(&framer, &WIDEST, data, length, True, &result)
+    framer_free(&framer)
+    if event == ERROR:
+        if result.error == ENCODING_NOT_UTF8:
+            refuse("unsupported-encoding", "streams are UTF-8")  # RFC 6120 section 11.6
+        refuse(condition_of(result.error), f"the stream header is not valid at byte {result.offset}")
+    if event != HEADER:
+        refuse("not-well-formed", "the stream header is not complete")
+    return result.offset
 
 
-cdef StreamHeader read_stream_header_from(const unsigned char* data, Py_ssize_t length):
+cdef StreamHeader read_stream_header_from(const uint8_t* data, Py_ssize_t length):
     cdef Tag tag
-    cdef Attribute* attribute
-    cdef StreamHeader header
-    cdef dict declared
-    cdef int i
-    tag.data = data
-    tag.length = length
-    scan_tag(&tag, skip_space(data, read_declaration(data, length), length))
-    if tag.empty:
-        refuse("bad-format", "a stream cannot be an empty element")
-    if skip_space(data, tag.end, length) != length:
+    cdef Attribute attribute
+    cdef StreamHeader header = StreamHeader.__new__(StreamHeader)
+    cdef dict declared = {}
+    cdef const uint8_t* end = data + length
+    cdef const uint8_t* begin = skip_space(data, end)
+    if skip_space(data + ask_framer(data, length), end) != end:
         refuse("bad-format", "there is more than one start tag")
-    declared = declarations(&tag)
-    check_attribute_prefixes(&tag, declared, None)
-    header = StreamHeader.__new__(StreamHeader)
-    header.default_namespace = declared.pop(None, None)
+    if begin[1] == c'?':
+        begin = skip_space(<const uint8_t*> memchr(begin, c'>', end - begin) + 1, end)
+    open_tag(&tag, begin, end)
+    while next_attribute(&tag, &attribute):
+        if declares_prefix(&attribute.name):
+            declared[local_text(&attribute.name)] = namespace_text(&attribute.value)
+        elif is_name(&attribute.name, "xmlns", 5):
+            header.default_namespace = namespace_text(&attribute.value)
+        elif is_name(&attribute.name, "to", 2):
+            header.to = text_of(&attribute.value)
+        elif is_name(&attribute.name, "from", 4):
+            header.from_ = text_of(&attribute.value)
+        elif is_name(&attribute.name, "version", 7):
+            header.version = text_of(&attribute.value)
+        elif is_name(&attribute.name, "id", 2):
+            header.id = text_of(&attribute.value)
+        elif is_name(&attribute.name, "xml:lang", 8):
+            header.lang = text_of(&attribute.value)
+    if tag.error:
+        refuse(condition_of(tag.error), "the stream header is not valid")
+    header.local_name = local_text(&tag.name)
+    header.prefix = prefix_text(&tag.name)
+    header.namespace = resolve(header.prefix, declared, None) if tag.name.prefix else header.default_namespace
     header.prefixes = tuple(declared.items())
-    if tag.colon < 0:
-        header.local_name = decode(data, tag.name, tag.name_end)
-        header.namespace = header.default_namespace
-    else:
-        header.local_name = decode(data, tag.colon + 1, tag.name_end)
-        header.prefix = decode(data, tag.name, tag.colon)
-        header.namespace = resolve(header.prefix, declared, None)
-    for i in range(tag.count):
-        attribute = &tag.attributes[i]
-        if is_word(data, attribute.name, attribute.name_end, b"to"):
-            header.to = value_of(&tag, attribute)
-        elif is_word(data, attribute.name, attribute.name_end, b"from"):
-            header.from_ = value_of(&tag, attribute)
-        elif is_word(data, attribute.name, attribute.name_end, b"version"):
-            header.version = value_of(&tag, attribute)
-        elif is_word(data, attribute.name, attribute.name_end, b"id"):
-            header.id = value_of(&tag, attribute)
-        elif is_word(data, attribute.name, attribute.name_end, b"xml:lang"):
-            header.lang = value_of(&tag, attribute)
     return header
 
 
-cdef tuple read_element_from(const unsigned char* data, Py_ssize_t length, StreamHeader inherited):
+cdef tuple read_element_from(const uint8_t* data, Py_ssize_t length, StreamHeader inherited):
     cdef Tag tag
-    cdef dict declared
-    tag.data = data
-    tag.length = length
+    cdef Attribute attribute
+    cdef dict declared = {}
+    cdef str default_namespace
     if inherited is None:
         inherited = CANONICAL
-    scan_tag(&tag, skip_space(data, 0, length))
-    declared = declarations(&tag)
-    check_attribute_prefixes(&tag, declared, inherited)
-    if tag.colon >= 0:
-        namespace = resolve(decode(data, tag.name, tag.colon), declared, inherited)
-        return decode(data, tag.colon + 1, tag.name_end), namespace
-    return decode(data, tag.name, tag.name_end), declared.get(None, inherited.default_namespace) or ""
+    default_namespace = inherited.default_namespace
+    if length > 0xFFFFFFFF:
+        refuse("policy-violation", "the element is too big")
+    if open_tag(&tag, skip_space(data, data + length), data + length):
+        while next_attribute(&tag, &attribute):
+            if declares_prefix(&attribute.name):
+                declared[local_text(&attribute.name)] = namespace_text(&attribute.value)
+            elif is_name(&attribute.name, "xmlns", 5):
+                default_namespace = namespace_text(&attribute.value)
+    if tag.error:
+        refuse(condition_of(tag.error), "an element does not begin with a valid start tag")
+    if tag.name.prefix:
+        return local_text(&tag.name), resolve(prefix_text(&tag.name), declared, inherited)
+    return local_text(&tag.name), default_namespace or ""
 
 
 cpdef StreamHeader read_stream_header(bytes data):
@@ -231,13 +201,14 @@ cpdef StreamHeader read_stream_header(bytes data):
     Raises ValueError(condition, reason) for what is not one: not-well-formed, restricted-xml, bad-format,
     unsupported-encoding, policy-violation (above 255 attributes). Its meaning is for `StreamHeader.check`.
     """
-    return read_stream_header_from(<const unsigned char*> <const char*> data, len(data))
+    return read_stream_header_from(<const uint8_t*> <const char*> data, len(data))
 
 
 cpdef tuple read_element(bytes data, StreamHeader inherited=None):
     """Returns (local name, namespace) of the element that begins `data`; what follows its start tag is not read.
 
     `inherited` is the header of the stream it stands in, by default one with RFC 6120's usual declarations. An element
-    in no namespace has "". Raises ValueError(condition, reason) as `read_stream_header` does.
+    in no namespace has "". Raises ValueError(condition, reason) for what is no start tag, and for an element whose own
+    prefix is not declared; everything else about its names is the framer's to judge.
     """
-    return read_element_from(<const unsigned char*> <const char*> data, len(data), inherited)
+    return read_element_from(<const uint8_t*> <const char*> data, len(data), inherited)

@@ -6,6 +6,8 @@ become bad input itself. Sources: RFC 6120 sections 4.2 (header), 4.9 (errors), 
 
 import re
 
+from megaphone.wire.start_tag import read_start_tag
+
 STREAMS_NAMESPACE = "http://etherx.jabber.org/streams"
 CLIENT_NAMESPACE = "jabber:client"
 TLS_NAMESPACE = "urn:ietf:params:xml:ns:xmpp-tls"
@@ -61,8 +63,6 @@ _ENTITIES = str.maketrans(
         "\r": "&#13;",
     }
 )
-
-_START_TAG = re.compile(rb"<([^\s<>/]+)((?:\s+[^\s<>=/]+\s*=\s*(?:'[^'<]*'|\"[^\"<]*\"))*\s*)(/?)>")
 
 
 def escape(text: str) -> bytes:
@@ -121,9 +121,10 @@ def offer_starttls(features: bytes) -> bytes:
     """
     if TLS_NAMESPACE.encode() in features:
         return features
-    found = _START_TAG.match(features)
-    if found is None:
-        raise ValueError("the features do not begin with a start tag")
-    name, attributes, empty = found.groups()
-    opened = b"<%b%b>%b" % (name, attributes, STARTTLS_OFFER)
-    return opened + (b"</%b>" % name if empty else b"") + features[found.end() :]
+    try:
+        name, end, empty = read_start_tag(features)
+    except ValueError:
+        raise ValueError("the features do not begin with a start tag") from None
+    if empty:
+        return b"%b>%b</%b>%b" % (features[: end - 2], STARTTLS_OFFER, name, features[end:])
+    return features[:end] + STARTTLS_OFFER + features[end:]

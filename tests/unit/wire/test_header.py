@@ -124,6 +124,8 @@ def test_other_encodings(data: bytes) -> None:
         b" <?xml version='1.0'?><a>",
         b"<a b='&unknown;'>",
         b"<a b='&nbsp;'>",
+        b"<![CDATA[x]]><a>",
+        b"<a xml:id='1'>",
     ],
 )
 def test_restricted_xml(data: bytes) -> None:
@@ -200,16 +202,29 @@ def test_restricted_xml(data: bytes) -> None:
         b"<?xml version='1.0' encoding='latin 1'?><a>",
         b"<?xml version='1.0' standalone='yes' encoding='UTF-8'?><a>",
         b"\xef\xbb\xbf<a>",
-        b"<![CDATA[x]]><a>",
+        b"<a/>",
+        b"<a b='c' />",
+        # what XML allows, and the framer does not
+        b"<\xc3\xa9>",
+        b"<a \xc3\xa9='1'>",
+        b"<a xmlns='urn:a b'>",
+        b"<a xmlns='a&amp;b'>",
+        b"<a xmlns:x='1:2'>",
+        b"<?xml version='1.1'?><a>",
     ],
 )
 def test_not_well_formed(data: bytes) -> None:
     assert condition_of(data) == "not-well-formed"
 
 
-@pytest.mark.parametrize("data", [b"<a/>", b"<a b='c' />", b"<a><b>", b"<a>text", b"<a></a>"])
+@pytest.mark.parametrize("data", [b"<a><b>", b"<a>text", b"<a></a>", b"<a>\n<a/>"])
 def test_not_one_open_start_tag(data: bytes) -> None:
     assert condition_of(data) == "bad-format"
+
+
+@pytest.mark.parametrize("data", [b"<%b>" % (b"a" * 17), b"<a %b=''>" % (b"b" * 256), b"<a xmlns='%b'>" % (b"u" * 256)])
+def test_names_are_bounded(data: bytes) -> None:
+    assert condition_of(data) == "policy-violation"
 
 
 def test_attributes_are_bounded() -> None:
@@ -291,6 +306,9 @@ def test_elements_inherit_what_the_header_declared() -> None:
         (b"<?xml version='1.0'?><a/>", "restricted-xml"),
         (b"text", "not-well-formed"),
         (b"</stream:stream>", "not-well-formed"),
+        (b"", "not-well-formed"),
+        (b"<a b='&nbsp;'/>", "restricted-xml"),
+        (b"<%b/>" % (b"a" * 256), "policy-violation"),
     ],
 )
 def test_what_is_no_element(data: bytes, condition: str) -> None:

@@ -1,0 +1,3 @@
+"""Types of the compiled start-tag scanner."""
+
+def read_start_tag(data: bytes) -> tuple[bytes, int, bool]: ...
