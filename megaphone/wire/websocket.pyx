@@ -8,7 +8,7 @@ unmasked where it lies; events are slices of it, as long as the read allows. Wha
 
 Text is checked to be UTF-8 as it comes (section 8.1). The bytes before a wrong one are passed on, as DATA of their own: what
 the caller has got does not depend on where reads split. Control frames come whole: one that a read splits is put together in
-a `Held`, which goes back for others to use at its end.
+a `Held`, which goes back for others to use at its end (reading is for one thread).
 
 Stricter than the RFC asks: status codes that nobody has registered are refused. No extension is ever agreed on, so the
 reserved bits are zero.
@@ -65,8 +65,12 @@ cdef Held* SPARE = NULL
 cdef int spares = 0
 cdef uint8_t WHOLE[CONTROL_PAYLOAD_BYTES]   # a control payload that was held, for the caller until its next call
 
-for each, code in CLOSE_CODES.items():
-    CODE_OF[<int> each] = code
+
+cdef void fill_codes():
+    for error, code in CLOSE_CODES.items():
+        CODE_OF[<int> error] = code
+
+fill_codes()
 
 
 cdef void reader_start(FrameReader* reader) noexcept nogil:

@@ -132,6 +132,16 @@ def test_a_split_control_frame_is_held_only_until_its_end() -> None:
     assert not reader.holds
 
 
+def test_more_control_frames_are_held_than_room_is_kept_for() -> None:
+    readers = [MessageReader() for _ in range(200)]
+    for _ in range(2):
+        for index, reader in enumerate(readers):
+            assert reader.read(bytearray(frame(10, bytes([index]) * 125)[:130])) == (Event.MORE, 130, b"", None)
+        for index, reader in enumerate(readers):
+            rest = bytearray(frame(10, bytes([index]) * 125)[130:])
+            assert reader.read(rest) == (Event.PONG, 1, bytes([index]) * 125, None)
+
+
 def test_control_frames_are_counted_until_asked_for() -> None:
     reader = MessageReader()
     read([(frame(9) + frame(10)) * 3 + frame(1, b"a")], reader=(counted := MessageReader()))
