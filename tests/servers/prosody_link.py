@@ -6,16 +6,18 @@ import subprocess
 from pathlib import Path
 
 from tests.servers.certificates import CertificateAuthority
-from tests.servers.model import ACCOUNTS, DOMAIN, Account
+from tests.servers.model import ACCOUNTS, Account
 from tests.servers.process import LOOPBACK, ServerError, free_port
 from tests.servers.prosody import MODULES, Prosody
 
 SECRET = bytes(range(33, 65))  # printable, as an operator's would be
 SHELL_TIMEOUT_SECONDS = 30.0
+TEST_MODULES = Path(__file__).with_name("prosody_modules")
 
 
 class ProsodyLink(Prosody):
-    """`link` is where edges connect. `options` are lines of the configuration, `modules` more modules to load."""
+    """`link` is where edges connect. `options` are lines of the configuration, `modules` more modules to load;
+    `secret` are other lines in place of the option that names the secret."""
 
     def __init__(
         self,
@@ -23,23 +25,27 @@ class ProsodyLink(Prosody):
         authority: CertificateAuthority,
         *,
         options: str = "",
+        secret: str | None = None,
         modules: tuple[str, ...] = (),
         accounts: tuple[Account, ...] = ACCOUNTS,
         log_level: str = "info",
     ) -> None:
         super().__init__(directory, authority, "public", accounts=accounts, log_level=log_level)
         self.link = (LOOPBACK, free_port())
-        secret = directory / "megaphone.secret"
-        secret.write_bytes(SECRET + b"\n")
+        file = directory / "megaphone.secret"
+        file.write_bytes(SECRET + b"\n")
         enabled = "".join(f'"{name}"; ' for name in ("megaphone", "admin_shell", *modules))
         text = self._config.read_text().replace("modules_enabled = { ", f"modules_enabled = {{ {enabled}", 1)
+        text = text.replace(
+            "\nVirtualHost ", f"\n{options}\nVirtualHost ", 1
+        )  # behind all, so that it has the last word
         self._config.write_text(
-            f'plugin_paths = {{ "{MODULES}" }}\n'
+            f'plugin_paths = {{ "{MODULES}", "{TEST_MODULES}" }}\n'
             f'admin_socket = "{directory}/prosody.sock"\n'
             f"megaphone_ports = {{ {self.link[1]} }}\n"
             f'megaphone_interfaces = {{ "{LOOPBACK}" }}\n'
-            f'megaphone_secret_file = "{secret}"\n'
-            f"{options}\n{text}"
+            + (f'megaphone_secret_file = "{file}"\n' if secret is None else f"{secret}\n")
+            + text
         )
 
     def shell(self, command: str) -> str:
@@ -59,7 +65,9 @@ class ProsodyLink(Prosody):
             raise ServerError(f"prosodyctl shell {command}: {done.stdout}{done.stderr}")
         return done.stdout
 
-
-def link_account(number: int) -> Account:
-    """One of many accounts, for tests with many clients."""
-    return Account(f"user{number}", f"secret of {number}", DOMAIN)
+    @property
+    def sockets(self) -> int:
+        """How many connections to the link port are open."""
+        local = f":{self.link[1]:04X}"
+        rows = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
+        return sum(row[1].endswith(local) and row[3] == "01" for row in rows)

@@ -101,6 +101,12 @@ module:provides("net", {
 	ssl_config = settings.ssl and { verify = wants_certificate and { "peer", "fail_if_no_peer_cert" } or "none" } or nil;
 });
 
+-- The name an edge gives in TLS is that of the link, not one of our hosts, which portmanager would insist on. (0.12; in
+-- 13 these tables are elsewhere, and an edge has to give the name of a host or none.)
+for _, _, _, _, active in portmanager.get_active_services():iter("megaphone", nil, nil, nil) do
+	active.server.hosts = false;
+end
+
 --- Stopping: mod_smacks (at -90) and mod_c2s (at -100) end the streams, and mod_c2s waits until that is done.
 
 module:hook("server-stopping", function ()
