@@ -96,7 +96,7 @@ def compiled_messages_per_second(reads: list[bytes]) -> float:
 
 
 def measure_loads(rounds: int) -> list[Figure]:
-    """Messages and MB of payload per second of everybody; ratios are to picows, the fastest of the peers."""
+    """Messages and MB of payload per second of everybody; ratios are to picows, the peer that is compiled."""
     figures = []
     for name, (message, reads) in LOADS.items():
         rate = Figure(name, "messages/s", Target("ratio", 1.0, at_most=False), digits=0, peer=PEER)
