@@ -42,6 +42,7 @@ class Ejabberd:
             raise ServerError(f"path too long for a Unix socket: {self.socket}")
         self._api_port = free_port()
         self._process: Process | None = None
+        self.erl_options: tuple[str, ...] = ()  # as in ERL_OPTIONS of ejabberdctl.cfg
         files = authority.issue(DOMAIN, ROOMS, SECOND_DOMAIN)
         template = Template(Path(__file__).with_suffix(".yml").read_text())
         (directory / "ejabberd.yml").write_text(
@@ -75,6 +76,7 @@ class Ejabberd:
                 "-noinput",
                 *("+K", "true", "+P", "250000", "+Q", "65536"),
                 *("-mnesia", "dir", f'"{self.directory / "mnesia"}"'),
+                *self.erl_options,
                 *("-s", "ejabberd"),
             ],
             directory=self.directory,

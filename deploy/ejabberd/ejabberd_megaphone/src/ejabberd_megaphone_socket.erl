@@ -1,0 +1,221 @@
+%% What a client's process (ejabberd_c2s) takes for its socket: one stream of a link.
+%%
+%% These functions run in the client's process. They talk to the link's session by messages and never wait for it. How
+%% much the client's process may say before the edge has taken it is counted in two meters, which both processes see:
+%%
+%%   the stream's   {bytes queued, whether it is closed}
+%%   the session's  {bytes queued of all streams, number of streams}
+%%
+%% A stream above its limit is ended as a slow consumer. Above the session's limit so is any stream that holds more than
+%% its equal share, so the session never holds more than twice its limit.
+%%
+%% ejabberd uses us in its raw mode: get_owner/1 answers with the caller, so the client's process parses XML itself and
+%% no second process is needed. send/2 belongs to that mode.
+%%
+%% SPDX-License-Identifier: MIT (which the GPL-2.0 of ejabberd allows to be loaded into it)
+
+-module(ejabberd_megaphone_socket).
+
+%% Called by the session
+-export([new/4, start_client/2, deliver/3, say_closed/2, shut/1, release/2, release/3, new_session_meter/0, count_streams/2,
+         queued/1, cost/1]).
+%% Called by ejabberd_c2s through xmpp_socket
+-export([send/2, get_owner/1, get_transport/1, controlling_process/2, close/1, sockname/1, peername/1, setopts/2,
+         get_tls_last_message/2, get_tls_cb_exporter/1, get_negotiated_cipher/1, send_xml/2, reset_stream/1,
+         change_shaper/2]).
+%% Hook
+-export([c2s_init/2]).
+
+-export_type([socket/0, meter/0]).
+
+-define(QUEUED_BYTES, 1).
+-define(CLOSED, 2).
+-define(STREAMS, 2).
+%% What a write costs beside its bytes: list cells, the binary's header.
+-define(WRITE_COST_BYTES, 64).
+
+-type meter() :: atomics:atomics_ref().
+
+-record(megaphone_socket, {session :: pid(),
+                           id :: ejabberd_megaphone_frame:stream_id(),
+                           serial :: pos_integer(),
+                           meter :: meter(),
+                           session_meter :: meter(),
+                           stream_limit :: pos_integer(),
+                           session_limit :: pos_integer(),
+                           secure :: boolean(),
+                           peer :: {inet:ip_address(), inet:port_number()},
+                           local :: {inet:ip_address(), inet:port_number()},
+                           exporter :: binary() | undefined,
+                           unique :: binary() | undefined,
+                           cipher :: binary() | undefined}).
+
+-opaque socket() :: #megaphone_socket{}.
+
+%% For the session
+
+%% `Serial` tells this use of the id from earlier and later ones. The caller becomes the socket's session.
+-spec new({ejabberd_megaphone_frame:stream_id(), pos_integer()}, ejabberd_megaphone_frame:open(), meter(),
+          {StreamLimit :: pos_integer(), SessionLimit :: pos_integer()}) -> {socket(), meter()}.
+new({Id, Serial}, #{peer := Peer, local := Local, tls := TLS} = Open, SessionMeter, {StreamLimit, SessionLimit}) ->
+    Meter = atomics:new(2, []),
+    {#megaphone_socket{session = self(), id = Id, serial = Serial, meter = Meter, session_meter = SessionMeter,
+                       stream_limit = StreamLimit, session_limit = SessionLimit, secure = TLS =/= 0, peer = Peer,
+                       local = Local, exporter = maps:get(exporter, Open, undefined),
+                       unique = maps:get(unique, Open, undefined), cipher = maps:get(cipher, Open, undefined)},
+     Meter}.
+
+%% Start the client's process. Its end arrives as {client_down, Id, Serial} in place of 'DOWN'.
+-spec start_client(socket(), [proplists:property()]) -> {ok, pid(), reference()} | error.
+start_client(#megaphone_socket{id = Id, serial = Serial} = Socket, Options) ->
+    case ejabberd_c2s:start(?MODULE, Socket, [{megaphone, Socket} | Options]) of
+        {ok, Pid} ->
+            Monitor = erlang:monitor(process, Pid, [{tag, {client_down, Id, Serial}}]),
+            ok = ejabberd_c2s:accept(Pid),
+            {ok, Pid, Monitor};
+        _ ->
+            error
+    end.
+
+%% Only the message's kind matters to the client's process; the second element stands where a socket stands for TCP.
+-spec deliver(pid(), ejabberd_megaphone_frame:stream_id(), binary()) -> ok.
+deliver(Pid, Id, Data) ->
+    Pid ! {tcp, Id, Data},
+    ok.
+
+-spec say_closed(pid(), ejabberd_megaphone_frame:stream_id()) -> ok.
+say_closed(Pid, Id) ->
+    Pid ! {tcp_closed, Id},
+    ok.
+
+%% From now on send/2 refuses, so that a client's process that has not noticed yet queues nothing.
+-spec shut(meter()) -> ok.
+shut(Meter) -> atomics:put(Meter, ?CLOSED, 1).
+
+-spec release(meter(), meter(), non_neg_integer()) -> ok.
+release(Meter, SessionMeter, Cost) ->
+    atomics:sub(Meter, ?QUEUED_BYTES, Cost),
+    atomics:sub(SessionMeter, ?QUEUED_BYTES, Cost).
+
+%% The same for a stream whose own meter is gone.
+-spec release(meter(), non_neg_integer()) -> ok.
+release(SessionMeter, Cost) -> atomics:sub(SessionMeter, ?QUEUED_BYTES, Cost).
+
+-spec new_session_meter() -> meter().
+new_session_meter() -> atomics:new(2, []).
+
+-spec count_streams(meter(), non_neg_integer()) -> ok.
+count_streams(SessionMeter, Streams) -> atomics:put(SessionMeter, ?STREAMS, Streams).
+
+-spec queued(meter()) -> integer().
+queued(Meter) -> atomics:get(Meter, ?QUEUED_BYTES).
+
+%% What these bytes count in the meters.
+-spec cost(binary()) -> pos_integer().
+cost(Data) -> byte_size(Data) + ?WRITE_COST_BYTES.
+
+%% For ejabberd_c2s
+
+-spec send(socket(), iodata()) -> ok | {error, closed}.
+send(#megaphone_socket{session = Session, id = Id, serial = Serial, meter = Meter, session_meter = SessionMeter} = Socket,
+     Data) ->
+    case atomics:get(Meter, ?CLOSED) of
+        0 ->
+            Bytes = iolist_to_binary(Data),
+            Cost = cost(Bytes),
+            Own = atomics:add_get(Meter, ?QUEUED_BYTES, Cost),
+            All = atomics:add_get(SessionMeter, ?QUEUED_BYTES, Cost),
+            case too_much(Own, All, Socket) of
+                false ->
+                    Session ! {send, Id, Serial, Bytes},
+                    ok;
+                true ->
+                    atomics:put(Meter, ?CLOSED, 1),
+                    atomics:sub(Meter, ?QUEUED_BYTES, Cost),
+                    atomics:sub(SessionMeter, ?QUEUED_BYTES, Cost),
+                    Session ! {overrun, Id, Serial},
+                    {error, closed}
+            end;
+        1 ->
+            {error, closed}
+    end.
+
+too_much(Own, _, #megaphone_socket{stream_limit = Limit}) when Own > Limit -> true;
+too_much(Own, All, #megaphone_socket{session_meter = SessionMeter, session_limit = Limit}) when All > Limit ->
+    Own * atomics:get(SessionMeter, ?STREAMS) > Limit;
+too_much(_, _, _) -> false.
+
+%% The client's process is ready for more.
+-spec setopts(socket(), [{active, once}]) -> ok.
+setopts(#megaphone_socket{session = Session, id = Id, serial = Serial}, [{active, once}]) ->
+    Session ! {activate, Id, Serial},
+    ok;
+setopts(_, _) ->
+    ok.
+
+%% May be called twice, and after the stream is gone: the serial tells the session.
+-spec close(socket()) -> ok.
+close(#megaphone_socket{session = Session, id = Id, serial = Serial, meter = Meter}) ->
+    shut(Meter),
+    Session ! {close, Id, Serial},
+    ok.
+
+-spec get_owner(socket()) -> pid().
+get_owner(_) -> self().
+
+%% ejabberd_c2s:get_conn_type/1 knows a closed list of atoms; any other crashes the session when it binds.
+-spec get_transport(socket()) -> tcp | tls.
+get_transport(#megaphone_socket{secure = true}) -> tls;
+get_transport(_) -> tcp.
+
+-spec controlling_process(socket(), pid()) -> ok.
+controlling_process(_, _) -> ok.
+
+-spec sockname(socket()) -> {ok, {inet:ip_address(), inet:port_number()}}.
+sockname(#megaphone_socket{local = Local}) -> {ok, Local}.
+
+-spec peername(socket()) -> {ok, {inet:ip_address(), inet:port_number()}}.
+peername(#megaphone_socket{peer = Peer}) -> {ok, Peer}.
+
+%% tls-unique. The socket is the second argument here, other than in every function beside it.
+-spec get_tls_last_message(peer | self, socket()) -> {ok, binary()} | {error, unavailable}.
+get_tls_last_message(_, #megaphone_socket{unique = undefined}) -> {error, unavailable};
+get_tls_last_message(_, #megaphone_socket{unique = Unique}) -> {ok, Unique}.
+
+%% tls-exporter; asked for from ejabberd 24.02 on.
+-spec get_tls_cb_exporter(socket()) -> {ok, binary()} | {error, unavailable}.
+get_tls_cb_exporter(#megaphone_socket{exporter = undefined}) -> {error, unavailable};
+get_tls_cb_exporter(#megaphone_socket{exporter = Exporter}) -> {ok, Exporter}.
+
+-spec get_negotiated_cipher(socket()) -> {ok, binary()} | error.
+get_negotiated_cipher(#megaphone_socket{cipher = undefined}) -> error;
+get_negotiated_cipher(#megaphone_socket{cipher = Cipher}) -> {ok, Cipher}.
+
+%% The behaviour of a socket module wants these; in raw mode nobody calls them.
+-spec send_xml(socket(), term()) -> {error, closed}.
+send_xml(_, _) -> {error, closed}.
+
+-spec reset_stream(socket()) -> socket().
+reset_stream(Socket) -> Socket.
+
+-spec change_shaper(socket(), term()) -> ok.
+change_shaper(_, _) -> ok.
+
+%% The hook c2s_init, which ejabberd runs for every client's process. For ours it watches the session (in raw mode nobody
+%% else does) and says whether the stream counts as encrypted. That key turns on the -PLUS mechanisms, so it is set only
+%% where there is data to bind to.
+-spec c2s_init({ok, map()} | term(), [proplists:property()]) -> {ok, map()} | term().
+c2s_init({ok, State}, Options) ->
+    case proplists:get_value(megaphone, Options) of
+        #megaphone_socket{session = Session} = Socket ->
+            {ok, State#{socket_monitor => erlang:monitor(process, Session), stream_encrypted => can_bind(Socket)}};
+        _ ->
+            {ok, State}
+    end;
+c2s_init(Other, _) ->
+    Other.
+
+can_bind(#megaphone_socket{exporter = undefined, unique = Unique}) -> Unique =/= undefined;
+%% ejabberd before 24.02 cannot use the exporter, and would offer mechanisms that then fail.
+can_bind(#megaphone_socket{unique = undefined}) -> erlang:function_exported(xmpp_socket, get_tls_cb_exporter, 1);
+can_bind(_) -> true.

@@ -1,0 +1,92 @@
+"""A throw-away ejabberd that takes links: stock, with our module on its code path or as an installed package."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+from tests.servers.certificates import CertificateAuthority, CertificateFiles
+from tests.servers.ejabberd import Ejabberd
+from tests.servers.model import ACCOUNTS, DOMAIN, Account
+from tests.servers.process import LOOPBACK, ServerError, free_port
+
+SOURCE = Path(__file__).parents[2] / "deploy" / "ejabberd"
+SECRET = bytes(range(33, 65))  # printable, as an operator's would be
+COMPILE_TIMEOUT_SECONDS = 120.0
+
+
+def compile_module(ebin: Path) -> Path:
+    """Compile the module into `ebin`, as an operator does; ServerError with the compiler's words."""
+    done = subprocess.run(
+        ["make", "--no-print-directory", "-C", str(SOURCE), f"EBIN={ebin}"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=COMPILE_TIMEOUT_SECONDS,
+    )
+    if done.returncode != 0:
+        raise ServerError(f"the module does not compile:\n{done.stdout}{done.stderr}")
+    return ebin
+
+
+class EjabberdLink(Ejabberd):
+    """Three listeners for edges: `link` (TCP), `link_socket` (Unix), `link_tls` (TLS, wants a certificate).
+
+    `options` are lines for each of them. SCRAM-SHA-1-PLUS is offered. With `packaged` the module is neither compiled nor
+    configured; `copy_package` puts its sources where `module_install` finds them. Without `archive` no message is kept
+    in one: Mnesia takes longer to add to an archive the more it holds, which tests with many messages are not about.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        authority: CertificateAuthority,
+        *,
+        options: dict[str, str | int] | None = None,
+        packaged: bool = False,
+        archive: bool = False,
+        accounts: tuple[Account, ...] = ACCOUNTS,
+        log_level: str = "info",
+    ) -> None:
+        super().__init__(directory, authority, accounts=accounts, log_level=log_level)
+        self.link = (LOOPBACK, free_port())
+        self.link_tls = (LOOPBACK, free_port())
+        self.link_socket = directory / "link.sock"
+        self.link_certificate: CertificateFiles = authority.issue(LOOPBACK)
+        secret = directory / "megaphone.secret"
+        secret.write_bytes(SECRET + b"\n")
+        secret.chmod(0o600)
+        lines = {"module": "ejabberd_megaphone", "secret": f'"file:{secret}"', **(options or {})}
+        tls = {
+            "port": self.link_tls[1],
+            "tls": "true",
+            "certfile": f'"{self.link_certificate.combined}"',
+            "cafile": f'"{authority.certificate}"',
+        }
+        self.config = directory / "ejabberd.yml"
+        text = self.config.read_text()
+        text = text.replace('  - "SCRAM-SHA-1-PLUS"\n', "")
+        if not archive:
+            text = text.replace("default: always", "default: never")
+        if not packaged:
+            self.erl_options = ("-pa", str(compile_module(directory / "ebin")))
+            entries = "".join(
+                _listener({**lines, **more})
+                for more in ({"port": self.link[1]}, {"port": f'"unix:{self.link_socket}"'}, tls)
+            )
+            text = text.replace("listen:\n", f"listen:\n{entries}", 1)
+        self.config.write_text(text)
+
+    def copy_package(self) -> None:
+        """Put the sources where `module_install` looks for them."""
+        target = self.directory / "modules" / "sources" / "ejabberd_megaphone"
+        shutil.copytree(SOURCE / "ejabberd_megaphone", target)
+
+
+def _listener(lines: dict[str, str | int]) -> str:
+    (first, *others) = [f"{key}: {value}" for key, value in ({"ip": f'"{LOOPBACK}"'} | lines).items()]
+    return f"  - {first}\n" + "".join(f"    {line}\n" for line in others)
+
+
+def link_account(number: int) -> Account:
+    """One of many accounts, for tests with many clients."""
+    return Account(f"user{number}", f"secret of {number}", DOMAIN)
