@@ -48,6 +48,11 @@ class ProsodyLink(Prosody):
             + text
         )
 
+    @property
+    def configuration(self) -> Path:
+        """The file it reads at its start."""
+        return self._config
+
     def shell(self, command: str) -> str:
         """What the admin shell prints for a command such as `megaphone:links()`."""
         control = shutil.which("prosodyctl")
