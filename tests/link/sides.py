@@ -12,6 +12,8 @@ from typing import Any, Protocol
 
 from tests.link.server import ReferenceServer, bridge
 from tests.servers.certificates import CertificateAuthority
+from tests.servers.ejabberd_link import SECRET as EJABBERD_SECRET
+from tests.servers.ejabberd_link import EjabberdLink
 from tests.servers.model import DOMAIN
 from tests.servers.process import wait_until
 from tests.servers.prosody import Prosody
@@ -20,6 +22,7 @@ from tests.servers.prosody_link import SECRET, ProsodyLink
 GRACE_SECONDS = 4
 STREAMS = 200
 LINKS = 8
+WINDOW_BYTES = 8_192  # less than one frame may hold, so that one frame can overstep it
 START_SECONDS = 30.0
 
 
@@ -72,6 +75,7 @@ class ReferenceSide:
             self.secret,
             serve=bridge((self.prosody.plain.host, self.prosody.plain.port)),
             listen=self.address,
+            window=WINDOW_BYTES,
             streams=STREAMS,
             links=LINKS,
             grace_seconds=GRACE_SECONDS,
@@ -110,7 +114,15 @@ class ProsodySide:
         self.server = ProsodyLink(
             directory,
             authority,
-            options=f"megaphone_grace = {GRACE_SECONDS}\nmegaphone_max_streams = {STREAMS}\nmegaphone_max_links = {LINKS}\n",
+            options="; ".join(
+                f"megaphone_{name} = {value}"
+                for name, value in (
+                    ("grace", GRACE_SECONDS),
+                    ("max_streams", STREAMS),
+                    ("max_links", LINKS),
+                    ("window", WINDOW_BYTES),
+                )
+            ),
         )
         self.server.register()
         self.address = self.server.link
@@ -131,6 +143,42 @@ class ProsodySide:
         self.server.process.wait(START_SECONDS)
 
 
+class EjabberdSide:
+    """Stock ejabberd with ejabberd_megaphone."""
+
+    name = "ejabberd"
+    domain = DOMAIN
+    channel_binding = True
+
+    def __init__(self, directory: Path, authority: CertificateAuthority) -> None:
+        self.secret = EJABBERD_SECRET
+        self.server = EjabberdLink(
+            directory,
+            authority,
+            options={
+                "grace": GRACE_SECONDS,
+                "max_streams": STREAMS,
+                "max_links": LINKS,
+                "window": WINDOW_BYTES,
+            },
+        )
+        self.address = self.server.link
+
+    def start(self) -> None:
+        self.server.start()
+        wait_until(lambda: accepts(self.address), "the link port")
+
+    def stop(self) -> None:
+        self.server.stop()
+
+    def restart(self) -> None:
+        self.server.restart()
+
+    def kill(self) -> None:
+        self.server.process.signal(signal.SIGKILL)
+        self.server.process.wait(START_SECONDS)
+
+
 def accepts(address: tuple[str, int]) -> bool:
     """Whether somebody listens there."""
     with contextlib.suppress(OSError), socket.create_connection(address, timeout=2.0):
@@ -141,4 +189,5 @@ def accepts(address: tuple[str, int]) -> bool:
 SIDES: dict[str, Callable[[Path, CertificateAuthority], ServerSide]] = {
     "reference": ReferenceSide,
     "prosody": ProsodySide,
+    "ejabberd": EjabberdSide,
 }
