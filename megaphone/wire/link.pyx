@@ -158,6 +158,8 @@ cdef inline bint collect(FrameReader* reader, const uint8_t** at, const uint8_t*
     part = wanted - reader.split_bytes
     if part > <size_t> (end - at[0]):
         part = end - at[0]
+    if part == 0:
+        return False        # an empty read, perhaps without a buffer, which memcpy must not be given
     memcpy(reader.split + reader.split_bytes, at[0], part)
     reader.split_bytes += part
     at[0] += part
