@@ -1,0 +1,1 @@
+"""Coverage-guided fuzzing of the compiled codecs: targets with an oracle each, their build, their run."""

@@ -1,0 +1,82 @@
+"""The inputs a fuzz run begins with besides the corpus: what other tests read, put into each target's form."""
+
+from collections.abc import Callable, Iterator
+from itertools import cycle
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from megaphone.wire.link import Side
+from tests.fuzz.test_framer import USUAL, WRONG
+from tests.unit.wire.framing import HEADER
+from tests.unit.wire.link_golden import GOLDEN as LINK_GOLDEN
+from tests.unit.wire.link_golden import speeches
+from tests.unit.wire.streams import STREAMS, mutated_streams
+from tests.unit.wire.test_hostile import INPUTS, bounds_of, stream_of
+from tests.unit.wire.test_websocket_golden import DIALOGUES
+from tests.unit.wire.websocket_frames import frame_of
+from tests.unit.wire.websocket_streams import ANY
+
+EXAMPLES = 200
+SEED_BYTES = 4096  # libFuzzer makes none that are longer
+
+
+def examples(strategy: st.SearchStrategy[bytes]) -> list[bytes]:
+    """The same examples each time."""
+    found: list[bytes] = []
+
+    @settings(max_examples=EXAMPLES, derandomize=True, database=None, deadline=None)
+    @given(strategy)
+    def collect(data: bytes) -> None:
+        found.append(data)
+
+    collect()
+    return found
+
+
+def framer() -> Iterator[bytes]:
+    """Behind a head of flags, bounds and cuts, as targets/framer.pyx says."""
+    stops, restarts, headed, tight = 1, 2, 4, 8
+    heads = cycle([(stops, b"\x07\x03\x01\xff"), (stops, b"\xff\xff\xff\xff"), (0, b"\x20\x00\x02\x40")])
+    for hostile in INPUTS:
+        (flags, cuts), data = next(heads), stream_of(hostile)
+        if hostile.get("restart"):
+            flags |= restarts
+        bounds = bytes(3)
+        if bounds_of(hostile):
+            flags, bounds = flags | tight, bytes([62, 63, 255])
+        if data.startswith(HEADER):
+            flags, data = flags | headed, data[len(HEADER) :]
+        yield bytes([flags]) + bounds + cuts + data
+    for data in [USUAL, *WRONG, *examples(STREAMS), *examples(mutated_streams(header=True))]:
+        flags, cuts = next(heads)
+        yield bytes([flags, 0, 0, 0]) + cuts + data
+        if data.startswith(HEADER):
+            yield bytes([flags | headed | tight, 3, 6, 99]) + cuts + data[len(HEADER) :]
+
+
+def websocket() -> Iterator[bytes]:
+    """Behind flags and cuts, as tests/unit/wire/websocket_fuzz.py says."""
+    heads = cycle([b"\x20\x00\x07", b"\x01", b"\x41\x00\x03\x00\x30", b"\x15", b"\x0a"])
+    for dialogue in DIALOGUES:
+        for data in {b"".join(map(frame_of, dialogue["client"])), frame_of(dialogue["client"][-1])}:
+            yield next(heads) + data
+    for data in examples(ANY):
+        yield next(heads) + data
+
+
+def link() -> Iterator[bytes]:
+    """Behind flags and cuts, as targets/link.pyx says."""
+    cuts = cycle([b"", b"\x00\x03", b"\x00\x0c\x00\x20"])
+    for path in sorted(LINK_GOLDEN.glob("*/*.hex")):
+        for speech in speeches(f"{path.parent.name}/{path.name}"):
+            cut = next(cuts)
+            yield bytes([len(cut) // 2 << 5 | (speech.side is Side.EDGE)]) + cut + speech.data
+
+
+SEEDS: dict[str, Callable[[], Iterator[bytes]]] = {"framer": framer, "link": link, "websocket": websocket}
+
+
+def seeds_of(target: str) -> set[bytes]:
+    """The seeds of one target."""
+    return {seed for seed in SEEDS[target]() if len(seed) <= SEED_BYTES}
