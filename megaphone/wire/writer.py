@@ -50,6 +50,8 @@ STARTTLS_OFFER = b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"
 
 # Everything outside XML 1.0's Char production (section 2.2); lone surrogates are in the last range.
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# Text that stands for itself, as most of it does: it needs no look at each character.
+_PLAIN = re.compile("[ !#-%(-;=?-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]*")
 # Tab and line ends as references: inside an attribute a parser would turn the plain characters into spaces.
 _ENTITIES = str.maketrans(
     {
@@ -70,6 +72,8 @@ def escape(text: str) -> bytes:
 
     A character that XML 1.0 cannot carry even as a reference (section 2.2) becomes U+FFFD.
     """
+    if _PLAIN.fullmatch(text):
+        return text.encode()
     return _NOT_XML.sub("\ufffd", text).translate(_ENTITIES).encode()
 
 

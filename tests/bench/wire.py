@@ -1,4 +1,4 @@
-"""`make bench WHAT=wire`: how fast the framer reads, beside expat and lxml; its worst corners, its memory.
+"""`make bench WHAT=wire`: how fast the framer reads, beside expat and lxml; its worst corners, its memory; stanzas.
 
 All of them read the same chunk again and again, in turn, and are charged their CPU time. Expat and the framer run in
 loops of C; lxml is asked for its events, and drops what it has built.
@@ -17,9 +17,10 @@ from lxml import etree
 from megaphone.wire.framer import STATE_BYTES, StreamFramer
 from tests.bench.build import program, shared_library
 from tests.bench.report import OURS, Figure, Target, print_report
+from tests.bench.stanzas import FACTS, FORMATTING, LXML, measure_fan_out, measure_headers
 from tests.bench.traffic import CORNERS, HEADER, REFERENCE, TRAFFIC
 
-NONE, DEPTH, LXML = "expat, no handlers", "expat, depth in C", "lxml XMLPullParser"
+NONE, DEPTH = "expat, no handlers", "expat, depth in C"
 BYTES_PER_ROUND = 16_000_000
 CUT = 700  # inside the body of the fourth message
 TARGETS_MB_PER_SECOND = {"seven 207-byte messages": 1_000, "presence-heavy mix": 500, "iq-heavy mix": 500}
@@ -149,6 +150,7 @@ def main() -> None:
         count_mallocs()
         return
     figures = [*measure_traffic(args.rounds), *measure_corners(args.rounds), *measure_memory()]
+    figures += [*measure_headers(args.rounds), *measure_fan_out(args.rounds)]
     settings = {
         "rounds": args.rounds,
         "bytes_per_round": BYTES_PER_ROUND,
@@ -157,7 +159,7 @@ def main() -> None:
         "lxml": ".".join(map(str, etree.LXML_VERSION)),
         "libxml2": ".".join(map(str, etree.LIBXML_VERSION)),
     }
-    print_report("wire", settings, figures, [OURS, NONE, DEPTH, LXML])
+    print_report("wire", settings, figures, [OURS, NONE, DEPTH, FACTS, LXML, FORMATTING])
 
 
 if __name__ == "__main__":

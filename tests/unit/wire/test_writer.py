@@ -90,6 +90,16 @@ def test_starttls_answers_are_in_the_tls_namespace() -> None:
     assert read_element(writer.STARTTLS_OFFER) == ("starttls", writer.TLS_NAMESPACE)
 
 
+def test_escape_changes_just_the_characters_that_need_it() -> None:
+    changed = {
+        chr(point) for point in range(0x110000) if writer.escape(chr(point)) != chr(point).encode("utf-8", "replace")
+    }
+    special = set("&<>'\"\t\n\r")
+    not_xml = {chr(point) for point in (*range(0x20), *range(0xD800, 0xE000), 0xFFFE, 0xFFFF)}
+    assert changed == special | not_xml
+    assert all(writer.escape(f"a{character}b") == b"a" + writer.escape(character) + b"b" for character in changed)
+
+
 def test_escape_leaves_nothing_that_markup_could_use() -> None:
     assert writer.escape("a<b>&'\"\x00\ud800é") == "a&lt;b&gt;&amp;&apos;&quot;\ufffd\ufffdé".encode()
 
