@@ -24,6 +24,8 @@
 -define(HEADER_BYTES, 8).
 -define(DATA_LIMIT_BYTES, 16384).
 -define(TEXT_LIMIT_BYTES, 255).
+-define(LEAST_WINDOW_BYTES, 4096).
+-define(MOST_WINDOW_BYTES, 1048576).
 
 -define(CHALLENGE, 16#01).
 -define(HELLO, 16#02).
@@ -55,7 +57,7 @@
                | {ack, non_neg_integer()} | drain | {open, stream_id(), open()} | {put_data, stream_id(), binary()}
                | {get_data, stream_id(), non_neg_integer()}
                | {shutdown, stream_id(), non_neg_integer(), reason() | byte(), binary()}.
--type violation() :: {reason(), iodata()}.
+-type violation() :: {violation, reason(), unicode:chardata()}.
 
 -spec version() -> byte().
 version() -> ?VERSION.
@@ -68,7 +70,7 @@ header_size() -> ?HEADER_BYTES.
 
 %% The first frame of these octets, what follows it, and how many octets it took. A header that breaks a rule is told at
 %% once, before its payload has come.
--spec next(binary()) -> {frame(), binary(), pos_integer()} | more | {violation, reason(), iodata()}.
+-spec next(binary()) -> {frame(), binary(), pos_integer()} | more | violation().
 next(<<?PUT_DATA, Length:24, Id:32, Rest/binary>>)
   when Length >= 1, Length =< ?DATA_LIMIT_BYTES, Id > 0 ->
     %% First, since nearly all frames are of this kind.
@@ -137,7 +139,10 @@ parse(?SHUTDOWN, Id, <<Sent:64, Code, Text/binary>>) ->
         Reason when Id =/= 0, Code >= 16 ->
             violation(["frame SHUTDOWN for stream ", integer_to_list(Id), " with reason ", reason_text(Reason)]);
         Reason ->
-            {shutdown, Id, Sent, Reason, Text}
+            case is_text(Text) of
+                true -> {shutdown, Id, Sent, Reason, Text};
+                false -> violation("frame SHUTDOWN with a text that is not UTF-8")
+            end
     end;
 parse(?OPEN, Id, Payload) -> parse_open(Id, Payload);
 parse(?HELLO, 0, <<?MAGIC, Version, _/binary>>) when Version =/= ?VERSION ->
@@ -145,9 +150,21 @@ parse(?HELLO, 0, <<?MAGIC, Version, _/binary>>) when Version =/= ?VERSION ->
      ["version ", integer_to_list(Version), " is not among those understood: ", integer_to_list(?VERSION)]};
 parse(?HELLO, 0, <<?MAGIC, ?VERSION, Features:32, _Nonce:16/binary, Session:16/binary, Epoch:32, Received:64, Window:32,
                    NameLength, Name:NameLength/binary, Proof:32/binary>> = Payload) ->
-    {hello, #{features => Features, session => binary:copy(Session), epoch => Epoch, received => Received,
-              window => Window, name => binary:copy(Name), proof => Proof, payload => Payload,
-              proven => binary:part(Payload, 0, byte_size(Payload) - 32)}};
+    if
+        Window < ?LEAST_WINDOW_BYTES; Window > ?MOST_WINDOW_BYTES ->
+            violation(["frame HELLO with window ", integer_to_list(Window)]);
+        Epoch =:= 0 ->
+            violation("frame HELLO with epoch 0");
+        true ->
+            case is_text(Name) of
+                true ->
+                    {hello, #{features => Features, session => Session, epoch => Epoch, received => Received,
+                              window => Window, name => Name, proof => Proof, payload => Payload,
+                              proven => binary:part(Payload, 0, byte_size(Payload) - 32)}};
+                false ->
+                    violation("frame HELLO with a name that is not UTF-8")
+            end
+    end;
 parse(?HELLO, 0, _) -> violation("frame HELLO cannot be read").
 
 %% OPEN
@@ -156,34 +173,42 @@ parse_open(Id, <<Transport, Family, Peer:16/binary, PeerPort:16, Local:16/binary
     case {transport(Transport), address(Family, Peer), address(Family, Local)} of
         {unknown, _, _} ->
             violation(["frame OPEN with transport ", integer_to_list(Transport)]);
-        {_, unknown, _} ->
-            violation(["frame OPEN with address family ", integer_to_list(Family)]);
+        {_, PeerAddress, LocalAddress} when PeerAddress =:= unknown; LocalAddress =:= unknown ->
+            violation(["frame OPEN with an address that is none of family ", integer_to_list(Family)]);
         {Name, PeerAddress, LocalAddress} ->
-            parse_fields(Id, Fields, #{transport => Name, peer => {PeerAddress, PeerPort},
-                                       local => {LocalAddress, LocalPort}, tls => TLS})
+            parse_fields(Id, Fields, #{}, #{transport => Name, peer => {PeerAddress, PeerPort},
+                                            local => {LocalAddress, LocalPort}, tls => TLS})
     end.
 
-parse_fields(Id, <<>>, Open) -> {open, Id, Open};
-parse_fields(Id, <<Type, Length:16, Value:Length/binary, Rest/binary>>, Open) ->
+parse_fields(Id, <<>>, _, Open) ->
+    {open, Id, Open};
+parse_fields(_, <<Type, Length:16, _:Length/binary, _/binary>>, Seen, _) when is_map_key(Type, Seen) ->
+    violation(["frame OPEN with field ", integer_to_list(Type), " twice"]);
+parse_fields(Id, <<Type, Length:16, Value:Length/binary, Rest/binary>>, Seen, Open) ->
     case field(Type) of
-        unknown -> parse_fields(Id, Rest, Open);
-        {Key, Least, Most} when Length >= Least, Length =< Most, not is_map_key(Key, Open) ->
-            %% Copied, because the client's process keeps some of them and a slice would keep the whole read.
-            parse_fields(Id, Rest, Open#{Key => binary:copy(Value)});
-        {Key, _, _} when is_map_key(Key, Open) ->
-            violation(["frame OPEN with field ", integer_to_list(Type), " twice"]);
-        _ ->
-            violation(["frame OPEN with ", integer_to_list(Length), " bytes in field ", integer_to_list(Type)])
+        unknown ->
+            parse_fields(Id, Rest, Seen#{Type => []}, Open);
+        {_, _, Least, Most} when Length < Least; Length > Most ->
+            violation(["frame OPEN with ", integer_to_list(Length), " bytes in field ", integer_to_list(Type)]);
+        {Key, Kind, _, _} ->
+            case Kind =:= octets orelse is_text(Value) of
+                true ->
+                    %% Copied, because the client's process keeps some of them and a slice would keep the whole read.
+                    parse_fields(Id, Rest, Seen#{Type => []}, Open#{Key => binary:copy(Value)});
+                false ->
+                    violation(["frame OPEN with a text that is not UTF-8 in field ", integer_to_list(Type)])
+            end
     end;
-parse_fields(_, _, _) -> violation("frame OPEN ends within a field").
+parse_fields(_, _, _, _) ->
+    violation("frame OPEN ends within a field").
 
-field(1) -> {server_name, 0, 4096};
-field(2) -> {alpn, 0, 4096};
-field(3) -> {exporter, 32, 32};
-field(4) -> {unique, 12, 64};
-field(5) -> {cipher, 0, 4096};
-field(6) -> {client_certificate, 32, 32};
-field(7) -> {certificate, 32, 64};
+field(1) -> {server_name, text, 0, 4096};
+field(2) -> {alpn, octets, 0, 4096};
+field(3) -> {exporter, octets, 32, 32};
+field(4) -> {unique, octets, 12, 64};
+field(5) -> {cipher, text, 0, 4096};
+field(6) -> {client_certificate, octets, 32, 32};
+field(7) -> {certificate, octets, 32, 64};
 field(_) -> unknown.
 
 transport(1) -> tcp;
@@ -193,9 +218,11 @@ transport(4) -> websocket;
 transport(5) -> websocket_tls;
 transport(_) -> unknown.
 
-address(4, <<A, B, C, D, _/binary>>) -> {A, B, C, D};
+address(4, <<A, B, C, D, 0:96>>) -> {A, B, C, D};
 address(6, <<A:16, B:16, C:16, D:16, E:16, F:16, G:16, H:16>>) -> {A, B, C, D, E, F, G, H};
 address(_, _) -> unknown.
+
+is_text(Octets) -> is_list(unicode:characters_to_list(Octets)).
 
 %% Writing
 
@@ -236,13 +263,19 @@ send_data(Id, Data, Length) -> [<<?SEND_DATA, Length:24, Id:32>> | Data].
 -spec get_data(stream_id(), non_neg_integer()) -> binary().
 get_data(Id, Limit) -> <<?GET_DATA, 8:24, Id:32, Limit:64>>.
 
--spec shutdown(stream_id(), non_neg_integer(), reason(), iodata()) -> binary().
+-spec shutdown(stream_id(), non_neg_integer(), reason(), unicode:chardata()) -> binary().
 shutdown(Id, Sent, Reason, Text) ->
-    Short = case iolist_to_binary(Text) of
-                <<Head:?TEXT_LIMIT_BYTES/binary, _/binary>> -> Head;
-                Whole -> Whole
-            end,
+    Short = shorten(unicode:characters_to_binary(Text)),
     <<?SHUTDOWN, (9 + byte_size(Short)):24, Id:32, Sent:64, (reason_code(Reason)), Short/binary>>.
+
+%% Cut between characters.
+shorten(<<Head:?TEXT_LIMIT_BYTES/binary, _, _/binary>>) ->
+    case unicode:characters_to_binary(Head) of
+        Whole when is_binary(Whole) -> Whole;
+        {incomplete, Whole, _} -> Whole
+    end;
+shorten(Text) ->
+    Text.
 
 %% Proofs
 

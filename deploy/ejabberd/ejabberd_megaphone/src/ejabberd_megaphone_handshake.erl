@@ -12,8 +12,6 @@
 -define(DEADLINE_MILLISECONDS, 10000).
 %% Sockets that have not said HELLO, beside those of as many links as are allowed.
 -define(SPARE_SOCKETS, 64).
--define(LEAST_WINDOW_BYTES, 4096).
--define(MOST_WINDOW_BYTES, 1048576).
 
 -spec start(inet:socket(), map()) -> {ok, pid()}.
 start(Socket, Options) -> {ok, proc_lib:spawn(?MODULE, init, [Socket, Options])}.
@@ -112,15 +110,10 @@ hello(Before, Transport, Deadline) ->
             {violation, 'protocol-error', ["frame ", string:uppercase(atom_to_list(Name)), " before HELLO"]}
     end.
 
-judge(#{session := Session, proven := Proven, proof := Proof, window := Window, epoch := Epoch}, Challenge,
-      #{secret := Secret} = Options) ->
+judge(#{session := Session, proven := Proven, proof := Proof}, Challenge, #{secret := Secret} = Options) ->
     case ejabberd_megaphone_frame:equal(Proof, ejabberd_megaphone_frame:edge_proof(Secret, Challenge, Proven)) of
         false ->
             {violation, 'not-authorized', "the proof is wrong: check that both sides have the same secret"};
-        true when Window < ?LEAST_WINDOW_BYTES; Window > ?MOST_WINDOW_BYTES ->
-            {violation, 'protocol-error', io_lib:format("frame HELLO with window ~B", [Window])};
-        true when Epoch =:= 0 ->
-            {violation, 'protocol-error', "frame HELLO with epoch 0"};
         true ->
             case ejabberd_megaphone_registry:session(Session, Options) of
                 {ok, Pid} -> {ok, Pid};

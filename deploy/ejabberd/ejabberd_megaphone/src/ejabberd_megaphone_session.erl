@@ -209,14 +209,9 @@ welcome(GoesOn, Missing, #{transport := Transport, challenge := Challenge, secre
     end.
 
 %% A name is for people, and must not break what shows it to them.
-printable(Name) ->
-    case unicode:characters_to_list(Name) of
-        Characters when is_list(Characters) ->
-            unicode:characters_to_binary([case C >= 32 andalso C =/= 127 of true -> C; false -> $? end
-                                          || C <- Characters]);
-        _ ->
-            <<"(not UTF-8)">>
-    end.
+printable(Text) ->
+    unicode:characters_to_binary([case C >= 32 andalso C =/= 127 of true -> C; false -> $? end
+                                  || C <- unicode:characters_to_list(Text)]).
 
 %% Detaching
 
