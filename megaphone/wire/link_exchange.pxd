@@ -27,6 +27,7 @@ cdef class LinkExchange:
     cdef StreamList owing
     cdef Stream* served                         # may send one frame although others wait
     cdef bint serving
+    cdef uint32_t incarnation                   # changes when all streams end
     cdef uint64_t acknowledged_in               # of received_bytes, told to the peer
     cdef uint32_t next_id                       # edge: the least id never used
     cdef uint32_t* free_ids                     # edge: ids that are free again, a stack
@@ -56,9 +57,30 @@ cdef class LinkExchange:
     cdef void on_output(self)                                   # there is something to send: flush at the end of the turn
 
     # --- for LinkSession ---
-    cdef void take_frame(self, Frame* frame)
     cdef void fail(self, int reason, str text)
+    cdef bint has_room(self, size_t length, size_t bound) noexcept
+    cdef void say(self, const uint8_t* frame, size_t length)
+    cdef void say_of_link(self, const uint8_t* frame, size_t length)
+    cdef bint say_shutdown(self, uint32_t id, uint64_t sent, int reason, bytes text)
     cdef bint acknowledge(self, int type, uint64_t received)
+    cdef void answer_ping(self, uint64_t stamp)
     cdef void settle(self)                      # ACK if due, then whoever has waited
+    cdef void serve(self)
+    cdef void take_frame(self, Frame* frame)
     cdef void begin_anew(self, str text)
     cdef void end_streams(self, str text)
+
+    # --- its own ---
+    cdef bint keep_places(self, uint32_t ids) noexcept
+    cdef Stream* add(self, uint32_t id) noexcept
+    cdef void hold(self, Stream* stream) noexcept
+    cdef bint pay(self, Stream* stream)
+    cdef uint64_t grantable(self, Stream* stream) noexcept
+    cdef void grant(self, Stream* stream)
+    cdef void owe(self, Stream* stream) noexcept
+    cdef void fail_at(self, Frame* frame, str what)
+    cdef void take_credit(self, Frame* frame)
+    cdef void take_open(self, Frame* frame)
+    cdef void take_shutdown(self, Frame* frame)
+    cdef void disown(self, Stream* stream)
+    cdef void release(self, Stream* stream) noexcept

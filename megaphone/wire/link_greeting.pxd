@@ -17,6 +17,7 @@ cdef class LinkGreeting:
     cdef FrameReader reader
 
     cdef size_t take_bytes(self, const uint8_t* data, size_t length)    # bytes used; those after HELLO are the session's
+    cdef void take_hello(self, bytes payload)
     cdef void refuse(self, int reason, str text)
     cdef bint expired(self, uint64_t now_ns) noexcept                   # close the socket: no HELLO for 10 s
     cdef int unsent(self, iovec* regions) noexcept                      # 0 or 1 region to send

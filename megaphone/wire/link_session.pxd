@@ -76,3 +76,14 @@ cdef class LinkSession(LinkExchange):
     cdef void on_refused(self, int reason, str text)    # edge: this socket's greeting failed; the session, if any, waits on
     cdef void on_disconnect(self)                       # close the socket now
     cdef void on_end(self, int reason, str text)        # over, for good; all streams have had on_shutdown
+
+    # --- its own ---
+    cdef void change_socket(self, int state)
+    cdef void drop_socket(self)
+    cdef void attach(self, uint64_t now_ns, bint resumed)
+    cdef void take_stamp(self, uint64_t stamp)
+    cdef void greet(self, Frame* frame)
+    cdef void refuse(self, int reason, str text)
+    cdef void answer_challenge(self, bytes payload)
+    cdef void take_welcome(self, bytes payload)
+    cdef void finish(self, int reason, str text, bint tell)
