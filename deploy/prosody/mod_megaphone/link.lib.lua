@@ -35,7 +35,7 @@ local function new(hello, log, over)
 	return setmetatable({
 		session = hello.session, name = hello.name, edge_window = hello.window, epoch = 0, over = over, log = log;
 		features = hello.features & (frames.FEATURE_GOES_ON | frames.FEATURE_BINDINGS);
-		socket = nil, conn = nil, unsent = false, draining = false, edge_draining = false, closing_as = "closed";
+		socket = nil, conn = nil, unsent = false, flushing = false, draining = false, edge_draining = false, closing_as = "closed";
 		received = 0, told = 0; -- bytes from the edge; as far as we have acknowledged them
 		sent = 0, acknowledged = 0; -- bytes to the edge; as far as it has acknowledged them
 		kept = { first = 1, last = 0, at = 0 }; -- batches from count `at` on
@@ -138,8 +138,8 @@ function link:settle_and_flush()
 end
 
 function link:flush()
-	local conn = self.conn;
-	if not conn or self.unsent then return; end
+	if not self.conn or self.unsent or self.flushing then return; end
+	self.flushing = true; -- what streams do when they are told something must not write before what is gathered here
 	local batch, bytes = self.own, self.own_bytes;
 	self.own, self.own_bytes = {}, 0;
 	local room = KEPT_BYTES - (self.sent - self.acknowledged);
@@ -175,6 +175,7 @@ function link:flush()
 	if bytes > 0 then
 		self:keep_and_write(concat(batch));
 	end
+	self.flushing = false;
 	if drained then
 		for i = 1, #drained do
 			local stream = drained[i];
@@ -423,7 +424,7 @@ end
 
 -- Write all that may be written, however slow the socket is; for an orderly end.
 function link:flush_all()
-	while self.conn and (self.own[1] or self:may_send()) do
+	while self.conn and not self.flushing and (self.own[1] or self:may_send()) do
 		self.unsent = false;
 		self:flush();
 	end

@@ -21,6 +21,7 @@ local settings = module:require "options";
 local sockets_library = module:require "socket";
 local list = module:require "listing";
 
+local async = require "util.async";
 local add_task = require "util.timer".add_task;
 local stop_task = require "util.timer".stop;
 local portmanager = require "core.portmanager";
@@ -30,6 +31,7 @@ local sockets = {}; -- net.server's connection -> our socket
 local ticking; -- the timer, while there is something to look after
 
 local TICK_SECONDS = 1;
+local STOPPING_SECONDS = 3; -- for the last frames to leave
 
 local function tick()
 	if sockets_library.tick() then
@@ -79,14 +81,6 @@ function listener.ondrain(conn)
 	if socket then socket:drained(); end
 end
 
-function listener.ondisconnect(conn, err)
-	local socket = sockets[conn];
-	if socket then
-		sockets[conn] = nil;
-		socket:gone(err);
-	end
-end
-
 -- Silence is judged by the link itself.
 function listener.onreadtimeout()
 	return true;
@@ -101,22 +95,36 @@ module:provides("net", {
 	ssl_config = settings.ssl and { verify = wants_certificate and { "peer", "fail_if_no_peer_cert" } or "none" } or nil;
 });
 
--- The name an edge gives in TLS is that of the link, not one of our hosts, which portmanager would insist on. (0.12; in
--- 13 these tables are elsewhere, and an edge has to give the name of a host or none.)
-for _, _, _, _, active in portmanager.get_active_services():iter("megaphone", nil, nil, nil) do
-	active.server.hosts = false;
+-- The name an edge gives in TLS is that of the link, not one of our hosts, which portmanager would insist on: it keeps
+-- them in a table of the listening socket in 0.12, of the TLS context in 13.
+local function take_any_name()
+	for _, _, _, _, active in portmanager.get_active_services():iter("megaphone", nil, nil, nil) do
+		local listening = active.server;
+		listening.hosts = false;
+		local context = listening.sslctx and listening:sslctx();
+		if context then
+			context._sni_contexts = setmetatable({}, { __newindex = function () end });
+		end
+	end
 end
+
+take_any_name();
+module:hook("config-reloaded", take_any_name, -2); -- after portmanager has made new contexts
 
 --- Stopping: mod_smacks (at -90) and mod_c2s (at -100) end the streams, and mod_c2s waits until that is done.
 
-module:hook("server-stopping", function ()
-	for _, link in pairs(links) do
-		link:drain();
+local stopped; -- to be called when the last socket is gone
+
+function listener.ondisconnect(conn, err)
+	local socket = sockets[conn];
+	if socket then
+		sockets[conn] = nil;
+		socket:gone(err);
 	end
-	for _, service in pairs(module.items["net-provider"]) do
-		portmanager.unregister_service(service.name, service);
+	if stopped and next(sockets) == nil then
+		stopped();
 	end
-end);
+end
 
 local function end_links()
 	local all = {};
@@ -129,7 +137,31 @@ local function end_links()
 	end
 end
 
-module:hook("server-cleanup", end_links);
+module:hook("server-stopping", function ()
+	for _, link in pairs(links) do
+		link:drain();
+	end
+	for _, service in pairs(module.items["net-provider"]) do
+		portmanager.unregister_service(service.name, service);
+	end
+end);
+
+-- Prosody 13 leaves its loop without writing what sockets still hold, so wait for them. Not at once: we may have been
+-- called from the end of a stream, in the middle of gathering a write.
+module:hook("server-stopping", function ()
+	if not async.ready() then
+		return end_links();
+	end
+	local wait, done = async.waiter(1, true);
+	stopped = done;
+	add_task(0, function ()
+		end_links();
+		if next(sockets) == nil then done(); end
+	end);
+	local limit = add_task(STOPPING_SECONDS, done);
+	wait();
+	stop_task(limit);
+end, -110);
 
 function module.unload()
 	end_links();

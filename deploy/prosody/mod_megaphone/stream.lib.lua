@@ -58,7 +58,6 @@ local function new(link, id, opened)
 		cipher = opened.cipher, server_name = opened.server_name, alpn = opened.alpn;
 		tls_unique = bindings and opened.tls_unique or nil;
 		tls_exporter = bindings and opened.tls_exporter or nil;
-		server_end_point = bindings and opened.server_end_point or nil;
 	}, stream_mt);
 end
 
