@@ -44,6 +44,7 @@ from tests.link.stream import Stream
 from tests.link.wire import DEADLINE_SECONDS, Address, Wire, WireClosedError
 
 HELLO_SECONDS = 10.0
+SILENCE_SECONDS = 15.0
 
 Serve = Callable[[Stream], Awaitable[None]]
 
@@ -187,6 +188,7 @@ class ReferenceServer:
         self.credit_withheld = credit_withheld
         self.welcome: Callable[[Welcome], Welcome] = lambda honest: honest  # may lie
         self.hello_seconds = HELLO_SECONDS
+        self.silence_seconds = SILENCE_SECONDS
         self.sessions: dict[bytes, ServerSession] = {}
         self.refused: list[Reason] = []
         self._wires: set[Wire] = set()
@@ -295,9 +297,20 @@ class ReferenceServer:
         session.attach(wire, hello.received if goes_on else None)
         if not goes_on:
             self._arrived.put_nowait(session)
-        await wire.wait_lost(10**9)
+        await self._watch(wire)
         if session.wire is None and session.failure is None:
             self._detached(session)
+
+    async def _watch(self, wire: Wire) -> None:
+        """Until the socket has ended, or nothing was heard on it for too long."""
+        loop = asyncio.get_running_loop()
+        while not wire.lost:
+            left = wire.heard_at + self.silence_seconds - loop.time()
+            if left <= 0:
+                wire.cut()
+            else:
+                with contextlib.suppress(TimeoutError):
+                    await wire.wait_lost(left)
 
     def _session(self, hello: Hello) -> tuple[ServerSession, bool]:
         """The session that HELLO means, and whether it is one that goes on."""

@@ -174,10 +174,14 @@ class Session:
         self.send(Frame(Type.PING, 0, beat(stamp, self._report())))
         return stamp
 
+    def answered(self, stamp: bytes) -> bool:
+        """Whether the PONG to this PING has come."""
+        return stamp not in self._pings
+
     async def ping_and_wait(self, timeout_seconds: float = DEADLINE_SECONDS) -> None:
         """One round trip."""
         stamp = self.ping()
-        await self.until(lambda: stamp not in self._pings, timeout_seconds)
+        await self.until(lambda: self.answered(stamp), timeout_seconds)
 
     def acknowledge(self) -> None:
         """Send an ACK, due or not."""

@@ -19,11 +19,12 @@ from tests.servers.process import wait_until
 from tests.servers.prosody import Prosody
 from tests.servers.prosody_link import SECRET, ProsodyLink
 
-GRACE_SECONDS = 4
+GRACE_SECONDS = 8
 STREAMS = 200
 LINKS = 8
 WINDOW_BYTES = 8_192  # less than one frame may hold, so that one frame can overstep it
 START_SECONDS = 30.0
+NO_ARCHIVE = "default_archive_policy = false\n"  # archives in files take longer with each message
 
 
 class ServerSide(Protocol):
@@ -59,6 +60,8 @@ class ReferenceSide:
         self.secret = os.urandom(32)
         self.prosody = Prosody(directory, authority, "edge")
         self.prosody.register()
+        configuration = directory / "prosody.cfg.lua"
+        configuration.write_text(NO_ARCHIVE + configuration.read_text())
         self.address = ("127.0.0.1", 0)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -114,7 +117,8 @@ class ProsodySide:
         self.server = ProsodyLink(
             directory,
             authority,
-            options="; ".join(
+            options=NO_ARCHIVE
+            + "; ".join(
                 f"megaphone_{name} = {value}"
                 for name, value in (
                     ("grace", GRACE_SECONDS),
