@@ -21,7 +21,6 @@ cdef class _Session(LinkSession):
     cdef object tell
 
     cdef void on_opened(self, Stream* stream, object facts):
-        self.set_owner(stream, self)
         self.tell(("opened", stream.id, facts))
 
     cdef void on_data(self, Stream* stream, const uint8_t* data, size_t length):

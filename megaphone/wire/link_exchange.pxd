@@ -47,6 +47,7 @@ cdef class LinkExchange:
     cpdef uint32_t stream_count(self)                           # also those whose end is not complete
     cpdef uint64_t kept_bytes(self)                             # said and not acknowledged
     cpdef uint64_t unsent_bytes(self)                           # not yet taken by the socket
+    cpdef uint64_t memory_bytes(self)                           # of the ring and the table
 
     # --- events: the owner overrides them ---
     cdef void on_opened(self, Stream* stream, object facts)     # server: facts is a link_open.Open

@@ -30,7 +30,7 @@ from megaphone.wire.link_ring cimport (
 )
 from megaphone.wire.link_streams cimport (
     ENDED_BY_PEER, ENDED_BY_US, HELD, NOWHERE, OPENED, OWING, list_append, list_remove, table_add, table_find,
-    table_free, table_next, table_remove,
+    table_bytes, table_free, table_next, table_remove,
 )
 
 from megaphone.errors import LinkError
@@ -103,6 +103,10 @@ cdef class LinkExchange:
     cpdef uint64_t unsent_bytes(self):
         """Bytes said that the socket has not taken."""
         return self.ring.end - self.ring.sent
+
+    cpdef uint64_t memory_bytes(self):
+        """Bytes of memory that ring and table have now."""
+        return self.ring.capacity + table_bytes(&self.table)
 
     # --- opening ---
 

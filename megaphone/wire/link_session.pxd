@@ -57,7 +57,7 @@ cdef class LinkSession(LinkExchange):
     cdef uint64_t now_ns
     cdef uint64_t attached_ns
     cdef uint64_t heard_ns
-    cdef uint64_t pinged_ns
+    cdef uint64_t ping_due_ns
     cdef uint64_t socket_deadline_ns            # of the greeting, or of CLOSING
     cdef uint64_t grace_deadline_ns
 

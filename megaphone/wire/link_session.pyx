@@ -104,7 +104,7 @@ cdef class LinkSession(LinkExchange):
         self.state = ATTACHED
         self.welcomed = self.ring_open = True
         self.attached_ns = self.heard_ns = now_ns
-        self.pinged_ns = 0
+        self.ping_due_ns = now_ns
         self.grace_deadline_ns = UINT64_MAX
         if self.drained and not resumed:
             self.drained = False
@@ -302,8 +302,8 @@ cdef class LinkSession(LinkExchange):
         if self.state == ATTACHED:
             if now_ns >= self.heard_ns + SILENCE_SECONDS * SECOND:
                 self.drop_socket()
-            elif self.role == EDGE and now_ns >= self.pinged_ns + PING_SECONDS * SECOND:
-                self.pinged_ns = now_ns
+            elif self.role == EDGE and now_ns >= self.ping_due_ns:
+                self.ping_due_ns = now_ns + PING_SECONDS * SECOND
                 self.acknowledged_in = self.received_bytes
                 put_stamped(frame, PING, now_ns, self.received_bytes)
                 self.say_of_link(frame, STAMPED_BYTES)

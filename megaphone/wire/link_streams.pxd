@@ -43,6 +43,7 @@ cdef struct StreamTable:    # all zero when empty
     Stream** index          # open addressing by id, at most half full
     uint32_t index_bits
 
+cdef size_t table_bytes(StreamTable* table) noexcept nogil                  # its memory
 cdef void table_free(StreamTable* table) noexcept nogil
 cdef Stream* table_find(StreamTable* table, uint32_t id) noexcept nogil
 cdef Stream* table_add(StreamTable* table, uint32_t id) noexcept nogil      # `id` is not in it; NULL: no memory

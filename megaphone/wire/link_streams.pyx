@@ -24,6 +24,12 @@ cdef void table_free(StreamTable* table) noexcept nogil:
     memset(table, 0, sizeof(StreamTable))
 
 
+cdef size_t table_bytes(StreamTable* table) noexcept nogil:
+    """The memory of blocks and index."""
+    cdef size_t index = sizeof(Stream*) << table.index_bits if table.index != NULL else 0
+    return index + table.block_count * (sizeof(Stream*) + BLOCK_STREAMS * sizeof(Stream))
+
+
 cdef inline uint32_t place_of(StreamTable* table, uint32_t id) noexcept nogil:
     """Where the index has this id if nothing is in the way: the golden ratio spreads ids of any pattern."""
     return (id * <uint32_t> 0x9E3779B1) >> (32 - table.index_bits)
