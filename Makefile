@@ -21,7 +21,7 @@ export DEV_REQUIREMENTS := import tomllib; \
 
 .PHONY: help
 help: ## list these tasks
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1 ($$1 == "bench" ? " WHAT=name" : ""), $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1 ($$1 == "bench" || $$1 == "fuzz" ? " WHAT=name" : ""), $$2 }' Makefile
 
 .PHONY: run
 run: env $(STAMPS)/packages-run ## start Megaphone in front of a throw-away Prosody; Ctrl-C ends both
@@ -45,6 +45,19 @@ bench: env $(STAMPS)/dev $(STAMPS)/packages-bench ## run one benchmark beside it
 		exit 2; \
 	fi
 	$(VENV)/bin/python -m tests.bench.$(WHAT)
+
+.PHONY: fuzz
+fuzz: env $(STAMPS)/dev $(STAMPS)/packages-test $(STAMPS)/packages-fuzz ## fuzz one codec, for example WHAT=framer SECONDS=600
+	@if [ ! -f "tests/fuzz/coverage/targets/$(WHAT).pyx" ]; then \
+		echo "make fuzz WHAT=name SECONDS=60, where name is one of:" \
+			$$(cd tests/fuzz/coverage/targets && ls *.pyx | sed 's/\.pyx$$//') >&2; \
+		exit 2; \
+	fi
+	$(VENV)/bin/python -m tests.fuzz.coverage.run $(WHAT) --seconds $(or $(SECONDS),60)
+
+.PHONY: sanitize
+sanitize: env $(STAMPS)/dev $(STAMPS)/packages-test ## test the codecs with address and undefined-behaviour sanitizers
+	$(VENV)/bin/python -m tests.fuzz.coverage.sanitize
 
 .PHONY: env
 env: build ## environment: Debian packages, .venv, compiled modules

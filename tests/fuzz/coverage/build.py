@@ -1,6 +1,7 @@
 """Compiles the targets, and for fuzzer and sanitizers the codecs too: each kind of build in a directory of its own."""
 
 import fcntl
+import functools
 import importlib.util
 import os
 import shutil
@@ -26,6 +27,7 @@ KINDS: dict[str, tuple[str, list[str] | None, list[str]]] = {
 }
 
 
+@functools.cache
 def built(kind: str) -> Path:
     """Compiles what has changed; the directory to import it from. CalledProcessError if a compiler refuses."""
     BUILD.mkdir(parents=True, exist_ok=True)

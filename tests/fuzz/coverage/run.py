@@ -20,6 +20,7 @@ ENVIRONMENT = {
     "ASAN_OPTIONS": "detect_leaks=0:quarantine_size_mb=16:malloc_context_size=8",
     "UBSAN_OPTIONS": "print_stacktrace=1",
 }
+READS_XML = {"framer", "stanza_header"}
 # The last status line: "#81086 DONE cov: 710 ft: 3209 corp: 917/341Kb lim: 4017 exec/s: 2615 rss: 99Mb"
 STATUS = re.compile(r"^#([0-9]+)\s+DONE\s+cov: ([0-9]+) ft: ([0-9]+) .*exec/s: ([0-9]+)", re.MULTILINE)
 
@@ -46,9 +47,8 @@ def unpack(inputs: Iterable[bytes], directory: Path) -> None:
 def fuzz(target: str, seconds: int, directory: Path) -> str:
     """Runs the fuzzer with `directory` as its corpus, showing what it says; returns that."""
     options = [f"-max_total_time={seconds}", f"-timeout={INPUT_SECONDS}", f"-artifact_prefix={FOUND}/{target}-"]
-    dictionary = HERE / "dictionaries" / f"{target}.dict"
-    if dictionary.exists():
-        options.append(f"-dict={dictionary}")
+    if target in READS_XML:
+        options.append(f"-dict={HERE / 'xml.dict'}")
     said = []
     with fuzzer(target, *options, directory) as process:
         assert process.stderr is not None
@@ -59,6 +59,14 @@ def fuzz(target: str, seconds: int, directory: Path) -> str:
     if process.returncode:
         sys.exit(f"{target}: an input failed, see above; it is in {FOUND}")
     return "".join(said)
+
+
+def replay(target: str, path: Path) -> None:
+    """Runs one input."""
+    with fuzzer(target, path) as process:
+        assert process.stderr is not None
+        print(process.stderr.read(), end="")
+    sys.exit(process.returncode)
 
 
 def keep(target: str, directory: Path) -> int:
@@ -80,10 +88,13 @@ def main() -> None:
     """Builds, fuzzes, keeps; exits with a message when an input fails."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("target", choices=build.TARGETS)
-    parser.add_argument("seconds", type=int)
+    parser.add_argument("--seconds", type=int, default=60)
+    parser.add_argument("--input", type=Path, help="only this one")
     arguments = parser.parse_args()
     target = arguments.target
     build.built("guided")
+    if arguments.input is not None:
+        replay(target, arguments.input)
     directory = build.BUILD / "corpus" / target
     unpack([*corpus.read(target), *seeds.seeds_of(target)], directory)
     FOUND.mkdir(parents=True, exist_ok=True)

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from megaphone.wire.link import Side
 from tests.fuzz.test_framer import USUAL, WRONG
-from tests.unit.wire.framing import HEADER
+from tests.unit.wire.framing import END, HEADER, OPENED
 from tests.unit.wire.link_golden import GOLDEN as LINK_GOLDEN
 from tests.unit.wire.link_golden import speeches
+from tests.unit.wire.stanzas import stanza_streams
 from tests.unit.wire.streams import STREAMS, mutated_streams
 from tests.unit.wire.test_hostile import INPUTS, bounds_of, stream_of
 from tests.unit.wire.test_websocket_golden import DIALOGUES
@@ -74,7 +75,25 @@ def link() -> Iterator[bytes]:
             yield bytes([len(cut) // 2 << 5 | (speech.side is Side.EDGE)]) + cut + speech.data
 
 
-SEEDS: dict[str, Callable[[], Iterator[bytes]]] = {"framer": framer, "link": link, "websocket": websocket}
+def stanza_header() -> Iterator[bytes]:
+    """Behind flags and cuts, as targets/stanza_header.pyx says."""
+    headed, restarts = 1, 2
+    cuts = cycle([b"", b"\x00\x07", b"\x00\x80\x00\xb0"])
+    for data in [*examples(stanza_streams()), *examples(STREAMS), *examples(mutated_streams(header=True))]:
+        cut = next(cuts)
+        yield bytes([len(cut) // 2 << 5]) + cut + data
+        if data.startswith(HEADER):
+            yield bytes([len(cut) // 2 << 5 | headed]) + cut + data[len(HEADER) :]
+    yield bytes([headed | restarts]) + b"<success/>" + HEADER + b"<iq/><?xml version='1.0'?> " + OPENED + b"<iq/>" + END
+    yield from (bytes([headed]) + stream_of(hostile).removeprefix(HEADER) for hostile in INPUTS)
+
+
+SEEDS: dict[str, Callable[[], Iterator[bytes]]] = {
+    "framer": framer,
+    "link": link,
+    "stanza_header": stanza_header,
+    "websocket": websocket,
+}
 
 
 def seeds_of(target: str) -> set[bytes]:

@@ -20,3 +20,8 @@ cdef extern from "expat.h":
     int XML_GetErrorCode(XML_Parser parser)
     XML_Index XML_GetCurrentByteIndex(XML_Parser parser)
     int XML_GetCurrentByteCount(XML_Parser parser)
+    ctypedef void (*XML_StartNamespaceDeclHandler)(void* user, const XML_Char* prefix, const XML_Char* uri) noexcept
+    ctypedef void (*XML_EndNamespaceDeclHandler)(void* user, const XML_Char* prefix) noexcept
+    void XML_SetNamespaceDeclHandler(
+        XML_Parser parser, XML_StartNamespaceDeclHandler start, XML_EndNamespaceDeclHandler end,
+    )
