@@ -6,11 +6,13 @@ from pathlib import Path
 
 from tests.servers.certificates import CertificateAuthority, CertificateFiles
 from tests.servers.ejabberd import Ejabberd
-from tests.servers.model import ACCOUNTS, DOMAIN, Account
+from tests.servers.model import ACCOUNTS, Account
 from tests.servers.process import LOOPBACK, ServerError, free_port
 
 SOURCE = Path(__file__).parents[2] / "deploy" / "ejabberd"
+TCP_ESTABLISHED = "01"  # as /proc/net/tcp has it
 SECRET = bytes(range(33, 65))  # printable, as an operator's would be
+TEST_MODULES = Path(__file__).with_name("ejabberd_modules")
 COMPILE_TIMEOUT_SECONDS = 120.0
 
 
@@ -28,12 +30,25 @@ def compile_module(ebin: Path) -> Path:
     return ebin
 
 
+def compile_test_modules(ebin: Path) -> None:
+    """The same for the commands that only tests use."""
+    (headers,) = {path.parent for path in Path("/usr/lib").glob("*/ejabberd-23*-1/include/ejabberd_commands.hrl")}
+    for source in TEST_MODULES.glob("*.erl"):
+        subprocess.run(
+            ["erlc", "-I", str(headers), "-o", str(ebin), str(source)],
+            check=True,
+            capture_output=True,
+            timeout=COMPILE_TIMEOUT_SECONDS,
+        )
+
+
 class EjabberdLink(Ejabberd):
     """Three listeners for edges: `link` (TCP), `link_socket` (Unix), `link_tls` (TLS, wants a certificate).
 
-    `options` are lines for each of them. SCRAM-SHA-1-PLUS is offered. With `packaged` the module is neither compiled nor
-    configured; `copy_package` puts its sources where `module_install` finds them. Without `archive` no message is kept
-    in one: Mnesia takes longer to add to an archive the more it holds, which tests with many messages are not about.
+    `options` are lines for each of them. SCRAM-SHA-1-PLUS is offered. With `packaged` the module is neither compiled
+    nor configured; `copy_package` puts its sources where `module_install` finds them, `configure` adds the listeners.
+    Without `archive` no message is kept in one: Mnesia takes longer to add to an archive the more it holds, which tests
+    with many messages are not about.
     """
 
     def __init__(
@@ -62,31 +77,37 @@ class EjabberdLink(Ejabberd):
             "certfile": f'"{self.link_certificate.combined}"',
             "cafile": f'"{authority.certificate}"',
         }
+        self._listeners = "".join(
+            _listener({**lines, **more})
+            for more in ({"port": self.link[1]}, {"port": f'"unix:{self.link_socket}"'}, tls)
+        )
         self.config = directory / "ejabberd.yml"
-        text = self.config.read_text()
-        text = text.replace('  - "SCRAM-SHA-1-PLUS"\n', "")
+        text = self.config.read_text().replace('  - "SCRAM-SHA-1-PLUS"\n', "")
         if not archive:
             text = text.replace("default: always", "default: never")
-        if not packaged:
-            self.erl_options = ("-pa", str(compile_module(directory / "ebin")))
-            entries = "".join(
-                _listener({**lines, **more})
-                for more in ({"port": self.link[1]}, {"port": f'"unix:{self.link_socket}"'}, tls)
-            )
-            text = text.replace("listen:\n", f"listen:\n{entries}", 1)
         self.config.write_text(text)
+        if not packaged:
+            ebin = compile_module(directory / "ebin")
+            compile_test_modules(ebin)
+            self.erl_options = ("-pa", str(ebin))
+            self.config.write_text(text.replace("modules:\n", "modules:\n  mod_test_megaphone: {}\n"))
+            self.configure()
+
+    def configure(self) -> None:
+        """Add the listeners to the configuration, which ejabberd reads at its start and at `reload_config`."""
+        self.config.write_text(self.config.read_text().replace("listen:\n", f"listen:\n{self._listeners}", 1))
 
     def copy_package(self) -> None:
         """Put the sources where `module_install` looks for them."""
-        target = self.directory / "modules" / "sources" / "ejabberd_megaphone"
-        shutil.copytree(SOURCE / "ejabberd_megaphone", target)
+        shutil.copytree(SOURCE / "ejabberd_megaphone", self.directory / "modules" / "sources" / "ejabberd_megaphone")
+
+    def sockets(self) -> int:
+        """How many sockets of ejabberd have an edge at the other end; Unix sockets do not count."""
+        ports = {f"{port:04X}" for _, port in (self.link, self.link_tls)}
+        rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        return sum(row[1].partition(":")[2] in ports and row[3] == TCP_ESTABLISHED for row in rows)
 
 
 def _listener(lines: dict[str, str | int]) -> str:
     (first, *others) = [f"{key}: {value}" for key, value in ({"ip": f'"{LOOPBACK}"'} | lines).items()]
     return f"  - {first}\n" + "".join(f"    {line}\n" for line in others)
-
-
-def link_account(number: int) -> Account:
-    """One of many accounts, for tests with many clients."""
-    return Account(f"user{number}", f"secret of {number}", DOMAIN)

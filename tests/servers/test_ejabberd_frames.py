@@ -150,6 +150,9 @@ def test_long_text_is_cut_between_characters(ebin: Path) -> None:
         "io:put_chars(binary:encode_hex(F)), halt()."
     )
     done = subprocess.run(
-        ["erl", "-noshell", "-pa", str(ebin), "-eval", program], capture_output=True, check=True, timeout=TIMEOUT_SECONDS
+        ["erl", "-noshell", "-pa", str(ebin), "-eval", program],
+        capture_output=True,
+        check=True,
+        timeout=TIMEOUT_SECONDS,
     )
     assert bytes.fromhex(done.stdout.decode()) == Frame(Type.SHUTDOWN, 0, Shutdown(0, 16, "é" * 127).encode()).encode()

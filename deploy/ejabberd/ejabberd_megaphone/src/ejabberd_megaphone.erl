@@ -17,8 +17,8 @@
 -module(ejabberd_megaphone).
 
 -export([start/3, start_link/3, accept/1, tcp_init/2, listen_options/0, listen_opt_type/1]).
-%% Called by ejabberd's module installer
--export([pre_uninstall/0]).
+%% Called by ejabberd's package installer
+-export([pre_uninstall/0, stop/1]).
 
 -define(LEAST_SECRET_BYTES, 16).
 -define(MOST_SECRET_BYTES, 1024).
@@ -67,6 +67,7 @@ listen_options() ->
      {grace, 30000},
      {stream_limit, 1048576},
      {session_limit, 67108864},
+     {send_timeout, 15000},
      {tls, false},
      {certfile, <<>>},
      {cafile, <<>>},
@@ -118,3 +119,7 @@ grace(_) -> econf:fail({invalid_syntax, "grace is at most 65535 seconds"}).
 
 -spec pre_uninstall() -> ok.
 pre_uninstall() -> ejabberd_megaphone_links_sup:stop().
+
+%% The installer takes each package for a module that runs on every host.
+-spec stop(binary()) -> ok.
+stop(_) -> ok.

@@ -41,7 +41,7 @@ init(sessions) ->
     %% Temporary: the edge begins a new session if one is gone.
     {ok, {#{strategy => simple_one_for_one},
           [#{id => session, start => {ejabberd_megaphone_session, start_link, []}, restart => temporary,
-             shutdown => 5000, type => worker}]}}.
+             shutdown => 10000, type => worker}]}}.
 
 child(Name, Which) ->
     #{id => Name, start => {?MODULE, start_link, [Which]}, restart => permanent, shutdown => infinity,

@@ -32,6 +32,8 @@
 -define(SILENCE_MILLISECONDS, 15000).
 -define(FIRST_ATTACH_MILLISECONDS, 10000).
 -define(INFO_MILLISECONDS, 5000).
+-define(SETTLE_MILLISECONDS, 2000).
+-define(LAST_WORDS_MILLISECONDS, 2500).
 -define(FEATURE_GOES_ON, 1).
 -define(FEATURES_KNOWN, 3).
 
@@ -97,6 +99,8 @@ handle_info({written, Writer}, #state{writer = Writer} = State) ->
     proceed(State#state{writing = false});
 handle_info({close, Id, Serial}, #state{streams = Streams} = State) ->
     proceed(State#state{streams = ejabberd_megaphone_streams:close(Id, Serial, Streams)});
+handle_info({wait_for_room, Id, Serial, Waiter}, #state{streams = Streams} = State) ->
+    proceed(State#state{streams = ejabberd_megaphone_streams:wait_for_room(Id, Serial, Waiter, Streams)});
 handle_info({overrun, Id, Serial}, #state{streams = Streams} = State) ->
     proceed(State#state{streams = ejabberd_megaphone_streams:overrun(Id, Serial, Streams)});
 handle_info({{client_down, Id, Serial}, _, process, _, Why}, #state{streams = Streams} = State) ->
@@ -136,7 +140,12 @@ handle_call(streams, _, #state{streams = undefined} = State) ->
 handle_call(streams, _, #state{streams = Streams} = State) ->
     {reply, ejabberd_megaphone_streams:list(Streams), State, 0}.
 
-terminate(Reason, #state{transport = Transport, writer = Writer, streams = Streams} = State) ->
+terminate(Reason, State) ->
+    #state{transport = Transport, writer = Writer, streams = Streams} = Settled = settle(Reason, State),
+    {Frames, _} = case Streams of
+                      undefined -> {[], undefined};
+                      _ -> ejabberd_megaphone_streams:compose(data_budget(Settled), Streams)
+                  end,
     Streams =:= undefined orelse ejabberd_megaphone_streams:end_all(Streams),
     case Transport of
         undefined ->
@@ -144,14 +153,46 @@ terminate(Reason, #state{transport = Transport, writer = Writer, streams = Strea
         _ when Reason =:= normal ->
             ejabberd_megaphone_transport:close(Transport);
         _ ->
-            {Frames, _} = ejabberd_megaphone_streams:compose(data_budget(State), Streams),
             Why = case Reason of
                       shutdown -> 'system-shutdown';
                       _ -> 'internal-error'
                   end,
             Monitor = erlang:monitor(process, Writer),
-            last_words([Frames, ejabberd_megaphone_frame:shutdown(0, 0, Why, <<>>)], State),
-            receive {'DOWN', Monitor, process, Writer, _} -> ok after 3000 -> ok end
+            last_words([Frames, ejabberd_megaphone_frame:shutdown(0, 0, Why, <<>>)], Settled),
+            receive {'DOWN', Monitor, process, Writer, _} -> ok after ?LAST_WORDS_MILLISECONDS -> ok end
+    end.
+
+%% When ejabberd stops it asks the clients' processes to end, and does not wait for them. What they still have to say is
+%% to reach the edge: so go on until all have closed, but not for long.
+settle(shutdown, #state{transport = Transport, streams = Streams} = State) when Transport =/= undefined ->
+    case ejabberd_megaphone_streams:is_draining(Streams) of
+        true -> settle_until(erlang:monotonic_time(millisecond) + ?SETTLE_MILLISECONDS, State);
+        false -> State
+    end;
+settle(_, State) ->
+    State.
+
+settle_until(Deadline, #state{streams = Streams, transport = Transport} = State) ->
+    Left = Deadline - erlang:monotonic_time(millisecond),
+    case Left > 0 andalso Transport =/= undefined andalso ejabberd_megaphone_streams:has_clients(Streams) of
+        false -> State;
+        true ->
+            receive
+                Message when element(1, Message) =/= '$gen_call', element(1, Message) =/= '$gen_cast' ->
+                    case handle_info(Message, State) of
+                        {noreply, Next} -> settle_until(Deadline, Next);
+                        {noreply, Next, 0} -> settle_flushing(Deadline, Next);
+                        {stop, _, Next} -> Next
+                    end
+            after Left ->
+                State
+            end
+    end.
+
+settle_flushing(Deadline, State) ->
+    case flush(State) of
+        {noreply, Next} -> settle_until(Deadline, Next);
+        {stop, _, Next} -> Next
     end.
 
 %% Attaching

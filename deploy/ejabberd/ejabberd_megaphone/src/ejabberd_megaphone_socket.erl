@@ -6,8 +6,9 @@
 %%   the stream's   {bytes queued, whether it is closed}
 %%   the session's  {bytes queued of all streams, number of streams}
 %%
-%% A stream above its limit is ended as a slow consumer. Above the session's limit so is any stream that holds more than
-%% its equal share, so the session never holds more than twice its limit.
+%% A stream above its limit makes its client's process wait, as a full TCP socket does, and ends as a slow consumer if
+%% there is no room in time. Above the session's limit so does any stream that holds more than its equal share; the
+%% session therefore never holds more than twice its limit and one write of each stream.
 %%
 %% ejabberd uses us in its raw mode: get_owner/1 answers with the caller, so the client's process parses XML itself and
 %% no second process is needed. send/2 belongs to that mode.
@@ -17,8 +18,9 @@
 -module(ejabberd_megaphone_socket).
 
 %% Called by the session
--export([new/4, start_client/2, deliver/3, say_closed/2, shut/1, release/2, release/3, new_session_meter/0, count_streams/2,
-         queued/1, cost/1]).
+-export([new/4, start_client/2, deliver/3, say_closed/2, shut/1, release/2, release_late/2, new_session_meter/0, count_streams/2,
+         queued/1, cost/1, has_room/1,
+         tell_room/1, tell_closed/1]).
 %% Called by ejabberd_c2s through xmpp_socket
 -export([send/2, get_owner/1, get_transport/1, controlling_process/2, close/1, sockname/1, peername/1, setopts/2,
          get_tls_last_message/2, get_tls_cb_exporter/1, get_negotiated_cipher/1, send_xml/2, reset_stream/1,
@@ -26,7 +28,7 @@
 %% Hook
 -export([c2s_init/2]).
 
--export_type([socket/0, meter/0]).
+-export_type([socket/0, meter/0, limits/0, waiter/0]).
 
 -define(QUEUED_BYTES, 1).
 -define(CLOSED, 2).
@@ -35,14 +37,14 @@
 -define(WRITE_COST_BYTES, 64).
 
 -type meter() :: atomics:atomics_ref().
+-type limits() :: #{meter := meter(), session_meter := meter(), stream_limit := pos_integer(),
+                    session_limit := pos_integer(), send_timeout := timeout()}.
+-type waiter() :: reference().
 
 -record(megaphone_socket, {session :: pid(),
                            id :: ejabberd_megaphone_frame:stream_id(),
                            serial :: pos_integer(),
-                           meter :: meter(),
-                           session_meter :: meter(),
-                           stream_limit :: pos_integer(),
-                           session_limit :: pos_integer(),
+                           limits :: limits(),
                            secure :: boolean(),
                            peer :: {inet:ip_address(), inet:port_number()},
                            local :: {inet:ip_address(), inet:port_number()},
@@ -55,15 +57,16 @@
 %% For the session
 
 %% `Serial` tells this use of the id from earlier and later ones. The caller becomes the socket's session.
--spec new({ejabberd_megaphone_frame:stream_id(), pos_integer()}, ejabberd_megaphone_frame:open(), meter(),
-          {StreamLimit :: pos_integer(), SessionLimit :: pos_integer()}) -> {socket(), meter()}.
-new({Id, Serial}, #{peer := Peer, local := Local, tls := TLS} = Open, SessionMeter, {StreamLimit, SessionLimit}) ->
-    Meter = atomics:new(2, []),
-    {#megaphone_socket{session = self(), id = Id, serial = Serial, meter = Meter, session_meter = SessionMeter,
-                       stream_limit = StreamLimit, session_limit = SessionLimit, secure = TLS =/= 0, peer = Peer,
+-spec new({ejabberd_megaphone_frame:stream_id(), pos_integer()}, ejabberd_megaphone_frame:open(), meter(), map()) ->
+    {socket(), limits()}.
+new({Id, Serial}, #{peer := Peer, local := Local, tls := TLS} = Open, SessionMeter,
+    #{stream_limit := StreamLimit, session_limit := SessionLimit, send_timeout := SendTimeout}) ->
+    Limits = #{meter => atomics:new(2, []), session_meter => SessionMeter, stream_limit => StreamLimit,
+               session_limit => SessionLimit, send_timeout => SendTimeout},
+    {#megaphone_socket{session = self(), id = Id, serial = Serial, limits = Limits, secure = TLS =/= 0, peer = Peer,
                        local = Local, exporter = maps:get(exporter, Open, undefined),
                        unique = maps:get(unique, Open, undefined), cipher = maps:get(cipher, Open, undefined)},
-     Meter}.
+     Limits}.
 
 %% Start the client's process. Its end arrives as {client_down, Id, Serial} in place of 'DOWN'.
 -spec start_client(socket(), [proplists:property()]) -> {ok, pid(), reference()} | error.
@@ -92,14 +95,15 @@ say_closed(Pid, Id) ->
 -spec shut(meter()) -> ok.
 shut(Meter) -> atomics:put(Meter, ?CLOSED, 1).
 
--spec release(meter(), meter(), non_neg_integer()) -> ok.
-release(Meter, SessionMeter, Cost) ->
+%% So much of what was queued has left or is dropped.
+-spec release(limits(), non_neg_integer()) -> ok.
+release(#{meter := Meter, session_meter := SessionMeter}, Cost) ->
     atomics:sub(Meter, ?QUEUED_BYTES, Cost),
     atomics:sub(SessionMeter, ?QUEUED_BYTES, Cost).
 
 %% The same for a stream whose own meter is gone.
--spec release(meter(), non_neg_integer()) -> ok.
-release(SessionMeter, Cost) -> atomics:sub(SessionMeter, ?QUEUED_BYTES, Cost).
+-spec release_late(meter(), non_neg_integer()) -> ok.
+release_late(SessionMeter, Cost) -> atomics:sub(SessionMeter, ?QUEUED_BYTES, Cost).
 
 -spec new_session_meter() -> meter().
 new_session_meter() -> atomics:new(2, []).
@@ -117,33 +121,59 @@ cost(Data) -> byte_size(Data) + ?WRITE_COST_BYTES.
 %% For ejabberd_c2s
 
 -spec send(socket(), iodata()) -> ok | {error, closed}.
-send(#megaphone_socket{session = Session, id = Id, serial = Serial, meter = Meter, session_meter = SessionMeter} = Socket,
-     Data) ->
+send(#megaphone_socket{session = Session, id = Id, serial = Serial, limits = Limits} = Socket, Data) ->
+    #{meter := Meter, session_meter := SessionMeter} = Limits,
     case atomics:get(Meter, ?CLOSED) of
         0 ->
             Bytes = iolist_to_binary(Data),
             Cost = cost(Bytes),
             Own = atomics:add_get(Meter, ?QUEUED_BYTES, Cost),
             All = atomics:add_get(SessionMeter, ?QUEUED_BYTES, Cost),
-            case too_much(Own, All, Socket) of
-                false ->
-                    Session ! {send, Id, Serial, Bytes},
-                    ok;
-                true ->
-                    atomics:put(Meter, ?CLOSED, 1),
-                    atomics:sub(Meter, ?QUEUED_BYTES, Cost),
-                    atomics:sub(SessionMeter, ?QUEUED_BYTES, Cost),
-                    Session ! {overrun, Id, Serial},
-                    {error, closed}
+            Session ! {send, Id, Serial, Bytes},
+            case has_room(Own, All, Limits) of
+                true -> ok;
+                false -> wait_for_room(Socket)
             end;
         1 ->
             {error, closed}
     end.
 
-too_much(Own, _, #megaphone_socket{stream_limit = Limit}) when Own > Limit -> true;
-too_much(Own, All, #megaphone_socket{session_meter = SessionMeter, session_limit = Limit}) when All > Limit ->
-    Own * atomics:get(SessionMeter, ?STREAMS) > Limit;
-too_much(_, _, _) -> false.
+%% The answer comes to an alias, so none can come too late. The reference is new, so the receive looks at no message
+%% that was there before.
+wait_for_room(#megaphone_socket{session = Session, id = Id, serial = Serial,
+                                limits = #{meter := Meter, send_timeout := Timeout}}) ->
+    Waiter = erlang:monitor(process, Session, [{alias, reply_demonitor}]),
+    Session ! {wait_for_room, Id, Serial, Waiter},
+    receive
+        {room, Waiter} -> ok;
+        {closed, Waiter} -> {error, closed};
+        {'DOWN', Waiter, process, _, _} -> {error, closed}
+    after Timeout ->
+        erlang:demonitor(Waiter, [flush]),
+        shut(Meter),
+        Session ! {overrun, Id, Serial},
+        {error, closed}
+    end.
+
+%% Whether the stream may say more.
+-spec has_room(limits()) -> boolean().
+has_room(#{meter := Meter, session_meter := SessionMeter} = Limits) ->
+    has_room(atomics:get(Meter, ?QUEUED_BYTES), atomics:get(SessionMeter, ?QUEUED_BYTES), Limits).
+
+has_room(Own, _, #{stream_limit := Limit}) when Own > Limit -> false;
+has_room(Own, All, #{session_limit := Limit, session_meter := SessionMeter}) when All > Limit ->
+    Own * atomics:get(SessionMeter, ?STREAMS) =< Limit;
+has_room(_, _, _) -> true.
+
+-spec tell_room(waiter()) -> ok.
+tell_room(Waiter) ->
+    Waiter ! {room, Waiter},
+    ok.
+
+-spec tell_closed(waiter()) -> ok.
+tell_closed(Waiter) ->
+    Waiter ! {closed, Waiter},
+    ok.
 
 %% The client's process is ready for more.
 -spec setopts(socket(), [{active, once}]) -> ok.
@@ -155,7 +185,7 @@ setopts(_, _) ->
 
 %% May be called twice, and after the stream is gone: the serial tells the session.
 -spec close(socket()) -> ok.
-close(#megaphone_socket{session = Session, id = Id, serial = Serial, meter = Meter}) ->
+close(#megaphone_socket{session = Session, id = Id, serial = Serial, limits = #{meter := Meter}}) ->
     shut(Meter),
     Session ! {close, Id, Serial},
     ok.

@@ -17,8 +17,8 @@
 -module(ejabberd_megaphone_streams).
 
 -export([new/1, open/3, put_data/3, get_data/3, shutdown/3]).
--export([send/4, activate/3, close/3, overrun/3, client_down/4]).
--export([compose/2, has_control/1, has_data/1, control/2, refuse_new/1, end_all/1, expire/2]).
+-export([send/4, wait_for_room/4, activate/3, close/3, overrun/3, client_down/4]).
+-export([compose/2, has_control/1, has_data/1, control/2, refuse_new/1, is_draining/1, has_clients/1, end_all/1, expire/2]).
 -export([count/1, list/1]).
 
 -export_type([streams/0]).
@@ -27,7 +27,8 @@
                  serial :: pos_integer(),
                  client :: pid() | undefined,
                  monitor :: reference() | undefined,
-                 meter :: ejabberd_megaphone_socket:meter(),
+                 limits :: ejabberd_megaphone_socket:limits() | undefined,
+                 waiter :: ejabberd_megaphone_socket:waiter() | undefined,
                  peer :: {inet:ip_address(), inet:port_number()},
                  transport :: atom(),
                  %% from the edge
@@ -49,6 +50,8 @@
                   meter :: ejabberd_megaphone_socket:meter(),
                   serial = 0 :: non_neg_integer(),
                   draining = false :: boolean(),
+                  %% streams in state open or ending
+                  live = 0 :: non_neg_integer(),
                   ids = #{} :: #{ejabberd_megaphone_frame:stream_id() => #stream{}},
                   lingering = #{} :: #{pos_integer() => {pid(), reference(), binary()}},
                   ending = #{} :: #{ejabberd_megaphone_frame:stream_id() => []},
@@ -79,23 +82,23 @@ open(Id, Open, #streams{draining = true} = Streams) ->
     refuse(Id, Open, 'system-shutdown', <<"draining">>, Streams);
 open(Id, Open, #streams{options = Options, meter = SessionMeter, serial = Last} = Streams) ->
     Serial = Last + 1,
-    #{stream_limit := StreamLimit, session_limit := SessionLimit, c2s := C2SOptions} = Options,
-    {Socket, Meter} = ejabberd_megaphone_socket:new({Id, Serial}, Open, SessionMeter, {StreamLimit, SessionLimit}),
-    case ejabberd_megaphone_socket:start_client(Socket, C2SOptions) of
+    {Socket, Limits} = ejabberd_megaphone_socket:new({Id, Serial}, Open, SessionMeter, Options),
+    case ejabberd_megaphone_socket:start_client(Socket, maps:get(c2s, Options)) of
         {ok, Client, Monitor} ->
-            Stream = stream(Serial, Meter, Open, Streams),
-            keep(Id, Stream#stream{client = Client, monitor = Monitor}, Streams#streams{serial = Serial});
+            Stream = stream(Serial, Open, Streams),
+            keep(Id, Stream#stream{client = Client, monitor = Monitor, limits = Limits},
+                 Streams#streams{serial = Serial, live = Streams#streams.live + 1});
         error ->
             refuse(Id, Open, 'resource-constraint', <<"no process for the client">>, Streams)
     end.
 
-stream(Serial, Meter, #{peer := Peer, transport := Transport},
+stream(Serial, #{peer := Peer, transport := Transport},
        #streams{options = #{window := Window}, edge_window = EdgeWindow}) ->
-    #stream{serial = Serial, meter = Meter, peer = Peer, transport = Transport, limit = Window, allowed = EdgeWindow}.
+    #stream{serial = Serial, peer = Peer, transport = Transport, limit = Window, allowed = EdgeWindow}.
 
 %% The id is in use until the edge has answered our SHUTDOWN.
 refuse(Id, Open, Reason, Text, #streams{serial = Last} = Streams) ->
-    Stream = stream(Last + 1, atomics:new(2, []), Open, Streams),
+    Stream = stream(Last + 1, Open, Streams),
     keep(Id, Stream#stream{state = shut},
          control(ejabberd_megaphone_frame:shutdown(Id, 0, Reason, Text), Streams#streams{serial = Last + 1})).
 
@@ -163,15 +166,18 @@ shutdown(Id, Sent, #streams{ids = Ids} = Streams) ->
     end.
 
 free(Id, Stream, #streams{ids = Ids, ending = Ending} = Streams) ->
-    discard_pending(Stream, Streams),
+    discard_pending(Stream),
     Left = maps:remove(Id, Ids),
     ejabberd_megaphone_socket:count_streams(Streams#streams.meter, map_size(Left)),
-    Streams#streams{ids = Left, ending = maps:remove(Id, Ending)}.
+    Streams#streams{ids = Left, ending = maps:remove(Id, Ending), live = Streams#streams.live - lived(Stream)}.
 
-linger(Id, #stream{state = open, client = Client, monitor = Monitor, meter = Meter, held = Held, active = Active,
+lived(#stream{state = shut}) -> 0;
+lived(_) -> 1.
+
+linger(Id, #stream{state = open, client = Client, monitor = Monitor, limits = Limits, held = Held, active = Active,
                    serial = Serial},
        #streams{lingering = Lingering, options = #{max_streams := Most}} = Streams) ->
-    ejabberd_megaphone_socket:shut(Meter),
+    ejabberd_megaphone_socket:shut(maps:get(meter, Limits)),
     case Active orelse map_size(Lingering) >= Most of
         true ->
             ejabberd_megaphone_socket:say_closed(Client, Id),
@@ -193,7 +199,7 @@ send(Id, Serial, Data, #streams{ids = Ids, meter = SessionMeter} = Streams) ->
                       Streams);
         _ ->
             %% The stream has ended meanwhile; its own meter is gone with it.
-            ejabberd_megaphone_socket:release(SessionMeter, ejabberd_megaphone_socket:cost(Data)),
+            ejabberd_megaphone_socket:release_late(SessionMeter, ejabberd_megaphone_socket:cost(Data)),
             Streams
     end.
 
@@ -243,9 +249,9 @@ client_down(Id, Serial, _, Streams) ->
 
 leave(Id, Serial, Reason, #streams{ids = Ids, lingering = Lingering, ending = Ending} = Streams) ->
     case Ids of
-        #{Id := #stream{serial = Serial, state = open, monitor = Monitor, meter = Meter} = Stream} ->
+        #{Id := #stream{serial = Serial, state = open, monitor = Monitor, limits = Limits} = Stream} ->
             erlang:demonitor(Monitor, [flush]),
-            ejabberd_megaphone_socket:shut(Meter),
+            ejabberd_megaphone_socket:shut(maps:get(meter, Limits)),
             Alone = Stream#stream{state = ending, client = undefined, monitor = undefined, held = <<>>,
                                   deadline = erlang:monotonic_time(millisecond) + ?ENDING_MILLISECONDS},
             case Stream#stream.pending_bytes of
@@ -262,7 +268,7 @@ leave(Id, Serial, Reason, #streams{ids = Ids, lingering = Lingering, ending = En
             end
     end.
 
-%% More was said than the edge takes: end the stream and drop what waits.
+%% More was said than the edge took in time: end the stream and drop what waits.
 -spec overrun(id(), pos_integer(), streams()) -> streams().
 overrun(Id, Serial, #streams{ids = Ids} = Streams) ->
     case Ids of
@@ -274,15 +280,40 @@ overrun(Id, Serial, #streams{ids = Ids} = Streams) ->
     end.
 
 shut(Id, #stream{sent = Sent} = Stream, Reason, #streams{ending = Ending} = Streams) ->
-    discard_pending(Stream, Streams),
-    keep(Id, Stream#stream{state = shut, pending = queue:new(), pending_bytes = 0, in_turn = false},
+    discard_pending(Stream),
+    keep(Id, Stream#stream{state = shut, pending = queue:new(), pending_bytes = 0, in_turn = false, waiter = undefined},
          control(ejabberd_megaphone_frame:shutdown(Id, Sent, Reason, <<>>),
-                 Streams#streams{ending = maps:remove(Id, Ending)})).
+                 Streams#streams{ending = maps:remove(Id, Ending), live = Streams#streams.live - lived(Stream)})).
 
-discard_pending(#stream{pending = Pending, meter = Meter}, #streams{meter = SessionMeter}) ->
+discard_pending(#stream{limits = undefined}) ->
+    ok;
+discard_pending(#stream{pending = Pending, limits = Limits, waiter = Waiter}) ->
+    Waiter =:= undefined orelse ejabberd_megaphone_socket:tell_closed(Waiter),
     lists:foreach(fun(Data) ->
-                          ejabberd_megaphone_socket:release(Meter, SessionMeter, ejabberd_megaphone_socket:cost(Data))
+                          ejabberd_megaphone_socket:release(Limits, ejabberd_megaphone_socket:cost(Data))
                   end, queue:to_list(Pending)).
+
+%% More was said than there is room for, and the client's process waits.
+-spec wait_for_room(id(), pos_integer(), ejabberd_megaphone_socket:waiter(), streams()) -> streams().
+wait_for_room(Id, Serial, Waiter, #streams{ids = Ids} = Streams) ->
+    case Ids of
+        #{Id := #stream{serial = Serial, state = open} = Stream} ->
+            keep(Id, tell_room(Stream#stream{waiter = Waiter}), Streams);
+        _ ->
+            ejabberd_megaphone_socket:tell_closed(Waiter),
+            Streams
+    end.
+
+tell_room(#stream{waiter = undefined} = Stream) ->
+    Stream;
+tell_room(#stream{waiter = Waiter, limits = Limits} = Stream) ->
+    case ejabberd_megaphone_socket:has_room(Limits) of
+        true ->
+            ejabberd_megaphone_socket:tell_room(Waiter),
+            Stream#stream{waiter = undefined};
+        false ->
+            Stream
+    end.
 
 %% Frames to the edge
 
@@ -308,7 +339,7 @@ data(Budget, Frames, #streams{turns = Turns, ids = Ids} = Streams) when Budget >
         {{value, {Id, Serial}}, Others} ->
             case Ids of
                 #{Id := #stream{in_turn = true, serial = Serial} = Stream} ->
-                    {Frame, Length, Less} = data_frame(Id, Stream, Streams),
+                    {Frame, Length, Less} = data_frame(Id, Stream),
                     Next = after_turn(Id, Less, Streams#streams{turns = Others}),
                     data(Budget - Length, [[Frames | Frame] | Next#streams.control], Next#streams{control = []});
                 _ ->
@@ -318,24 +349,24 @@ data(Budget, Frames, #streams{turns = Turns, ids = Ids} = Streams) when Budget >
 data(_, Frames, Streams) ->
     {Frames, Streams}.
 
-data_frame(Id, #stream{pending = Pending, pending_bytes = Bytes, sent = Sent, allowed = Allowed} = Stream, Streams) ->
+data_frame(Id, #stream{pending = Pending, pending_bytes = Bytes, sent = Sent, allowed = Allowed} = Stream) ->
     Length = lists:min([Bytes, Allowed - Sent, ejabberd_megaphone_frame:data_limit()]),
-    {Data, Left} = take(Length, Pending, [], Stream#stream.meter, Streams#streams.meter),
+    {Data, Left} = take(Length, Pending, [], Stream#stream.limits),
     {ejabberd_megaphone_frame:send_data(Id, Data, Length), Length + ejabberd_megaphone_frame:header_size(),
-     Stream#stream{pending = Left, pending_bytes = Bytes - Length, sent = Sent + Length, in_turn = false}}.
+     tell_room(Stream#stream{pending = Left, pending_bytes = Bytes - Length, sent = Sent + Length, in_turn = false})}.
 
 %% So many bytes of the queue. The meters are released write by write, as they are all that a write counts.
-take(0, Pending, Taken, _, _) ->
+take(0, Pending, Taken, _) ->
     {lists:reverse(Taken), Pending};
-take(Length, Pending, Taken, Meter, SessionMeter) ->
+take(Length, Pending, Taken, Limits) ->
     {{value, First}, Rest} = queue:out(Pending),
     case First of
         <<Head:Length/binary, Tail/binary>> when Tail =/= <<>> ->
-            ejabberd_megaphone_socket:release(Meter, SessionMeter, Length),
+            ejabberd_megaphone_socket:release(Limits, Length),
             {lists:reverse([Head | Taken]), queue:in_r(Tail, Rest)};
         _ ->
-            ejabberd_megaphone_socket:release(Meter, SessionMeter, ejabberd_megaphone_socket:cost(First)),
-            take(Length - byte_size(First), Rest, [First | Taken], Meter, SessionMeter)
+            ejabberd_megaphone_socket:release(Limits, ejabberd_megaphone_socket:cost(First)),
+            take(Length - byte_size(First), Rest, [First | Taken], Limits)
     end.
 
 after_turn(Id, #stream{state = ending, pending_bytes = 0} = Stream, Streams) ->
@@ -349,12 +380,20 @@ after_turn(Id, Stream, Streams) ->
 -spec refuse_new(streams()) -> streams().
 refuse_new(Streams) -> Streams#streams{draining = true}.
 
+-spec is_draining(streams()) -> boolean().
+is_draining(#streams{draining = Draining}) -> Draining.
+
+%% Whether a client's process has not closed yet, or its last bytes have not left.
+-spec has_clients(streams()) -> boolean().
+has_clients(#streams{live = Live}) -> Live > 0.
+
 %% The session is over: each client's process sees its connection lost.
 -spec end_all(streams()) -> ok.
 end_all(#streams{ids = Ids, lingering = Lingering}) ->
-    maps:foreach(fun(Id, #stream{state = open, client = Client, monitor = Monitor, meter = Meter}) ->
+    maps:foreach(fun(Id, #stream{state = open, client = Client, monitor = Monitor, limits = Limits} = Stream) ->
                          erlang:demonitor(Monitor, [flush]),
-                         ejabberd_megaphone_socket:shut(Meter),
+                         ejabberd_megaphone_socket:shut(maps:get(meter, Limits)),
+                         discard_pending(Stream),
                          ejabberd_megaphone_socket:say_closed(Client, Id);
                     (_, _) ->
                          ok
