@@ -113,11 +113,13 @@ def test_many_silent_sockets(side: ServerSide) -> None:
 
     async def main() -> None:
         wires = await asyncio.gather(*[edge_of(side).dial() for _ in range(100)])
-        async with edge_of(side) as edge:
-            client = await XmppClient.login(edge, ALICE)
-            await client.ping()
-        for wire in wires:
-            wire.cut()
+        try:
+            async with edge_of(side) as edge:
+                client = await XmppClient.login(edge, ALICE)
+                await client.ping()
+        finally:
+            for wire in wires:
+                wire.cut()
 
     run(main())
 
