@@ -9,6 +9,8 @@ from megaphone.wire.link_session import SessionState
 
 Event = tuple[Any, ...]
 
+def carry_times(payload: bytes, streams: int, turns: int, facts: bytes) -> int: ...
+
 class Greeting:
     """A new socket on the server side, until HELLO is proven. Times are nanoseconds."""
 

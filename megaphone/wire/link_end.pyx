@@ -7,9 +7,10 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from posix.uio cimport iovec
 
+from megaphone.wire.link cimport EDGE, SERVER
 from megaphone.wire.link_greeting cimport LinkGreeting
 from megaphone.wire.link_session cimport REGIONS, LinkSession
-from megaphone.wire.link_streams cimport Stream, table_find
+from megaphone.wire.link_streams cimport Stream, table_find, table_next
 
 from megaphone.wire.link import LinkReason
 from megaphone.wire.link_session import SessionState
@@ -202,3 +203,65 @@ cdef class LinkEnd:
     def end(self, int reason=LinkReason.SYSTEM_SHUTDOWN, str text=""):
         """Ends the session and all its streams."""
         self.session.end(reason, text)
+
+
+# --- for benchmarks ---
+
+
+cdef class _Taker(LinkSession):
+    """Takes all data at once and forgets it."""
+
+    cdef uint64_t bytes_in
+
+    cdef void on_data(self, Stream* stream, const uint8_t* data, size_t length):
+        self.bytes_in += length
+        self.took(stream, length)
+
+
+cdef size_t carry(LinkSession source, LinkSession target, uint64_t now_ns):
+    """What `source` has to say arrives; how many bytes."""
+    cdef iovec regions[REGIONS]
+    cdef int i, count = source.unsent(regions)
+    cdef size_t length = 0
+    for i in range(count):
+        target.take_bytes(<const uint8_t*> regions[i].iov_base, regions[i].iov_len, now_ns)
+        length += regions[i].iov_len
+    source.wrote(length)
+    return length
+
+
+def carry_times(bytes payload not None, int streams, uint64_t turns, bytes facts not None):
+    """Two sessions back to back: each turn every stream says `payload` to the server; the frames that arrived."""
+    cdef _Taker edge = _Taker(EDGE, bytes(32), bytes(16), window_bytes=1048576)
+    cdef _Taker server = _Taker(SERVER, bytes(32), bytes(16), window_bytes=1048576)
+    cdef LinkGreeting greeting = LinkGreeting(bytes(32), bytes(16), bytes(16), 0)
+    cdef iovec regions[REGIONS]
+    cdef const uint8_t* data = payload
+    cdef size_t length = len(payload)
+    cdef Stream* stream
+    cdef uint64_t turn, before
+    cdef uint32_t place
+    edge.connected(bytes(16), 0)
+    greeting.unsent(regions)
+    edge.take_bytes(<const uint8_t*> regions[0].iov_base, regions[0].iov_len, 0)
+    edge.unsent(regions)
+    greeting.take_bytes(<const uint8_t*> regions[0].iov_base, regions[0].iov_len)
+    edge.wrote(regions[0].iov_len)
+    server.accept(greeting, 0)
+    carry(server, edge, 0)
+    for _ in range(streams):
+        edge.open_stream(facts, None)
+    carry(edge, server, 0)
+    before = server.frames_in
+    for turn in range(turns):
+        place = 0
+        while True:
+            stream = table_next(&edge.table, &place)
+            if stream == NULL:
+                break
+            edge.put_data(stream, data, length)
+        carry(edge, server, turn)
+        carry(server, edge, turn)
+    if server.bytes_in != turns * streams * length:
+        raise RuntimeError(f"{server.bytes_in} bytes arrived")
+    return server.frames_in - before

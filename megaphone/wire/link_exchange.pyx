@@ -1,11 +1,4 @@
-"""The traffic of a link's session: streams, their credit, and turns for those that have more to say than may be sent.
-
-A frame is written once, into the retained ring. What the ring takes is bounded three times, so that the smaller words
-always find room after data has stopped:
-
-     0              data up to here, 3 MiB          streams' words, 4 MiB - 8 KiB      the link's own      4 MiB
-     |=======================================|----------------------------------|-----------------------|
-     SEND_DATA, PUT_DATA, OPEN                GET_DATA, SHUTDOWN                  ACK, PING, PONG, DRAIN, the last SHUTDOWN
+"""The streams of a link's session: their credit, their turns, their ends.
 
 A stream whose data is not taken (others wait, the ring is full, too much is unsent) is *held*: it gets its turn, one frame
 at a time, round after round. One without credit is not even in that ring: GET_DATA puts it there. A SHUTDOWN or GET_DATA
@@ -15,37 +8,26 @@ for which there is no room is *owed*, and goes before all data. The end of a str
         └───── the peer's SHUTDOWN: ours at once ────────────────────► (free)    without room for it: ENDED_BY_PEER
 """
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING
 from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
 from libc.stdlib cimport free, realloc
 
 from megaphone.wire.link cimport (
-    ACK, ACK_BYTES, CLOSED, CONNECTION_LOST, CREDIT_OVERSTEPPED, DATA_LIMIT_BYTES, DRAIN, DRAIN_BYTES, EDGE,
-    FRAME_LIMIT_BYTES, GET_DATA, GET_DATA_BYTES, HEADER_BYTES, OPEN, PING, PONG, PROTOCOL_ERROR, PUT_DATA,
-    REASONS_OF_LINK, RESOURCE_CONSTRAINT, SEND_DATA, SERVER, SHUTDOWN, SHUTDOWN_LEAST_BYTES, SHUTDOWN_LIMIT_BYTES,
-    STAMPED_BYTES, frame_name, get64, put_ack, put_get_data, put_header, put_shutdown, put_stamped,
+    CONNECTION_LOST, DATA_LIMIT_BYTES, EDGE, FRAME_LIMIT_BYTES, GET_DATA_BYTES, HEADER_BYTES, OPEN, PUT_DATA, SEND_DATA,
+    put_get_data, put_header,
 )
-from megaphone.wire.link_ring cimport (
-    RING_LIMIT_BYTES, ring_acknowledge, ring_free, ring_kept, ring_put, ring_reserve,
-)
+from megaphone.wire.link_output cimport DATA_BOUND_BYTES, STREAMS_BOUND_BYTES
+from megaphone.wire.link_ring cimport ring_free, ring_put
 from megaphone.wire.link_streams cimport (
-    ENDED_BY_PEER, ENDED_BY_US, HELD, NOWHERE, OPENED, OWING, list_append, list_remove, table_add, table_find,
-    table_bytes, table_free, table_next, table_remove,
+    ENDED_BY_PEER, ENDED_BY_US, HELD, NOWHERE, OPENED, OWING, list_append, list_remove, table_add, table_bytes,
+    table_free, table_next, table_remove,
 )
 
-from megaphone.errors import LinkError
 from megaphone.wire.link_messages import cut_text
-from megaphone.wire.link_open import Open
-
-cdef enum:
-    DATA_BOUND_BYTES = 3145728
-    STREAMS_BOUND_BYTES = RING_LIMIT_BYTES - 8192
-    LINKS_BOUND_BYTES = RING_LIMIT_BYTES - SHUTDOWN_LIMIT_BYTES     # so that the last word always finds room
-    ACK_DUE_BYTES = 65536
 
 
-cdef class LinkExchange:
-    """What both roles do with streams; LinkSession adds the socket and the greeting."""
+cdef class LinkExchange(LinkOutput):
+    """What both roles do with streams, beside taking the peer's frames (LinkInput)."""
 
     def __cinit__(self):
         self.backlog_limit_bytes = 262144
@@ -61,48 +43,11 @@ cdef class LinkExchange:
             if stream.owner != NULL:
                 Py_DECREF(<object> stream.owner)
         table_free(&self.table)
-        ring_free(&self.ring)
         free(self.free_ids)
-
-    # --- writing ---
-
-    cdef bint has_room(self, size_t length, size_t bound) noexcept:
-        """Whether a frame of `length` bytes may be written now; if so, the ring has memory for it."""
-        return ring_kept(&self.ring) + length <= bound and ring_reserve(&self.ring, length)
-
-    cdef void say(self, const uint8_t* frame, size_t length):
-        ring_put(&self.ring, frame, length)
-        self.frames_out += 1
-        self.on_output()
-
-    cdef void say_of_link(self, const uint8_t* frame, size_t length):
-        """A frame of the link itself. A peer that acknowledges nothing while it makes us answer must go."""
-        if self.has_room(length, LINKS_BOUND_BYTES):
-            self.say(frame, length)
-        else:
-            self.fail(RESOURCE_CONSTRAINT, f"{ring_kept(&self.ring)} bytes are kept and none of them is acknowledged")
-
-    cdef bint say_shutdown(self, uint32_t id, uint64_t sent, int reason, bytes text):
-        """False if there is no room."""
-        cdef uint8_t frame[SHUTDOWN_LIMIT_BYTES]
-        cdef size_t length = SHUTDOWN_LEAST_BYTES + len(text)
-        if not self.has_room(length, STREAMS_BOUND_BYTES if id else RING_LIMIT_BYTES):
-            return False
-        put_shutdown(frame, id, sent, reason, <const uint8_t*> PyBytes_AS_STRING(text), len(text))
-        self.say(frame, length)
-        return True
 
     cpdef uint32_t stream_count(self):
         """Streams in the table: also those whose end is not complete."""
         return self.table.count
-
-    cpdef uint64_t kept_bytes(self):
-        """Bytes said and not acknowledged; at most 4 MiB."""
-        return ring_kept(&self.ring)
-
-    cpdef uint64_t unsent_bytes(self):
-        """Bytes said that the socket has not taken."""
-        return self.ring.end - self.ring.sent
 
     cpdef uint64_t memory_bytes(self):
         """Bytes of memory that ring and table have now."""
@@ -222,18 +167,20 @@ cdef class LinkExchange:
         if self.serving:
             return
         self.serving = True
-        while self.owing.first != NULL and self.pay(self.owing.first):
-            pass
-        while self.held.first != NULL and self.owing.first == NULL:
-            stream = self.held.first
-            self.served = stream
-            if self.can_send(stream) == 0:
-                break
-            list_remove(&self.held, stream)
-            stream.wants = False
-            self.on_room(stream)        # the stream may be gone afterwards
-        self.served = NULL
-        self.serving = False
+        try:
+            while self.owing.first != NULL and self.pay(self.owing.first):
+                pass
+            while self.held.first != NULL and self.owing.first == NULL:
+                stream = self.held.first
+                self.served = stream
+                if self.can_send(stream) == 0:
+                    break
+                list_remove(&self.held, stream)
+                stream.wants = False
+                self.on_room(stream)        # the stream may be gone afterwards
+        finally:
+            self.served = NULL
+            self.serving = False
 
     cdef bint pay(self, Stream* stream):
         """Writes the SHUTDOWN or GET_DATA that the stream owes; False if there still is no room."""
@@ -278,95 +225,6 @@ cdef class LinkExchange:
         if stream.queue == NOWHERE:
             list_append(&self.owing, stream, OWING)
 
-    cdef void take_frame(self, Frame* frame):
-        """Takes one frame that may follow WELCOME."""
-        cdef Stream* stream
-        self.received_bytes += HEADER_BYTES + frame.length
-        if frame.type == PUT_DATA or frame.type == SEND_DATA:
-            stream = table_find(&self.table, frame.id)
-            if stream == NULL or stream.state == ENDED_BY_PEER:
-                self.fail_at(frame, "which is not open")
-            elif stream.received + frame.length > stream.granted:
-                self.fail(CREDIT_OVERSTEPPED, f"{frame_name(frame.type)} for stream {frame.id}: "
-                          f"{stream.received + frame.length} bytes are above the limit of {stream.granted}")
-            else:
-                stream.received += frame.length
-                if stream.state == OPENED:
-                    stream.untaken += frame.length
-                    self.on_data(stream, frame.payload, frame.length)
-        elif frame.type == GET_DATA:
-            self.take_credit(frame)
-        elif frame.type == SHUTDOWN:
-            self.take_shutdown(frame)
-        elif frame.type == OPEN:
-            self.take_open(frame)
-        elif frame.type == ACK:
-            self.acknowledge(ACK, get64(frame.payload))
-        elif frame.type == DRAIN:
-            self.draining = True
-            self.on_drain()
-        else:
-            self.fail(PROTOCOL_ERROR, f"{frame_name(frame.type)} came after WELCOME")
-
-    cdef void fail_at(self, Frame* frame, str what):
-        self.fail(PROTOCOL_ERROR, f"{frame_name(frame.type)} for stream {frame.id}, {what}")
-
-    cdef void take_credit(self, Frame* frame):
-        cdef Stream* stream = table_find(&self.table, frame.id)
-        cdef uint64_t limit = get64(frame.payload)
-        if stream == NULL or stream.state == ENDED_BY_PEER:
-            self.fail_at(frame, "which is not open")
-        elif limit < stream.sent + stream.credit:
-            self.fail_at(frame, f"moves its limit of {stream.sent + stream.credit} back to {limit}")
-        elif limit - stream.sent > self.peer_window_bytes:
-            self.fail_at(frame, f"has a limit of {limit}, more than a window above the {stream.sent} bytes sent")
-        else:
-            stream.credit = limit - stream.sent
-            if stream.wants and stream.queue == NOWHERE and stream.credit:
-                self.hold(stream)
-
-    cdef void take_open(self, Frame* frame):
-        cdef Stream* stream
-        if table_find(&self.table, frame.id) != NULL:
-            self.fail_at(frame, "which is open")
-            return
-        if self.table.count >= self.streams_limit:
-            self.fail_at(frame, f"but {self.table.count} streams are open, which is the most")
-            return
-        try:
-            facts = Open.decode(PyBytes_FromStringAndSize(<const char*> frame.payload, frame.length))
-        except LinkError as error:
-            self.fail(error.reason, str(error))
-            return
-        stream = self.add(frame.id)
-        if stream == NULL:
-            self.fail(RESOURCE_CONSTRAINT, f"no memory for stream {frame.id}")
-            return
-        self.on_opened(stream, facts)
-
-    cdef bint acknowledge(self, int type, uint64_t received):
-        """Lets go of what the peer has received; False if it cannot have received so much."""
-        if ring_acknowledge(&self.ring, received):
-            return True
-        self.fail(PROTOCOL_ERROR, f"{frame_name(type)} acknowledges {received} bytes; {self.ring.sent} were sent")
-        return False
-
-    cdef void answer_ping(self, uint64_t stamp):
-        cdef uint8_t frame[STAMPED_BYTES]
-        put_stamped(frame, PONG, stamp, self.received_bytes)
-        self.acknowledged_in = self.received_bytes
-        self.say_of_link(frame, STAMPED_BYTES)
-
-    cdef void settle(self):
-        """After a read: ACK if one is due, then turns for those that have waited."""
-        cdef uint8_t frame[ACK_BYTES]
-        if self.received_bytes - self.acknowledged_in >= ACK_DUE_BYTES:
-            self.acknowledged_in = self.received_bytes
-            put_ack(frame, self.received_bytes)
-            self.say_of_link(frame, ACK_BYTES)
-        if self.held.first != NULL or self.owing.first != NULL:
-            self.serve()
-
     # --- ending ---
 
     cdef void close_stream(self, Stream* stream, int reason, str text):
@@ -386,48 +244,6 @@ cdef class LinkExchange:
             stream.reason = reason
             self.owe(stream)
         self.disown(stream)
-
-    cdef void take_shutdown(self, Frame* frame):
-        """The peer's SHUTDOWN for a stream; that for the link is the session's business."""
-        cdef Stream* stream = table_find(&self.table, frame.id)
-        cdef uint64_t sent = get64(frame.payload)
-        cdef int reason = frame.payload[8]
-        cdef uint32_t incarnation = self.incarnation
-        cdef bint owed
-        cdef str text
-        if stream == NULL or stream.state == ENDED_BY_PEER:
-            self.fail_at(frame, "which is not open")
-            return
-        if reason >= REASONS_OF_LINK:
-            self.fail_at(frame, f"has reason {reason}, which is for the link only")
-            return
-        if sent != stream.received:
-            self.fail_at(frame, f"says that {sent} bytes were sent; {stream.received} have arrived")
-            return
-        if stream.state == ENDED_BY_US:
-            if stream.queue == OWING:
-                stream.state = ENDED_BY_PEER
-            else:
-                self.release(stream)
-            return
-        text = (<const char*> frame.payload)[9:frame.length].decode("utf-8", "replace")
-        if stream.queue == HELD:
-            list_remove(&self.held, stream)
-        elif stream.queue == OWING:
-            list_remove(&self.owing, stream)
-        stream.wants = False
-        # ours at once; until on_shutdown returns the id stays taken
-        stream.state = ENDED_BY_PEER
-        stream.reason = CLOSED
-        owed = self.owing.first != NULL or not self.say_shutdown(stream.id, stream.sent, CLOSED, b"")
-        if owed:
-            self.owe(stream)
-        self.on_shutdown(stream, reason, text)
-        if self.incarnation != incarnation:
-            return                      # its owner has ended the session, and the table with it
-        self.disown(stream)
-        if not owed:
-            self.release(stream)
 
     cdef void disown(self, Stream* stream):
         cdef PyObject* owner = stream.owner
@@ -466,37 +282,14 @@ cdef class LinkExchange:
         self.welcomed = self.draining = False
         self.end_streams(text)
         ring_free(&self.ring)
-        self.received_bytes = self.acknowledged_in = 0
+        self.received_bytes = self.acknowledged_bytes = 0
         self.next_id = 1
         self.free_id_count = 0
 
-    cdef void drain(self):
-        """Says DRAIN: an edge will open no more streams here, a server wants no more."""
-        cdef uint8_t frame[DRAIN_BYTES]
-        if self.welcomed and not self.drained:
-            self.drained = True
-            put_header(frame, DRAIN, 0, 0)
-            self.say_of_link(frame, DRAIN_BYTES)
-
     # --- events ---
-
-    cdef void fail(self, int reason, str text):
-        pass
-
-    cdef void on_opened(self, Stream* stream, object facts):
-        pass
-
-    cdef void on_data(self, Stream* stream, const uint8_t* data, size_t length):
-        pass
 
     cdef void on_room(self, Stream* stream):
         pass
 
     cdef void on_shutdown(self, Stream* stream, int reason, str text):
-        pass
-
-    cdef void on_drain(self):
-        pass
-
-    cdef void on_output(self):
         pass

@@ -3,7 +3,8 @@
 # LinkSession(role, secret, session_id, name="", window_bytes=65536, streams_limit=10000, grace_seconds=30)
 #     session_id: 16 random bytes; name: the edge's; the last two are the server's to say (the edge gets them in WELCOME)
 #
-# Times are CLOCK_MONOTONIC nanoseconds. How an owner drives it:
+# Times are CLOCK_MONOTONIC nanoseconds. Events must not raise: what a read brought after the frame would be lost.
+# They may call anything but take_bytes and wrote. How an owner drives it:
 #
 #   edge                                            server side
 #   s.connected(nonce, now)   a socket stands       g = LinkGreeting(secret, nonce, instance, now)
@@ -19,8 +20,8 @@
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from posix.uio cimport iovec
 from megaphone.wire.link cimport Frame, FrameReader
-from megaphone.wire.link_exchange cimport LinkExchange
 from megaphone.wire.link_greeting cimport LinkGreeting
+from megaphone.wire.link_input cimport LinkInput
 from megaphone.wire.link_streams cimport Stream
 
 # What a session and its socket have come to.
@@ -35,7 +36,7 @@ cpdef enum SessionState:
 cdef enum:
     REGIONS = 3             # what `unsent` fills at most
 
-cdef class LinkSession(LinkExchange):
+cdef class LinkSession(LinkInput):
     cdef readonly int state                     # SessionState
     cdef readonly bint over                     # on_end was called
     cdef readonly uint32_t features             # of the WELCOME
@@ -61,7 +62,7 @@ cdef class LinkSession(LinkExchange):
     cdef uint64_t socket_deadline_ns            # of the greeting, or of CLOSING
     cdef uint64_t grace_deadline_ns
 
-    # --- what the owner calls, beside LinkExchange's ---
+    # --- what the owner calls, beside LinkExchange's and LinkOutput's ---
     cdef void connected(self, bytes nonce, uint64_t now_ns)             # edge; `nonce` 16 random bytes, new each time
     cdef bint accept(self, LinkGreeting greeting, uint64_t now_ns)      # server; before the session's socket is the new one
     cdef void disconnected(self, uint64_t now_ns)                       # the socket is gone; not needed after on_disconnect
@@ -71,7 +72,7 @@ cdef class LinkSession(LinkExchange):
     cdef void tick(self, uint64_t now_ns)
     cdef void end(self, int reason, str text)                           # the orderly end: SHUTDOWN for id 0
 
-    # --- events: the owner overrides them, beside LinkExchange's ---
+    # --- events: the owner overrides them, beside those of LinkInput, LinkExchange and LinkOutput ---
     cdef void on_welcome(self, bint resumed)            # attached; not resumed: without any stream
     cdef void on_refused(self, int reason, str text)    # edge: this socket's greeting failed; the session, if any, waits on
     cdef void on_disconnect(self)                       # close the socket now
@@ -81,7 +82,6 @@ cdef class LinkSession(LinkExchange):
     cdef void change_socket(self, int state)
     cdef void drop_socket(self)
     cdef void attach(self, uint64_t now_ns, bint resumed)
-    cdef void take_stamp(self, uint64_t stamp)
     cdef void greet(self, Frame* frame)
     cdef void refuse(self, int reason, str text)
     cdef void answer_challenge(self, bytes payload)

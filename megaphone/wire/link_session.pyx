@@ -1,4 +1,4 @@
-"""One end of a link's session: greeting, sockets that come and go, liveness; the traffic is LinkExchange's.
+"""One end of a link's session: greeting, sockets that come and go, liveness; the traffic is LinkInput's.
 
 The edge's states (the server side begins at ATTACHED: its greeting is LinkGreeting's business):
 
@@ -16,9 +16,8 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport UINT64_MAX
 
 from megaphone.wire.link cimport (
-    CHALLENGE, EDGE, FAULT, HELLO, LINK_TIMEOUT, LinkReason, MORE, PING, PONG, SERVER, SHUTDOWN, STAMPED_BYTES,
-    WELCOME, frame_fault_text, frame_name, frame_reader_free, frame_reader_reset, frame_reader_start, get64,
-    next_frame, put_stamped,
+    CHALLENGE, EDGE, FAULT, HELLO, LINK_TIMEOUT, LinkReason, MORE, PING, SERVER, SHUTDOWN, WELCOME, frame_fault_text,
+    frame_name, frame_reader_free, frame_reader_reset, frame_reader_start, next_frame,
 )
 from megaphone.wire.link_ring cimport ring_regions, ring_resume, ring_shrink
 
@@ -38,7 +37,7 @@ cdef enum:
 cdef uint64_t SECOND = 1000000000
 
 
-cdef class LinkSession(LinkExchange):
+cdef class LinkSession(LinkInput):
     """One end of one link. `role` is a Side; window_bytes 4,096 to 1,048,576.
 
     `session_id` has 16 random bytes, `name` is the edge's; `streams_limit` and `grace_seconds` are the server's to say.
@@ -130,19 +129,14 @@ cdef class LinkSession(LinkExchange):
             if step == MORE:
                 break
             if step == FAULT:
-                self.fail(LinkReason.PROTOCOL_ERROR, frame_fault_text(&self.reader))
+                if self.state == ATTACHED:
+                    self.fail(LinkReason.PROTOCOL_ERROR, frame_fault_text(&self.reader))
+                else:
+                    self.refuse(LinkReason.PROTOCOL_ERROR, frame_fault_text(&self.reader))
                 return
             self.frames_in += 1
             if self.state != ATTACHED:
                 self.greet(&frame)
-            elif frame.type == PING:
-                self.received_bytes += 24
-                if self.acknowledge(PING, get64(frame.payload + 8)):
-                    self.answer_ping(get64(frame.payload))
-            elif frame.type == PONG:
-                self.received_bytes += 24
-                if self.acknowledge(PONG, get64(frame.payload + 8)):
-                    self.take_stamp(get64(frame.payload))
             elif frame.type == SHUTDOWN and frame.id == 0:
                 self.finish(frame.payload[8], shutdown_text(&frame), False)
             else:
@@ -246,7 +240,7 @@ cdef class LinkSession(LinkExchange):
         self.peer_window_bytes = welcome.window
         self.streams_limit = welcome.streams
         self.grace_seconds = welcome.grace_seconds
-        self.acknowledged_in = self.received_bytes
+        self.acknowledged_bytes = self.received_bytes
         self.attach(self.now_ns, welcome.resumed)
 
     cdef bint accept(self, LinkGreeting greeting, uint64_t now_ns):
@@ -282,7 +276,7 @@ cdef class LinkSession(LinkExchange):
         self.features = hello.features & <uint32_t> FEATURES
         self.peer_window_bytes = hello.window
         self.name = hello.name
-        self.acknowledged_in = self.received_bytes
+        self.acknowledged_bytes = self.received_bytes
         self.reattached_times += resumed
         welcome = Welcome(
             hello.epoch, self.received_bytes, self.window_bytes, self.streams_limit, self.grace_seconds, resumed, self.features,
@@ -297,16 +291,13 @@ cdef class LinkSession(LinkExchange):
 
     cdef void tick(self, uint64_t now_ns):
         """What is due: PING, the end of a silent socket, the end of the grace time. Call it about once a second."""
-        cdef uint8_t frame[STAMPED_BYTES]
         self.now_ns = now_ns
         if self.state == ATTACHED:
             if now_ns >= self.heard_ns + SILENCE_SECONDS * SECOND:
                 self.drop_socket()
             elif self.role == EDGE and now_ns >= self.ping_due_ns:
                 self.ping_due_ns = now_ns + PING_SECONDS * SECOND
-                self.acknowledged_in = self.received_bytes
-                put_stamped(frame, PING, now_ns, self.received_bytes)
-                self.say_of_link(frame, STAMPED_BYTES)
+                self.say_received(PING, now_ns)
             ring_shrink(&self.ring)
             return
         if self.state != UNATTACHED and self.state != ENDED and now_ns >= self.socket_deadline_ns:
@@ -322,10 +313,7 @@ cdef class LinkSession(LinkExchange):
 
     cdef void fail(self, int reason, str text):
         """The peer has made a mistake: it is told which, and the session is gone."""
-        if self.state == ATTACHED:
-            self.finish(reason, text, True)
-        else:
-            self.refuse(reason, text)
+        self.finish(reason, text, True)
 
     cdef void finish(self, int reason, str text, bint tell):
         cdef bint has_socket = self.state != UNATTACHED
