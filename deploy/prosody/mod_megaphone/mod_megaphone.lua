@@ -6,8 +6,9 @@
 --
 -- For Prosody 0.12 and later with Lua 5.3 or later. docs/how-to/link-prosody.md has all options.
 --
--- The files, from the bytes up: frames (the format), socket (framing, greeting), link (a session: what survives a broken
--- socket), stream (one client, as the connection object that mod_c2s wants), listing (the shell's commands), options.
+-- The files, from the bytes up: frames (the format), socket (framing, greeting), link with outgoing and incoming (a
+-- session: what survives a broken socket), stream with connection (one client, as the connection object that mod_c2s and
+-- other modules want), listing (the shell's commands), options.
 
 module:set_global();
 

@@ -22,7 +22,7 @@ local realtime = require "util.time".now;
 local new_id = require "util.id".short;
 
 local pack, sub, concat, min = string.pack, string.sub, table.concat, math.min;
-local xpcall, traceback, setmetatable, type = xpcall, debug.traceback, setmetatable, type;
+local pairs, setmetatable, xpcall, traceback = pairs, setmetatable, xpcall, debug.traceback;
 
 local HEADER, SEND_DATA, GET_DATA, DATA_BYTES = frames.HEADER, frames.SEND_DATA, frames.GET_DATA, frames.DATA_BYTES;
 local THROTTLED_READ_BYTES = 4096; -- what a limited stream is given at once, as net.server reads from a socket
@@ -39,6 +39,9 @@ local stream = {
 	paused = false, throttled = false, write_locked = false, is_ready = false;
 	closing = false, ended = false, said_shutdown = false, heard_shutdown = false, overflowed = false;
 };
+for name, method in pairs(module:require "connection") do
+	stream[name] = method;
+end
 local stream_mt = { __index = stream };
 
 function stream_mt:__tostring()
@@ -259,7 +262,7 @@ function stream:close()
 		self.link:linger(self, LINGER_SECONDS);
 		self.link:ready(self);
 	else
-		self:finish(self.link:closing_reason(), "", self.lost);
+		self:finish(self.link.closing_as, "", self.lost);
 	end
 end
 
@@ -289,74 +292,5 @@ function stream:read_timeout(now)
 		self:finish("connection-timeout", "", "read timeout");
 	end
 end
-
---- What modules ask a connection
-
-function stream:pause() self.paused = true; return true; end
-
-function stream:resume()
-	self.paused = false;
-	if self.held then
-		self.link:settle_later(self);
-	end
-	return true;
-end
-
-function stream:pause_writes() self.write_locked = true; end
-
-function stream:resume_writes()
-	self.write_locked = false;
-	self.link:ready(self);
-end
-
--- mod_limits: bytes per second from the client, 0 for no limit.
-function stream:setlimit(bytes_per_second)
-	self.seconds_per_byte = bytes_per_second > 0 and 1 / bytes_per_second or nil;
-end
-
-function stream:setoption() return true; end -- socket options are the edge's affair
-function stream:ip() return self.peername; end
-function stream:port() return self.peerport; end
-function stream:clientport() return self.peerport; end
-function stream:serverport() return self.sockport; end
-
-function stream:server()
-	local name, port = self.sockname, self.sockport;
-	local function number() return port; end
-	return { ip = function () return name; end, port = number, serverport = number };
-end
-
--- Not the edge's address: who looks at it, as mod_edge_interfaces does, means an address of this host.
-function stream:getsockname() return nil, "not a socket"; end
-function stream:getpeername() return self.peername, self.peerport; end
-
-function stream:ssl() return self.protocol ~= nil; end
-function stream:sslctx() end
-
--- In 0.12 TLS is a matter of the socket below the connection, in 13 of the connection; it is one object here.
-function stream:socket() return self; end
-
-function stream:info(key)
-	if not self.protocol then return nil, "no TLS"; end
-	local cipher = self.cipher;
-	local info = { protocol = self.protocol, cipher = cipher and cipher:match("^[%w_-]+$") or "unknown" };
-	if type(key) == "string" then return info[key]; end
-	return info;
-end
-stream.ssl_info = stream.info;
-
--- RFC 5929's tls-unique, whichever of the two Finished messages that is: the edge hands over the right one.
-function stream:getpeerfinished() return self.tls_unique; end
-stream.ssl_peerfinished = stream.getpeerfinished;
-
--- RFC 9266's tls-exporter; other labels are known to the edge alone.
-function stream:ssl_exportkeyingmaterial(label, bytes, context)
-	if label == "EXPORTER-Channel-Binding" and bytes == 32 and (context == nil or context == "") then
-		return self.tls_exporter;
-	end
-end
-
-function stream:getsniname() return self.server_name; end
-function stream:getalpn() return self.alpn; end
 
 return { new = new };
