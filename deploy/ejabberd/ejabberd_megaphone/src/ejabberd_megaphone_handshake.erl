@@ -11,7 +11,7 @@
 
 -define(DEADLINE_MILLISECONDS, 10000).
 %% Sockets that have not said HELLO, beside those of as many links as are allowed.
--define(SPARE_SOCKETS, 64).
+-define(SPARE_SOCKETS, 1024).
 
 -spec start(inet:socket(), map()) -> {ok, pid()}.
 start(Socket, Options) -> {ok, proc_lib:spawn(?MODULE, init, [Socket, Options])}.
