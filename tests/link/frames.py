@@ -195,8 +195,8 @@ class Challenge:
         magic, low, high, nonce, instance = struct.unpack("!4sBB16s16s", payload)
         if magic != MAGIC:
             raise FrameError(f"CHALLENGE: magic {magic!r}")
-        if low > high:
-            raise FrameError(f"CHALLENGE: versions {low} to {high}")
+        if not low <= VERSION <= high:
+            raise FrameError(f"CHALLENGE: versions {low} to {high}, not {VERSION}", Reason.UNSUPPORTED_VERSION)
         return cls(nonce, instance, low, high)
 
 
@@ -232,8 +232,10 @@ class Hello:
             raise FrameError(f"version {version}; understood: {VERSION}", Reason.UNSUPPORTED_VERSION)
         if len(payload) != cls._FIXED.size + length + PROOF_BYTES:
             raise FrameError(f"HELLO: name of {length} bytes in a payload of {len(payload)}")
+        if epoch == 0:
+            raise FrameError("HELLO: epoch 0")
         _check_window("HELLO", window)
-        name = _text("HELLO", payload[cls._FIXED.size : -PROOF_BYTES])
+        name = payload[cls._FIXED.size : -PROOF_BYTES].decode(errors="replace")  # for people
         return cls(nonce, session, epoch, received, window, name, features, version, magic, payload[-PROOF_BYTES:])
 
 
@@ -311,14 +313,19 @@ def _open_fields(data: bytes) -> Iterator[tuple[int, bytes]]:
         if len(data) < 3 or len(data) < 3 + int.from_bytes(data[1:3]):
             raise FrameError("OPEN: a field goes beyond the end")
         kind, value, data = data[0], data[3 : 3 + int.from_bytes(data[1:3])], data[3 + int.from_bytes(data[1:3]) :]
+        if kind not in list(Field):
+            continue
         if kind in seen:
             raise FrameError(f"OPEN: field {kind} twice")
         seen.add(kind)
-        low, high = FIELD_LIMITS_BYTES.get(Field(kind), (0, 4_096)) if kind in list(Field) else (0, 4_096)
+        low, high = FIELD_LIMITS_BYTES.get(Field(kind), (0, 4_096))
         if not low <= len(value) <= high:
             raise FrameError(f"OPEN: field {kind} of {len(value)} bytes")
         if kind in TEXT_FIELDS:
-            _text("OPEN", value)
+            try:
+                value.decode()
+            except UnicodeDecodeError:
+                raise FrameError(f"OPEN: field {kind} is not UTF-8") from None
         yield kind, value
 
 
@@ -337,7 +344,7 @@ class Shutdown:
     @classmethod
     def decode(cls, payload: bytes) -> "Shutdown":
         sent, reason = struct.unpack_from("!QB", payload)
-        return cls(sent, reason, _text("SHUTDOWN", payload[9:]))
+        return cls(sent, reason, payload[9:].decode(errors="replace"))  # the text is for people
 
 
 def beat(stamp: bytes, received: int) -> bytes:
@@ -363,10 +370,3 @@ def _check_window(frame: str, window: int) -> None:
     low, high = WINDOW_LIMITS_BYTES
     if not low <= window <= high:
         raise FrameError(f"{frame}: window of {window} bytes")
-
-
-def _text(frame: str, data: bytes) -> str:
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        raise FrameError(f"{frame}: text that is not UTF-8") from None

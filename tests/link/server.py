@@ -45,6 +45,7 @@ from tests.link.wire import DEADLINE_SECONDS, Address, Wire, WireClosedError
 
 HELLO_SECONDS = 10.0
 SILENCE_SECONDS = 15.0
+GREETINGS_LIMIT = 64
 
 Serve = Callable[[Stream], Awaitable[None]]
 
@@ -192,7 +193,8 @@ class ReferenceServer:
         self.sessions: dict[bytes, ServerSession] = {}
         self.refused: list[Reason] = []
         self._wires: set[Wire] = set()
-        self._greetings: set[asyncio.Task[None]] = set()
+        self._greeting: dict[Wire, None] = {}  # sockets without HELLO, oldest first
+        self._tasks: set[asyncio.Task[None]] = set()
         self._arrived: asyncio.Queue[ServerSession] = asyncio.Queue()
         self._listener: asyncio.Server | None = None
 
@@ -214,7 +216,7 @@ class ReferenceServer:
         if self._listener is not None:
             self._listener.close()
             self._listener = None
-        tasks = set(self._greetings)
+        tasks = set(self._tasks)
         for session in list(self.sessions.values()):
             tasks |= session.tasks
             wire, session.wire = session.wire, None
@@ -254,15 +256,21 @@ class ReferenceServer:
 
     def _greet(self, wire: Wire) -> None:
         self._wires = {each for each in self._wires if not each.lost} | {wire}
+        self._greeting[wire] = None
+        if len(self._greeting) > GREETINGS_LIMIT:
+            next(iter(self._greeting)).close()
         task = asyncio.create_task(self._handshake(wire))
-        self._greetings.add(task)
-        task.add_done_callback(self._greetings.discard)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _handshake(self, wire: Wire) -> None:
         challenge = Challenge(os.urandom(16), self.instance, *self.versions).encode()
         wire.write(Frame(Type.CHALLENGE, 0, challenge).encode())
         try:
-            frame = await wire.next_frame(self.hello_seconds)
+            try:
+                frame = await wire.next_frame(self.hello_seconds)
+            finally:
+                del self._greeting[wire]
             if frame.type is not Type.HELLO:
                 raise FrameError(f"{frame.type.name}: before HELLO")
             hello = Hello.decode(frame.payload)
@@ -314,8 +322,6 @@ class ReferenceServer:
 
     def _session(self, hello: Hello) -> tuple[ServerSession, bool]:
         """The session that HELLO means, and whether it is one that goes on."""
-        if hello.epoch == 0:
-            raise FrameError("HELLO: epoch 0")
         known = self.sessions.get(hello.session)
         if known is not None:
             if hello.epoch <= known.epoch:
