@@ -21,7 +21,7 @@ local next, pairs, setmetatable, xpcall, traceback = next, pairs, setmetatable, 
 
 local HEADER, HEADER_BYTES = frames.HEADER, frames.HEADER_BYTES;
 local GREETING_SECONDS = 10;
-local GREETINGS_MAX = settings.links_max + 56; -- sockets that have not proved anything yet
+local GREETINGS_MAX = math.max(64, settings.links_max); -- sockets that have not proved anything yet
 
 local PARTING_SECONDS = 1;
 local PARTING_MAX = 64;
@@ -29,29 +29,33 @@ local PARTING_MAX = 64;
 local instance = random_bytes(16); -- of this server side
 local links = {}; -- session -> link
 local link_count = 0;
-local greeting = {}; -- sockets that have not said HELLO -> when they have to be gone
-local greeting_count = 0;
+local greeting = { first = 1, last = 0, count = 0 }; -- sockets that have not said HELLO, in the order of their coming
 local parting_count = 0; -- sockets on which the last frame was said
 
 local socket = {};
 local socket_mt = { __index = socket };
 
 local function forget_greeting(self)
-	if greeting[self] then
-		greeting[self] = nil;
-		greeting_count = greeting_count - 1;
+	local place = self.greeting_place;
+	if not place then return; end
+	self.greeting_place, greeting[place] = nil, nil;
+	greeting.count = greeting.count - 1;
+	while greeting.first <= greeting.last and not greeting[greeting.first] do
+		greeting.first = greeting.first + 1;
 	end
 end
 
--- `conn` is net.server's connection.
+-- `conn` is net.server's connection. When too many are silent the oldest goes: an edge says HELLO at once.
 local function new(conn)
-	local log = logger.init("megaphone");
-	local self = setmetatable({ conn = conn, link = nil, pieces = {}, piece_bytes = 0, needed = HEADER_BYTES, log = log }, socket_mt);
-	if greeting_count >= GREETINGS_MAX then
-		self:refuse("resource-constraint", ("%d sockets are being greeted"):format(greeting_count));
-		return self;
+	local self = setmetatable({
+		conn = conn, link = nil, pieces = {}, piece_bytes = 0, needed = HEADER_BYTES;
+		greet_by = monotonic() + GREETING_SECONDS, log = logger.init("megaphone");
+	}, socket_mt);
+	if greeting.count >= GREETINGS_MAX then
+		greeting[greeting.first]:refuse("link-timeout", "too many sockets are silent");
 	end
-	greeting[self], greeting_count = monotonic() + GREETING_SECONDS, greeting_count + 1;
+	greeting.last, greeting.count = greeting.last + 1, greeting.count + 1;
+	greeting[greeting.last], self.greeting_place = self, greeting.last;
 	local challenge = frames.challenge(random_bytes(16), instance);
 	self.challenge = sub(challenge, HEADER_BYTES + 1);
 	conn:write(challenge);
@@ -248,20 +252,17 @@ end
 -- Once a second. False when there is nothing to look after.
 local function tick()
 	local now = monotonic();
-	local late, each = {}, {};
-	for self, at in pairs(greeting) do
-		if now >= at then late[#late + 1] = self; end
+	while greeting.count > 0 and now >= greeting[greeting.first].greet_by do
+		greeting[greeting.first]:refuse("link-timeout", ("no HELLO within %d s"):format(GREETING_SECONDS));
 	end
-	for i = 1, #late do
-		late[i]:refuse("link-timeout", ("no HELLO within %d s"):format(GREETING_SECONDS));
-	end
+	local each = {};
 	for _, link in pairs(links) do
 		each[#each + 1] = link;
 	end
 	for i = 1, #each do
 		each[i]:tick(now);
 	end
-	return next(links) ~= nil or next(greeting) ~= nil;
+	return next(links) ~= nil or greeting.count > 0;
 end
 
 return { new = new, tick = tick, links = links };

@@ -19,7 +19,6 @@ local add_task = require "util.timer".add_task;
 local stop_task = require "util.timer".stop;
 local monotonic = require "util.time".monotonic;
 local realtime = require "util.time".now;
-local new_id = require "util.id".short;
 
 local pack, sub, concat, min = string.pack, string.sub, table.concat, math.min;
 local pairs, setmetatable, xpcall, traceback = pairs, setmetatable, xpcall, debug.traceback;
@@ -53,7 +52,7 @@ local function new(link, id, opened)
 	local bindings = link:agreed(frames.FEATURE_BINDINGS);
 	local tls = opened.tls_version;
 	return setmetatable({
-		link = link, stream_id = id, id = "megaphone" .. new_id();
+		link = link, stream_id = id;
 		limit = link.edge_window, heard = monotonic(), created = realtime();
 		peername = ntop(opened.client_address), peerport = opened.client_port;
 		sockname = ntop(opened.local_address), sockport = opened.local_port;
