@@ -110,13 +110,17 @@ cdef class LinkInput(LinkExchange):
         if sent != stream.received:
             self.fail_at(frame, f"says that {sent} bytes were sent; {stream.received} have arrived")
             return
+        try:
+            text = (<const char*> frame.payload)[9:frame.length].decode("utf-8")
+        except UnicodeDecodeError:
+            self.fail_at(frame, "has a text that is not UTF-8")
+            return
         if stream.state == ENDED_BY_US:
             if stream.queue == OWING:
                 stream.state = ENDED_BY_PEER
             else:
                 self.release(stream)
             return
-        text = (<const char*> frame.payload)[9:frame.length].decode("utf-8", "replace")
         if stream.queue == HELD:
             list_remove(&self.held, stream)
         elif stream.queue == OWING:

@@ -74,6 +74,13 @@ def _check(right: bool, text: str, reason: LinkReason = LinkReason.PROTOCOL_ERRO
         raise LinkError(reason, text)
 
 
+def _text(data: bytes, name: str) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise LinkError(LinkReason.PROTOCOL_ERROR, f"{name} that is not UTF-8") from None
+
+
 def _check_window(window: int, name: str) -> None:
     least, most = WINDOW_BYTES
     _check(least <= window <= most, f"{name} has a window of {window} bytes instead of {least} to {most}")
@@ -154,7 +161,7 @@ class Hello:
         )
         _check(epoch >= 1, "HELLO has epoch 0")
         _check_window(window, "HELLO")
-        name = rest[:name_bytes].decode(errors="replace")  # for people, so nothing depends on it
+        name = _text(rest[:name_bytes], "HELLO has a name")
         return cls(nonce, session, epoch, received, window, name, features, version, rest[name_bytes:])
 
 
@@ -215,7 +222,7 @@ class Shutdown:
 
     @classmethod
     def decode(cls, payload: bytes) -> Self:
-        """Read a payload. What is not UTF-8 in its text, which is for people, is replaced."""
+        """Read a payload."""
         (sent, reason), text = _split(payload, _SHUTDOWN, "SHUTDOWN")
         _check(len(text) <= TEXT_LIMIT_BYTES, f"SHUTDOWN has a text of {len(text)} bytes")
-        return cls(sent, reason, text.decode(errors="replace"))
+        return cls(sent, reason, _text(text, "SHUTDOWN has a text"))

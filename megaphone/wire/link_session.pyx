@@ -348,4 +348,5 @@ cdef class LinkSession(LinkInput):
 
 
 cdef str shutdown_text(Frame* frame):
+    """The text of the peer's last words, whatever it is: after them there is nothing to complain about."""
     return (<const char*> frame.payload)[9:frame.length].decode("utf-8", "replace")

@@ -235,7 +235,7 @@ class Hello:
         if epoch == 0:
             raise FrameError("HELLO: epoch 0")
         _check_window("HELLO", window)
-        name = payload[cls._FIXED.size : -PROOF_BYTES].decode(errors="replace")  # for people
+        name = _text("HELLO", payload[cls._FIXED.size : -PROOF_BYTES])
         return cls(nonce, session, epoch, received, window, name, features, version, magic, payload[-PROOF_BYTES:])
 
 
@@ -344,7 +344,7 @@ class Shutdown:
     @classmethod
     def decode(cls, payload: bytes) -> "Shutdown":
         sent, reason = struct.unpack_from("!QB", payload)
-        return cls(sent, reason, payload[9:].decode(errors="replace"))  # the text is for people
+        return cls(sent, reason, _text("SHUTDOWN", payload[9:]))
 
 
 def beat(stamp: bytes, received: int) -> bytes:
@@ -364,6 +364,13 @@ def edge_proof(secret: bytes, challenge: bytes, hello_without_proof: bytes) -> b
 def server_proof(secret: bytes, challenge: bytes, hello: bytes, welcome_without_proof: bytes) -> bytes:
     told = challenge + hello + welcome_without_proof
     return hmac.digest(secret, b"megaphone link 1 server\0" + told, hashlib.sha256)
+
+
+def _text(frame: str, data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise FrameError(f"{frame}: text that is not UTF-8") from None
 
 
 def _check_window(frame: str, window: int) -> None:

@@ -1,14 +1,22 @@
 """What a link's session does without room: words that are owed, rings that grow and shrink, ids of any pattern."""
 
+from typing import Any
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from megaphone.wire.link import FrameType, LinkReason, Side, encode_frame
+from megaphone.wire.link_end import Greeting, LinkEnd
+from megaphone.wire.link_messages import Hello
 from megaphone.wire.link_session import SessionState
-from tests.unit.wire.link_pair import SECOND, Pair, facts, said
+from tests.unit.wire.link_pair import INSTANCE, SECOND, SECRET, SESSION, Pair, facts, said
 
 MEBIBYTE = 1 << 20
 RETAINED_LIMIT_BYTES = 4 * MEBIBYTE
 MANY = 5000
+IDS = st.integers(1, 4)
+NUMBERS = st.sampled_from([0, 1, 5, 4096, 4097, 6000, 1 << 63]).map(lambda value: value.to_bytes(8, "big"))
 
 
 def full_pair() -> Pair:
@@ -147,6 +155,51 @@ def test_the_ring_wraps_grows_and_shrinks_without_mixing_bytes() -> None:
         pair.server.take(stream, 1 << 30)
         pair.pump()
     assert pair.server.open[stream].got == pair.edge.open[stream].offered
+
+
+FRAMES = st.one_of(
+    st.tuples(st.sampled_from([FrameType.PING, FrameType.PONG]), st.just(0), st.binary(min_size=16, max_size=16)),
+    st.tuples(st.sampled_from([FrameType.PING, FrameType.PONG]), st.just(0), st.just(bytes(16))),
+    st.tuples(st.just(FrameType.ACK), st.just(0), NUMBERS),
+    st.tuples(st.just(FrameType.DRAIN), st.just(0), st.just(b"")),
+    st.tuples(st.just(FrameType.OPEN), IDS, st.just(facts(1)) | st.binary(min_size=40, max_size=60)),
+    st.tuples(st.just(FrameType.PUT_DATA), IDS, st.integers(1, 5000).map(bytes)),
+    st.tuples(st.just(FrameType.GET_DATA), IDS, NUMBERS),
+    st.tuples(st.just(FrameType.SHUTDOWN), IDS, st.tuples(NUMBERS, st.binary(min_size=1, max_size=4)).map(b"".join)),
+    st.tuples(st.just(FrameType.SHUTDOWN), st.just(0), st.binary(min_size=9, max_size=14)),
+)
+
+
+@settings(max_examples=300, derandomize=True, deadline=None)
+@given(st.lists(FRAMES, min_size=1, max_size=30), st.integers(1, 9000), st.binary(max_size=9))
+def test_whatever_an_edge_says_is_taken_or_ends_the_session_with_a_reason(
+    frames: list[tuple[FrameType, int, bytes]], piece: int, garbage: bytes
+) -> None:
+    log: list[tuple[Any, ...]] = []
+
+    def echo(event: tuple[Any, ...]) -> None:
+        log.append(event)
+        if event[0] == "data":
+            end.put_data(event[1], event[2])
+            end.took(event[1], len(event[2]))
+
+    end = LinkEnd(Side.SERVER, SECRET, SESSION, tell=echo, window_bytes=4096, streams_limit=3)
+    greeting = Greeting(SECRET, bytes(16), INSTANCE)
+    hello = Hello(bytes(16), SESSION, 1, 0, 4096, "")
+    greeting.read(encode_frame(FrameType.HELLO, 0, hello.encode(SECRET, greeting.unsent()[8:])))
+    assert end.accept(greeting, SECOND)
+    stream = b"".join(encode_frame(*frame) for frame in frames) + garbage
+    for at in range(0, len(stream), piece):
+        end.wrote(len(end.unsent()))
+        end.read(stream[at : at + piece], SECOND)
+    ends = [event for event in log if event[0] == "end"]
+    assert len(ends) == (end.state != SessionState.ATTACHED)
+    assert end.stream_count() <= 3
+    assert end.kept_bytes() <= RETAINED_LIMIT_BYTES
+    opened = [event[1] for event in log if event[0] == "opened"]
+    if ends:
+        assert end.stream_count() == 0
+        assert sorted(event[1] for event in log if event[0] == "shutdown") == sorted(opened)
 
 
 def test_an_idle_link_keeps_little_memory() -> None:

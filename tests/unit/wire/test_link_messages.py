@@ -155,6 +155,7 @@ def test_what_is_wrong_with_a_greeting_is_named() -> None:
         assert "window" in refused(Welcome, Welcome(1, 0, window, 1, 30).encode(SECRET, challenge, said))[1]
     assert "name of 8 bytes" in refused(Hello, said[:-1])[1]
     assert refused(Hello, said[:50])[0] == wrong
+    assert refused(Hello, said.replace(b"node-1", b"node-\xff")) == (wrong, "HELLO has a name that is not UTF-8")
     assert refused(Welcome, Welcome(1, 0, 4096, 1, 30, version=2).encode(SECRET, challenge, said))[0] == version
     assert "proof" in refused(Welcome, answer + b"x")[1]
     assert refused(Welcome, answer[:20])[0] == wrong
@@ -280,8 +281,11 @@ def test_the_golden_shutdowns(name: str, shutdown: Shutdown) -> None:
     assert Shutdown.decode(payload(name)) == shutdown
 
 
-def test_a_shutdowns_text_that_is_no_utf_8_is_replaced() -> None:
-    assert Shutdown.decode(bytes(9) + b"a\xffb").text == "a\N{REPLACEMENT CHARACTER}b"
+def test_wrong_shutdowns_are_refused() -> None:
+    assert refused(Shutdown, bytes(9) + b"a\xffb") == (
+        LinkReason.PROTOCOL_ERROR,
+        "SHUTDOWN has a text that is not UTF-8",
+    )
     assert refused(Shutdown, bytes(8))[0] == LinkReason.PROTOCOL_ERROR
     assert refused(Shutdown, bytes(9 + 256))[0] == LinkReason.PROTOCOL_ERROR
 

@@ -401,6 +401,7 @@ MISTAKES = [
     (BOTH, BYE, 7, bytes(9), "SHUTDOWN for stream 7, which is not open"),
     (BOTH, BYE, 1, number(31) + b"\0", "SHUTDOWN for stream 1, says that 31 bytes were sent; 30 have arrived"),
     (BOTH, BYE, 1, number(30) + b"\x10", "SHUTDOWN for stream 1, has reason 16, which is for the link only"),
+    (BOTH, BYE, 1, number(30) + b"\0\xff", "SHUTDOWN for stream 1, has a text that is not UTF-8"),
     (BOTH, FrameType.ACK, 0, number(10**6), "ACK acknowledges 1000000 bytes"),
     (BOTH, FrameType.PING, 0, bytes(8) + number(10**6), "PING acknowledges 1000000 bytes"),
     (BOTH, FrameType.PONG, 0, bytes(8) + number(10**6), "PONG acknowledges 1000000 bytes"),
