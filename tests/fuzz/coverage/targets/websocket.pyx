@@ -199,6 +199,40 @@ cdef bint same(const Reading* one, const Reading* other, bint offsets) noexcept:
     )
 
 
+cdef int check_accepted(const uint8_t* data, size_t end, const Limits* limits) except -1:
+    """AssertionError if among the bytes to `end`, which were accepted, is one that RFC 6455 or a limit does not allow."""
+    cdef size_t at = 0, payload, more, i
+    cdef uint8_t opcode
+    cdef bint final, control, under_way = False
+    while at < end:
+        final, opcode, control = data[at] & 0x80, data[at] & 0x0F, data[at] & 0x08
+        if (data[at] & 0x70 or control and (not final or opcode > 10) or opcode > 2 and not control
+                or not control and under_way != (opcode == 0) or opcode == 2 and limits.text_only):
+            raise AssertionError(f"the frame at {at} should not begin with {data[at]:#x}")
+        if at + 1 == end:
+            return 0
+        payload = data[at + 1] & 0x7F
+        if not data[at + 1] & 0x80 or control and payload > 125:
+            raise AssertionError(f"the frame at {at} should not go on with {data[at + 1]:#x}")
+        more = 0 if payload < 126 else 2 if payload == 126 else 8
+        if at + 2 + more > end:
+            return 0
+        if more:
+            payload = 0
+            for i in range(more):
+                payload = payload << 8 | data[at + 2 + i]
+            if payload < (126 if more == 2 else 65536):
+                raise AssertionError(f"the length {payload} of the frame at {at} is too long")
+        if payload >> 63 or not control and payload > limits.message_bytes or opcode == 8 and payload == 1:
+            raise AssertionError(f"the frame at {at} should not have {payload} bytes")
+        if not control:
+            under_way = not final
+        if opcode == 8 or payload >= end - at:
+            return 0
+        at += 2 + more + 4 + payload
+    return 0
+
+
 cdef size_t masked(uint8_t* frame, size_t header, size_t length, size_t key) noexcept:
     """Makes a server's frame a client's; returns its length now."""
     cdef size_t i
@@ -263,6 +297,7 @@ cdef int check(const uint8_t* data, size_t size, bint thorough) except -1:
             j -= 1
         cuts[j] = cut
     read(stream, length, cuts, 0, &limits, &WHOLE)
+    check_accepted(stream, WHOLE.error_offset if WHOLE.error else length, &limits)
     read(stream, length, cuts, count, &limits, &OTHER)
     if not same(&WHOLE, &OTHER, True):
         raise AssertionError(f"in pieces: {told(&OTHER)}\nwhole: {told(&WHOLE)}")
