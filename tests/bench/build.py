@@ -18,8 +18,8 @@ SETUP = """
 import sys
 from Cython.Build import cythonize
 from setuptools import Extension, setup
-name, source, root = sys.argv[1:]
-extension = Extension(name, [source], extra_compile_args=["-O3", "-fno-strict-aliasing"])
+name, source, root, headers = sys.argv[1:]
+extension = Extension(name, [source], include_dirs=[headers], extra_compile_args=["-O3", "-fno-strict-aliasing"])
 directives = {"language_level": "3", "boundscheck": False, "wraparound": False, "cdivision": True}
 setup(
     ext_modules=cythonize([extension], compiler_directives=directives, include_path=[root], build_dir="c", quiet=True),
@@ -50,13 +50,14 @@ def _compiled(target: Path, source: Path, options: list[str]) -> Path:
     return target
 
 
-def extension(name: str) -> ModuleType:
-    """The module compiled from engines/`name`.pyx against Megaphone's own compiled modules."""
+def extension(name: str, uses: Iterable[str] = ("sockets/tls.p*", "sockets/openssl.pxd")) -> ModuleType:
+    """The module compiled from engines/`name`.pyx against Megaphone's own compiled modules, whose sources are `uses`."""
     source = HERE / "engines" / f"{name}.pyx"
     target = BUILD / f"{name}.so"
-    sockets = ROOT / "megaphone" / "sockets"
-    if _stale(target, [source, *sockets.glob("tls.p*"), *sockets.glob("openssl.pxd")]):
-        subprocess.run([sys.executable, "-c", SETUP, name, source, ROOT], cwd=BUILD, check=True)
+    headers = HERE / "swarm"
+    used = [path for pattern in uses for path in (ROOT / "megaphone").glob(pattern)]
+    if _stale(target, [source, *headers.glob("*.h"), *used]):
+        subprocess.run([sys.executable, "-c", SETUP, name, source, ROOT, headers], cwd=BUILD, check=True)
         next(BUILD.glob(f"{name}.cpython-*.so")).replace(target)
     spec = importlib.util.spec_from_file_location(name, target)
     assert spec is not None

@@ -6,7 +6,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import CalledProcessError
 from typing import Any
@@ -24,19 +24,23 @@ DESCRIPTORS = 20_000  # of a relay with two for each of all these, and some to s
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """Where everything runs: a scratch directory, two cores, and the echo server's port."""
+    """Where everything runs: a scratch directory, two cores, and the echo server's port.
+
+    A relay that is named in `upstream_ports` gets that port behind it instead.
+    """
 
     directory: Path
     relay_core: int
     load_core: int
     echo_port: int
     makers: Mapping[str, Maker]
+    upstream_ports: Mapping[str, int] = field(default_factory=dict)
 
     @contextmanager
     def relay(self, name: str, certificate: Certificate | None = None) -> Iterator[Relay]:
         """A relay on its core, in front of the echo server."""
-        make = self.makers[name]
-        with relays.running(name, make, self.directory, self.relay_core, self.echo_port, certificate) as relay:
+        make, port = self.makers[name], self.upstream_ports.get(name, self.echo_port)
+        with relays.running(name, make, self.directory, self.relay_core, port, certificate) as relay:
             yield relay
 
     @contextmanager
@@ -81,7 +85,7 @@ def cost(relay: Relay, command: Callable[[], dict[str, Any]]) -> Cost:
     return Cost(usage.cpu_seconds(relay.process_id) - before, answer)
 
 
-def idle_kib(setting: Bench, name: str, certificate: Certificate | None = None) -> float:
+def idle_kib(setting: Bench, name: str, certificate: Certificate | None = None, idle: int = IDLE) -> float:
     """Memory of the relay's processes per idle, logged-in connection beyond the first 3,500, in KiB.
 
     What exists once is not counted, and no kernel memory.
@@ -94,8 +98,8 @@ def idle_kib(setting: Bench, name: str, certificate: Certificate | None = None) 
         clients.close(LEAVING)
         clients.open(RETURNING)
         before = usage.settled_resident_bytes(relay.process_id)
-        clients.open(IDLE)
-        return (usage.settled_resident_bytes(relay.process_id) - before) / IDLE / 1024
+        clients.open(idle)
+        return (usage.settled_resident_bytes(relay.process_id) - before) / idle / 1024
 
 
 def run(main: Callable[[], None]) -> None:

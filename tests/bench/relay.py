@@ -12,7 +12,7 @@ from functools import partial
 from tests.bench import usage
 from tests.bench.measure import IDLE, Bench, bench, cost, idle_kib, run
 from tests.bench.relays import MAKERS, Certificate, Relay
-from tests.bench.report import Figure, Target, print_report
+from tests.bench.report import OURS, Figure, Target, print_report
 from tests.bench.swarm import Clients
 
 CONNECTIONS = 1_000
@@ -37,11 +37,13 @@ def connected(
     return pairs
 
 
-def measure_pingpong(pairs: dict[str, Pair], rounds: int, seconds: float) -> list[Figure]:
-    """200 of 1,000 connections exchange 200-byte chat stanzas, one in flight each."""
-    per_round_trip = Figure("CPU per round trip", "us", digits=2)
-    per_stanza = Figure("CPU per relayed stanza", "us", Target("ratio", 1.2), digits=2)
-    speed = Figure("round trips", "1/s", digits=0)
+def measure_pingpong(
+    pairs: dict[str, Pair], rounds: int, seconds: float, *, ours: str = OURS, most: float = 1.2
+) -> list[Figure]:
+    """200 of 1,000 connections exchange 200-byte chat stanzas, one in flight each; `most` is the target's ratio."""
+    per_round_trip = Figure("CPU per round trip", "us", digits=2, ours=ours)
+    per_stanza = Figure("CPU per relayed stanza", "us", Target("ratio", most), digits=2, ours=ours)
+    speed = Figure("round trips", "1/s", digits=0, ours=ours)
     for _ in range(rounds):
         for name, (relay, clients) in pairs.items():
             taken = cost(relay, partial(clients.pingpong, ACTIVE, seconds))
@@ -51,15 +53,17 @@ def measure_pingpong(pairs: dict[str, Pair], rounds: int, seconds: float) -> lis
     return [per_stanza, per_round_trip, speed]
 
 
-def measure_latency(setting: Bench, pairs: dict[str, Pair], rounds: int, seconds: float) -> tuple[list[Figure], bool]:
+def measure_latency(
+    setting: Bench, pairs: dict[str, Pair], rounds: int, seconds: float, *, ours: str = OURS
+) -> tuple[list[Figure], bool]:
     """10,000 stanzas a second at fixed times; what the way through the relay and back takes longer than without it.
 
     Also returns whether all took place before other work of the machine: a pause that some other program causes says
     nothing about a relay.
     """
-    added = {part: Figure(f"{part} latency added", "us", digits=0) for part in ("p50", "p99")}
+    added = {part: Figure(f"{part} latency added", "us", digits=0, ours=ours) for part in ("p50", "p99")}
     added["p99"].target = Target("value", 2_000)
-    alone = {part: Figure(f"{part} latency without relay", "us", digits=0) for part in added}
+    alone = {part: Figure(f"{part} latency without relay", "us", digits=0, ours=ours) for part in added}
     with ExitStack() as stack:
         direct = stack.enter_context(setting.clients(setting.echo_port))
         direct.open(CONNECTIONS)

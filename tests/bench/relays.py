@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
+from tests.bench.kernel import listens
 from tests.servers.megaphone import NO_LIMITS, toml
 from tests.servers.process import LOOPBACK, Process, ServerError, free_port
 
@@ -90,14 +91,17 @@ def _nginx(directory: Path, port: int, upstream: int, certificate: Certificate |
     return [_program("nginx"), "-e", "stderr", "-c", str(path)]
 
 
-def _megaphone(directory: Path, port: int, upstream: int, certificate: Certificate | None) -> list[str]:
+def megaphone(
+    directory: Path, port: int, upstream: int, certificate: Certificate | None, **upstream_keys: object
+) -> list[str]:
+    """Megaphone in direct mode; `upstream_keys` are more lines of its [[upstream]]."""
     path = directory / "megaphone.toml"
     tables = {
         "node": {"workers": 1, "max_connections": 20_000},
         "listen": [{"address": f"{LOOPBACK}:{port}", "tls": "direct" if certificate else "none"}],
         "domain": [{"name": DOMAIN, "upstreams": ["echo"]}],
         # the peers send no PROXY header and write no log either
-        "upstream": [{"name": "echo", "address": f"{LOOPBACK}:{upstream}", "proxy_protocol": False}],
+        "upstream": [{"name": "echo", "address": f"{LOOPBACK}:{upstream}", **(upstream_keys or {"proxy_protocol": False})}],
         "log": {"connections": False, "level": "warning"},
         # raised, not switched off: one address carries the load of thousands
         "limits": dict(NO_LIMITS),
@@ -112,7 +116,7 @@ def _megaphone(directory: Path, port: int, upstream: int, certificate: Certifica
 # directory, own port, upstream's port, certificate -> command
 Maker = Callable[[Path, int, int, Certificate | None], list[str]]
 
-MAKERS: dict[str, Maker] = {"megaphone": _megaphone, "haproxy": _haproxy, "nginx": _nginx}
+MAKERS: dict[str, Maker] = {"megaphone": megaphone, "haproxy": _haproxy, "nginx": _nginx}
 
 
 def _program(name: str) -> str:
@@ -139,12 +143,5 @@ def running(
             environment=os.environ,
         )
         stack.callback(process.stop, 3.0)
-        process.wait_until(lambda: _accepts(port), name)
+        process.wait_until(lambda: listens(port), name)
         yield Relay(name, port, process.pid)
-
-
-def _accepts(port: int) -> bool:
-    """Whether somebody listens on the loopback port (state 0A in /proc; a connection would disturb the relay)."""
-    wanted = f"0100007F:{port:04X}"
-    lines = Path("/proc/net/tcp").read_text().splitlines()
-    return any(fields[1] == wanted and fields[3] == "0A" for fields in map(str.split, lines[1:]))

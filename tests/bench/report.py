@@ -28,15 +28,23 @@ class Target:
 
 
 class Figure:
-    """One figure, measured for several relays in several rounds; `peer` is the one to compare with."""
+    """One figure, measured for several relays in several rounds: `ours`, and `peer`, the one to compare with."""
 
     def __init__(
-        self, name: str, unit: str, target: Target | None = None, digits: int = 2, *, peer: str = PEER
+        self,
+        name: str,
+        unit: str,
+        target: Target | None = None,
+        digits: int = 2,
+        *,
+        ours: str = OURS,
+        peer: str = PEER,
     ) -> None:
         self.name = name
         self.unit = unit
         self.target = target
         self.digits = digits
+        self.ours = ours
         self.peer = peer
         self.rounds: dict[str, list[float]] = {}
 
@@ -50,16 +58,16 @@ class Figure:
 
     def ratio(self) -> float | None:
         """The median over the rounds of ours divided by the peer's in the same round."""
-        if not {OURS, self.peer} <= self.rounds.keys():
+        if not {self.ours, self.peer} <= self.rounds.keys():
             return None
-        pairs = zip(self.rounds[OURS], self.rounds[self.peer], strict=True)
+        pairs = zip(self.rounds[self.ours], self.rounds[self.peer], strict=True)
         return median(ours / peer for ours, peer in pairs)
 
     def met(self) -> bool | None:
         """Whether the target is met; None without one."""
         if self.target is None:
             return None
-        value = self.ratio() if self.target.of == "ratio" else self.value(OURS)
+        value = self.ratio() if self.target.of == "ratio" else self.value(self.ours)
         return None if value is None else self.target.met(value)
 
     def as_json(self) -> dict[str, Any]:
@@ -137,7 +145,8 @@ def print_report(what: str, settings: Mapping[str, Any], figures: Sequence[Figur
     """The table, then one line of JSON with everything."""
     print(table(figures, relays))
     peers = " or ".join(sorted({figure.peer for figure in figures if figure.ratio() is not None}))
-    print(f"\nMedian (smallest-largest round); ratio = median of {OURS} / {peers} in the same round.")
+    ours = " or ".join(sorted({figure.ours for figure in figures}))
+    print(f"\nMedian (smallest-largest round); ratio = median of {ours} / {peers} in the same round.")
     if missed := [figure.name for figure in figures if figure.met() is False]:
         print(f"Missed: {', '.join(missed)}.")
     facts = {

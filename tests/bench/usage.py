@@ -43,6 +43,21 @@ def resident_bytes(pid: int) -> int:
     return total
 
 
+def descriptors(pid: int) -> int:
+    """Open descriptors of the tree."""
+    return sum(len(list(Path(f"/proc/{process}/fd").iterdir())) for process in tree(pid))
+
+
+def status_bytes(pid: int, field: str) -> int:
+    """The sum over the tree of a field of /proc/PID/status, such as VmRSS, or VmPTE for the page tables."""
+    total = 0
+    for process in tree(pid):
+        for line in Path(f"/proc/{process}/status").read_text().splitlines():
+            if line.startswith(f"{field}:"):
+                total += int(line.split()[1]) * 1024
+    return total
+
+
 def settled_resident_bytes(pid: int) -> int:
     """The same when it has stopped changing (or after 10 s)."""
     deadline = time.monotonic() + SETTLE_LIMIT_SECONDS

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+static const char *server_name = "bench.example";
 static SSL_CTX *tls_context; /* NULL: plain */
 static SSL_SESSION *ticket;  /* the newest session ticket the server gave */
 static int resume;           /* present the ticket */
@@ -39,7 +40,7 @@ static void tls_configure(const char *version) {
 static SSL *tls_begin(int fd) {
     SSL *ssl = SSL_new(tls_context);
     SSL_set_fd(ssl, fd);
-    SSL_set_tlsext_host_name(ssl, "bench.example");
+    SSL_set_tlsext_host_name(ssl, server_name);
     if (resume && ticket != NULL) {
         SSL_SESSION *copy = SSL_SESSION_dup(ticket); /* OpenSSL spoils a TLS 1.3 session that was used once */
         SSL_set_session(ssl, copy);

@@ -1,0 +1,121 @@
+"""A real server with accounts, and Megaphone before it in link mode: what the host benchmarks log in at."""
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.bench import kernel
+from tests.bench.logins import PASSWORD, accounts
+from tests.servers.certificates import CertificateAuthority
+from tests.servers.ejabberd_link import SECRET as EJABBERD_SECRET
+from tests.servers.ejabberd_link import EjabberdLink
+from tests.servers.megaphone import Edge
+from tests.servers.model import DOMAIN, DOMAINS, Endpoint
+from tests.servers.process import ServerError
+from tests.servers.prosody_link import SECRET as PROSODY_SECRET
+from tests.servers.prosody_link import ProsodyLink
+
+LINKS = 2
+ALONE, LINK = "server alone", "link"
+WAYS = (ALONE, LINK)
+SALT, ITERATIONS = "bench", 10_000
+
+Server = EjabberdLink | ProsodyLink
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A running server; `edge` is Megaphone before it, if it is there."""
+
+    server: Server
+    edge: Edge | None
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where clients connect with direct TLS."""
+        return self.server.direct if self.edge is None else self.edge.direct
+
+    @property
+    def process_ids(self) -> dict[str, int]:
+        """The roots of the process trees."""
+        edge = {} if self.edge is None else {"edge": self.edge.process.pid}
+        return {"server": self.server.process.pid, **edge}
+
+
+def _ejabberd(directory: Path, authority: CertificateAuthority) -> tuple[Server, bytes]:
+    return EjabberdLink(directory, authority, accounts=accounts(), log_level="warning"), EJABBERD_SECRET
+
+
+def _prosody(directory: Path, authority: CertificateAuthority) -> tuple[Server, bytes]:
+    server = ProsodyLink(directory, authority, accounts=(), log_level="warn")
+    _write_prosody_accounts(directory / "data" / DOMAIN.replace(".", "%2e") / "accounts")
+    return server, PROSODY_SECRET
+
+
+def _write_prosody_accounts(directory: Path) -> None:
+    """What `prosodyctl register` writes, which takes a quarter of a second for each."""
+    salted = hashlib.pbkdf2_hmac("sha1", PASSWORD.encode(), SALT.encode(), ITERATIONS)
+    client_key = hmac.digest(salted, b"Client Key", "sha1")
+    record = {
+        "salt": f'"{SALT}"',
+        "iteration_count": str(ITERATIONS),
+        "stored_key": f'"{hashlib.sha1(client_key).hexdigest()}"',
+        "server_key": f'"{hmac.digest(salted, b"Server Key", "sha1").hex()}"',
+    }
+    text = "".join(f'["{key}"] = {value};\n' for key, value in record.items())
+    directory.mkdir(parents=True)
+    for account in accounts():
+        (directory / f"{account.user}.dat").write_text(f"return {{\n{text}}};\n")
+
+
+MAKERS: dict[str, Callable[[Path, CertificateAuthority], tuple[Server, bytes]]] = {
+    "ejabberd": _ejabberd,
+    "prosody": _prosody,
+}
+
+
+def _edge(directory: Path, authority: CertificateAuthority, server: Server, secret: bytes) -> Edge:
+    directory.mkdir(parents=True)
+    secret_file = directory / "link.secret"
+    secret_file.touch(mode=0o600)
+    secret_file.write_bytes(secret + b"\n")
+    host, port = server.link
+    upstream = {
+        "name": "server",
+        "address": f"{host}:{port}",
+        "mode": "link",
+        "links": LINKS,
+        "secret_file": str(secret_file),
+    }
+    edge = Edge(directory, authority, [upstream], workers=1, domains=DOMAINS)
+    edge.tables["node"]["max_connections"] = 20_000
+    edge.tables["log"] = {"connections": False, "level": "warning"}
+    return edge
+
+
+@contextmanager
+def running(kind: str, directory: Path, *, with_edge: bool) -> Iterator[Host]:
+    """`kind` is one of MAKERS; one worker of Megaphone with two links before it if asked for."""
+    directory.mkdir(parents=True)
+    authority = CertificateAuthority(directory / "ca")
+    server, secret = MAKERS[kind](directory / kind, authority)
+    with ExitStack() as stack:
+        stack.callback(server.stop)
+        server.start()
+        edge = None
+        if with_edge:
+            edge = _edge(directory / "edge", authority, server, secret)
+            stack.callback(edge.stop)
+            edge.start()
+        yield Host(server, edge)
+
+
+def check_links(host: Host) -> None:
+    """ServerError unless the clients came the way they should: over links, or over none."""
+    found = kernel.connections(host.server.link[1])
+    if found != (LINKS if host.edge else 0):
+        raise ServerError(f"{host.server.name} has {found} links")

@@ -1,0 +1,56 @@
+"""What the kernel says of TCP on this host: who listens, what is connected, and the memory that sockets take."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.servers.process import ServerError
+
+PAGE_BYTES = 4096
+LISTEN, ESTABLISHED = "0A", "01"  # states in /proc/net/tcp
+# Of each socket: itself, its inode, its open file, and its place in an epoll. Its entry of the file name cache (192 bytes)
+# is left out: a million others come and go there.
+SOCKET_SLABS = ("TCP", "sock_inode_cache", "filp", "eventpoll_epi", "eventpoll_pwq")
+
+
+def _table(local: str, state: str) -> Iterator[list[str]]:
+    rows = map(str.split, Path("/proc/net/tcp").read_text().splitlines()[1:])
+    return (row for row in rows if row[1] == local and row[3] == state)
+
+
+def listens(port: int) -> bool:
+    """Whether somebody listens on the loopback port; a connection would disturb whoever it is."""
+    return any(_table(f"0100007F:{port:04X}", LISTEN))
+
+
+def connections(port: int) -> int:
+    """How many established connections the loopback port has on the server's side."""
+    return sum(1 for _ in _table(f"0100007F:{port:04X}", ESTABLISHED))
+
+
+def socket_bytes() -> int:
+    """Kernel memory of all sockets: their objects (SOCKET_SLABS) and what lies in TCP's buffers; ServerError unless root."""
+    try:
+        rows = [line.split() for line in Path("/proc/slabinfo").read_text().splitlines()[2:]]
+    except PermissionError:
+        raise ServerError("only root may read /proc/slabinfo, which tells the memory of sockets") from None
+    total = sum(int(row[1]) * int(row[5]) * PAGE_BYTES // int(row[4]) for row in rows if row[0] in SOCKET_SLABS)
+    return total + _sockstat("mem") * PAGE_BYTES
+
+
+def sockets() -> int:
+    """TCP sockets of the host, both ends of loopback connections."""
+    return _sockstat("alloc")
+
+
+def _sockstat(what: str) -> int:
+    (words,) = [line.split() for line in Path("/proc/net/sockstat").read_text().splitlines() if line.startswith("TCP:")]
+    return int(words[words.index(what) + 1])
+
+
+def available_bytes() -> int:
+    """MemAvailable of the host."""
+    return next(
+        int(line.split()[1]) * 1024
+        for line in Path("/proc/meminfo").read_text().splitlines()
+        if line.startswith("MemAvailable:")
+    )

@@ -1,0 +1,44 @@
+"""The server side of links for the relay benchmark, as a process: `python -m tests.bench.link_server PORT SECRET-FILE`."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.bench.build import extension
+from tests.bench.kernel import listens
+from tests.servers.process import LOOPBACK, Process, ServerError, free_port
+
+SOURCES = ("wire/link*.p*",)
+
+
+@contextmanager
+def link_server(core: int, directory: Path, secret_file: Path) -> Iterator[int]:
+    """Runs on `core`, echoes every stanza; yields its port."""
+    extension("link_echo", SOURCES)  # before a process that has little time to answer has to compile it
+    port = free_port()
+    process = Process(
+        ["taskset", "-c", str(core), sys.executable, "-m", "tests.bench.link_server", str(port), str(secret_file)],
+        directory=Path.cwd(),
+        log=directory / "link_server.log",
+        environment=os.environ,
+    )
+    try:
+        process.wait_until(lambda: listens(port), f"link server at {LOOPBACK}")
+        yield port
+    finally:
+        process.stop()
+
+
+def main() -> None:
+    """Serve until killed."""
+    port, secret_file = sys.argv[1:]
+    extension("link_echo", SOURCES).serve(int(port), Path(secret_file).read_bytes().removesuffix(b"\n"))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except ServerError as error:
+        sys.exit(str(error))

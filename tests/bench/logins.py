@@ -1,0 +1,90 @@
+"""Clients that log in at a real server over TLS and stay: one load generator process for up to 19,000 of them."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from tests.bench.build import program
+from tests.servers.model import DOMAIN, Account, Endpoint
+from tests.servers.process import ServerError
+
+PASSWORD = "bench-secret"
+ACCOUNTS = 200  # few, so that a server is soon filled with them; with 10,000 clients each has 50 sessions
+
+
+def accounts() -> tuple[Account, ...]:
+    """The accounts that the clients use in turn: user0, user1 ..."""
+    return tuple(Account(f"user{number}", PASSWORD) for number in range(ACCOUNTS))
+
+
+@dataclass(frozen=True, slots=True)
+class Logins:
+    """How logins went: how long all took, and each of them from its connect to its session."""
+
+    seconds: float
+    completed: int
+    p50_seconds: float
+    p99_seconds: float
+    worst_seconds: float
+    tls: str
+
+    @property
+    def per_second(self) -> float:
+        """Sessions per second."""
+        return self.completed / self.seconds
+
+
+class LoginClients:
+    """A load generator process; each call is one command of tests/bench/swarm/login.c."""
+
+    def __init__(self, child: "subprocess.Popen[str]") -> None:
+        self._child = child
+
+    @property
+    def process_id(self) -> int:
+        """The process that holds all of them."""
+        return self._child.pid
+
+    def open(self, count: int, at_once: int = 64) -> Logins:
+        """Log `count` more clients in, `at_once` at the same time."""
+        answer = self._ask("open", count, at_once)
+        return Logins(
+            seconds=answer["seconds"],
+            completed=answer["completed"],
+            p50_seconds=answer["p50_us"] / 1e6,
+            p99_seconds=answer["p99_us"] / 1e6,
+            worst_seconds=answer["max_us"] / 1e6,
+            tls=answer["tls"],
+        )
+
+    def close(self, count: int) -> None:
+        """Let the `count` last clients leave in order."""
+        self._ask("close", count)
+
+    def _ask(self, *words: object) -> dict[str, Any]:
+        assert self._child.stdin is not None
+        assert self._child.stdout is not None
+        self._child.stdin.write(" ".join(map(str, words)) + "\n")
+        self._child.stdin.flush()
+        line = self._child.stdout.readline()
+        if not line:
+            raise ServerError(f"the load generator ended during {words}: see its message above")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+
+@contextmanager
+def login_clients(endpoint: Endpoint, *, tls: str = "1.3", mechanism: str = "SCRAM-SHA-1") -> Iterator[LoginClients]:
+    """Clients of `endpoint`, none of them logged in yet; `tls` is "1.2" or "1.3"."""
+    words = [endpoint.port, endpoint.tls, tls, DOMAIN, mechanism, ACCOUNTS, PASSWORD]
+    child = subprocess.Popen(
+        [str(program("login")), *map(str, words)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        yield LoginClients(child)
+    finally:
+        child.kill()
+        child.communicate()
