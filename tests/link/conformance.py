@@ -7,12 +7,12 @@ import pytest
 
 from tests.link.edge import Edge
 from tests.link.frames import Challenge, Frame, Hello, Reason, Shutdown, Type
-from tests.link.sides import ServerSide
+from tests.link.sides import GRACE_SECONDS, ServerSide
 from tests.link.wire import DEADLINE_SECONDS, Wire, WireClosedError
 from tests.link.xmpp import XmppClient
 from tests.servers.model import ALICE, BOB, Account
 
-__all__ = ["Talkers", "edge_of", "expect_refusal", "expect_shutdown", "greet"]
+__all__ = ["Talkers", "edge_of", "expect_refusal", "expect_shutdown", "greet", "until_gone"]
 
 
 def edge_of(side: ServerSide, **options: Any) -> Edge:
@@ -86,3 +86,11 @@ class Talkers:
             body = await self.clients[number].next_body(DEADLINE_SECONDS * 3)
             assert body.split()[0] == str(self.heard[number]), (number, body[:20], self.heard[number])
             self.heard[number] += 1
+
+
+async def until_gone(watcher: XmppClient, jid: str) -> None:
+    """Until `watcher` sees that the user at `jid` is unavailable."""
+    while True:
+        element = await watcher.next(GRACE_SECONDS + 20)
+        if element.get("from") == jid and element.get("type") == "unavailable":
+            return

@@ -11,7 +11,8 @@ import pytest
 
 from tests.link.edge import Edge, RefusedError
 from tests.link.frames import GOES_ON, Frame, Open, Reason, Shutdown, Type, beat, number, raw
-from tests.link.server import ReferenceServer, ServerSession, echo, ignore_stream, run, swallow
+from tests.link.serve import echo, ignore_stream, swallow
+from tests.link.server import ReferenceServer, ServerSession, run
 from tests.link.session import SessionEndError, Violation
 from tests.link.wire import Wire
 from tests.servers.certificates import CertificateAuthority
