@@ -40,10 +40,13 @@ init([]) ->
     {ok, #state{}}.
 
 handle_call({session, Id, #{max_links := Most} = Options}, _, #state{sessions = Sessions} = State) ->
-    case Sessions of
-        #{Id := Pid} -> {reply, {ok, Pid}, State};
-        _ when map_size(Sessions) >= Most -> {reply, {error, 'too-many-links'}, State};
-        _ ->
+    Known = maps:get(Id, Sessions, undefined),
+    case is_pid(Known) andalso is_process_alive(Known) of
+        true ->
+            {reply, {ok, Known}, State};
+        false when map_size(Sessions) >= Most, Known =:= undefined ->
+            {reply, {error, 'too-many-links'}, State};
+        false ->
             case ejabberd_megaphone_links_sup:start_session(Id, Options) of
                 {ok, Pid} ->
                     Monitor = erlang:monitor(process, Pid),
@@ -58,9 +61,13 @@ handle_call(sessions, _, #state{sessions = Sessions} = State) ->
 
 handle_cast(_, State) -> {noreply, State}.
 
-handle_info({'DOWN', Monitor, process, _, _}, #state{sessions = Sessions, monitors = Monitors} = State) ->
+handle_info({'DOWN', Monitor, process, Pid, _}, #state{sessions = Sessions, monitors = Monitors} = State) ->
     {Id, Left} = maps:take(Monitor, Monitors),
-    {noreply, State#state{sessions = maps:remove(Id, Sessions), monitors = Left}};
+    Others = case Sessions of
+                 #{Id := Pid} -> maps:remove(Id, Sessions);
+                 _ -> Sessions % it has a new process already
+             end,
+    {noreply, State#state{sessions = Others, monitors = Left}};
 handle_info(_, State) ->
     {noreply, State}.
 

@@ -26,6 +26,7 @@
 -define(RETAINED_SPARE_BYTES, 1048576).
 -define(ACKNOWLEDGE_BYTES, 65536).
 -define(BATCH_BYTES, 65536).
+-define(ANSWERS_LIMIT_BYTES, 262144).
 -define(POSTPONED_LIMIT, 64).
 -define(TICK_MILLISECONDS, 1000).
 -define(PING_MILLISECONDS, 5000).
@@ -50,6 +51,7 @@
                 grace :: reference() | undefined,
                 %% from the edge
                 buffer = <<>> :: binary(),
+                deaf = false :: boolean(),
                 received = 0 :: non_neg_integer(),
                 told = 0 :: non_neg_integer(),
                 heard_at = 0 :: integer(),
@@ -96,7 +98,7 @@ handle_info({send, Id, Serial, Data}, #state{streams = Streams} = State) ->
 handle_info({activate, Id, Serial}, #state{streams = Streams} = State) ->
     proceed(State#state{streams = ejabberd_megaphone_streams:activate(Id, Serial, Streams)});
 handle_info({written, Writer}, #state{writer = Writer} = State) ->
-    proceed(State#state{writing = false});
+    written(flush(State#state{writing = false}));
 handle_info({close, Id, Serial}, #state{streams = Streams} = State) ->
     proceed(State#state{streams = ejabberd_megaphone_streams:close(Id, Serial, Streams)});
 handle_info({wait_for_room, Id, Serial, Waiter}, #state{streams = Streams} = State) ->
@@ -274,7 +276,8 @@ let_go(#state{transport = Transport, writer = Writer} = State) ->
     unlink(Writer),
     exit(Writer, kill),
     ejabberd_megaphone_transport:close(Transport),
-    stop_grace(State#state{transport = undefined, writer = undefined, writing = false, buffer = <<>>}).
+    stop_grace(State#state{transport = undefined, writer = undefined, writing = false, deaf = false,
+                           buffer = <<>>}).
 
 start_grace(Milliseconds, State) ->
     State#state{grace = erlang:start_timer(Milliseconds, self(), grace)}.
@@ -291,6 +294,10 @@ say_ended(Why, #state{name = Name, streams = Streams} = State) ->
             end,
     ?WARNING_MSG("Link ~ts ended with ~B streams: ~ts", [Name, Count, Why]),
     State.
+
+%% What waited for the writer has gone to it, so there is room for answers again.
+written({noreply, #state{deaf = true} = State}) -> read_on(State);
+written(Otherwise) -> Otherwise.
 
 %% Octets of the edge
 
@@ -312,9 +319,16 @@ take_in(Octets, State) ->
             again(State#state{buffer = binary:copy(Octets)})
     end.
 
-again(#state{transport = Transport} = State) ->
+%% An edge that asks for more answers than it reads is not read either.
+again(#state{streams = Streams} = State) ->
+    case ejabberd_megaphone_streams:control_bytes(Streams) > ?ANSWERS_LIMIT_BYTES of
+        true -> proceed(State#state{deaf = true});
+        false -> read_on(State)
+    end.
+
+read_on(#state{transport = Transport} = State) ->
     case ejabberd_megaphone_transport:activate(Transport) of
-        ok -> proceed(State);
+        ok -> proceed(State#state{deaf = false});
         {error, Reason} -> detach(Reason, State)
     end.
 
@@ -400,7 +414,7 @@ proceed(#state{postponed = Postponed} = State) ->
     end.
 
 has_work(#state{streams = Streams} = State) ->
-    ejabberd_megaphone_streams:has_control(Streams) orelse acknowledgement_due(State)
+    ejabberd_megaphone_streams:control_bytes(Streams) > 0 orelse acknowledgement_due(State)
         orelse (ejabberd_megaphone_streams:has_data(Streams) andalso data_budget(State) > 0).
 
 acknowledgement_due(#state{received = Received, told = Told}) -> Received - Told >= ?ACKNOWLEDGE_BYTES.

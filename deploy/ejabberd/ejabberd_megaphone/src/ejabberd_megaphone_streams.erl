@@ -18,7 +18,7 @@
 
 -export([new/1, open/3, put_data/3, get_data/3, shutdown/3]).
 -export([send/4, wait_for_room/4, activate/3, close/3, overrun/3, client_down/4]).
--export([compose/2, has_control/1, has_data/1, control/2, refuse_new/1, is_draining/1, has_clients/1, end_all/1, expire/2]).
+-export([compose/2, control_bytes/1, has_data/1, control/2, refuse_new/1, is_draining/1, has_clients/1, end_all/1, expire/2]).
 -export([count/1, list/1]).
 
 -export_type([streams/0]).
@@ -58,7 +58,8 @@
                   %% ids that have bytes to send and credit for them, in turn
                   turns = queue:new() :: queue:queue({ejabberd_megaphone_frame:stream_id(), Serial :: pos_integer()}),
                   %% frames that go before data, latest first
-                  control = [] :: iolist()}).
+                  control = [] :: iolist(),
+                  control_bytes = 0 :: non_neg_integer()}).
 
 -opaque streams() :: #streams{}.
 -type id() :: ejabberd_megaphone_frame:stream_id().
@@ -317,11 +318,12 @@ tell_room(#stream{waiter = Waiter, limits = Limits} = Stream) ->
 
 %% Frames to the edge
 
--spec control(iodata(), streams()) -> streams().
-control(Frame, #streams{control = Control} = Streams) -> Streams#streams{control = [Control | Frame]}.
+-spec control(binary(), streams()) -> streams().
+control(Frame, #streams{control = Control, control_bytes = Bytes} = Streams) ->
+    Streams#streams{control = [Control | Frame], control_bytes = Bytes + byte_size(Frame)}.
 
--spec has_control(streams()) -> boolean().
-has_control(#streams{control = Control}) -> Control =/= [].
+-spec control_bytes(streams()) -> non_neg_integer().
+control_bytes(#streams{control_bytes = Bytes}) -> Bytes.
 
 -spec has_data(streams()) -> boolean().
 has_data(#streams{turns = Turns}) -> not queue:is_empty(Turns).
@@ -330,7 +332,7 @@ has_data(#streams{turns = Turns}) -> not queue:is_empty(Turns).
 %% only the former.
 -spec compose(non_neg_integer(), streams()) -> {iolist(), streams()}.
 compose(Budget, #streams{control = Control} = Streams) ->
-    data(Budget, Control, Streams#streams{control = []}).
+    data(Budget, Control, Streams#streams{control = [], control_bytes = 0}).
 
 data(Budget, Frames, #streams{turns = Turns, ids = Ids} = Streams) when Budget > 0 ->
     case queue:out(Turns) of
@@ -341,7 +343,7 @@ data(Budget, Frames, #streams{turns = Turns, ids = Ids} = Streams) when Budget >
                 #{Id := #stream{in_turn = true, serial = Serial} = Stream} ->
                     {Frame, Length, Less} = data_frame(Id, Stream),
                     Next = after_turn(Id, Less, Streams#streams{turns = Others}),
-                    data(Budget - Length, [[Frames | Frame] | Next#streams.control], Next#streams{control = []});
+                    data(Budget - Length, [[Frames | Frame] | Next#streams.control], Next#streams{control = [], control_bytes = 0});
                 _ ->
                     data(Budget, Frames, Streams#streams{turns = Others})
             end
