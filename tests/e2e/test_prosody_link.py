@@ -241,6 +241,24 @@ def test_wrong_option_is_named(tmp_path: Path, authority: CertificateAuthority, 
         run(main())
 
 
+def test_reloading(prosody: ProsodyLink) -> None:
+    """It ends the links in order; the next ones are taken by the new code, and stream management bridges it."""
+
+    async def main() -> None:
+        edge = await Edge(prosody.link, SECRET).connect()
+        client = await XmppClient.login(edge, ALICE)
+        await client.enable_resumption()
+        await asyncio.to_thread(prosody.shell, 'module:reload("megaphone", "*")')
+        assert (await edge.wait_link_end()).reason == Reason.SYSTEM_SHUTDOWN
+        await edge.stop_pinging()
+        async with Edge(prosody.link, SECRET) as after:
+            resumed = await client.resume(after)
+            await resumed.ping()
+            assert "1 links, 1 streams" in await asyncio.to_thread(prosody.shell, "megaphone:links()")
+
+    run(main())
+
+
 def test_shell_without_links(prosody: ProsodyLink) -> None:
     assert "0 links, 0 streams" in prosody.shell("megaphone:links()")
     with pytest.raises(ServerError):

@@ -139,7 +139,6 @@ local function read_open(payload)
 		transport = transport, client_address = sub(client, 1, bytes), client_port = client_port,
 		local_address = sub(here, 1, bytes), local_port = port, tls_version = tls;
 	};
-	local seen = {};
 	while at <= #payload do
 		if at + 2 > #payload then
 			return nil, "OPEN: field cut short";
@@ -149,13 +148,12 @@ local function read_open(payload)
 		at = at + 3 + length;
 		if #value ~= length then
 			return nil, ("OPEN: field %d cut short"):format(kind);
-		elseif seen[kind] then
-			return nil, ("OPEN: field %d twice"):format(kind);
 		end
-		seen[kind] = true;
 		local rule = open_fields[kind];
 		if rule then
-			if length < rule[2] or length > rule[3] then
+			if open[rule[1]] then
+				return nil, ("OPEN: field %d twice"):format(kind);
+			elseif length < rule[2] or length > rule[3] then
 				return nil, ("OPEN: field %d of %d bytes"):format(kind, length);
 			elseif rule[4] and not utf8.len(value) then
 				return nil, ("OPEN: field %d is not UTF-8"):format(kind);

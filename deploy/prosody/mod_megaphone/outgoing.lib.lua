@@ -49,10 +49,15 @@ end
 function link:wake()
 	if self.in_turn or self.woken or self.ended then return; end
 	self.woken = true;
-	add_task(0, function ()
-		self.woken = false;
-		self:turn();
-	end);
+	local turn = self.woken_turn;
+	if not turn then
+		function turn()
+			self.woken = false;
+			self:turn();
+		end
+		self.woken_turn = turn; -- one closure for the life of the link
+	end
+	add_task(0, turn);
 end
 
 function link:turn()
