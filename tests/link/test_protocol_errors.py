@@ -57,6 +57,7 @@ ERRORS: dict[str, bytes] = {
     "OPEN with a short tls-unique": opening(fields=((Field.TLS_UNIQUE, bytes(11)),)),
     "OPEN with a long tls-unique": opening(fields=((Field.TLS_UNIQUE, bytes(65)),)),
     "OPEN with a long fingerprint": opening(fields=((Field.CLIENT_CERTIFICATE, bytes(33)),)),
+    "OPEN with a name that is not UTF-8": opening(fields=((Field.SERVER_NAME, b"\xc0\x80"),)),
     "PUT_DATA of id 0": raw(Type.PUT_DATA, 0, b"x"),
     "PUT_DATA of 0 bytes": raw(Type.PUT_DATA, STREAM),
     "PUT_DATA of 16,385 bytes": raw(Type.PUT_DATA, STREAM, b" " * 16_385),
@@ -73,6 +74,7 @@ ERRORS: dict[str, bytes] = {
     "SHUTDOWN without OPEN": raw(Type.SHUTDOWN, 8, Shutdown().encode()),
     "SHUTDOWN of a stream for a link's reason": raw(Type.SHUTDOWN, STREAM, Shutdown(0, 16).encode()),
     "SHUTDOWN with bytes that never came": raw(Type.SHUTDOWN, STREAM, Shutdown(1, 0).encode()),
+    "SHUTDOWN with a text that is not UTF-8": raw(Type.SHUTDOWN, STREAM, bytes(9) + b"\xff"),
     "SHUTDOWN twice": raw(Type.SHUTDOWN, STREAM, Shutdown().encode()) * 2,
     "PUT_DATA after SHUTDOWN": raw(Type.SHUTDOWN, STREAM, Shutdown().encode()) + raw(Type.PUT_DATA, STREAM, b"x"),
 }
