@@ -17,6 +17,7 @@ FOUND = build.BUILD / "found"  # inputs that failed
 INPUT_SECONDS = 10  # one input may take, which is thousands of times what any needs
 ENVIRONMENT = {
     "PYTHONMALLOC": "malloc",  # so that the address sanitizer sees Python's objects
+    "PYTHONHASHSEED": "0",  # the framer's hashes are keyed with it: an input always reaches the same
     "ASAN_OPTIONS": "detect_leaks=0:quarantine_size_mb=16:malloc_context_size=8",
     "UBSAN_OPTIONS": "print_stacktrace=1",
 }

@@ -16,7 +16,7 @@ from megaphone.wire.websocket cimport (
     CLOSE, DATA, ERROR, MORE, PING, PING_FRAME, PONG_FRAME, TEXT_FRAME,
     Frame, FrameReader, Limits, read_frame, reader_free, reader_rests, reader_start,
 )
-from megaphone.wire.websocket_writer cimport write_close, write_control, write_header
+from megaphone.wire.websocket_writer cimport CONTROL_FRAME_BYTES, write_close, write_control, write_header
 
 from megaphone.wire.websocket import Error, Event
 from tests.unit.wire.websocket_fuzz import fuzz_websocket
@@ -146,6 +146,7 @@ cdef int keep_data(const Frame* frame, size_t offset, const Limits* limits, Read
     if frame.final:
         if frame.opcode == TEXT_FRAME:
             PyUnicode_DecodeUTF8(<const char*> reading.messages + reading.begun, length, NULL)
+            check_reason(reading.messages + reading.begun, length)
         happened(reading, DATA, frame.opcode, offset, reading.begun, length)
         reading.begun = reading.message_bytes
     return 0
@@ -268,6 +269,18 @@ cdef size_t rewrite(const Reading* reading) noexcept:
             write_control(WRITTEN + at, PING_FRAME if happening.event == PING else PONG_FRAME, payload, length)
         at += masked(WRITTEN + at, header, length, i)
     return at
+
+
+cdef int check_reason(const uint8_t* text, size_t length) except -1:
+    """A text as the reason of a close frame: whole if it fits, else as much of it as is text."""
+    cdef uint8_t into[CONTROL_FRAME_BYTES]
+    cdef size_t size = write_close(into, 1000, text, length)
+    if size > CONTROL_FRAME_BYTES or size < 4 or into[1] != size - 2 or memcmp(into + 4, text, size - 4) != 0:
+        raise AssertionError(f"{text[:length]!r} becomes {into[:size]!r}")
+    if size - 4 < length and (length <= 123 or size - 4 < 120):
+        raise AssertionError(f"{length} bytes are cut to {size - 4}")
+    PyUnicode_DecodeUTF8(<const char*> into + 4, size - 4, NULL)
+    return 0
 
 
 cdef int check(const uint8_t* data, size_t size, bint thorough) except -1:
