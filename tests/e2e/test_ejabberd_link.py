@@ -42,7 +42,7 @@ def ejabberd(tmp_path_factory: pytest.TempPathFactory, authority: CertificateAut
         authority,
         stream_limit=STREAM_LIMIT_BYTES,
         window=WINDOW_BYTES,
-        send_timeout=1,
+        slow_consumer_timeout=1,
     )
 
 
@@ -296,6 +296,24 @@ def test_garbage_disturbs_only_its_link(ejabberd: EjabberdLink) -> None:
             await bad.stop_pinging()
             await talking
             await until(good, lambda: client.jid not in {u["jid"] for u in ejabberd.api("connected_users_info")})
+
+    run(main())
+
+
+def test_too_many_silent_sockets(ejabberd: EjabberdLink) -> None:
+    """The oldest goes; an edge that says HELLO gets in."""
+
+    async def main() -> None:
+        most = 64 + 128  # max_links, and as many more
+        wires = [await Wire.dial(ejabberd.link) for _ in range(most + 20)]
+        try:
+            async with Edge(ejabberd.link, SECRET) as edge:
+                await (await XmppClient.login(edge, ALICE)).ping()
+            await wires[0].wait_lost()
+            assert not wires[-1].lost
+        finally:
+            for wire in wires:
+                wire.cut()
 
     run(main())
 

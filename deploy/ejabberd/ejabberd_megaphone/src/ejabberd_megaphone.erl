@@ -2,7 +2,7 @@
 %%
 %%   listen:
 %%     -
-%%       port: 5290
+%%       port: 5270
 %%       ip: "127.0.0.1"
 %%       module: ejabberd_megaphone
 %%       secret: "file:/etc/ejabberd/megaphone.secret"
@@ -67,7 +67,7 @@ listen_options() ->
      {grace, 30000},
      {stream_limit, 1048576},
      {session_limit, 67108864},
-     {send_timeout, 15000},
+     {slow_consumer_timeout, 15000},
      {tls, false},
      {certfile, <<>>},
      {cafile, <<>>},
@@ -88,6 +88,8 @@ listen_opt_type(window) ->
     econf:int(4096, 1048576);
 listen_opt_type(grace) ->
     econf:and_then(econf:timeout(second), fun grace/1);
+listen_opt_type(slow_consumer_timeout) ->
+    econf:timeout(second);
 listen_opt_type(stream_limit) ->
     econf:int(65536, 1073741824);
 listen_opt_type(session_limit) ->

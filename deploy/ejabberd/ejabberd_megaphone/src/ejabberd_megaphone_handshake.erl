@@ -11,7 +11,7 @@
 
 -define(DEADLINE_MILLISECONDS, 10000).
 %% Sockets that have not said HELLO, beside those of as many links as are allowed.
--define(SPARE_SOCKETS, 1024).
+-define(SPARE_SOCKETS, 128).
 
 -spec start(inet:socket(), map()) -> {ok, pid()}.
 start(Socket, Options) -> {ok, proc_lib:spawn(?MODULE, init, [Socket, Options])}.
@@ -37,24 +37,27 @@ begin_link(Socket, #{max_links := Most} = Options) ->
     Deadline = erlang:monotonic_time(millisecond) + ?DEADLINE_MILLISECONDS,
     Peer = ejabberd_megaphone_transport:peer({gen_tcp, Socket}),
     Plain = ejabberd_megaphone_transport:plain(Socket),
-    case waiting_sockets() > Most + ?SPARE_SOCKETS of
-        true ->
-            ?WARNING_MSG("Link from ~ts refused: too many sockets that have not said HELLO", [Peer]),
-            ejabberd_megaphone_transport:close(Plain);
-        false ->
-            case secure(Plain, Options) of
-                {ok, Transport} ->
-                    challenge(Transport, Peer, Deadline, Options);
-                {error, Reason} ->
-                    ?WARNING_MSG("Link from ~ts: TLS failed: ~0p", [Peer, Reason]),
-                    ejabberd_megaphone_transport:close(Plain)
-            end
+    make_room(Most + ?SPARE_SOCKETS),
+    case secure(Plain, Options) of
+        {ok, Transport} ->
+            challenge(Transport, Peer, Deadline, Options);
+        {error, Reason} ->
+            ?WARNING_MSG("Link from ~ts: TLS failed: ~0p", [Peer, Reason]),
+            ejabberd_megaphone_transport:close(Plain)
     end.
 
-waiting_sockets() ->
-    case whereis(ejabberd_megaphone_sup) of
-        undefined -> 0; % the listener's option `supervisor: false`
-        Supervisor -> proplists:get_value(active, supervisor:count_children(Supervisor))
+%% Of too many sockets that wait for their HELLO the oldest goes: an honest edge says it at once. Pids grow, except when
+%% they wrap, and then another one than the oldest goes.
+make_room(Most) ->
+    %% Without a supervisor (the listener's option `supervisor: false`) nobody counts them.
+    Supervisor = whereis(ejabberd_megaphone_sup),
+    case Supervisor =/= undefined andalso proplists:get_value(active, supervisor:count_children(Supervisor)) > Most of
+        true ->
+            Oldest = lists:min([Pid || {_, Pid, _, _} <- supervisor:which_children(Supervisor), is_pid(Pid)]),
+            exit(Oldest, shutdown),
+            ok;
+        false ->
+            ok
     end.
 
 secure({gen_tcp, Socket}, #{tls := Options}) when is_list(Options) ->

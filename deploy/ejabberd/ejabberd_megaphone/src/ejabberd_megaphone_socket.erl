@@ -38,7 +38,7 @@
 
 -type meter() :: atomics:atomics_ref().
 -type limits() :: #{meter := meter(), session_meter := meter(), stream_limit := pos_integer(),
-                    session_limit := pos_integer(), send_timeout := timeout()}.
+                    session_limit := pos_integer(), slow_consumer_timeout := timeout()}.
 -type waiter() :: reference().
 
 -record(megaphone_socket, {session :: pid(),
@@ -60,9 +60,9 @@
 -spec new({ejabberd_megaphone_frame:stream_id(), pos_integer()}, ejabberd_megaphone_frame:open(), meter(), map()) ->
     {socket(), limits()}.
 new({Id, Serial}, #{peer := Peer, local := Local, tls := TLS} = Open, SessionMeter,
-    #{stream_limit := StreamLimit, session_limit := SessionLimit, send_timeout := SendTimeout}) ->
+    #{stream_limit := StreamLimit, session_limit := SessionLimit, slow_consumer_timeout := SendTimeout}) ->
     Limits = #{meter => atomics:new(2, []), session_meter => SessionMeter, stream_limit => StreamLimit,
-               session_limit => SessionLimit, send_timeout => SendTimeout},
+               session_limit => SessionLimit, slow_consumer_timeout => SendTimeout},
     {#megaphone_socket{session = self(), id = Id, serial = Serial, limits = Limits, secure = TLS =/= 0, peer = Peer,
                        local = Local, exporter = maps:get(exporter, Open, undefined),
                        unique = maps:get(unique, Open, undefined), cipher = maps:get(cipher, Open, undefined)},
@@ -141,7 +141,7 @@ send(#megaphone_socket{session = Session, id = Id, serial = Serial, limits = Lim
 %% The answer comes to an alias, so none can come too late. The reference is new, so the receive looks at no message
 %% that was there before.
 wait_for_room(#megaphone_socket{session = Session, id = Id, serial = Serial,
-                                limits = #{meter := Meter, send_timeout := Timeout}}) ->
+                                limits = #{meter := Meter, slow_consumer_timeout := Timeout}}) ->
     Waiter = erlang:monitor(process, Session, [{alias, reply_demonitor}]),
     Session ! {wait_for_room, Id, Serial, Waiter},
     receive
