@@ -13,9 +13,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
-from megaphone.dispatch.counters import Board, Kind, Reason, Slot, UpstreamSlot
+from megaphone.dispatch.counters import AdmissionSlot, Board, Kind, LinkSlot, Reason, Slot, UpstreamSlot
 
 _NS: Final = 1e-9
+LINK_STATES: Final = ("broken", "connecting", "handshaking", "attached", "draining", "closed")  # uplink.link.LinkState
 CONNECT_BUCKETS_SECONDS: Final = ("0.001", "0.005", "0.025", "0.1", "0.5", "2.5", "+Inf")  # of UP_CONNECT_BUCKETS
 
 
@@ -43,6 +44,7 @@ class NodeFacts:
     certificates: Mapping[str, float]  # chain file to the Unix time at which its leaf expires
     admin_requests: Mapping[tuple[str, str], int]  # (endpoint, status)
     reloads: Mapping[str, int]  # by result
+    links: Sequence[int]  # of each worker to each upstream; 0 where it takes ordinary connections
 
 
 Labels = tuple[str, ...]  # label values
@@ -91,6 +93,55 @@ class OfUpstream:
             for labels, slot in self.slots.items():
                 values = [worker.board.get(Board.upstream_slot(index, slot)) for worker in node.workers]
                 yield (name, *labels), self.merge(values or [0]) * self.scale
+
+
+@dataclass(frozen=True, slots=True)
+class OfAdmission:
+    """Slots of the admission block of each upstream with links, added up over all workers: its name, then more."""
+
+    slots: Slots
+    scale: float = 1
+
+    def __call__(self, node: NodeFacts) -> Samples:
+        """The samples of one scrape."""
+        for index, (name, links) in enumerate(zip(node.upstreams, node.links, strict=True)):
+            for labels, slot in self.slots.items() if links else ():
+                values = [worker.board.get(Board.admission_slot(index, slot)) for worker in node.workers]
+                yield (name, *labels), sum(values) * self.scale
+
+
+@dataclass(frozen=True, slots=True)
+class OfLink:
+    """Slots of each link's block: upstream, worker, number of the link, then further label values."""
+
+    slots: Slots
+    scale: float = 1
+
+    def __call__(self, node: NodeFacts) -> Samples:
+        """The samples of one scrape."""
+        for index, (name, links) in enumerate(zip(node.upstreams, node.links, strict=True)):
+            for worker in node.workers:
+                for link in range(links):
+                    for labels, slot in self.slots.items():
+                        value = worker.board.get(Board.link_slot(index, link, slot))
+                        yield (name, str(worker.index), str(link), *labels), value * self.scale
+
+
+def links_by_state(node: NodeFacts, index: int) -> dict[str, int]:
+    """How many of the links to the upstream at this place are in each state."""
+    states = [
+        worker.board.get(Board.link_slot(index, link, LinkSlot.LI_STATE))
+        for worker in node.workers
+        for link in range(node.links[index])
+    ]
+    return {name: states.count(number) for number, name in enumerate(LINK_STATES)}
+
+
+def _links(node: NodeFacts) -> Samples:
+    for index, name in enumerate(node.upstreams):
+        if node.links[index]:
+            for state, count in links_by_state(node, index).items():
+                yield (name, state), count
 
 
 def _workers_by_state(node: NodeFacts) -> Samples:
@@ -161,6 +212,14 @@ _CONNECT_PARTS: Final[Slots] = {
 }
 _CHECK_TIME: Final[Slots] = {(): UpstreamSlot.UP_CHECK_NS}
 _FULL: Final[Slots] = {(): UpstreamSlot.UP_REFUSED_FULL}
+_ANSWER_PARTS: Final[Slots] = {
+    ("sum",): AdmissionSlot.AD_ANSWER_NS,
+    **{(bound,): AdmissionSlot.AD_ANSWER_BUCKETS + place for place, bound in enumerate(CONNECT_BUCKETS_SECONDS)},
+}
+_LINK_FRAMES: Final[Slots] = {("in",): LinkSlot.LI_FRAMES_IN, ("out",): LinkSlot.LI_FRAMES_OUT}
+_LINK_BYTES: Final[Slots] = {("in",): LinkSlot.LI_BYTES_IN, ("out",): LinkSlot.LI_BYTES_OUT}
+_LINK_ATTACHES: Final[Slots] = {("new",): LinkSlot.LI_ATTACHES, ("resumed",): LinkSlot.LI_REATTACHES}
+_PER_LINK: Final = ("upstream", "worker", "link")
 # The label is the configuration key that sets the limit.
 _REFUSALS: Final[Slots] = {
     ("stanza_bytes",): Slot.LIMIT_STANZA_BYTES,
@@ -264,6 +323,48 @@ METRICS: Final = (
            "Connect to features in the last good check, slowest worker.", OfUpstream(_CHECK_TIME, max, _NS)),
     Metric("megaphone_upstream_full_total", "counter", ("upstream",),
            "Times the upstream was passed over because of its max_connections.", OfUpstream(_FULL)),
+    # links
+    Metric("megaphone_links", "gauge", ("upstream", "state"),
+           "Links of all workers by state: broken, connecting, handshaking, attached, draining, closed.", _links),
+    Metric("megaphone_link_streams", "gauge", _PER_LINK,
+           "Streams on the link, also those whose end is not complete.", OfLink({(): LinkSlot.LI_STREAMS})),
+    Metric("megaphone_link_frames_total", "counter", (*_PER_LINK, "direction"),
+           "Frames on the link: in = from the server, out = to the server.", OfLink(_LINK_FRAMES)),
+    Metric("megaphone_link_bytes_total", "counter", (*_PER_LINK, "direction"),
+           "Bytes on the link, without TLS: in = from the server, out = to the server.", OfLink(_LINK_BYTES)),
+    Metric("megaphone_link_round_trip_seconds", "gauge", _PER_LINK,
+           "Time from the last PING to its PONG; 0 before the first.", OfLink({(): LinkSlot.LI_ROUND_TRIP_NS}, _NS)),
+    Metric("megaphone_link_kept_bytes", "gauge", _PER_LINK,
+           "Bytes sent that the server has not acknowledged; at most 4 MiB.", OfLink({(): LinkSlot.LI_KEPT_BYTES})),
+    Metric("megaphone_link_unsent_bytes", "gauge", _PER_LINK,
+           "Of the kept bytes, those the socket has not taken.", OfLink({(): LinkSlot.LI_UNSENT_BYTES})),
+    Metric("megaphone_link_attaches_total", "counter", (*_PER_LINK, "session"),
+           "Sockets that became the link's: with a new session, or with one that was resumed.", OfLink(_LINK_ATTACHES)),
+    Metric("megaphone_link_breaks_total", "counter", _PER_LINK,
+           "Sockets lost, and attempts to connect that failed.", OfLink({(): LinkSlot.LI_BREAKS})),
+    Metric("megaphone_link_refused_total", "counter", _PER_LINK,
+           "Greetings that either side refused: secret, version, too many links.", OfLink({(): LinkSlot.LI_REFUSED})),
+    Metric("megaphone_link_credit_waits_total", "counter", _PER_LINK,
+           "Times a client had to wait for the server's credit.", OfLink({(): LinkSlot.LI_CREDIT_WAITS})),
+    Metric("megaphone_link_credit_wait_seconds_total", "counter", _PER_LINK,
+           "Time that clients have waited for credit.", OfLink({(): LinkSlot.LI_CREDIT_WAIT_NS}, _NS)),
+    Metric("megaphone_link_turn_waits_total", "counter", _PER_LINK,
+           "Times a client had to wait for its turn on a busy or broken link.", OfLink({(): LinkSlot.LI_TURN_WAITS})),
+    # admission of new streams to links
+    Metric("megaphone_admission_waiting", "gauge", ("upstream",),
+           "New streams that wait for a link or for their turn.", OfAdmission({(): AdmissionSlot.AD_WAITING})),
+    Metric("megaphone_admission_opening", "gauge", ("upstream",),
+           "Streams opened that the server has not answered yet.", OfAdmission({(): AdmissionSlot.AD_OPENING})),
+    Metric("megaphone_admission_waited_total", "counter", ("upstream",),
+           "New streams that had to wait.", OfAdmission({(): AdmissionSlot.AD_WAITED})),
+    Metric("megaphone_admission_returning_total", "counter", ("upstream",),
+           "Of the streams that had to wait, those that went first.", OfAdmission({(): AdmissionSlot.AD_RETURNING})),
+    Metric("megaphone_admission_wait_seconds_total", "counter", ("upstream",),
+           "Time that streams have waited to be opened.", OfAdmission({(): AdmissionSlot.AD_WAITED_NS}, _NS)),
+    Metric("megaphone_admission_refused_total", "counter", ("upstream",),
+           "New streams for which there was no place to wait.", OfAdmission({(): AdmissionSlot.AD_REFUSED})),
+    Metric("megaphone_admission_answer_duration_seconds", "histogram", ("upstream",),
+           "Time from a stream's OPEN to the server's first bytes.", OfAdmission(_ANSWER_PARTS)),
     # operators
     Metric("megaphone_admin_requests_total", "counter", ("endpoint", "status"),
            "HTTP requests answered on the admin address and the control socket.", _admin_requests),

@@ -52,8 +52,29 @@ def page(status: dict[str, Any]) -> str:
             ("UPSTREAM", "ADDRESS", "HEALTHY", "CONNECTIONS", "FAILURES", "CHECK"),
             [_upstream(upstream, len(status["workers"])) for upstream in status["upstreams"]],
         ),
+        *_links(status["upstreams"]),
     ]
     return "\n".join(lines)
+
+
+def _links(upstreams: list[dict[str, Any]]) -> list[str]:
+    rows = [
+        (
+            upstream["name"],
+            f"{link['worker']}/{link['link']}",
+            link["state"],
+            str(link["streams"]),
+            f"{link['round_trip_seconds'] * 1000:.1f} ms",
+            size(link["unsent_bytes"]),
+            size(link["kept_bytes"]),
+            str(link["reattached"]),
+            str(link["breaks"]),
+        )
+        for upstream in upstreams
+        for link in upstream["links"]
+    ]
+    header = ("UPSTREAM", "LINK", "STATE", "STREAMS", "ROUND TRIP", "UNSENT", "KEPT", "RE-ATTACHED", "BREAKS")
+    return ["", table(header, rows)] if rows else []
 
 
 def _reload(last: dict[str, Any] | None) -> list[str]:

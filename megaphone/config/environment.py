@@ -6,10 +6,11 @@ import time
 from collections.abc import Iterator
 
 from megaphone.config.certificates import CertificateFacts, CertificateProblem, look_into
-from megaphone.config.schema import Config
+from megaphone.config.link_secret import read_secret
+from megaphone.config.schema import Config, Upstream
 from megaphone.errors import ConfigError, TLSError
-from megaphone.sockets.endpoint import Endpoint, parse_address
-from megaphone.sockets.tls import TLSContext
+from megaphone.sockets.endpoint import Endpoint, is_ip_address, parse_address
+from megaphone.sockets.tls import ClientContext, TLSContext
 from megaphone.stream.jid import ascii_domain
 
 EXPIRY_NOTICE_DAYS = 14
@@ -25,6 +26,9 @@ def check_environment(config: Config, file: str = "configuration") -> tuple[str,
     _check_tls(config, file)
     for index, upstream in enumerate(config.upstream):
         _check_upstream(parse_address(upstream.address), f"upstream[{index}].address", file)
+        if upstream.mode == "link":
+            link_secret(upstream, index, file)
+            link_tls(upstream, index, file)
     return (
         *_certificate_warnings(config, facts),
         *_domain_warnings(config, facts),
@@ -66,6 +70,25 @@ def _check_upstream(endpoint: Endpoint, key: str, file: str) -> None:
         raise ConfigError(file, key, f"cannot connect to {endpoint.path}: it is not a socket")
     if not os.access(endpoint.path, os.W_OK, effective_ids=True):
         raise ConfigError(file, key, f"cannot connect to {endpoint.path}: this user may not write to it")
+
+
+def link_secret(upstream: Upstream, index: int, file: str) -> bytes:
+    """Return the secret of an upstream's links; ConfigError if it cannot be used."""
+    try:
+        return read_secret(upstream.secret_file)
+    except ValueError as error:
+        raise ConfigError(file, f"upstream[{index}].secret_file", f"{upstream.secret_file}: {error}") from None
+
+
+def link_tls(upstream: Upstream, index: int, file: str) -> ClientContext | None:
+    """Return what an upstream's links need for mutual TLS, None without; ConfigError if it cannot be used."""
+    if not upstream.ca:
+        return None
+    host = upstream.server_name or parse_address(upstream.address).host
+    try:
+        return ClientContext(upstream.ca, upstream.certificate, upstream.key, host, is_ip_address(host))
+    except TLSError as error:
+        raise ConfigError(file, f"upstream[{index}].ca", str(error)) from None
 
 
 def _certificate_warnings(config: Config, facts: list[CertificateFacts]) -> Iterator[str]:

@@ -29,6 +29,13 @@ address = "127.0.0.1:5232"
 proxy_protocol = false
 """
 
+_DIRECT_KEYS = {"proxy_protocol": True, "source_addresses": ()}  # and their defaults
+_LINK_TLS_KEYS = ("ca", "certificate", "key")
+_LINK_KEYS = {
+    **{"links": 2, "secret_file": "", "opening_streams": 64, "server_name": ""},
+    **dict.fromkeys(_LINK_TLS_KEYS, ""),
+}
+
 T = TypeVar("T")
 
 
@@ -56,11 +63,12 @@ class _Rules:
         self.check_something_to_do()
         self.check_listeners()
         self.check_upstreams()
+        upstreams = tuple(self.upstream(*each) for each in enumerate(self.config.upstream))
         certificates = tuple(self.certificate(*each) for each in enumerate(self.config.certificate))
         domains = self.domains()
         self.check_limits()
         self.check_admin()
-        return replace(self.config, certificate=certificates, domain=domains)
+        return replace(self.config, certificate=certificates, domain=domains, upstream=upstreams)
 
     def check_something_to_do(self) -> None:
         missing = [name for name in ("listen", "domain", "upstream") if not getattr(self.config, name)]
@@ -105,6 +113,7 @@ class _Rules:
                 self.refuse(f"{key}.name", f'"{upstream.name}" is also the name of upstream[{names[upstream.name]}]')
             names[upstream.name] = index
             self.check_upstream_address(key, upstream)
+            self.check_mode(key, upstream)
 
     def check_upstream_address(self, key: str, upstream: Upstream) -> None:
         endpoint = self.parsed(f"{key}.address", parse_address, upstream.address)
@@ -121,6 +130,42 @@ class _Rules:
         is_name = any(character.isalpha() for character in endpoint.host) and ":" not in endpoint.host
         if sources and not is_name and (":" in sources[0]) != (":" in endpoint.host):
             self.refuse(sources_key, f"{sources[0]} and {endpoint} are not of the same family (IPv4, IPv6)")
+
+    def check_mode(self, key: str, upstream: Upstream) -> None:
+        other = _LINK_KEYS if upstream.mode == "direct" else _DIRECT_KEYS
+        for name, default in other.items():
+            if getattr(upstream, name) != default:
+                self.refuse(f"{key}.{name}", f'has no meaning with mode = "{upstream.mode}"')
+        if upstream.mode == "direct":
+            return
+        if not upstream.secret_file or "\0" in upstream.secret_file:
+            self.refuse(f"{key}.secret_file", 'must be the path of a file with the secret; mode = "link" needs one')
+        given = [name for name in _LINK_TLS_KEYS if getattr(upstream, name)]
+        missing = [name for name in _LINK_TLS_KEYS if name not in given]
+        endpoint = parse_address(upstream.address)
+        if given and missing:
+            self.refuse(f"{key}.{missing[0]}", f'is missing: with "{given[0]}" it is mutual TLS, which needs all three')
+        if upstream.server_name and not given:
+            self.refuse(f"{key}.server_name", 'has no meaning without "ca", "certificate" and "key"')
+        if given and endpoint.path is not None and not upstream.server_name:
+            self.refuse(f"{key}.server_name", "is missing: the name in the server's certificate, for a Unix socket")
+        if not given and endpoint.path is None and not is_loopback(endpoint.host):
+            self.refuse(
+                f"{key}.address",
+                f'a link to {endpoint} crosses a network, so it needs TLS: give "ca", "certificate" and "key"',
+            )
+
+    def upstream(self, index: int, upstream: Upstream) -> Upstream:
+        """Return the upstream with whole paths."""
+        if upstream.server_name:
+            self.parsed(f"upstream[{index}].server_name", host_name, upstream.server_name)
+        directory = os.path.dirname(self.file)
+        paths = {
+            name: os.path.join(directory, getattr(upstream, name))
+            for name in ("secret_file", *_LINK_TLS_KEYS)
+            if getattr(upstream, name)
+        }
+        return replace(upstream, **paths)
 
     def parsed_sources(self, key: str, texts: tuple[str, ...]) -> tuple[str, ...]:
         try:
@@ -181,6 +226,16 @@ class _Rules:
             self.refuse("admin.socket", f'must be an absolute path, not "{admin.socket}"')
         if len(admin.socket.encode("utf-8", "surrogateescape")) > UNIX_PATH_LIMIT_BYTES:
             self.refuse("admin.socket", f"has more than the {UNIX_PATH_LIMIT_BYTES} bytes that a Unix socket may have")
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether a host name or address, as in an Endpoint, is this machine's alone."""
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
+def host_name(text: str) -> str:
+    """Return an IP address or a host name as it stands in certificates; ValueError for anything else."""
+    return parse_address(f"[{text}]:1" if ":" in text else f"{text}:1").host
 
 
 def certificate_name(text: str) -> str:

@@ -59,9 +59,17 @@ class Upstream(Table, frozen=True):
 
     name: str
     address: str  # "host:port", "[v6]:port" or "unix:/path"
-    proxy_protocol: bool = True  # PROXY v2 before the first bytes
+    mode: Literal["direct", "link"] = "direct"
+    proxy_protocol: bool = True  # direct: PROXY v2 before the first bytes
     max_connections: Positive = 1_000_000  # of the whole node, shared evenly by its workers
-    source_addresses: tuple[str, ...] = ()  # addresses or networks to connect from, used in turn
+    source_addresses: tuple[str, ...] = ()  # direct: addresses or networks to connect from, used in turn
+    links: Annotated[int, Meta(ge=1, le=16)] = 2  # link, like all that follow: sockets of each worker
+    secret_file: str = ""  # that both sides know; a relative path starts at the configuration file's directory
+    opening_streams: Annotated[int, Meta(ge=1, le=65_536)] = 64  # of a worker, not answered by the server yet
+    ca: str = ""  # PEM file of the authorities for the server's certificate; with the next three: mutual TLS
+    certificate: str = ""  # PEM file, leaf first
+    key: str = ""
+    server_name: str = ""  # that the server's certificate must be for; "": the host of `address`
 
 
 class Health(Table, frozen=True):

@@ -72,24 +72,58 @@ cpdef enum Slot:
     LIMIT_BYTE_RATE = 69
     LIMIT_WORKER_CONNECTIONS = 70
     UPSTREAM_BLOCKS = 256    # 64 blocks of 16 slots, one per upstream in config order
+    ADMISSION_BLOCKS = 1280  # 64 blocks of 16 slots, one per upstream: new streams on their way to a link
+    LINK_BLOCKS = 2304       # 64 * 16 blocks of 16 slots: each upstream's links in order
 
 # Slots of one upstream's block.
 cpdef enum UpstreamSlot:
     UP_HEALTHY = 0           # gauge: 1 or 0
     UP_OPEN = 1              # gauge: connections open now
-    UP_CONNECTS = 2          # successful
+    UP_CONNECTS = 2          # successful; on links: streams opened
     UP_CONNECT_FAILURES = 3
-    UP_CONNECT_NS = 4        # sum over successful connects
+    UP_CONNECT_NS = 4        # sum over successful connects; on links: until OPEN was said
     UP_CHECKS_OK = 5
     UP_CHECKS_FAILED = 6
     UP_CHECK_NS = 7          # gauge: duration of the last good check (connect to features)
     UP_REFUSED_FULL = 8      # times it was passed over because of max_connections
     UP_CONNECT_BUCKETS = 9   # .. 15: cumulative-less counts of connect time <=1ms, <=5ms, <=25ms, <=100ms, <=500ms, <=2.5s, more
 
+# Slots of one upstream's admission block.
+cpdef enum AdmissionSlot:
+    AD_WAITING = 0           # gauge: streams that wait for a link, or for their turn
+    AD_OPENING = 1           # gauge: streams that were opened and not answered yet
+    AD_WAITED = 2            # streams that had to wait
+    AD_WAITED_NS = 3         # sum over those that were opened then
+    AD_RETURNING = 4         # of the streams that had to wait: those that went first
+    AD_REFUSED = 5           # streams for which there was no place to wait
+    AD_ANSWER_NS = 6         # sum of times from OPEN to the server's first bytes
+    AD_ANSWER_BUCKETS = 7    # .. 13: counts of those times, as UP_CONNECT_BUCKETS
+
+# Slots of one link's block.
+cpdef enum LinkSlot:
+    LI_STATE = 0             # gauge: uplink.link.LinkState
+    LI_STREAMS = 1           # gauge: streams in its table, also those whose end is not complete
+    LI_FRAMES_IN = 2
+    LI_FRAMES_OUT = 3
+    LI_BYTES_IN = 4          # from the server, after TLS
+    LI_BYTES_OUT = 5         # to the server, before TLS
+    LI_ROUND_TRIP_NS = 6     # gauge: of the last PING
+    LI_KEPT_BYTES = 7        # gauge: said and not acknowledged
+    LI_UNSENT_BYTES = 8      # gauge: of these, not taken by the socket
+    LI_ATTACHES = 9          # sessions begun
+    LI_REATTACHES = 10       # sessions that went on with a new socket
+    LI_BREAKS = 11           # sockets lost, also while connecting
+    LI_REFUSED = 12          # greetings refused, by either side
+    LI_CREDIT_WAITS = 13     # times a client had to wait for the server's credit
+    LI_CREDIT_WAIT_NS = 14   # sum of those times
+    LI_TURN_WAITS = 15       # times a client had to wait for its turn on the link
+
 cdef enum:
-    BOARD_SLOTS = 1280       # 256 + 64 * 16
+    BOARD_SLOTS = 18688      # 256 + 64 * 16 + 64 * 16 + 64 * 16 * 16
     UPSTREAM_BLOCK = 16
     MAX_UPSTREAMS = 64
+    LINK_BLOCK = 16
+    MAX_LINKS = 16           # of one worker to one upstream
 
 cdef class Board:
     cdef uint64_t* slots

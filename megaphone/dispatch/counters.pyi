@@ -12,7 +12,6 @@ class Kind(IntEnum):
     IQ = 2
     OTHER = 3
 
-
 class Reason(IntEnum):
     """How a connection ended."""
 
@@ -39,7 +38,6 @@ class Reason(IntEnum):
     KICKED = 20
     INTERNAL = 21
     REASONS = 22
-
 
 class Slot(IntEnum):
     """A 64-bit slot of a worker's board."""
@@ -80,7 +78,8 @@ class Slot(IntEnum):
     LIMIT_BYTE_RATE = 69
     LIMIT_WORKER_CONNECTIONS = 70
     UPSTREAM_BLOCKS = 256
-
+    ADMISSION_BLOCKS = 1280
+    LINK_BLOCKS = 2304
 
 class UpstreamSlot(IntEnum):
     """A slot of one upstream's block."""
@@ -96,6 +95,37 @@ class UpstreamSlot(IntEnum):
     UP_REFUSED_FULL = 8
     UP_CONNECT_BUCKETS = 9
 
+class AdmissionSlot(IntEnum):
+    """A slot of one upstream's admission block."""
+
+    AD_WAITING = 0
+    AD_OPENING = 1
+    AD_WAITED = 2
+    AD_WAITED_NS = 3
+    AD_RETURNING = 4
+    AD_REFUSED = 5
+    AD_ANSWER_NS = 6
+    AD_ANSWER_BUCKETS = 7
+
+class LinkSlot(IntEnum):
+    """A slot of one link's block."""
+
+    LI_STATE = 0
+    LI_STREAMS = 1
+    LI_FRAMES_IN = 2
+    LI_FRAMES_OUT = 3
+    LI_BYTES_IN = 4
+    LI_BYTES_OUT = 5
+    LI_ROUND_TRIP_NS = 6
+    LI_KEPT_BYTES = 7
+    LI_UNSENT_BYTES = 8
+    LI_ATTACHES = 9
+    LI_REATTACHES = 10
+    LI_BREAKS = 11
+    LI_REFUSED = 12
+    LI_CREDIT_WAITS = 13
+    LI_CREDIT_WAIT_NS = 14
+    LI_TURN_WAITS = 15
 
 class Board:
     """A view of `BOARD_BYTES` writable bytes as named counters."""
@@ -106,3 +136,7 @@ class Board:
     def get(self, slot: int) -> int: ...
     @staticmethod
     def upstream_slot(upstream: int, slot: int) -> int: ...
+    @staticmethod
+    def admission_slot(upstream: int, slot: int) -> int: ...
+    @staticmethod
+    def link_slot(upstream: int, link: int, slot: int) -> int: ...

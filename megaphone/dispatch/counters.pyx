@@ -11,7 +11,7 @@ BOARD_BYTES = BOARD_SLOTS * 8
 
 
 cdef class Board:
-    """A view of `BOARD_BYTES` writable bytes as named counters (`Slot`, `Reason`, `Kind`, `UpstreamSlot`)."""
+    """A view of `BOARD_BYTES` writable bytes as named counters (`Slot`, `Reason`, `Kind`, `UpstreamSlot`, `AdmissionSlot`, `LinkSlot`)."""
 
     def __cinit__(self, memory):
         PyObject_GetBuffer(memory, &self.view, PyBUF_WRITABLE)
@@ -42,3 +42,13 @@ cdef class Board:
     def upstream_slot(int upstream, int slot):
         """The board slot of one `UpstreamSlot` of the upstream with this index in config order (0..63)."""
         return UPSTREAM_BLOCKS + upstream * UPSTREAM_BLOCK + slot
+
+    @staticmethod
+    def admission_slot(int upstream, int slot):
+        """The board slot of one `AdmissionSlot` of this upstream (0..63)."""
+        return ADMISSION_BLOCKS + upstream * UPSTREAM_BLOCK + slot
+
+    @staticmethod
+    def link_slot(int upstream, int link, int slot):
+        """The board slot of one `LinkSlot` of a link (0..15) to this upstream (0..63)."""
+        return LINK_BLOCKS + (upstream * MAX_LINKS + link) * LINK_BLOCK + slot

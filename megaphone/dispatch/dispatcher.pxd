@@ -30,8 +30,8 @@ cdef class Owner(Sink):
     # The session owner behind a connection: an uplink's stream, or a session of the embedded service.
     cdef void take_data(self, Connection connection, const uint8_t* data, size_t length)
     cdef void take_room(self, Connection connection)        # deliver() said FULL, now there is room
-    cdef void take_client_end(self, Connection connection)  # the client sent its last byte
-    cdef void take_shutdown(self, Connection connection)    # the connection is being ended by the edge
+    cdef void take_client_end(self, Connection connection, bint said_goodbye)   # its last byte came; </stream:stream> too?
+    cdef void take_shutdown(self, Connection connection, int reason)    # the edge ends the connection: counters.Reason
     cdef void take_tick(self, Connection connection, uint32_t now_ticks)  # about once a second
     cpdef str upstream_name(self)                           # for people; None if there is none
 

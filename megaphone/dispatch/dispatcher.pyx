@@ -71,10 +71,10 @@ cdef class Owner(Sink):
     cdef void take_room(self, Connection connection):
         pass
 
-    cdef void take_client_end(self, Connection connection):
+    cdef void take_client_end(self, Connection connection, bint said_goodbye):
         pass
 
-    cdef void take_shutdown(self, Connection connection):
+    cdef void take_shutdown(self, Connection connection, int reason):
         pass
 
     cdef void take_tick(self, Connection connection, uint32_t now_ticks):

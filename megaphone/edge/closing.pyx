@@ -47,7 +47,7 @@ cdef class ClosableConnection(OfferingConnection):
             # the client has said all it wanted; the server may still have something to say
             self.client_ended = True
             self.deadline_ticks = self.clients.poller.now_ticks + self.clients.limits.close_ticks
-            owner.take_client_end(self)
+            owner.take_client_end(self, framer_ended(&self.framer_in))
         else:
             self.reason = CLIENT_CLOSED
             self.start_closing()
@@ -59,10 +59,11 @@ cdef class ClosableConnection(OfferingConnection):
         """
         if self.state >= CLOSING:
             return
-        if reason == REMOTE_CONNECTION_FAILED and framer_ended(&self.framer_out):
-            condition, reason = "", self.reason         # it said goodbye before it hung up
-        elif reason == REMOTE_CONNECTION_FAILED and (self.client_ended or framer_ended(&self.framer_in)):
-            condition, reason = "", CLIENT_CLOSED       # it hung up because the client had
+        if reason == REMOTE_CONNECTION_FAILED or reason == SERVER_CLOSED:
+            if framer_ended(&self.framer_out):
+                condition, reason = "", self.reason         # it said goodbye before it hung up
+            elif self.client_ended or framer_ended(&self.framer_in):
+                condition, reason = "", CLIENT_CLOSED       # it hung up because the client had
         if self.end_condition is None:
             self.reason = reason
         if condition and not self.inject(condition) and self.owner is not None and self.end_condition is None:
@@ -91,12 +92,15 @@ cdef class ClosableConnection(OfferingConnection):
         return True
 
     cdef void detach(self):
-        """Lets go of the session owner."""
+        """Lets go of the session owner, which is told why; a client that left without </stream:stream> has broken off."""
         cdef Owner owner = self.owner
+        cdef int reason = self.reason
         if owner is not None:
             self.owner = None
             self.upstream = owner.upstream_name()
-            owner.take_shutdown(self)
+            if reason == CLIENT_CLOSED and not framer_ended(&self.framer_in):
+                reason = CLIENT_RESET
+            owner.take_shutdown(self, reason)
 
     cdef void start_closing(self):
         self.enter(CLOSING)
@@ -138,9 +142,9 @@ cdef class ClosableConnection(OfferingConnection):
             return
         if self.end_condition is not None or self.client_ended:
             if now_ticks >= self.deadline_ticks:
-                self.detach()
                 if self.client_ended:
                     self.reason = CLIENT_CLOSED
+                self.detach()
                 self.start_closing()
             elif owner is not None:
                 owner.take_tick(self, now_ticks)    # it may still be connecting

@@ -15,10 +15,13 @@ from megaphone.errors import ProxyHeaderError
 from megaphone.stream.jid import normalise_domain
 from megaphone.stream.negotiation import Action, Negotiation
 from megaphone.wire import header, proxy_protocol, writer
+from megaphone.wire.link_open import Open, Transport
 
 if TYPE_CHECKING:
     from megaphone.edge.clients import Clients
     from megaphone.edge.connection import ClientConnection
+
+_TLS_VERSIONS = {"TLSv1.2": 0x0303, "TLSv1.3": 0x0304}
 
 
 def admit(connection: ClientConnection, address: bytes) -> bool:
@@ -169,3 +172,28 @@ def proxy_header(connection: ClientConnection) -> bytes:
         alpn=(tls.alpn or None) if tls is not None else None,
         authority=connection.domain,
     )
+
+
+def link_facts(connection: ClientConnection) -> bytes:
+    """Return what OPEN says of this client on a link (docs/reference/link-protocol.md, Streams)."""
+    tls = connection.tls
+    client = address_text(connection.client_address), connection.port
+    if tls is None or not tls.established:
+        return Open(Transport.TCP, client=client, local=connection.local_endpoint()).encode()
+    return Open(
+        Transport.DIRECT_TLS if connection.listener.tls == "direct" else Transport.STARTTLS,
+        client=client,
+        local=connection.local_endpoint(),
+        tls_version=_TLS_VERSIONS[tls.version],
+        server_name=tls.server_name,
+        alpn=tls.alpn or None,
+        tls_exporter=tls.exporter,
+        tls_unique=tls.unique,
+        cipher=tls.cipher,
+        edge_certificate=tls.certificate_hash,
+    ).encode()
+
+
+def is_returning(connection: ClientConnection) -> bool:
+    """Say whether the client was here before: its TLS session went on from a ticket."""
+    return connection.tls is not None and connection.tls.resumed

@@ -87,6 +87,11 @@ def _ip_address(text: str) -> IPAddress | None:
         return None
 
 
+def is_ip_address(host: str) -> bool:
+    """Say whether the host of an endpoint is an address and not a name."""
+    return _ip_address(host) is not None
+
+
 def parse_network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     """Return the network or single address that `text` names; ValueError says what is wrong with it."""
     try:

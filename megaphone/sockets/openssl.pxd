@@ -44,9 +44,27 @@ cdef extern from "openssl/hmac.h":
         pass
     int EVP_MAC_CTX_set_params(EVP_MAC_CTX*, const OSSL_PARAM*)
 
+cdef extern from "openssl/evp.h":
+    ctypedef struct EVP_MD:
+        pass
+    const EVP_MD* EVP_get_digestbynid(int)
+    const EVP_MD* EVP_sha256()
+
+cdef extern from "openssl/objects.h":
+    int NID_md5, NID_sha1
+    int OBJ_find_sigid_algs(int, int*, int*)
+
 cdef extern from "openssl/x509v3.h":
     ctypedef struct X509:
         pass
+    ctypedef struct X509_VERIFY_PARAM:
+        pass
+    int X509_get_signature_nid(const X509*)
+    int X509_digest(const X509*, const EVP_MD*, unsigned char*, unsigned int*)
+    int X509_VERIFY_PARAM_set1_host(X509_VERIFY_PARAM*, const char*, size_t)
+    int X509_VERIFY_PARAM_set1_ip_asc(X509_VERIFY_PARAM*, const char*)
+    long X509_V_OK
+    const char* X509_verify_cert_error_string(long)
     int X509_check_host(X509*, const char*, size_t, unsigned int, char**)
 
 cdef extern from "openssl/err.h":
@@ -73,7 +91,20 @@ cdef extern from "openssl/ssl.h":
     long SSL_MODE_RELEASE_BUFFERS, SSL_MODE_ENABLE_PARTIAL_WRITE, SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER
     unsigned long SSL_OP_NO_RENEGOTIATION, SSL_OP_NO_COMPRESSION, SSL_OP_CIPHER_SERVER_PREFERENCE
     unsigned long SSL_OP_PRIORITIZE_CHACHA, SSL_OP_NO_TICKET
+    int SSL_VERIFY_PEER
     const SSL_METHOD* TLS_server_method()
+    const SSL_METHOD* TLS_client_method()
+    int SSL_CTX_load_verify_locations(SSL_CTX*, const char*, const char*)
+    void SSL_CTX_set_verify(SSL_CTX*, int, void*)
+    X509_VERIFY_PARAM* SSL_get0_param(SSL*)
+    long SSL_get_verify_result(const SSL*)
+    void SSL_set_connect_state(SSL*)
+    int SSL_set_tlsext_host_name(SSL*, const char*)
+    X509* SSL_get_certificate(const SSL*)
+    long SSL_get_extms_support(SSL*)
+    int SSL_export_keying_material(SSL*, unsigned char*, size_t, const char*, size_t, const unsigned char*, size_t, int)
+    size_t SSL_get_finished(const SSL*, void*, size_t)
+    size_t SSL_get_peer_finished(const SSL*, void*, size_t)
     SSL_CTX* SSL_CTX_new(const SSL_METHOD*)
     void SSL_CTX_free(SSL_CTX*)
     int SSL_CTX_use_certificate_chain_file(SSL_CTX*, const char*)

@@ -31,3 +31,4 @@ cdef class Receiver(Pollable):
     cdef void fail(self, int error)
 
 cdef Receiver open_socket(int fd, Poller poller, Sink sink, uint32_t mailbox_limit, bint connecting, bint watched=*)
+cdef Receiver receive_with(Sender sender, int fd, Poller poller, Sink sink, bint connecting, bint watched=*)

@@ -26,13 +26,18 @@ cdef Receiver open_socket(int fd, Poller poller, Sink sink, uint32_t mailbox_lim
 
     One that is not `watched` has no events before its `watch` is called.
     """
-    cdef Receiver receiver = Receiver.__new__(Receiver)
     cdef Sender sender = Sender.__new__(Sender)
+    sender.limit = mailbox_limit
+    return receive_with(sender, fd, poller, sink, connecting, watched)
+
+
+cdef Receiver receive_with(Sender sender, int fd, Poller poller, Sink sink, bint connecting, bint watched=True):
+    """As `open_socket`, for a socket with a sender of another kind."""
+    cdef Receiver receiver = Receiver.__new__(Receiver)
     receiver.fd = sender.fd = fd
     receiver.poller = sender.poller = poller
     receiver.sink = sender.sink = sink
     receiver.sender = sender
-    sender.limit = mailbox_limit
     sender.connecting = connecting
     sender.writable = not connecting
     if watched and not receiver.watch():

@@ -1,9 +1,19 @@
 # A socket's sender, compiled interface.
 from libc.stdint cimport uint8_t, uint32_t
+from posix.uio cimport iovec
 from megaphone.dispatch.dispatcher cimport Sink
 from megaphone.dispatch.mailbox cimport Mailbox
 from megaphone.sockets.poller cimport Flushable, Poller
 from megaphone.sockets.tls cimport TLS
+
+cdef extern from "sys/socket.h":
+    cdef enum:
+        MSG_NOSIGNAL
+    cdef struct msghdr:
+        iovec* msg_iov
+        size_t msg_iovlen
+    ssize_t sendmsg(int, const msghdr*, int)
+    ssize_t send(int, const void*, size_t, int)
 
 cdef class Sender(Flushable):
     cdef int fd
@@ -23,7 +33,7 @@ cdef class Sender(Flushable):
     cdef int write(self, const uint8_t* data, size_t length)
     cdef void seal_output(self)
     cdef void seal_plain(self)
-    cdef void take_over(self, Sender other)
+    cdef void take_over(self, Mailbox* waiting)
     cdef void finish(self)
     cdef void close(self)
     cdef uint32_t pending_bytes(self) noexcept

@@ -8,7 +8,6 @@ bytes is stalled from then on: the worker's sweep ends it after the slow-consume
 cimport cython
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.string cimport memset
-from posix.uio cimport iovec
 
 from megaphone.dispatch.dispatcher cimport DELIVERED, FULL
 from megaphone.dispatch.mailbox cimport Chunk
@@ -16,13 +15,7 @@ from megaphone.sockets.tls cimport tls_output, tls_output_clear, tls_output_leng
 
 cdef extern from "sys/socket.h":
     cdef enum:
-        MSG_NOSIGNAL
         SHUT_WR
-    cdef struct msghdr:
-        iovec* msg_iov
-        size_t msg_iovlen
-    ssize_t sendmsg(int, const msghdr*, int)
-    ssize_t send(int, const void*, size_t, int)
     int shutdown(int, int)
 
 cdef enum:
@@ -63,12 +56,11 @@ cdef class Sender(Flushable):
         self.sealed = self.mailbox
         self.mailbox = Mailbox(NULL, NULL, 0)
 
-    cdef void take_over(self, Sender other):
-        """Takes what waits in a sender whose socket never was connected, and how that sender stands."""
-        self.mailbox = other.mailbox
-        self.full = other.full
-        self.finishing = other.finishing
-        other.mailbox = Mailbox(NULL, NULL, 0)
+    cdef void take_over(self, Mailbox* waiting):
+        """Takes what has waited elsewhere, before anything was written here."""
+        self.mailbox = waiting[0]
+        waiting[0] = Mailbox(NULL, NULL, 0)
+        self.full = self.mailbox.size >= self.limit
 
     cdef void finish(self):
         """After everything queued: close_notify, then FIN. Later writes are dropped."""

@@ -21,9 +21,14 @@ cdef class CertificateChoice:
     cdef dict chosen
     cdef TLSContext context_for(self, str name)
 
+cdef class ClientContext:
+    cdef SSL_CTX* context
+    cdef bytes server_name
+    cdef bint is_address
+
 cdef class TLS:
     cdef SSL* ssl
-    cdef CertificateChoice choice       # OpenSSL's callbacks point at it
+    cdef object context                 # CertificateChoice, which OpenSSL's callbacks point at, or ClientContext
     cdef readonly bint established
     cdef bint sent_close
 
@@ -32,6 +37,7 @@ cdef class TLS:
     cdef Py_ssize_t read(self, uint8_t* into, size_t length) noexcept
     cdef Py_ssize_t write(self, const uint8_t* data, size_t length) noexcept
     cdef void close(self) noexcept
+    cdef bint is_unique(self) noexcept
 
 cdef enum:
     OUTPUT_BYTES = 131072

@@ -176,6 +176,11 @@ cdef str first_error():
     return message
 
 
+def last_error():
+    """What OpenSSL says of the call that has just failed."""
+    return first_error()
+
+
 cdef class TLSContext:
     """One certificate chain and its key, ready for handshakes.
 
@@ -246,20 +251,69 @@ cdef class CertificateChoice:
         return found
 
 
+cdef class ClientContext:
+    """What the edge shows and demands where it is the client: both sides have a certificate (mutual TLS).
+
+    `ca` has the certificates that the server's must lead to; it must be for `server_name`, a host name or IP address.
+    """
+
+    def __cinit__(self, str ca, str certificate, str key, str server_name, bint is_address=False):
+        cdef SSL_CTX* context = SSL_CTX_new(TLS_client_method())
+        if context == NULL:
+            raise MemoryError
+        self.context = context
+        self.server_name = server_name.encode("ascii")
+        self.is_address = is_address
+        ERR_clear_error()
+        SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION)
+        if SSL_CTX_load_verify_locations(context, ca.encode(), NULL) != 1:
+            raise TLSError(f"authorities {ca}: {first_error()}")
+        if SSL_CTX_use_certificate_chain_file(context, certificate.encode()) != 1:
+            raise TLSError(f"certificate chain {certificate}: {first_error()}")
+        if SSL_CTX_use_PrivateKey_file(context, key.encode(), SSL_FILETYPE_PEM) != 1 or SSL_CTX_check_private_key(context) != 1:
+            raise TLSError(f"private key {key} for {certificate}: {first_error()}")
+        SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL)
+        SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION)
+        SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER)
+
+    def __dealloc__(self):
+        SSL_CTX_free(self.context)
+
+
 # --- sessions ---
+
+cdef enum:
+    FINISHED_BYTES = 64
+    EXPORTER_BYTES = 32
+
+cdef bytes EXPORTER_LABEL = b"EXPORTER-Channel-Binding"     # RFC 9266 section 2
+
 
 @cython.no_gc
 cdef class TLS:
-    """The server side of one TLS connection."""
+    """One TLS connection: the server side for a CertificateChoice, the client side for a ClientContext."""
 
-    def __cinit__(self, CertificateChoice choice not None):
-        self.choice = choice
-        self.ssl = SSL_new((<TLSContext> choice.contexts[0]).context)
+    def __cinit__(self, context not None):
+        cdef ClientContext client
+        self.context = context
+        if isinstance(context, CertificateChoice):
+            self.ssl = SSL_new((<TLSContext> (<CertificateChoice> context).contexts[0]).context)
+        else:
+            self.ssl = SSL_new((<ClientContext?> context).context)
         if self.ssl == NULL:
             raise MemoryError
         BIO_up_ref(shared_bio)
         SSL_set_bio(self.ssl, shared_bio, shared_bio)
-        SSL_set_accept_state(self.ssl)
+        if isinstance(context, CertificateChoice):
+            SSL_set_accept_state(self.ssl)
+            return
+        client = context
+        SSL_set_connect_state(self.ssl)
+        if client.is_address:       # which is no server name (RFC 6066 section 3)
+            X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(self.ssl), <const char*> client.server_name)
+        else:
+            X509_VERIFY_PARAM_set1_host(SSL_get0_param(self.ssl), <const char*> client.server_name, 0)
+            SSL_set_tlsext_host_name(self.ssl, <const char*> client.server_name)
 
     def __dealloc__(self):
         SSL_free(self.ssl)
@@ -340,3 +394,53 @@ cdef class TLS:
     def resumed(self):
         """Whether a session ticket saved the full handshake."""
         return SSL_session_reused(self.ssl) == 1
+
+    @property
+    def peer_refusal(self):
+        """Why the peer's certificate was not accepted, or ""."""
+        cdef long result = SSL_get_verify_result(self.ssl)
+        return "" if result == X509_V_OK else X509_verify_cert_error_string(result).decode("ascii", "replace")
+
+    @property
+    def exporter(self):
+        """`tls-exporter` (RFC 9266), 32 bytes; None where it would not be unique: TLS 1.2 without RFC 7627."""
+        cdef uint8_t material[EXPORTER_BYTES]
+        if not self.established or not self.is_unique():
+            return None
+        if SSL_export_keying_material(self.ssl, material, EXPORTER_BYTES, <const char*> EXPORTER_LABEL,
+                                      len(EXPORTER_LABEL), NULL, 0, 0) != 1:
+            return None
+        return PyBytes_FromStringAndSize(<const char*> material, EXPORTER_BYTES)
+
+    @property
+    def unique(self):
+        """`tls-unique` (RFC 5929 section 3) of a server: the first Finished of the handshake; None for TLS 1.3."""
+        cdef uint8_t finished[FINISHED_BYTES]
+        cdef size_t length
+        if not self.established or SSL_version(self.ssl) >= TLS1_3_VERSION or not self.is_unique():
+            return None
+        # the client says the first Finished in a full handshake, the server in a resumed one
+        if SSL_session_reused(self.ssl):
+            length = SSL_get_finished(self.ssl, finished, FINISHED_BYTES)
+        else:
+            length = SSL_get_peer_finished(self.ssl, finished, FINISHED_BYTES)
+        return PyBytes_FromStringAndSize(<const char*> finished, length)
+
+    cdef bint is_unique(self) noexcept:
+        """Whether two connections cannot have the same keys: the triple handshake (RFC 7627 section 1)."""
+        return SSL_version(self.ssl) >= TLS1_3_VERSION or SSL_get_extms_support(self.ssl) == 1
+
+    @property
+    def certificate_hash(self):
+        """`tls-server-end-point` (RFC 5929 section 4) of our certificate; None if its signature has no hash."""
+        cdef unsigned char digest[64]
+        cdef unsigned int length = 0
+        cdef int hash_id = 0, key_id = 0
+        cdef X509* certificate = SSL_get_certificate(self.ssl)
+        cdef const EVP_MD* hash
+        if certificate == NULL or OBJ_find_sigid_algs(X509_get_signature_nid(certificate), &hash_id, &key_id) != 1:
+            return None
+        hash = EVP_sha256() if hash_id == NID_md5 or hash_id == NID_sha1 else EVP_get_digestbynid(hash_id)
+        if hash == NULL or X509_digest(certificate, hash, digest, &length) != 1:
+            return None
+        return PyBytes_FromStringAndSize(<const char*> digest, length)

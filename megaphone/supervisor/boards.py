@@ -3,11 +3,13 @@
 import fcntl
 import mmap
 import os
+from collections.abc import Iterator
 from typing import Final
 
-from megaphone.dispatch.counters import BOARD_BYTES, Board, Slot, UpstreamSlot
+from megaphone.dispatch.counters import BOARD_BYTES, AdmissionSlot, Board, LinkSlot, Slot, UpstreamSlot
 
 MAX_UPSTREAMS: Final = 64
+MAX_LINKS: Final = 16
 
 # What is true of a process only: false as soon as that process is gone.
 PROCESS_GAUGES: Final = (
@@ -24,6 +26,24 @@ PROCESS_GAUGES: Final = (
     Slot.MAILBOX_BYTES,
 )
 UPSTREAM_GAUGES: Final = (UpstreamSlot.UP_HEALTHY, UpstreamSlot.UP_OPEN, UpstreamSlot.UP_CHECK_NS)
+
+ADMISSION_GAUGES: Final = (AdmissionSlot.AD_WAITING, AdmissionSlot.AD_OPENING)
+LINK_GAUGES: Final = (
+    LinkSlot.LI_STATE,
+    LinkSlot.LI_STREAMS,
+    LinkSlot.LI_ROUND_TRIP_NS,
+    LinkSlot.LI_KEPT_BYTES,
+    LinkSlot.LI_UNSENT_BYTES,
+)
+
+
+def _gauges() -> Iterator[int]:
+    yield from PROCESS_GAUGES
+    for upstream in range(MAX_UPSTREAMS):
+        yield from (Board.upstream_slot(upstream, slot) for slot in UPSTREAM_GAUGES)
+        yield from (Board.admission_slot(upstream, slot) for slot in ADMISSION_GAUGES)
+        for link in range(MAX_LINKS):
+            yield from (Board.link_slot(upstream, link, slot) for slot in LINK_GAUGES)
 
 
 class SharedMemory:
@@ -56,11 +76,8 @@ class WorkerBoard:
 
     def clear_gauges(self) -> None:
         """Forgets what was true of the process that has just died; counters stay."""
-        for slot in PROCESS_GAUGES:
+        for slot in _gauges():
             self.counters.set(slot, 0)
-        for upstream in range(MAX_UPSTREAMS):
-            for slot_in_block in UPSTREAM_GAUGES:
-                self.counters.set(Board.upstream_slot(upstream, slot_in_block), 0)
 
     def close(self) -> None:
         """Closes the descriptor."""

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from megaphone import __version__
-from megaphone.config.schema import Domain
-from megaphone.dispatch.counters import Board, Slot, UpstreamSlot
-from megaphone.metrics import CONNECTION_STATES, NodeFacts, WorkerFacts
+from megaphone.config.schema import Domain, Upstream
+from megaphone.dispatch.counters import AdmissionSlot, Board, LinkSlot, Slot, UpstreamSlot
+from megaphone.metrics import CONNECTION_STATES, LINK_STATES, NodeFacts, WorkerFacts
 from megaphone.supervisor import process_facts
 from megaphone.supervisor.child import State
 from megaphone.supervisor.seat import Seat
@@ -74,7 +74,7 @@ def status(supervisor: Supervisor, *, admin_address: str) -> dict[str, Any]:
         "workers": workers,
         "domains": [{"name": domain.name, "upstreams": domain.upstreams} for domain in supervisor.config.domain],
         "upstreams": [
-            _upstream_status(supervisor, position, upstream.name, upstream.address)
+            _upstream_status(supervisor, position, upstream)
             for position, upstream in enumerate(supervisor.config.upstream)
         ],
     }
@@ -99,20 +99,44 @@ def _worker(seat: Seat, now: float) -> dict[str, Any]:
     }
 
 
-def _upstream_status(supervisor: Supervisor, position: int, name: str, address: str) -> dict[str, Any]:
+def _upstream_status(supervisor: Supervisor, position: int, upstream: Upstream) -> dict[str, Any]:
     boards = [seat.board.counters for seat in supervisor.seats]
 
     def total(slot: int) -> int:
         return sum(_upstream(board, position, slot) for board in boards)
 
     return {
-        "name": name,
-        "address": address,
+        "name": upstream.name,
+        "address": upstream.address,
+        "mode": upstream.mode,
         "healthy_workers": total(UpstreamSlot.UP_HEALTHY),
         "connections": total(UpstreamSlot.UP_OPEN),
         "connects": total(UpstreamSlot.UP_CONNECTS),
         "connect_failures": total(UpstreamSlot.UP_CONNECT_FAILURES),
         "check_seconds": max(_upstream(board, position, UpstreamSlot.UP_CHECK_NS) for board in boards) / 1e9,
+        "waiting": sum(board.get(Board.admission_slot(position, AdmissionSlot.AD_WAITING)) for board in boards),
+        "links": [
+            _link(seat, position, link)
+            for seat in supervisor.seats
+            for link in range(upstream.links if upstream.mode == "link" else 0)
+        ],
+    }
+
+
+def _link(seat: Seat, position: int, link: int) -> dict[str, Any]:
+    def count(slot: int) -> int:
+        return seat.board.counters.get(Board.link_slot(position, link, slot))
+
+    return {
+        "worker": seat.index,
+        "link": link,
+        "state": LINK_STATES[count(LinkSlot.LI_STATE)],
+        "streams": count(LinkSlot.LI_STREAMS),
+        "round_trip_seconds": count(LinkSlot.LI_ROUND_TRIP_NS) / 1e9,
+        "unsent_bytes": count(LinkSlot.LI_UNSENT_BYTES),
+        "kept_bytes": count(LinkSlot.LI_KEPT_BYTES),
+        "reattached": count(LinkSlot.LI_REATTACHES),
+        "breaks": count(LinkSlot.LI_BREAKS),
     }
 
 
@@ -126,6 +150,7 @@ def node_facts(supervisor: Supervisor, *, admin_requests: Mapping[tuple[str, str
         certificates=supervisor.certificates,
         admin_requests=admin_requests,
         reloads=supervisor.reloads,
+        links=[upstream.links if upstream.mode == "link" else 0 for upstream in supervisor.config.upstream],
     )
 
 

@@ -1,29 +1,14 @@
-"""Types of the compiled direct uplink."""
+"""Types of the compiled direct carrier."""
 
 from collections.abc import Callable
 from typing import Any
 
-from megaphone.dispatch.counters import Board
-from megaphone.dispatch.dispatcher import Connection, Dispatcher, Owner
 from megaphone.sockets.poller import Poller
-from megaphone.uplink.pool import Pool
-
-CONNECT_BUCKETS_SECONDS: tuple[float, ...]
+from megaphone.uplink.uplink import Carrier
 
 def stream_bytes() -> int: ...
 
-class DirectUplink:
-    """Opens upstream sockets for one worker."""
+class DirectCarrier(Carrier):
+    """Opens an upstream socket for each stream."""
 
-    def __init__(
-        self,
-        poller: Poller,
-        dispatcher: Dispatcher,
-        board: Board,
-        pool: Pool,
-        proxy_header: Callable[[Any], bytes],
-        limits: Any,
-    ) -> None: ...
-    def apply(self, limits: Any) -> None: ...
-    def open(self, connection: Connection, domain: str) -> Owner | str: ...
-    def sweep(self) -> None: ...
+    def __init__(self, poller: Poller, proxy_header: Callable[[Any], bytes], limits: Any) -> None: ...

@@ -1,8 +1,8 @@
-"""The direct uplink: one upstream socket per client, opened when the client's stream header has said where to.
+"""The direct carrier: one upstream socket per client, opened when the client's stream header has said where to.
 
-Until the connection stands, the client's bytes wait in the upstream sender's mailbox, so failing over to another
-upstream costs nothing but time. The PROXY v2 header is put in front of them once it is known who gets them: header and
-first bytes leave in one write, because ejabberd blocks its only acceptor while it waits for the header.
+Until the connection stands, the client's bytes wait in the upstream sender's mailbox. The PROXY v2 header is put in
+front of them once it is known who gets them: header and first bytes leave in one write, because ejabberd blocks its
+only acceptor while it waits for the header.
 """
 
 cimport cython
@@ -13,27 +13,24 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from posix.unistd cimport close
 
 from megaphone.dispatch.counters cimport *
-from megaphone.dispatch.dispatcher cimport Connection, Dispatcher, FULL, Owner
+from megaphone.dispatch.dispatcher cimport Connection, FULL
+from megaphone.dispatch.mailbox cimport Mailbox
 from megaphone.sockets.address cimport AF_UNIX, sockaddr
 from megaphone.sockets.calls cimport (
     IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, bind, connect, send_at_once, setsockopt, socket,
 )
 from megaphone.sockets.poller cimport Poller
 from megaphone.sockets.receiver cimport Receiver, open_socket
+from megaphone.uplink.uplink cimport Carrier, UplinkStream
 
 from megaphone.sockets.receiver import socket_bytes
 
 cdef enum:
     SOURCES_TRIED = 8           # local addresses tried before an upstream counts as failed
 
-# Upper bounds of the connect-time buckets (UP_CONNECT_BUCKETS); the last one has none.
-cdef uint64_t CONNECT_BUCKETS[6]
-CONNECT_BUCKETS[:] = [1000000, 5000000, 25000000, 100000000, 500000000, 2500000000]
-CONNECT_BUCKETS_SECONDS = tuple(bound / 1e9 for bound in CONNECT_BUCKETS)
 
-
-cdef class DirectUplink:
-    """Opens upstream sockets for one worker.
+cdef class DirectCarrier(Carrier):
+    """Opens an upstream socket for each stream.
 
     `proxy_header` (connection) returns the PROXY v2 header of a connection. Of `limits` (edge.limits.ClientLimits)
     `connect_ticks` bounds one attempt, `slow_ticks` how long an upstream may not read, `close_ticks` how long it may
@@ -41,9 +38,6 @@ cdef class DirectUplink:
     """
 
     cdef Poller poller
-    cdef Dispatcher dispatcher
-    cdef Board board
-    cdef object pool
     cdef object proxy_header
     cdef object lingering                   # streams that wait for the server's end, oldest first
     cdef object postponed                   # (stream, receiver) whose Unix socket had no room in its queue
@@ -52,31 +46,23 @@ cdef class DirectUplink:
     cdef uint32_t linger_ticks
     cdef uint32_t mailbox_bytes
 
-    def __init__(self, Poller poller, Dispatcher dispatcher, Board board, pool, proxy_header, limits):
+    def __init__(self, Poller poller, proxy_header, limits):
         self.poller = poller
-        self.dispatcher = dispatcher
-        self.board = board
-        self.pool = pool
         self.proxy_header = proxy_header
         self.lingering = deque()
         self.postponed = deque()
         self.apply(limits)
 
     def apply(self, limits):
-        """Takes the limits (edge.limits.ClientLimits) for connections opened from now on."""
         self.connect_ticks = limits.connect_ticks
         self.slow_ticks = limits.slow_ticks
         self.linger_ticks = limits.close_ticks
         self.mailbox_bytes = limits.mailbox_bytes
 
-    def open(self, Connection connection, str domain):
-        """The owner of a connection to an upstream of `domain`, or a stream-error condition."""
+    cdef UplinkStream new_stream(self):
         cdef DirectStream stream = DirectStream.__new__(DirectStream)
-        stream.uplink = self
-        stream.connection_id = connection.id
-        stream.domain = domain
-        condition = stream.connect_next()
-        return stream if condition is None else condition
+        stream.carrier = self
+        return stream
 
     def sweep(self):
         """Cuts the streams whose server has had time enough to finish; tries again where there was no room."""
@@ -93,49 +79,18 @@ cdef class DirectUplink:
 
 
 @cython.no_gc
-cdef class DirectStream(Owner):
+cdef class DirectStream(UplinkStream):
     """One client's stream on its own upstream socket."""
 
-    cdef DirectUplink uplink
-    cdef object upstream                    # uplink.pool.Upstream
+    cdef DirectCarrier carrier
     cdef Receiver receiver
-    cdef str domain
-    cdef uint64_t connection_id
     cdef uint64_t connect_began_ns
-    cdef uint64_t tried                     # upstreams that failed, a bit each
     cdef uint32_t deadline_ticks            # of the connection attempt, then of lingering
-    cdef bint detached                      # the client is gone
-
-    cpdef str upstream_name(self):
-        return None if self.upstream is None else self.upstream.name
-
-    cdef uint64_t* block(self):
-        return self.uplink.board.slots + <int> UPSTREAM_BLOCKS + <int> self.upstream.index * <int> UPSTREAM_BLOCK
 
     # --- connecting ------------------------------------------------------------
 
-    cdef str connect_next(self):
-        """Begins to connect to the best upstream not tried yet; a stream-error condition if there is none."""
-        cdef int failure
-        while True:
-            choice = self.uplink.pool.choose(self.domain, self.tried)
-            if isinstance(choice, str):
-                return choice
-            self.upstream = choice
-            failure = self.connect()
-            if failure == 0:
-                choice.open += 1
-                self.block()[<int> UP_OPEN] += 1
-                return None
-            self.note_failure()
-
-    cdef void note_failure(self):
-        self.block()[<int> UP_CONNECT_FAILURES] += 1
-        self.tried |= <uint64_t> 1 << <int> self.upstream.index
-
-    cdef int connect(self):
-        """Starts one attempt; 0, or the errno of its failure."""
-        cdef DirectUplink uplink = self.uplink
+    cdef int begin(self):
+        cdef DirectCarrier carrier = self.carrier
         cdef bytes address = self.upstream.packed, source
         cdef int family = self.upstream.family, fd, one = 1, attempt, error = EADDRNOTAVAIL
         cdef bint postponed
@@ -165,18 +120,14 @@ cdef class DirectStream(Owner):
                         return error
                     continue        # this source address has no port left
                 return error
-            uplink.poller.look_at_clock()
-            self.connect_began_ns = uplink.poller.now_ns
-            self.deadline_ticks = uplink.poller.now_ticks + uplink.connect_ticks
-            receiver = open_socket(fd, uplink.poller, self, uplink.mailbox_bytes, True, not postponed)
+            carrier.poller.look_at_clock()
+            self.connect_began_ns = carrier.poller.now_ns
+            self.deadline_ticks = carrier.poller.now_ticks + carrier.connect_ticks
+            receiver = open_socket(fd, carrier.poller, self, carrier.mailbox_bytes, True, not postponed)
             if receiver is None:
                 return errno
             if postponed:
-                uplink.postponed.append((self, receiver))
-            if self.receiver is not None:
-                # fail-over: what waited for the old upstream goes to the new one
-                receiver.sender.take_over(self.receiver.sender)
-                self.receiver.close()
+                carrier.postponed.append((self, receiver))
             self.receiver = receiver
             return 0
         return error
@@ -191,44 +142,36 @@ cdef class DirectStream(Owner):
             if not receiver.watch():
                 self.connect_failed()
         elif errno == EAGAIN:
-            self.uplink.postponed.append((self, receiver))
+            self.carrier.postponed.append((self, receiver))
         else:
             self.connect_failed()
 
     cdef void connect_failed(self):
-        cdef str condition
-        self.note_failure()
-        self.release_upstream()
-        condition = self.connect_next()
-        if condition is not None:
-            self.upstream = None
-            self.give_up(condition)
+        self.uplink.fail_over(self)
 
-    cdef void release_upstream(self):
-        if self.upstream is not None:
-            self.upstream.open -= 1
-            self.block()[<int> UP_OPEN] -= 1
+    cdef void give_waiting(self, Mailbox* waiting):
+        waiting[0] = self.receiver.sender.mailbox
+        self.receiver.sender.mailbox = Mailbox(NULL, NULL, 0)
+
+    cdef void take_waiting(self, Mailbox* waiting):
+        self.receiver.sender.take_over(waiting)
+        if self.client_ended:
+            self.receiver.sender.finish()
+        elif not self.receiver.sender.full:
+            self.uplink.dispatcher.get_data(self.connection_id)
 
     cdef void take_writable(self):
         """Connected."""
-        cdef uint64_t* block = self.block()
-        cdef uint64_t elapsed
-        cdef int bucket = 0
         cdef bytes header
-        self.uplink.poller.look_at_clock()
-        elapsed = self.uplink.poller.now_ns - self.connect_began_ns
-        while bucket < 6 and elapsed > CONNECT_BUCKETS[bucket]:
-            bucket += 1
-        block[<int> UP_CONNECTS] += 1
-        block[<int> UP_CONNECT_NS] += elapsed
-        block[<int> UP_CONNECT_BUCKETS + bucket] += 1
+        self.note_connected(self.connect_began_ns)
         if self.upstream.proxy_protocol and not self.detached:
             connection = self.uplink.dispatcher.find(self.connection_id)
             if connection is None:
                 return
-            header = self.uplink.proxy_header(connection)
-            if not self.uplink.poller.chunks.put_first(&self.receiver.sender.mailbox, <const uint8_t*> (<const char*> header), len(header)):
-                self.give_up("resource-constraint")     # without the header the server would take our address for the client's
+            header = self.carrier.proxy_header(connection)
+            if not self.carrier.poller.chunks.put_first(&self.receiver.sender.mailbox, <const uint8_t*> (<const char*> header), len(header)):
+                # without the header the server would take our address for the client's
+                self.give_up("resource-constraint", RESOURCE_CONSTRAINT)
 
     # --- relaying ------------------------------------------------------------
 
@@ -266,23 +209,16 @@ cdef class DirectStream(Owner):
         elif self.receiver.sender.connecting:
             self.connect_failed()
         else:
-            self.give_up("remote-connection-failed")
+            self.give_up("remote-connection-failed", REMOTE_CONNECTION_FAILED)
 
-    cdef void give_up(self, str condition):
-        """Nothing more will come from the server: the client is told, and this stream ends."""
-        cdef Dispatcher dispatcher = self.uplink.dispatcher
-        self.detached = True
-        # whatever the server's last bytes were, they are already with the client's sender
-        dispatcher.shutdown(self.connection_id, condition, RESOURCE_CONSTRAINT if condition == "resource-constraint" else REMOTE_CONNECTION_FAILED)
-        self.close()
-
-    cdef void take_client_end(self, Connection connection):
+    cdef void take_client_end(self, Connection connection, bint said_goodbye):
         """The client will send no more: neither do we, but the server may still answer."""
+        self.client_ended = True
         self.receiver.sender.finish()
 
-    cdef void take_shutdown(self, Connection connection):
+    cdef void take_shutdown(self, Connection connection, int reason):
         """The edge ends the connection: the server gets what the client sent, an end, and a moment to take both."""
-        cdef DirectUplink uplink = self.uplink
+        cdef DirectCarrier carrier = self.carrier
         if self.detached or self.receiver is None:
             return
         self.detached = True
@@ -291,8 +227,8 @@ cdef class DirectStream(Owner):
             return
         self.receiver.sender.finish()
         self.receiver.resume()
-        self.deadline_ticks = uplink.poller.now_ticks + uplink.linger_ticks
-        uplink.lingering.append(self)
+        self.deadline_ticks = carrier.poller.now_ticks + carrier.linger_ticks
+        carrier.lingering.append(self)
 
     cdef void take_tick(self, Connection connection, uint32_t now_ticks):
         if self.receiver is None:
@@ -300,12 +236,12 @@ cdef class DirectStream(Owner):
         if self.receiver.sender.connecting:
             if now_ticks >= self.deadline_ticks:
                 self.connect_failed()
-        elif self.receiver.sender.stalled_ticks and now_ticks - self.receiver.sender.stalled_ticks > self.uplink.slow_ticks:
-            self.give_up("remote-connection-failed")
+        elif self.receiver.sender.stalled_ticks and now_ticks - self.receiver.sender.stalled_ticks > self.carrier.slow_ticks:
+            self.give_up("remote-connection-failed", REMOTE_CONNECTION_FAILED)
 
     cdef void close(self):
+        self.let_go()
         if self.receiver is not None:
-            self.release_upstream()
             self.receiver.close()
             self.receiver = None
 

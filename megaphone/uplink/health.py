@@ -79,7 +79,11 @@ class HealthChecks:
 
     def start(self) -> None:
         """Start checking, each upstream at a random moment of the interval after the first check."""
-        self._tasks += [asyncio.create_task(self._watch(upstream)) for upstream in self._pool.upstreams]
+        self._tasks += [
+            asyncio.create_task(self._watch(upstream))
+            for upstream in self._pool.upstreams
+            if upstream.mode == "direct"  # links are their own health check
+        ]
 
     async def stop(self) -> None:
         """End all checks."""

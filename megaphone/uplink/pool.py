@@ -53,6 +53,7 @@ class Upstream:
     address: Address
     proxy_protocol: bool
     limit: int
+    mode: str = "direct"
     sources: tuple[bytes, ...] = ()
     healthy: bool = True
     open: int = 0
@@ -89,6 +90,7 @@ class Pool:
             name=table.name,
             family=family,
             address=address,
+            mode=table.mode,
             proxy_protocol=table.proxy_protocol,
             limit=max(1, table.max_connections // workers),
             sources=tuple(
@@ -106,17 +108,18 @@ class Pool:
     def choose(self, domain: str, tried: int = 0) -> Upstream | str:
         """Return the upstream for one more connection; `tried` is a bit mask of indexes already failed.
 
-        A string is the stream-error condition (RFC 6120 section 4.9.3) when there is none.
+        A string is the stream-error condition (RFC 6120 section 4.9.3) when there is none. One that has no link is
+        chosen where nothing is healthy: a link may come back before the client's time is over.
         """
         best: Upstream | None = None
         full = False
         for upstream in self.domains.get(domain, ()):
-            if tried >> upstream.index & 1 or not upstream.healthy:
+            if tried >> upstream.index & 1 or not (upstream.healthy or upstream.mode == "link"):
                 continue
             if upstream.open >= upstream.limit:
                 full = True
                 self._board.add(Board.upstream_slot(upstream.index, UpstreamSlot.UP_REFUSED_FULL), 1)
-            elif best is None or upstream.open < best.open:
+            elif best is None or (not upstream.healthy, upstream.open) < (not best.healthy, best.open):
                 best = upstream
         if best is not None:
             return best

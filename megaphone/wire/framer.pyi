@@ -14,7 +14,6 @@ class Event(IntEnum):
     STREAM_END = 3
     ERROR = 4
 
-
 class Error(IntEnum):
     """Why the framer refuses."""
 
@@ -32,7 +31,6 @@ class Error(IntEnum):
     OUT_OF_MEMORY = 11
     ENCODING_NOT_UTF8 = 12
 
-
 class Element(IntEnum):
     """First-level elements the edge has to know."""
 
@@ -46,7 +44,6 @@ class Element(IntEnum):
     STARTTLS_ELEMENT = 7
     FEATURES_ELEMENT = 8
     STREAM_ERROR_ELEMENT = 9
-
 
 class StreamFramer:
     """One direction of one stream."""

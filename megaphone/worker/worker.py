@@ -6,6 +6,7 @@ import asyncio
 import gc
 import mmap
 import signal
+import socket
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import uvloop
 
 from megaphone import log
-from megaphone.config import load
+from megaphone.config import environment, load
 from megaphone.dispatch.counters import Board, Reason, Slot
 from megaphone.dispatch.dispatcher import Dispatcher
 from megaphone.edge import opening
@@ -26,9 +27,13 @@ from megaphone.edge.sketch import Sketch, sketch_bytes
 from megaphone.errors import ConfigError, TLSError
 from megaphone.sockets.poller import Poller
 from megaphone.sockets.tls import CertificateChoice, TLSContext, set_ticket_keys
-from megaphone.uplink.direct import DirectUplink, stream_bytes
+from megaphone.uplink.direct import DirectCarrier
+from megaphone.uplink.direct import stream_bytes as direct_stream_bytes
 from megaphone.uplink.health import HealthChecks
+from megaphone.uplink.link_carrier import LinkCarrier
+from megaphone.uplink.link_stream import stream_bytes as link_stream_bytes
 from megaphone.uplink.pool import Pool
+from megaphone.uplink.uplink import Uplink
 from megaphone.worker import drain, heartbeat
 from megaphone.worker.channel import Channel
 
@@ -36,6 +41,7 @@ if TYPE_CHECKING:
     from megaphone.config.schema import Config
     from megaphone.edge.connection import ClientConnection
     from megaphone.uplink.pool import Upstream
+    from megaphone.uplink.uplink import Carrier
 
 FATAL_EXIT = 3
 SWEEPS_PER_SECOND = 8
@@ -62,7 +68,7 @@ class Worker:
         self.clients = Clients(self.poller, self.dispatcher, self.board, limits)
         self.clients.admission = Admission(sketch, config.limits)
         self.pool = Pool(config, self.board, workers, self._file)
-        self.uplink = DirectUplink(self.poller, self.dispatcher, self.board, self.pool, opening.proxy_header, limits)
+        self.uplink = Uplink(self.poller, self.dispatcher, self.board, self.pool, self._carriers(config, limits))
         self.clients.open_uplink = self.uplink.open
         self.clients.on_fault = self.poller.on_fault = self._log_fault
         self.checks = HealthChecks(self.pool, self.board, config.health, self._upstream_changed)
@@ -75,9 +81,37 @@ class Worker:
         ]
         self._draining: asyncio.Task[None] | None = None
         self._done = asyncio.Event()
-        self.board.set(Slot.CONNECTION_BYTES, connection_bytes() + stream_bytes())
+        stream_bytes = max(direct_stream_bytes(), link_stream_bytes())
+        self.board.set(Slot.CONNECTION_BYTES, connection_bytes() + stream_bytes)
 
     # --- configuration ------------------------------------------------------------
+
+    def _carriers(self, config: Config, limits: ClientLimits) -> list[Carrier]:
+        """Return how streams get to each upstream, in the order of the configuration."""
+        direct = DirectCarrier(self.poller, opening.proxy_header, limits)
+        node = socket.gethostname()
+        return [
+            LinkCarrier(
+                self.poller,
+                self.dispatcher,
+                self.board,
+                self.pool,
+                upstream,
+                limits,
+                secret=environment.link_secret(table, upstream.index, self._file),
+                name=f"{node}/{self.index}/{upstream.name}",
+                links=table.links,
+                opening_limit=table.opening_streams,
+                facts=opening.link_facts,
+                is_returning=opening.is_returning,
+                report=self._link_report,
+                changed=self._upstream_changed,
+                tls=environment.link_tls(table, upstream.index, self._file),
+            )
+            if upstream.mode == "link"
+            else direct
+            for upstream, table in zip(self.pool.upstreams, config.upstream, strict=True)
+        ]
 
     def _load_certificates(self, config: Config) -> CertificateChoice | None:
         tls = config.tls
@@ -233,12 +267,14 @@ class Worker:
     def _start_drain(self, connections_per_second: float, deadline_seconds: float) -> None:
         for _, listener in self._listeners:
             listener.close()
+        self.uplink.drain()
         if self._draining is not None:
             self._draining.cancel()  # the newest word counts: a second signal means "quickly"
         self._draining = asyncio.create_task(self._drain(connections_per_second, deadline_seconds))
 
     async def _drain(self, connections_per_second: float, deadline_seconds: float) -> None:
         drained = await drain.drain(self.dispatcher, connections_per_second, deadline_seconds)
+        self.uplink.close()
         await self._channel.send({"type": "drained", "closed": drained.closed, "cut": drained.cut})
         self._done.set()
 
@@ -251,6 +287,13 @@ class Worker:
     def _log_fault(self, error: Exception) -> None:
         with suppress(OSError):
             self._log.error("internal error", exc_info=error)
+
+    def _link_report(self, upstream: Upstream, link: int, trouble: str) -> None:
+        with suppress(OSError):
+            if trouble:
+                self._log.warning("link down", upstream=upstream.name, link=link, reason=trouble)
+            else:
+                self._log.info("link up", upstream=upstream.name, link=link)
 
     def _upstream_changed(self, upstream: Upstream, reason: str) -> None:
         if reason:

@@ -145,6 +145,55 @@ CONFIGURATION = (
         error="$FILE: tls.ciphers: ciphers 'NOPE': no cipher match",
     ),
     Mistake(
+        what="Links without a secret",
+        old="proxy_protocol = false",
+        new='mode = "link"',
+        error='$FILE: upstream[0].secret_file: must be the path of a file with the secret; mode = "link" needs one',
+    ),
+    Mistake(
+        what="A secret that is not there",
+        old="proxy_protocol = false",
+        new='mode = "link"\nsecret_file = "/nonexistent/link.secret"',
+        error="$FILE: upstream[0].secret_file: /nonexistent/link.secret: cannot be read: No such file or directory",
+    ),
+    Mistake(
+        what="A secret that everybody can read",
+        old="proxy_protocol = false",
+        new='mode = "link"\nsecret_file = "$OPEN_SECRET"',
+        error="$FILE: upstream[0].secret_file: $OPEN_SECRET: can be read by every user of this machine; use chmod 640",
+    ),
+    Mistake(
+        what="A secret that is too short",
+        old="proxy_protocol = false",
+        new='mode = "link"\nsecret_file = "$SHORT_SECRET"',
+        error="$FILE: upstream[0].secret_file: $SHORT_SECRET: holds 15 bytes instead of 16 to 1024",
+    ),
+    Mistake(
+        what="A link over a network without TLS",
+        old='"127.0.0.1:$SERVER_PORT"\nproxy_protocol = false',
+        new='"192.0.2.7:5300"\nmode = "link"\nsecret_file = "$SHORT_SECRET"',
+        error="$FILE: upstream[0].address: a link to 192.0.2.7:5300 crosses a network, so it needs TLS: give "
+        '"ca", "certificate" and "key"',
+    ),
+    Mistake(
+        what="Half of mutual TLS",
+        old="proxy_protocol = false",
+        new='mode = "link"\nsecret_file = "$SHORT_SECRET"\nca = "$CHAIN"',
+        error='$FILE: upstream[0].certificate: is missing: with "ca" it is mutual TLS, which needs all three',
+    ),
+    Mistake(
+        what="PROXY protocol on a link",
+        old="proxy_protocol = false",
+        new='proxy_protocol = false\nmode = "link"\nsecret_file = "$SHORT_SECRET"',
+        error='$FILE: upstream[0].proxy_protocol: has no meaning with mode = "link"',
+    ),
+    Mistake(
+        what="Links in direct mode",
+        old="proxy_protocol = false",
+        new="proxy_protocol = false\nlinks = 4",
+        error='$FILE: upstream[0].links: has no meaning with mode = "direct"',
+    ),
+    Mistake(
         what="A mistake in the TOML",
         add="[limits\n",
         error="$FILE: line 23, column 8: Expected ']' at the end of a table declaration",

@@ -49,6 +49,11 @@ def names(
     """What the $NAMES stand for, where nothing runs."""
     directory = tmp_path_factory.mktemp("mistakes")
     files, others = authority.issue(DOMAIN), authority.issue(DOMAIN)
+    open_secret, short_secret = directory / "open.secret", directory / "short.secret"
+    open_secret.write_bytes(bytes(32))
+    open_secret.chmod(0o644)
+    short_secret.write_bytes(b"fifteen bytes..\n")
+    short_secret.chmod(0o600)
     with socket.socket() as taken:
         taken.bind((LOOPBACK, 0))
         taken.listen()
@@ -57,6 +62,8 @@ def names(
             "CHAIN": str(files.chain),
             "KEY": str(files.key),
             "OTHER_KEY": str(others.key),
+            "OPEN_SECRET": str(open_secret),
+            "SHORT_SECRET": str(short_secret),
             "PORT": str(free_port()),
             "SERVER_PORT": str(fake_server.port),
             "TAKEN_PORT": str(taken.getsockname()[1]),

@@ -10,21 +10,34 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from megaphone.dispatch.counters import BOARD_BYTES, Board, Kind, Reason, Slot, UpstreamSlot
+from megaphone.dispatch.counters import (
+    BOARD_BYTES,
+    AdmissionSlot,
+    Board,
+    Kind,
+    LinkSlot,
+    Reason,
+    Slot,
+    UpstreamSlot,
+)
 from megaphone.metrics import (
     CONNECT_BUCKETS_SECONDS,
     INTERNAL_SLOTS,
+    LINK_STATES,
     METRICS,
     REASONS,
     BoardCollector,
     NodeFacts,
+    OfAdmission,
+    OfLink,
     OfNode,
     OfUpstream,
     OfWorker,
     WorkerFacts,
 )
 from megaphone.supervisor.child import Cause
-from megaphone.uplink import direct
+from megaphone.uplink.link import LinkState
+from megaphone.uplink.uplink import TIME_BUCKETS_SECONDS
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "metrics.md"
 
@@ -50,6 +63,7 @@ def node_facts(boards: list[Board], **changes: object) -> NodeFacts:
         "certificates": {"/etc/chain.pem": 2e9},
         "admin_requests": {("/metrics", "200"): 3},
         "reloads": {"accepted": 1, "refused": 0},
+        "links": [2, 1],
     }
     return NodeFacts(**(facts | changes))
 
@@ -108,7 +122,7 @@ def test_a_slot_becomes_a_sample(boards: list[Board], slot: int, sample: str, va
 
 
 def test_connect_times_are_shown_in_the_buckets_they_are_counted_in() -> None:
-    assert tuple(float(bound) for bound in CONNECT_BUCKETS_SECONDS) == (*direct.CONNECT_BUCKETS_SECONDS, float("inf"))
+    assert tuple(float(bound) for bound in CONNECT_BUCKETS_SECONDS) == (*TIME_BUCKETS_SECONDS, float("inf"))
 
 
 def test_counters_of_the_node_are_added_up_and_gauges_of_workers_are_not(boards: list[Board]) -> None:
@@ -135,6 +149,31 @@ def test_upstreams_by_name(boards: list[Board]) -> None:
     assert found['megaphone_upstream_connects_total{result="failed",upstream="sec"ond\n"}'] == 3
     assert found['megaphone_upstream_healthy{upstream="first",worker="0"}'] == 0
     assert found['megaphone_upstream_healthy{upstream="first",worker="1"}'] == 1
+
+
+def test_links_by_upstream_worker_and_number(boards: list[Board]) -> None:
+    boards[1].set(Board.link_slot(0, 1, LinkSlot.LI_FRAMES_OUT), 5)
+    boards[0].set(Board.link_slot(1, 0, LinkSlot.LI_ROUND_TRIP_NS), 2_000_000)
+    for board, link, state in ((0, 0, "attached"), (0, 1, "attached"), (1, 0, "broken"), (1, 1, "draining")):
+        boards[board].set(Board.link_slot(0, link, LinkSlot.LI_STATE), LINK_STATES.index(state))
+    for board in boards:
+        board.set(Board.admission_slot(0, AdmissionSlot.AD_WAITING), 3)
+    found = samples(node_facts(boards))
+    assert found['megaphone_link_frames_total{direction="out",link="1",upstream="first",worker="1"}'] == 5
+    assert found['megaphone_link_round_trip_seconds{link="0",upstream="sec"ond\n",worker="0"}'] == pytest.approx(0.002)
+    by_state = [found[f'megaphone_links{{state="{state}",upstream="first"}}'] for state in LINK_STATES]
+    assert by_state == [1, 0, 0, 2, 1, 0]
+    assert found['megaphone_admission_waiting{upstream="first"}'] == 6
+
+
+def test_an_upstream_without_links_has_no_samples_of_links(boards: list[Board]) -> None:
+    found = samples(node_facts(boards, links=[0, 1]))
+    assert not [name for name in found if "link" in name and 'upstream="first"' in name]
+    assert 'megaphone_admission_waiting{upstream="first"}' not in found
+
+
+def test_the_states_are_those_of_the_uplink() -> None:
+    assert tuple(state.name.lower() for state in LinkState) == LINK_STATES
 
 
 def test_the_histogram_is_cumulative_and_has_a_sum(boards: list[Board]) -> None:
@@ -222,7 +261,7 @@ def test_promtool_finds_nothing(boards: list[Board]) -> None:
 # Completeness
 
 
-def exported_slots(kind: type[OfNode | OfWorker | OfUpstream]) -> Iterator[int]:
+def exported_slots(kind: type[OfNode | OfWorker | OfUpstream | OfAdmission | OfLink]) -> Iterator[int]:
     for metric in METRICS:
         if isinstance(metric.samples, kind):
             yield from metric.samples.slots.values()
@@ -234,7 +273,10 @@ def test_every_slot_of_a_board_is_exported_or_internal() -> None:
     assert not exported & internal
     blocks = {Slot.CLOSED_BY_REASON: int(Reason.REASONS), Slot.STANZAS_IN: len(Kind), Slot.STANZAS_OUT: len(Kind)}
     wanted = {
-        int(slot) + offset for slot in Slot for offset in range(blocks.get(slot, 1)) if slot.name != "UPSTREAM_BLOCKS"
+        int(slot) + offset
+        for slot in Slot
+        if not slot.name.endswith("_BLOCKS")
+        for offset in range(blocks.get(slot, 1))
     }
     assert wanted - exported - internal == set()
     assert exported | internal <= wanted
@@ -244,6 +286,12 @@ def test_every_slot_of_an_upstream_is_exported() -> None:
     exported = {*exported_slots(OfUpstream), int(UpstreamSlot.UP_HEALTHY)}
     wanted = {int(slot) for slot in UpstreamSlot} | {int(UpstreamSlot.UP_CONNECT_BUCKETS) + place for place in range(7)}
     assert exported == wanted
+
+
+def test_every_slot_of_a_link_and_of_admission_is_exported() -> None:
+    assert {*exported_slots(OfLink), int(LinkSlot.LI_STATE)} == set(map(int, LinkSlot))
+    buckets = {int(AdmissionSlot.AD_ANSWER_BUCKETS) + place for place in range(7)}
+    assert {*exported_slots(OfAdmission)} == set(map(int, AdmissionSlot)) | buckets
 
 
 def test_every_reason_has_a_label() -> None:

@@ -1,5 +1,6 @@
 """What the keys must be towards each other."""
 
+import json
 from collections.abc import Mapping
 
 import pytest
@@ -35,6 +36,11 @@ def upstream(address: str, more: str = "") -> dict[str, str]:
 
 def listen(address: str, more: str = 'tls = "none"') -> dict[str, str]:
     return {"listen": f'[[listen]]\naddress = "{address}"\n{more}\n'}
+
+
+def with_upstream(keys: Mapping[str, object]) -> str:
+    """A configuration whose upstream has these keys."""
+    return written({"upstream": "[[upstream]]\n" + "\n".join(f"{key} = {json.dumps(keys[key])}" for key in keys)})
 
 
 def test_the_tables_of_these_tests_are_good() -> None:
@@ -132,6 +138,60 @@ def test_allowed(text: str) -> None:
 
 
 def test_upstreams_fit_the_counter_board() -> None:
-    assert UPSTREAMS_LIMIT * 16 == BOARD_BYTES // 8 - Slot.UPSTREAM_BLOCKS
+    assert UPSTREAMS_LIMIT * 16 == Slot.ADMISSION_BLOCKS - Slot.UPSTREAM_BLOCKS
+    assert UPSTREAMS_LIMIT * 16 * 16 == BOARD_BYTES // 8 - Slot.LINK_BLOCKS
     more = "".join(f'[[upstream]]\nname = "u{number}"\naddress = "a:1"\n' for number in range(UPSTREAMS_LIMIT))
     assert refusal(written({}, more)) == ("upstream", "there are 65; at most 64 are possible")
+
+
+LINK = {
+    "name": "server",
+    "address": "127.0.0.1:5300",
+    "mode": "link",
+    "secret_file": "link.secret",
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "reason"),
+    [
+        ({"secret_file": ""}, "secret_file", 'must be the path of a file with the secret; mode = "link" needs one'),
+        ({"proxy_protocol": False}, "proxy_protocol", 'has no meaning with mode = "link"'),
+        ({"source_addresses": ["127.0.0.1"]}, "source_addresses", 'has no meaning with mode = "link"'),
+        ({"mode": "direct"}, "secret_file", 'has no meaning with mode = "direct"'),
+        ({"links": 17}, "links", "must be from 1 to 16, not 17"),
+        ({"opening_streams": 0}, "opening_streams", "must be from 1 to 65536, not 0"),
+        ({"ca": "a", "key": "b"}, "certificate", 'is missing: with "ca" it is mutual TLS, which needs all three'),
+        ({"server_name": "a.example"}, "server_name", 'has no meaning without "ca", "certificate" and "key"'),
+        (
+            {"ca": "a", "key": "b", "certificate": "c", "server_name": "a b"},
+            "server_name",
+            '"a b" is neither an IP address nor a host name',
+        ),
+        (
+            {"ca": "a", "key": "b", "certificate": "c", "address": "unix:/run/x"},
+            "server_name",
+            "is missing: the name in the server's certificate, for a Unix socket",
+        ),
+        (
+            {"address": "server.example:5300"},
+            "address",
+            'a link to server.example:5300 crosses a network, so it needs TLS: give "ca", "certificate" and "key"',
+        ),
+    ],
+)
+def test_links_are_checked(changes: dict[str, object], key: str, reason: str) -> None:
+    table = {name: value for name, value in (LINK | changes).items() if value != ""}
+    assert refusal(with_upstream(table)) == (f"upstream[0].{key}", reason)
+
+
+def test_paths_of_a_link_start_at_the_file() -> None:
+    tls = {"address": "[2001:db8::1]:5300", "ca": "ca.pem", "certificate": "/c.pem", "key": "k.pem"}
+    upstream = parse(with_upstream(LINK | tls), "/etc/megaphone/megaphone.toml").upstream[0]
+    assert (upstream.secret_file, upstream.ca) == ("/etc/megaphone/link.secret", "/etc/megaphone/ca.pem")
+    assert (upstream.certificate, upstream.key) == ("/c.pem", "/etc/megaphone/k.pem")
+
+
+@pytest.mark.parametrize("address", ["127.8.8.8:1", "[::1]:1", "localhost:1", "unix:/run/link.sock"])
+def test_links_that_stay_on_this_machine_need_no_tls(address: str) -> None:
+    assert parse(with_upstream(LINK | {"address": address}), "a.toml").upstream[0].ca == ""

@@ -4,10 +4,10 @@ import mmap
 
 import pytest
 
-from megaphone.dispatch.counters import BOARD_BYTES, Board, Kind, Reason, Slot, UpstreamSlot
+from megaphone.dispatch.counters import BOARD_BYTES, AdmissionSlot, Board, Kind, LinkSlot, Reason, Slot, UpstreamSlot
 
 CONNECT_BUCKETS = 7
-UPSTREAMS, BLOCK = 64, 16
+UPSTREAMS, LINKS, BLOCK = 64, 16, 16
 
 
 @pytest.fixture
@@ -63,6 +63,8 @@ def test_no_two_meanings_share_a_slot() -> None:
         Slot.STANZAS_IN: len(Kind),
         Slot.STANZAS_OUT: len(Kind),
         Slot.UPSTREAM_BLOCKS: 0,
+        Slot.ADMISSION_BLOCKS: 0,
+        Slot.LINK_BLOCKS: 0,
     }
     for slot in Slot:
         taken += range(slot, slot + widths.get(slot, 1))
@@ -78,4 +80,26 @@ def test_every_upstream_has_a_block_of_its_own() -> None:
             taken += range(first, first + (CONNECT_BUCKETS if slot is UpstreamSlot.UP_CONNECT_BUCKETS else 1))
     assert len(taken) == len(set(taken)) == UPSTREAMS * BLOCK
     assert min(taken) == Slot.UPSTREAM_BLOCKS
-    assert max(taken) == BOARD_BYTES // 8 - 1
+    assert max(taken) == Slot.ADMISSION_BLOCKS - 1
+
+
+def test_admission_has_a_block_for_every_upstream() -> None:
+    taken: list[int] = []
+    for upstream in range(UPSTREAMS):
+        for slot in AdmissionSlot:
+            first = Board.admission_slot(upstream, slot)
+            taken += range(first, first + (CONNECT_BUCKETS if slot is AdmissionSlot.AD_ANSWER_BUCKETS else 1))
+    assert len(taken) == len(set(taken))
+    assert min(taken) == Slot.ADMISSION_BLOCKS
+    assert max(taken) < Slot.LINK_BLOCKS
+
+
+def test_every_link_has_a_block_of_its_own() -> None:
+    taken = [
+        Board.link_slot(upstream, link, slot)
+        for upstream in range(UPSTREAMS)
+        for link in range(LINKS)
+        for slot in LinkSlot
+    ]
+    assert len(taken) == len(set(taken)) == UPSTREAMS * LINKS * BLOCK
+    assert (min(taken), max(taken)) == (Slot.LINK_BLOCKS, BOARD_BYTES // 8 - 1)

@@ -23,13 +23,15 @@ from megaphone.edge.limits import ClientLimits, ListenerFacts
 from megaphone.edge.listener import Listener
 from megaphone.edge.sketch import Sketch, sketch_bytes
 from megaphone.sockets.poller import Poller
-from megaphone.uplink.direct import DirectUplink
+from megaphone.uplink.direct import DirectCarrier
+from megaphone.uplink.link_carrier import LinkCarrier
 from megaphone.uplink.pool import Pool
+from megaphone.uplink.uplink import Uplink
 from tests.unit.edge.peer import Peer
 
 if TYPE_CHECKING:
     from megaphone.edge.connection import ClientConnection
-    from megaphone.sockets.tls import CertificateChoice
+    from megaphone.sockets.tls import CertificateChoice, ClientContext
 
 PATIENCE_SECONDS = 10.0  # on a busy machine; nothing waits this long when it works
 SWEEP_SECONDS = 0.02
@@ -90,7 +92,11 @@ class EdgeUnderTest:
         worker: int = 0,
         workers: int = 1,
         sketch_memory: bytearray | None = None,
+        secret: bytes = bytes(range(32)),
+        link_tls: ClientContext | None = None,
     ) -> None:
+        self.secret = secret
+        self.link_tls = link_tls
         self.servers = [server for server in servers if isinstance(server, ScriptedServer)]
         for server in self.servers:
             server.edge = self
@@ -100,6 +106,7 @@ class EdgeUnderTest:
                 **{"name": f"u{index}", "address": server if isinstance(server, str) else server.address}
                 | {"proxy_protocol": False}
                 | (upstream or {})
+                | ({"mode": "link"} if hasattr(server, "pump") else {})
             )
             for index, server in enumerate(servers)
         ]
@@ -120,14 +127,38 @@ class EdgeUnderTest:
         self.clients = Clients(self.poller, self.dispatcher, self.board, ClientLimits(limits))
         self.clients.admission = Admission(self.sketch, limits)
         self.pool = Pool(config, self.board, 1)
-        self.uplink = DirectUplink(
-            self.poller, self.dispatcher, self.board, self.pool, opening.proxy_header, self.clients.limits
-        )
+        self.reports: list[tuple[int, str]] = []  # link, trouble
+        self.changes: list[str] = []
+        self.direct = DirectCarrier(self.poller, opening.proxy_header, self.clients.limits)
+        self.carriers = [
+            self.direct if table.mode == "direct" else self._links(table, place) for place, table in enumerate(tables)
+        ]
+        self.uplink = Uplink(self.poller, self.dispatcher, self.board, self.pool, self.carriers)
         self.clients.open_uplink = self.uplink.open
         self.clients.domains = frozenset(self.pool.domains)
         self.clients.on_closed = lambda connection, reason: self.closed.append((Reason(reason), connection.describe()))
         self.clients.on_fault = self.poller.on_fault = self.faults.append
+        self.peers += [server for server in self.servers if hasattr(server, "pump")]
         self._references = self.references()
+
+    def _links(self, table: UpstreamTable, place: int) -> LinkCarrier:
+        return LinkCarrier(
+            self.poller,
+            self.dispatcher,
+            self.board,
+            self.pool,
+            self.pool.upstreams[place],
+            self.clients.limits,
+            secret=self.secret,
+            name="node/0",
+            links=table.links,
+            opening_limit=table.opening_streams,
+            facts=opening.link_facts,
+            is_returning=opening.is_returning,
+            report=lambda _, link, text: self.reports.append((link, text)),
+            changed=lambda _, text: self.changes.append(text),
+            tls=self.link_tls,
+        )
 
     # --- running ---
 
@@ -246,13 +277,14 @@ class EdgeUnderTest:
         """Ends everything and checks that nothing is left behind."""
         while self.listeners:
             self.listeners.pop().close()
+        self.uplink.close()
         for peer in self.peers:
             peer.abort()
         self.peers.clear()
         for server in self.servers:
             server.close()
         self.until(lambda: not self.dispatcher.open_connections, "the end of all connections")
-        self.until(lambda: self.references()["streams"] == self._references["streams"], "the end of all streams")
+        self.until(lambda: self.references() == self._references, "the end of all streams and sockets")
         self.until(lambda: not self.woken, "the end of all turns")
         self.check_nothing_left()
 

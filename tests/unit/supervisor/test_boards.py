@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from megaphone.dispatch.counters import BOARD_BYTES, Board, Slot, UpstreamSlot
-from megaphone.supervisor.boards import MAX_UPSTREAMS, SharedMemory, WorkerBoard
+from megaphone.dispatch.counters import BOARD_BYTES, AdmissionSlot, Board, LinkSlot, Slot, UpstreamSlot
+from megaphone.supervisor.boards import MAX_LINKS, MAX_UPSTREAMS, SharedMemory, WorkerBoard
 
 
 def test_what_one_process_counts_the_other_reads() -> None:
@@ -27,6 +27,11 @@ def test_only_gauges_of_the_process_are_cleared() -> None:
     for upstream in range(MAX_UPSTREAMS):
         for slot in (UpstreamSlot.UP_HEALTHY, UpstreamSlot.UP_OPEN, UpstreamSlot.UP_CHECK_NS):
             cleared.remove(Board.upstream_slot(upstream, slot))
+        for waiting in (AdmissionSlot.AD_WAITING, AdmissionSlot.AD_OPENING):
+            cleared.remove(Board.admission_slot(upstream, waiting))
+        for link in range(MAX_LINKS):
+            for gauge in ("STATE", "STREAMS", "ROUND_TRIP_NS", "KEPT_BYTES", "UNSENT_BYTES"):
+                cleared.remove(Board.link_slot(upstream, link, LinkSlot[f"LI_{gauge}"]))
     assert cleared == {
         Slot.HEARTBEAT_NS,
         Slot.STARTED_NS,

@@ -8,7 +8,8 @@ import pytest
 
 from megaphone.config.schema import Limits
 from megaphone.dispatch.counters import Reason, Slot, UpstreamSlot
-from megaphone.uplink.direct import CONNECT_BUCKETS_SECONDS, stream_bytes
+from megaphone.uplink.direct import stream_bytes
+from megaphone.uplink.uplink import TIME_BUCKETS_SECONDS
 from tests.unit.edge.conftest import MakeEdge, MakeServer
 from tests.unit.edge.dialogue import ANSWER, AUTH, FEATURES, HEADER, MESSAGE, connect_through, logged_in, open_stream
 from tests.unit.edge.edge_under_test import EdgeUnderTest, ScriptedServer
@@ -266,10 +267,10 @@ def test_connects_are_counted_with_their_time(make_edge: MakeEdge, server: Scrip
     for _ in range(5):
         open_stream(edge, server, edge.connect(address))
     first = edge.board.upstream_slot(0, UpstreamSlot.UP_CONNECT_BUCKETS)
-    buckets = [edge.board.get(first + index) for index in range(len(CONNECT_BUCKETS_SECONDS) + 1)]
+    buckets = [edge.board.get(first + index) for index in range(len(TIME_BUCKETS_SECONDS) + 1)]
     assert edge.upstream_count(UpstreamSlot.UP_CONNECTS) == sum(buckets) == 5
     assert 0 < edge.upstream_count(UpstreamSlot.UP_CONNECT_NS) < 5_000_000_000
-    assert CONNECT_BUCKETS_SECONDS == (0.001, 0.005, 0.025, 0.1, 0.5, 2.5)
+    assert TIME_BUCKETS_SECONDS == (0.001, 0.005, 0.025, 0.1, 0.5, 2.5)
 
 
 def test_an_idle_stream_costs_what_the_brief_allows() -> None:

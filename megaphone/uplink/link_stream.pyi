@@ -1,0 +1,3 @@
+"""Types of the compiled link stream."""
+
+def stream_bytes() -> int: ...
