@@ -3,6 +3,7 @@
 import fcntl
 import functools
 import importlib.util
+import logging
 import os
 import shutil
 import subprocess
@@ -124,6 +125,7 @@ def main() -> None:
     """Compiles one kind of build, in the project's directory."""
     import setuptools  # noqa: F401  provides distutils where Python does not
 
+    logging.disable(logging.INFO)  # each command of the compiler
     kind = sys.argv[1]
     _, codec_options, target_options = KINDS[kind]
     directory = BUILD / kind

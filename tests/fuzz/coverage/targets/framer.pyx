@@ -176,7 +176,7 @@ cdef int read_piece(
             return event
 
 
-cdef str told(const Reading* reading):
+cdef str told(Reading* reading):
     """For messages: everything that was read."""
     events = [
         f"{Event(reading.happenings[i].event).name} {Element(reading.happenings[i].element).name}"
@@ -186,7 +186,7 @@ cdef str told(const Reading* reading):
     return f"{events} {end} {[reading.counts[i] for i in range(4)]}"
 
 
-cdef bint same(const Reading* one, const Reading* other) noexcept:
+cdef bint same(Reading* one, Reading* other) noexcept:
     cdef int i
     if one.count != other.count:
         return False
@@ -197,7 +197,7 @@ cdef bint same(const Reading* one, const Reading* other) noexcept:
     return same_end(one, other)
 
 
-cdef bint same_end(const Reading* one, const Reading* other) noexcept:
+cdef bint same_end(Reading* one, Reading* other) noexcept:
     return (
         one.error == other.error and one.error_offset == other.error_offset and one.boundary == other.boundary
         and one.rests == other.rests and one.ended == other.ended
@@ -227,7 +227,7 @@ cdef bint is_name_byte(uint8_t byte) noexcept:
     )
 
 
-cdef int compare_with_parsers(const uint8_t* data, size_t length, bint restarts, const Reading* reading) except -1:
+cdef int compare_with_parsers(const uint8_t* data, size_t length, bint restarts, Reading* reading) except -1:
     """Compares each stream up to the next one's header, the last one to where nothing is wrong for certain.
 
     The reading stopped at stanzas.
@@ -257,7 +257,7 @@ cdef int compare_with_parsers(const uint8_t* data, size_t length, bint restarts,
     return 0
 
 
-cdef int compare_stream(const uint8_t* data, size_t begin, size_t end, const Happening* happenings, int count) except -1:
+cdef int compare_stream(const uint8_t* data, size_t begin, size_t end, Happening* happenings, int count) except -1:
     cdef Sight sight
     memset(&sight, 0, sizeof(sight))
     sight.expected = happenings
@@ -268,7 +268,7 @@ cdef int compare_stream(const uint8_t* data, size_t begin, size_t end, const Hap
     return 0
 
 
-cdef int compare_refusal(const uint8_t* data, size_t length, bint restarts, const Reading* reading) except -1:
+cdef int compare_refusal(const uint8_t* data, size_t length, bint restarts, Reading* reading) except -1:
     """AssertionError if expat takes what the framer called not well-formed behind the header of the only stream."""
     if restarts or reading.count == 0 or reading.error != NOT_WELL_FORMED_XML:
         return 0
@@ -278,7 +278,7 @@ cdef int compare_refusal(const uint8_t* data, size_t length, bint restarts, cons
     return 0
 
 
-cdef int compare_with_model(const uint8_t* data, size_t length, const Plan* plan, const Reading* reading) except -1:
+cdef int compare_with_model(const uint8_t* data, size_t length, const Plan* plan, Reading* reading) except -1:
     """The reading stopped at stanzas."""
     cdef int i
     model = Model(
@@ -301,7 +301,7 @@ cdef int compare_with_model(const uint8_t* data, size_t length, const Plan* plan
 
 
 cdef int compare_all(
-    const uint8_t* data, size_t length, const Plan* plan, const Reading* reading, bint thorough,
+    const uint8_t* data, size_t length, const Plan* plan, Reading* reading, bint thorough,
 ) except -1:
     """Compares a reading that stopped at stanzas with everything else."""
     compare_with_parsers(data, length, plan.flags & RESTARTS, reading)

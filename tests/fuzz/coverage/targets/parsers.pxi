@@ -14,7 +14,7 @@ cdef enum:
 
 # What a parser has to see, and how much of it it has seen.
 cdef struct Sight:
-    const Happening* expected   # offsets counted from `begin`
+    Happening* expected   # offsets counted from `begin`
     size_t begin
     int count
     int seen
@@ -47,7 +47,7 @@ cdef int element_of(const char* local) noexcept:
 
 cdef void see(Sight* sight, int event, int element, Py_ssize_t end) noexcept:
     """The parser is behind a header, a stanza or a stream; `end` is -1 if it does not say where."""
-    cdef const Happening* expected = &sight.expected[sight.seen]
+    cdef Happening* expected = &sight.expected[sight.seen]
     if sight.differs:
         return
     if (sight.seen == sight.count or expected.event != event or expected.element != element

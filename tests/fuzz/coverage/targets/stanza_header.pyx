@@ -87,7 +87,7 @@ cdef void frame(const uint8_t* data, size_t length, bint restarts, const Bounds*
 
 cdef int read(
     const uint8_t* data, size_t length, const size_t* cuts, size_t count, bint restarts, const Bounds* bounds,
-    const Reading* framed,
+    Reading* framed,
 ) except -1:
     """Reads what lies between the cuts, which ascend, each piece in memory of its own; it has to say what was framed."""
     cdef StanzaReader reader
@@ -119,12 +119,12 @@ cdef int read(
 
 cdef int read_piece(
     StanzaReader* reader, const uint8_t* piece, size_t size, size_t at, const uint8_t* data, bint restarts,
-    const Bounds* bounds, const Reading* framed, int* seen,
+    const Bounds* bounds, Reading* framed, int* seen,
 ) except -1:
     """Reads one piece, which begins at `at`; returns the last Event."""
     cdef Cut cut
     cdef int event
-    cdef const Happening* expected
+    cdef Happening* expected
     memset(&cut, 0, sizeof(cut))
     cut.data = piece
     cut.length = size
@@ -154,7 +154,7 @@ cdef int read_piece(
             raise AssertionError(f"gives {cut.stanza[:cut.stanza_bytes]!r} of the stream to {expected.offset}")
 
 
-cdef size_t framed_begin(const uint8_t* data, const Reading* framed, int index) noexcept:
+cdef size_t framed_begin(const uint8_t* data, Reading* framed, int index) noexcept:
     """Where the header or stanza of an event begins: behind the event before it, white space and an XML declaration."""
     cdef size_t at = framed.happenings[index - 1].offset if index else 0
     while is_space(data[at]):
@@ -311,7 +311,7 @@ cdef int compare_rendered(bytes text, StanzaHeader header) except -1:
     return 0
 
 
-cdef int compare_all(const uint8_t* data, const Reading* framed, bint usual) except -1:
+cdef int compare_all(const uint8_t* data, Reading* framed, bint usual) except -1:
     """Compares every header and stanza of the stream; `usual`: it begins with RFC 6120's declarations."""
     cdef int i
     cdef size_t begin

@@ -162,7 +162,7 @@ cdef void happened(Reading* reading, int event, int detail, size_t offset, size_
     reading.count += 1
 
 
-cdef str told(const Reading* reading):
+cdef str told(Reading* reading):
     """For messages: everything that was read."""
     cdef int i
     events = [
@@ -176,11 +176,11 @@ cdef str told(const Reading* reading):
     )
 
 
-cdef bint same(const Reading* one, const Reading* other, bint offsets) noexcept:
+cdef bint same(Reading* one, Reading* other, bint offsets) noexcept:
     """Whether both readings tell the same; the rewritten stream has other offsets, and no error."""
     cdef int i
-    cdef const Happening* left
-    cdef const Happening* right
+    cdef Happening* left
+    cdef Happening* right
     if one.count != other.count or one.control_bytes != other.control_bytes:
         return False
     for i in range(one.count):
@@ -249,11 +249,11 @@ cdef size_t masked(uint8_t* frame, size_t header, size_t length, size_t key) noe
     return header + 4 + length
 
 
-cdef size_t rewrite(const Reading* reading) noexcept:
+cdef size_t rewrite(Reading* reading) noexcept:
     """Writes all that was read whole: bytes of WRITTEN."""
     cdef size_t at = 0, header, length
     cdef int i
-    cdef const Happening* happening
+    cdef Happening* happening
     cdef const uint8_t* payload
     for i in range(reading.count):
         happening = &reading.happenings[i]
