@@ -51,7 +51,7 @@ def _compiled(target: Path, source: Path, options: list[str]) -> Path:
 
 
 def extension(name: str, uses: Iterable[str] = ("sockets/tls.p*", "sockets/openssl.pxd")) -> ModuleType:
-    """The module compiled from engines/`name`.pyx against Megaphone's own compiled modules, whose sources are `uses`."""
+    """The module compiled from engines/`name`.pyx against modules of Megaphone, whose sources are `uses`."""
     source = HERE / "engines" / f"{name}.pyx"
     target = BUILD / f"{name}.so"
     headers = HERE / "swarm"

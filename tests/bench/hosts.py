@@ -1,6 +1,5 @@
 """A real server with accounts, and Megaphone before it in link mode: what the host benchmarks log in at."""
 
-import base64
 import hashlib
 import hmac
 from collections.abc import Callable, Iterator

@@ -1,13 +1,14 @@
 """What the kernel says of TCP on this host: who listens, what is connected, and the memory that sockets take."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.servers.process import ServerError
 
 PAGE_BYTES = 4096
 LISTEN, ESTABLISHED = "0A", "01"  # states in /proc/net/tcp
-# Of each socket: itself, its inode, its open file, and its place in an epoll. Its entry of the file name cache (192 bytes)
+# Of each socket: itself, its inode, its open file, its place in an epoll. Its entry in the cache of file names (192 bytes)
 # is left out: a million others come and go there.
 SOCKET_SLABS = ("TCP", "sock_inode_cache", "filp", "eventpoll_epi", "eventpoll_pwq")
 
@@ -27,19 +28,26 @@ def connections(port: int) -> int:
     return sum(1 for _ in _table(f"0100007F:{port:04X}", ESTABLISHED))
 
 
-def socket_bytes() -> int:
-    """Kernel memory of all sockets: their objects (SOCKET_SLABS) and what lies in TCP's buffers; ServerError unless root."""
+@dataclass(frozen=True, slots=True)
+class Sockets:
+    """All TCP sockets of the host, whosever they are: how many, and the kernel's memory for them."""
+
+    count: int
+    memory_bytes: int
+
+    def bytes_each(self, before: "Sockets") -> float:
+        """What each one that has come since `before` takes."""
+        return (self.memory_bytes - before.memory_bytes) / max(1, self.count - before.count)
+
+
+def sockets() -> Sockets:
+    """The sockets now: their objects (SOCKET_SLABS) and what lies in TCP's buffers; ServerError unless root."""
     try:
         rows = [line.split() for line in Path("/proc/slabinfo").read_text().splitlines()[2:]]
     except PermissionError:
         raise ServerError("only root may read /proc/slabinfo, which tells the memory of sockets") from None
-    total = sum(int(row[1]) * int(row[5]) * PAGE_BYTES // int(row[4]) for row in rows if row[0] in SOCKET_SLABS)
-    return total + _sockstat("mem") * PAGE_BYTES
-
-
-def sockets() -> int:
-    """TCP sockets of the host, both ends of loopback connections."""
-    return _sockstat("alloc")
+    slabs = sum(int(row[1]) * int(row[5]) * PAGE_BYTES // int(row[4]) for row in rows if row[0] in SOCKET_SLABS)
+    return Sockets(_sockstat("alloc"), slabs + _sockstat("mem") * PAGE_BYTES)
 
 
 def _sockstat(what: str) -> int:

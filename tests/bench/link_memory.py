@@ -1,6 +1,7 @@
-"""The memory of a whole host whose server has thousands of idle TLS clients: at the server, or through edge and link."""
+"""The memory of a whole host with thousands of idle TLS clients: all in the server, or through an edge and links."""
 
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,11 +20,13 @@ class HostMemory:
     server: int  # anonymous memory of its processes
     edge: int
     kernel: int  # sockets of server and edge, and the page tables of both
+    empty: int  # server and edge before the first client
     server_rss: int
     available: int  # by how much MemAvailable has shrunk since before the server was started
+    server_sockets: int
+    edge_sockets: int
     server_descriptors: int
-    edge_descriptors: int
-    sockets: int  # in the kernel, without the clients' ends
+    bytes_per_socket: int
     logged_in_per_second: float
 
     @property
@@ -35,29 +38,31 @@ class HostMemory:
 def measure_host(kind: str, way: str, clients: int) -> HostMemory:
     """Start the server (and the edge), log the clients in, wait until memory has settled."""
     with tempfile.TemporaryDirectory(prefix="megaphone-bench-") as name:
-        available, socket_bytes, sockets = kernel.available_bytes(), kernel.socket_bytes(), kernel.sockets()
+        available, sockets = kernel.available_bytes(), kernel.sockets()
         with (
             running(kind, Path(name) / "host", with_edge=way == LINK) as host,
             login_clients(host.endpoint) as swarm,
         ):
+            empty = {part: usage.settled_resident_bytes(pid) for part, pid in host.process_ids.items()}
             logins = swarm.open(clients)
             check_links(host)
             trees = host.process_ids
-            private = {part: usage.settled_resident_bytes(pid) for part, pid in trees.items()}
+            full = {part: usage.settled_resident_bytes(pid) for part, pid in trees.items()}
             tables = sum(usage.status_bytes(pid, "VmPTE") for pid in trees.values())
-            new_sockets = kernel.sockets() - sockets
-            per_socket = (kernel.socket_bytes() - socket_bytes) / new_sockets
+            per_socket = kernel.sockets().bytes_each(sockets)
+            own = {part: usage.descriptors(pid, "socket:") for part, pid in trees.items()}
             theirs = usage.status_bytes(swarm.process_id, "VmRSS") + usage.status_bytes(swarm.process_id, "VmPTE")
-            counted = new_sockets - clients
             return HostMemory(
-                server=private["server"],
-                edge=private.get("edge", 0),
-                kernel=int(per_socket * counted) + tables,
+                server=full["server"],
+                edge=full.get("edge", 0),
+                kernel=int(per_socket * sum(own.values())) + tables,
+                empty=sum(empty.values()),
                 server_rss=usage.status_bytes(trees["server"], "VmRSS"),
                 available=int(available - kernel.available_bytes() - theirs - per_socket * clients),
+                server_sockets=own["server"],
+                edge_sockets=own.get("edge", 0),
                 server_descriptors=usage.descriptors(trees["server"]),
-                edge_descriptors=usage.descriptors(trees["edge"]) if host.edge else 0,
-                sockets=counted,
+                bytes_per_socket=int(per_socket),
                 logged_in_per_second=logins.per_second,
             )
 
@@ -69,25 +74,27 @@ def measure_memory(kinds: list[str], clients: int) -> tuple[list[Figure], dict[s
         measured[kind] = {way: measure_host(kind, way, clients) for way in WAYS}
         # the issue's target is for ejabberd
         target = Target("ratio", 0.7) if kind == "ejabberd" else None
-        figures += _figures(f"{kind}, {clients:,} TLS clients", measured[kind], target)
+        figures += _figures(f"{kind}, {clients:,} TLS clients", clients, measured[kind], target)
     return figures, measured
 
 
-def _figures(what: str, measured: dict[str, HostMemory], target: Target | None) -> list[Figure]:
-    rows = (
+def _figures(what: str, clients: int, measured: dict[str, HostMemory], target: Target | None) -> list[Figure]:
+    rows: tuple[tuple[str, str, Callable[[HostMemory], float], Target | None], ...] = (
         ("whole host", "MB", lambda memory: memory.total / MB, target),
         ("server", "MB", lambda memory: memory.server / MB, None),
         ("edge", "MB", lambda memory: memory.edge / MB, None),
         ("kernel", "MB", lambda memory: memory.kernel / MB, None),
         ("MemAvailable's difference", "MB", lambda memory: memory.available / MB, None),
         ("server's RSS", "MB", lambda memory: memory.server_rss / MB, None),
+        ("growth per client", "kB", lambda memory: (memory.total - memory.empty) / clients / 1_000, None),
         ("server's descriptors", "1", lambda memory: memory.server_descriptors, None),
-        ("edge's descriptors", "1", lambda memory: memory.edge_descriptors, None),
-        ("kernel sockets", "1", lambda memory: memory.sockets, None),
+        ("server's sockets", "1", lambda memory: memory.server_sockets, None),
+        ("edge's sockets", "1", lambda memory: memory.edge_sockets, None),
+        ("kernel memory of a socket", "kB", lambda memory: memory.bytes_per_socket / 1_000, None),
     )
     figures = []
     for name, unit, value, limit in rows:
-        figure = Figure(f"{what}: {name}", unit, limit, 0, ours=LINK, peer=ALONE)
+        figure = Figure(f"{what}: {name}", unit, limit, 1 if unit == "kB" else 0, ours=LINK, peer=ALONE)
         for way in WAYS:
             if way in measured and (way == LINK or not name.startswith("edge")):
                 figure.add(way, value(measured[way]))

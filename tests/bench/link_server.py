@@ -1,4 +1,4 @@
-"""The server side of links for the relay benchmark, as a process: `python -m tests.bench.link_server PORT SECRET-FILE`."""
+"""The server side of links for a benchmark, as a process: `python -m tests.bench.link_server PORT SECRET-FILE`."""
 
 import os
 import sys

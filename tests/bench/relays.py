@@ -101,7 +101,9 @@ def megaphone(
         "listen": [{"address": f"{LOOPBACK}:{port}", "tls": "direct" if certificate else "none"}],
         "domain": [{"name": DOMAIN, "upstreams": ["echo"]}],
         # the peers send no PROXY header and write no log either
-        "upstream": [{"name": "echo", "address": f"{LOOPBACK}:{upstream}", **(upstream_keys or {"proxy_protocol": False})}],
+        "upstream": [
+            {"name": "echo", "address": f"{LOOPBACK}:{upstream}", **(upstream_keys or {"proxy_protocol": False})}
+        ],
         "log": {"connections": False, "level": "warning"},
         # raised, not switched off: one address carries the load of thousands
         "limits": dict(NO_LIMITS),

@@ -137,6 +137,7 @@ def machine() -> dict[str, Any]:
         "openssl": ssl.OPENSSL_VERSION,
         "haproxy": _first_line("/usr/sbin/haproxy", "-v"),
         "nginx": _first_line("/usr/sbin/nginx", "-v"),
+        **{name: _first_line("dpkg-query", "-W", "-f", "${Version}", name) for name in ("ejabberd", "prosody")},
         "load_average": Path("/proc/loadavg").read_text().split()[:3],
     }
 

@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
@@ -43,9 +43,14 @@ def resident_bytes(pid: int) -> int:
     return total
 
 
-def descriptors(pid: int) -> int:
-    """Open descriptors of the tree."""
-    return sum(len(list(Path(f"/proc/{process}/fd").iterdir())) for process in tree(pid))
+def descriptors(pid: int, kind: str = "") -> int:
+    """Open descriptors of the tree whose target begins with `kind`, such as "socket:"; all of them by default."""
+    found = 0
+    for process in tree(pid):
+        for entry in Path(f"/proc/{process}/fd").iterdir():
+            with suppress(FileNotFoundError):  # closed in the meantime
+                found += entry.readlink().name.startswith(kind)
+    return found
 
 
 def status_bytes(pid: int, field: str) -> int:
