@@ -8,8 +8,8 @@ from tests.servers.process import ServerError
 
 PAGE_BYTES = 4096
 LISTEN, ESTABLISHED = "0A", "01"  # states in /proc/net/tcp
-# Of each socket: itself, its inode, its open file, its place in an epoll. Its entry in the cache of file names (192 bytes)
-# is left out: a million others come and go there.
+# Of each socket: itself, its inode, its open file, its place in an epoll. Its entry in the cache of file names, 192
+# bytes, is left out: a million others come and go there.
 SOCKET_SLABS = ("TCP", "sock_inode_cache", "filp", "eventpoll_epi", "eventpoll_pwq")
 
 
