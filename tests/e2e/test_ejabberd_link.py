@@ -2,8 +2,9 @@
 
 import asyncio
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,11 +51,10 @@ def address(number: int) -> str:
     return f"203.0.113.{1 + number}" if number % 5 else f"2001:db8::{1 + number:x}"
 
 
-async def until(edge: Edge, condition: object, timeout_seconds: float = 20.0) -> None:
+async def until(edge: Edge, condition: Callable[[], bool], timeout_seconds: float = 20.0) -> None:
     """Ask ejabberd, outside the loop, until the answer is true."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout_seconds
-    assert callable(condition)
     while not await loop.run_in_executor(None, condition):
         assert loop.time() < deadline, "not in time"
         edge.check()
@@ -104,7 +104,8 @@ def test_many_clients_on_two_sockets(ejabberd: EjabberdLink) -> None:
                 assert (address(number), 40_000 + number) in streams
             for client in clients:
                 await client.leave()
-            assert [link["streams"] for link in ejabberd.api("megaphone_links")] == [0, 0]
+            # An id is in use until the edge's answer to the last SHUTDOWN has arrived.
+            await until(first, lambda: [link["streams"] for link in ejabberd.api("megaphone_links")] == [0, 0])
 
     run(main())
     wait_until(lambda: ejabberd.sockets() == 0, "the sockets' end")
@@ -314,6 +315,30 @@ def test_too_many_silent_sockets(ejabberd: EjabberdLink) -> None:
         finally:
             for wire in wires:
                 wire.cut()
+
+    run(main())
+
+
+def test_edge_that_asks_but_never_reads(ejabberd: EjabberdLink) -> None:
+    """Its PINGs are not read on when the answers do not leave; the other link talks on; then its socket is given up."""
+    flood = Frame(Type.PING, 0, bytes(16)).encode() * 2_000_000
+
+    async def main() -> None:
+        async with Edge(ejabberd.link, SECRET, name="good") as good:
+            talkers = await Talkers.login(good, 10)
+            deaf = await Edge(ejabberd.link, SECRET, name="deaf", ping_seconds=None).connect()
+            assert deaf.wire is not None
+            deaf.wire.stop_reading()
+            deaf.wire.write(flood)
+
+            def link() -> dict[str, Any]:
+                (found,) = (each for each in ejabberd.api("megaphone_links") if each["name"] == "deaf")
+                return dict(found)
+
+            await talkers.talk(20)
+            await until(good, lambda: link()["state"] == "detached", timeout_seconds=60.0)
+            assert 0 < link()["received_bytes"] < len(flood) // 2
+            deaf.cut()
 
     run(main())
 

@@ -32,7 +32,7 @@ def compile_module(ebin: Path) -> Path:
 
 def compile_test_modules(ebin: Path) -> None:
     """The same for the commands that only tests use."""
-    (headers,) = {path.parent for path in Path("/usr/lib").glob("*/ejabberd-23*-1/include/ejabberd_commands.hrl")}
+    headers = sorted(Path("/usr/lib").glob("*/ejabberd-*/include/ejabberd_commands.hrl"))[-1].parent
     for source in TEST_MODULES.glob("*.erl"):
         subprocess.run(
             ["erlc", "-I", str(headers), "-o", str(ebin), str(source)],
@@ -70,8 +70,8 @@ class EjabberdLink(Ejabberd):
         secret = directory / "megaphone.secret"
         secret.write_bytes(SECRET + b"\n")
         secret.chmod(0o600)
-        lines = {"module": "ejabberd_megaphone", "secret": f'"file:{secret}"', **(options or {})}
-        tls = {
+        lines: dict[str, str | int] = {"module": "ejabberd_megaphone", "secret": f'"file:{secret}"', **(options or {})}
+        tls: dict[str, str | int] = {
             "port": self.link_tls[1],
             "tls": "true",
             "certfile": f'"{self.link_certificate.combined}"',
@@ -79,7 +79,7 @@ class EjabberdLink(Ejabberd):
         }
         self._listeners = "".join(
             _listener({**lines, **more})
-            for more in ({"port": self.link[1]}, {"port": f'"unix:{self.link_socket}"'}, tls)
+            for more in (dict[str, str | int](port=self.link[1]), {"port": f'"unix:{self.link_socket}"'}, tls)
         )
         self.config = directory / "ejabberd.yml"
         text = self.config.read_text().replace('  - "SCRAM-SHA-1-PLUS"\n', "")

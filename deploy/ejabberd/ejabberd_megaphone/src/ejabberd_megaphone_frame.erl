@@ -169,7 +169,8 @@ parse(?HELLO, 0, _) -> violation("frame HELLO cannot be read").
 
 %% OPEN
 
-parse_open(Id, <<Transport, Family, Peer:16/binary, PeerPort:16, Local:16/binary, LocalPort:16, TLS:16, Fields/binary>>) ->
+parse_open(Id, <<Transport, Family, Peer:16/binary, PeerPort:16, Local:16/binary, LocalPort:16, TLS:16,
+                 Fields/binary>>) ->
     case {transport(Transport), address(Family, Peer), address(Family, Local)} of
         {unknown, _, _} ->
             violation(["frame OPEN with transport ", integer_to_list(Transport)]);

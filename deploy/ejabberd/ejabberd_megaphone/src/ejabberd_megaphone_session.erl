@@ -389,7 +389,11 @@ last_words(Octets, #state{writer = Writer, transport = Transport}) ->
 
 %% A socket that does not become ours. Its last words may take a moment, which the streams need not wait for.
 spawn_refusal(Transport, Octets) ->
-    Refusal = spawn(fun() -> receive go -> ejabberd_megaphone_transport:refuse(Transport, Octets) after 5000 -> ok end end),
+    Refusal = spawn(fun() ->
+                            receive go -> ejabberd_megaphone_transport:refuse(Transport, Octets)
+                            after ?LAST_WORDS_MILLISECONDS -> ok
+                            end
+                    end),
     case ejabberd_megaphone_transport:give(Transport, Refusal) of
         ok ->
             Refusal ! go,

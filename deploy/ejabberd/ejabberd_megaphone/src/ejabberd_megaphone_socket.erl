@@ -18,7 +18,8 @@
 -module(ejabberd_megaphone_socket).
 
 %% Called by the session
--export([new/4, start_client/2, deliver/3, say_closed/2, shut/1, release/2, release_late/2, new_session_meter/0, count_streams/2,
+-export([new/4, start_client/2, deliver/3, say_closed/2, shut/1, release/2, release_late/2, new_session_meter/0,
+         count_streams/2,
          queued/1, cost/1, has_room/1,
          tell_room/1, tell_closed/1]).
 %% Called by ejabberd_c2s through xmpp_socket
@@ -231,8 +232,8 @@ reset_stream(Socket) -> Socket.
 -spec change_shaper(socket(), term()) -> ok.
 change_shaper(_, _) -> ok.
 
-%% The hook c2s_init, which ejabberd runs for every client's process. For ours it watches the session (in raw mode nobody
-%% else does) and says whether the stream counts as encrypted. That key turns on the -PLUS mechanisms, so it is set only
+%% The hook c2s_init, which ejabberd runs for every client's process. For ours it watches the session (in raw mode
+%% nobody else does) and says whether the stream counts as encrypted. That key turns on the -PLUS mechanisms, so it is set only
 %% where there is data to bind to.
 -spec c2s_init({ok, map()} | term(), [proplists:property()]) -> {ok, map()} | term().
 c2s_init({ok, State}, Options) ->

@@ -18,7 +18,8 @@
 
 -export([new/1, open/3, put_data/3, get_data/3, shutdown/3]).
 -export([send/4, wait_for_room/4, activate/3, close/3, overrun/3, client_down/4]).
--export([compose/2, control_bytes/1, has_data/1, control/2, refuse_new/1, is_draining/1, has_clients/1, end_all/1, expire/2]).
+-export([compose/2, control_bytes/1, has_data/1, control/2]).
+-export([refuse_new/1, is_draining/1, has_clients/1, end_all/1, expire/2]).
 -export([count/1, list/1]).
 
 -export_type([streams/0]).
@@ -343,7 +344,8 @@ data(Budget, Frames, #streams{turns = Turns, ids = Ids} = Streams) when Budget >
                 #{Id := #stream{in_turn = true, serial = Serial} = Stream} ->
                     {Frame, Length, Less} = data_frame(Id, Stream),
                     Next = after_turn(Id, Less, Streams#streams{turns = Others}),
-                    data(Budget - Length, [[Frames | Frame] | Next#streams.control], Next#streams{control = [], control_bytes = 0});
+                    data(Budget - Length, [[Frames | Frame] | Next#streams.control],
+                         Next#streams{control = [], control_bytes = 0});
                 _ ->
                     data(Budget, Frames, Streams#streams{turns = Others})
             end
