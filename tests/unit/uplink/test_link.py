@@ -1,5 +1,9 @@
 """Links as such: attempts, greetings, breaks with and without return, liars, silence, DRAIN, TLS, the end."""
 
+<<<<<<< HEAD
+import socket
+=======
+>>>>>>> f72e62480de98148b9c8ca69920c8b74c731bec5
 import time
 from pathlib import Path
 
@@ -198,6 +202,31 @@ def test_when_the_grace_time_is_over_each_client_is_told(make_edge: MakeEdge, ma
     assert edge.upstream_count(UpstreamSlot.UP_OPEN) == 0
 
 
+<<<<<<< HEAD
+def test_the_grace_time_may_end_while_a_socket_connects(make_edge: MakeEdge, make_link_server: MakeLinkServer) -> None:
+    server = make_link_server(grace_seconds=1)
+    edge = make_edge(server, upstream=ONE)
+    client, _ = opened(edge, server)
+    place = server.socket.getsockname()
+    server.break_all()
+    server.socket.close()
+    with socket.create_server(place, backlog=0) as full:  # the kernel drops what would connect
+        crowd = [socket.socket() for _ in range(2)]
+        for each in crowd:
+            each.setblocking(False)
+            each.connect_ex(place)
+        client.expect_error("remote-connection-failed")
+        assert states(edge)[0] in (LinkState.CONNECTING, LinkState.BROKEN)
+        for each in crowd:
+            each.close()
+        assert full
+    server.socket = socket.create_server(place)
+    server.socket.setblocking(False)
+    opened(edge, server)
+
+
+=======
+>>>>>>> f72e62480de98148b9c8ca69920c8b74c731bec5
 def test_a_server_that_has_forgotten_the_session_ends_its_streams(make_edge: MakeEdge, link_server: LinkServer) -> None:
     edge = make_edge(link_server)
     pairs = talking(edge, link_server, 4)

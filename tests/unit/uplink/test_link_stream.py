@@ -175,6 +175,23 @@ def test_a_client_that_does_not_read_stops_its_own_stream_alone(make_edge: MakeE
     lazy.expect(data)
 
 
+<<<<<<< HEAD
+def test_a_server_that_gives_no_credit_is_not_waited_for_forever(make_edge: MakeEdge, link_server: LinkServer) -> None:
+    """As one that does not read is not in direct mode; a link that is broken meanwhile does not count."""
+    edge = make_edge(link_server, limits=Limits(slow_consumer_seconds=0.5))
+    client, stream = opened(edge, link_server)
+    log_in(client, stream)  # type: ignore[arg-type]
+    stream.taking = False
+    client.queue(b"<message>%b</message>" % (b"x" * 9000) * 20)
+    edge.until(lambda: link_count(edge, LinkSlot.LI_CREDIT_WAITS) == 1, "a wait for credit")
+    client.expect_error("remote-connection-failed")
+    edge.until(lambda: stream.ended is not None, "the end of the stream")
+    assert stream.ended is not None
+    assert stream.ended[0] == LinkReason.CONNECTION_LOST
+
+
+=======
+>>>>>>> f72e62480de98148b9c8ca69920c8b74c731bec5
 # --- ends ---
 
 
