@@ -11,10 +11,7 @@ cdef class Admission(Carrier):
     cdef readonly bint attached             # a link is there
     cdef uint64_t unattached_ns             # since when none is
     cdef uint64_t connect_ns                # how long a stream waits when none is
-<<<<<<< HEAD
     cdef uint64_t slow_ns                   # how long a client waits for the server's credit
-=======
->>>>>>> f72e62480de98148b9c8ca69920c8b74c731bec5
     cdef uint32_t linger_ticks
     cdef object left                        # streams whose client broke off and may still be answered, oldest first
     cdef object lingering                   # streams whose client is gone and whose last bytes are not, oldest first

@@ -32,10 +32,7 @@ cdef class Admission(Carrier):
 
     def apply(self, limits):
         self.connect_ns = limits.connect_ticks * (<uint64_t> 1000000000 // TICKS_PER_SECOND)
-<<<<<<< HEAD
         self.slow_ns = limits.slow_ticks * (<uint64_t> 1000000000 // TICKS_PER_SECOND)
-=======
->>>>>>> f72e62480de98148b9c8ca69920c8b74c731bec5
         self.linger_ticks = limits.close_ticks
 
     cdef bint place(self, stream):

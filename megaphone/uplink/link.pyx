@@ -25,10 +25,7 @@ from megaphone.sockets.receiver cimport receive_with
 from megaphone.sockets.tls cimport TLS
 from megaphone.uplink.link_stream cimport LinkStream
 from megaphone.wire.link cimport EDGE
-<<<<<<< HEAD
 from megaphone.wire.link_session cimport CLOSING
-=======
->>>>>>> f72e62480de98148b9c8ca69920c8b74c731bec5
 
 from megaphone.sockets.tls import last_error
 from megaphone.wire.link import LinkReason
@@ -201,11 +198,8 @@ cdef class Link(LinkOwner):
         self.report(f"{reason_text(reason)}: {text}")
         if self.receiver is None:
             self.forget_session()
-<<<<<<< HEAD
         elif self.session.state != CLOSING:
             self.lose_socket(None)      # it had not got so far as to belong to the session
-=======
->>>>>>> f72e62480de98148b9c8ca69920c8b74c731bec5
 
     cdef void forget_session(self):
         self.count()

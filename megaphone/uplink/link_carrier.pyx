@@ -38,14 +38,10 @@ cdef class Lost(Pollable):
         cdef LinkStream stream
         for _ in range(min(len(self.streams), LOST_PER_TURN)):
             stream = self.streams.popleft()
-<<<<<<< HEAD
             try:
                 stream.tell_client()
             except Exception as error:
                 self.poller.fault(error)
-=======
-            stream.tell_client()
->>>>>>> f72e62480de98148b9c8ca69920c8b74c731bec5
         if self.streams:
             self.poller.run_again(self)
 

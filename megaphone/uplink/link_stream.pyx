@@ -22,10 +22,7 @@ from megaphone.wire.link cimport (
     POLICY_VIOLATION as LINK_POLICY_VIOLATION, SLOW_CONSUMER as LINK_SLOW_CONSUMER,
     SYSTEM_SHUTDOWN as LINK_SYSTEM_SHUTDOWN,
 )
-<<<<<<< HEAD
 from megaphone.wire.link_session cimport ATTACHED
-=======
->>>>>>> f72e62480de98148b9c8ca69920c8b74c731bec5
 
 cdef enum:
     LAST_ANSWER_TICKS = TICKS_PER_SECOND // 4
@@ -108,7 +105,6 @@ cdef class EdgeSession(LinkSession):
     cdef void on_shutdown(self, Stream* stream, int reason, str text):
         cdef LinkStream owner = <LinkStream> stream.owner
         owner.forget()
-<<<<<<< HEAD
         try:
             if self.welcomed or owner.detached:
                 owner.take_server_end(reason)
@@ -116,12 +112,6 @@ cdef class EdgeSession(LinkSession):
                 self.link.session_lost(owner)       # with all the others: they are told one after the other
         except Exception as error:
             owner.uplink.poller.fault(error)
-=======
-        if self.welcomed or owner.detached:
-            owner.take_server_end(reason)
-        else:
-            self.link.session_lost(owner)       # with all the others: they are told one after the other
->>>>>>> f72e62480de98148b9c8ca69920c8b74c731bec5
 
     cdef void on_output(self):
         if self.link is not None:
@@ -183,7 +173,6 @@ cdef class LinkStream(UplinkStream):
             self.send_waiting()
 
     cdef void take_tick(self, Connection connection, uint32_t now_ticks):
-<<<<<<< HEAD
         cdef uint64_t since_ns
         if self.state == QUEUED:
             if self.admission.given_up(self.began_ns):
@@ -192,10 +181,6 @@ cdef class LinkStream(UplinkStream):
             since_ns = max(self.credit_wait_ns, self.session.attached_ns)
             if self.uplink.poller.now_ns - since_ns > self.admission.slow_ns:
                 self.uplink.dispatcher.shutdown(self.connection_id, "remote-connection-failed", REMOTE_CONNECTION_FAILED)
-=======
-        if self.state == QUEUED and self.admission.given_up(self.began_ns):
-            self.uplink.fail_over(self)
->>>>>>> f72e62480de98148b9c8ca69920c8b74c731bec5
 
     # --- client to server ------------------------------------------------------------
 

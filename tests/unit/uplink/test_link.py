@@ -1,9 +1,6 @@
 """Links as such: attempts, greetings, breaks with and without return, liars, silence, DRAIN, TLS, the end."""
 
-<<<<<<< HEAD
 import socket
-=======
->>>>>>> f72e62480de98148b9c8ca69920c8b74c731bec5
 import time
 from pathlib import Path
 
@@ -202,7 +199,6 @@ def test_when_the_grace_time_is_over_each_client_is_told(make_edge: MakeEdge, ma
     assert edge.upstream_count(UpstreamSlot.UP_OPEN) == 0
 
 
-<<<<<<< HEAD
 def test_the_grace_time_may_end_while_a_socket_connects(make_edge: MakeEdge, make_link_server: MakeLinkServer) -> None:
     server = make_link_server(grace_seconds=1)
     edge = make_edge(server, upstream=ONE)
@@ -225,8 +221,6 @@ def test_the_grace_time_may_end_while_a_socket_connects(make_edge: MakeEdge, mak
     opened(edge, server)
 
 
-=======
->>>>>>> f72e62480de98148b9c8ca69920c8b74c731bec5
 def test_a_server_that_has_forgotten_the_session_ends_its_streams(make_edge: MakeEdge, link_server: LinkServer) -> None:
     edge = make_edge(link_server)
     pairs = talking(edge, link_server, 4)

@@ -175,7 +175,6 @@ def test_a_client_that_does_not_read_stops_its_own_stream_alone(make_edge: MakeE
     lazy.expect(data)
 
 
-<<<<<<< HEAD
 def test_a_server_that_gives_no_credit_is_not_waited_for_forever(make_edge: MakeEdge, link_server: LinkServer) -> None:
     """As one that does not read is not in direct mode; a link that is broken meanwhile does not count."""
     edge = make_edge(link_server, limits=Limits(slow_consumer_seconds=0.5))
@@ -190,8 +189,6 @@ def test_a_server_that_gives_no_credit_is_not_waited_for_forever(make_edge: Make
     assert stream.ended[0] == LinkReason.CONNECTION_LOST
 
 
-=======
->>>>>>> f72e62480de98148b9c8ca69920c8b74c731bec5
 # --- ends ---
 
 
