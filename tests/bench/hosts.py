@@ -21,6 +21,8 @@ from tests.servers.prosody_link import ProsodyLink
 LINKS = 2
 ALONE, LINK = "server alone", "link"
 WAYS = (ALONE, LINK)
+BACKLOG = 4096  # of every listener that is measured: the most that Linux allows unless told otherwise
+NEGOTIATION_SECONDS = 120  # ejabberd's own limit
 SALT, ITERATIONS = "bench", 10_000
 
 Server = EjabberdLink | ProsodyLink
@@ -46,7 +48,10 @@ class Host:
 
 
 def _ejabberd(directory: Path, authority: CertificateAuthority) -> tuple[Server, bytes]:
-    return EjabberdLink(directory, authority, accounts=accounts(), log_level="warning"), EJABBERD_SECRET
+    server = EjabberdLink(directory, authority, accounts=accounts(), log_level="warning")
+    text = server.config.read_text()
+    server.config.write_text(text.replace("backlog: 1024", f"backlog: {BACKLOG}"))
+    return server, EJABBERD_SECRET
 
 
 def _prosody(directory: Path, authority: CertificateAuthority) -> tuple[Server, bytes]:
@@ -93,6 +98,7 @@ def _edge(directory: Path, authority: CertificateAuthority, server: Server, secr
     edge = Edge(directory, authority, [upstream], workers=1, domains=DOMAINS)
     edge.tables["node"]["max_connections"] = 20_000
     edge.tables["log"] = {"connections": False, "level": "warning"}
+    edge.tables["limits"]["preauth_seconds"] = NEGOTIATION_SECONDS
     return edge
 
 

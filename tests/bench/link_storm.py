@@ -35,6 +35,8 @@ def measure_storm(kind: str, clients: int, rounds: int) -> list[Figure]:
     speed = Figure(f"{what}: sessions", "1/s", digits=0, ours=LINK, peer=ALONE)
     worst = Figure(f"{what}: worst login", "s", ours=LINK, peer=ALONE)
     middle = Figure(f"{what}: median login", "s", ours=LINK, peer=ALONE)
+    # without a ratio: the edge cuts none off
+    retries = Figure(f"{what}: connections that were cut off", "1", digits=0, ours=LINK, peer="")
     with tempfile.TemporaryDirectory(prefix="megaphone-bench-") as name, ExitStack() as stack:
         hosts = {
             way: stack.enter_context(running(kind, Path(name) / str(number), with_edge=way == LINK))
@@ -46,4 +48,5 @@ def measure_storm(kind: str, clients: int, rounds: int) -> list[Figure]:
                 speed.add(way, logins.per_second)
                 worst.add(way, logins.worst_seconds)
                 middle.add(way, logins.p50_seconds)
-    return [speed, worst, middle]
+                retries.add(way, logins.retries)
+    return [speed, worst, middle, retries]

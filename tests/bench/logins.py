@@ -29,6 +29,7 @@ class Logins:
     p50_seconds: float
     p99_seconds: float
     worst_seconds: float
+    retries: int  # connections that the server cut off before the session stood, so that the client began anew
     tls: str
 
     @property
@@ -57,6 +58,7 @@ class LoginClients:
             p50_seconds=answer["p50_us"] / 1e6,
             p99_seconds=answer["p99_us"] / 1e6,
             worst_seconds=answer["max_us"] / 1e6,
+            retries=answer["retries"],
             tls=answer["tls"],
         )
 

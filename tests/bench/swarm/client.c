@@ -48,11 +48,29 @@ static void make_stanza(void) {
     memcpy(stanza + STANZA_BYTES - strlen(tail), tail, strlen(tail));
 }
 
+/* --- the connection, whose end is a failure: the client is always the one that closes --- */
+
+static int receive(struct client *client, char *into, int size) {
+    int length = transport_read(client->fd, client->ssl, into, size);
+    if (length < 0) die("the relay closed a connection");
+    return length;
+}
+
+static void say(struct client *client, const char *data, int length) {
+    if (!transport_write(client->fd, client->ssl, data, length)) die("the relay does not read");
+}
+
+static int secured(struct client *client) {
+    int result = tls_handshake(client->ssl);
+    if (result < 0) die("TLS handshake failed");
+    return result;
+}
+
 /* --- login --- */
 
 static void say_next(struct client *client) {
     client->received = 0;
-    transport_write(client->fd, client->ssl, REQUESTS[client->step], strlen(REQUESTS[client->step]));
+    say(client, REQUESTS[client->step], strlen(REQUESTS[client->step]));
 }
 
 static void leave(struct client *client) {
@@ -80,7 +98,7 @@ static void begin(struct client *client) {
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = client};
     epoll_ctl(poller, EPOLL_CTL_MOD, client->fd, &event);
     if (tls_context != NULL && client->ssl == NULL) client->ssl = tls_begin(client->fd);
-    client->connected = client->ssl == NULL || tls_handshake(client->ssl);
+    client->connected = client->ssl == NULL || secured(client);
     if (client->connected) say_next(client);
 }
 
@@ -89,7 +107,7 @@ static void log_in(struct client *client) {
         begin(client);
         return;
     }
-    int length = transport_read(client->fd, client->ssl, client->login + client->received, LOGIN_BYTES - client->received);
+    int length = receive(client, client->login + client->received, LOGIN_BYTES - client->received);
     client->received += length;
     if (client->received == LOGIN_BYTES) die("unexpected answer to a login: %.*s", LOGIN_BYTES, client->login);
     if (length == 0 || !ends_with(client->login, client->received, ANSWERS[client->step].end)) return;
@@ -113,7 +131,7 @@ static void send_stanza(struct client *client, uint64_t due_ns) {
     if (client->in_flight == IN_FLIGHT) die("%d stanzas of one client unanswered", IN_FLIGHT);
     client->sent_ns[(client->first + client->in_flight++) % IN_FLIGHT] = due_ns;
     waiting_for++;
-    transport_write(client->fd, client->ssl, stanza, STANZA_BYTES);
+    say(client, stanza, STANZA_BYTES);
 }
 
 static void note_latency(uint64_t ns) {
@@ -125,7 +143,7 @@ static void note_latency(uint64_t ns) {
 }
 
 static void receive_stanzas(struct client *client, uint64_t now) {
-    int length = transport_read(client->fd, client->ssl, buffer, sizeof buffer);
+    int length = receive(client, buffer, sizeof buffer);
     for (client->received += length; client->received >= STANZA_BYTES; client->received -= STANZA_BYTES) {
         if (client->in_flight == 0) die("more came back than was sent");
         note_latency(now - client->sent_ns[client->first]);

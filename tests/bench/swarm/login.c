@@ -3,18 +3,21 @@
    Usage: login PORT starttls|direct TLS-VERSION DOMAIN SCRAM-SHA-1|PLAIN ACCOUNTS PASSWORD [presence]
    The accounts are user0, user1 ...; client n is user n modulo ACCOUNTS, with a resource of its own.
    Commands, each answered with one line of JSON:
-     open N AT_ONCE  N more clients log in, AT_ONCE of them at the same time; a login lasts from its connect
+     open N AT_ONCE  N more clients log in, AT_ONCE of them at the same time; a login lasts from its first connect.
+                     One whose connection ends begins anew: a server whose backlog overflows may reset some
      close N         the N last ones leave */
 #define _GNU_SOURCE
 #include "scram.h"
 #include "transport.h"
 
+#include <signal.h>
 #include <sys/epoll.h>
 
-enum { EVENTS = 256, ANSWER_BYTES = 8192, SAY_BYTES = 4096, STEPS = 8, PATIENCE_MS = 60000, DESCRIPTORS = 20000 };
+enum { EVENTS = 256, ANSWER_BYTES = 8192, SAY_BYTES = 4096, STEPS = 8, PATIENCE_MS = 60000, DESCRIPTORS = 20000, ATTEMPTS = 8 };
 
 struct login { /* only while a client logs in */
     uint64_t began_ns;
+    int attempts;
     char bare[BARE_BYTES];
     int received;
     char answer[ANSWER_BYTES + 1];
@@ -42,7 +45,7 @@ static struct step steps[STEPS];
 static int step_count;
 static struct client table[DESCRIPTORS];
 static int clients, logging_in, poller;
-static long waiting_for, completed;
+static long waiting_for, completed, retries;
 static uint32_t latencies_us[DESCRIPTORS];
 
 /* --- what a client says --- */
@@ -53,7 +56,7 @@ static void say(struct client *client, const char *format, ...) {
     va_start(arguments, format);
     int length = vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
-    transport_write(client->fd, client->ssl, text, length);
+    transport_write(client->fd, client->ssl, text, length); /* if the connection has ended, reading will tell */
 }
 
 static void say_header(struct client *client) {
@@ -122,16 +125,30 @@ static void plan(int starttls, int scram) {
 
 /* --- login --- */
 
+static void attempt(struct client *client) {
+    if (++client->login->attempts > ATTEMPTS) die("client %d was cut off %d times", client->number, ATTEMPTS);
+    client->fd = tcp_connect(&server);
+    struct epoll_event event = {.events = EPOLLOUT, .data.ptr = client};
+    if (epoll_ctl(poller, EPOLL_CTL_ADD, client->fd, &event) != 0) die("epoll_ctl");
+}
+
+static void attempt_again(struct client *client) {
+    SSL_free(client->ssl);
+    close(client->fd);
+    *client = (struct client){.number = client->number, .login = client->login};
+    client->login->received = 0;
+    retries++;
+    attempt(client);
+}
+
 static void connect_one(void) {
     if (clients == DESCRIPTORS) die("too many clients");
     struct client *client = &table[clients];
     *client = (struct client){.number = clients++, .login = calloc(1, sizeof *client->login)};
     client->login->began_ns = now_ns();
-    client->fd = tcp_connect(&server);
     logging_in++;
     waiting_for--;
-    struct epoll_event event = {.events = EPOLLOUT, .data.ptr = client};
-    if (epoll_ctl(poller, EPOLL_CTL_ADD, client->fd, &event) != 0) die("epoll_ctl");
+    attempt(client);
 }
 
 static void say_next(struct client *client) {
@@ -140,7 +157,12 @@ static void say_next(struct client *client) {
 }
 
 static void handshake(struct client *client) {
-    client->secure = tls_handshake(client->ssl);
+    int result = tls_handshake(client->ssl);
+    if (result < 0) {
+        attempt_again(client);
+        return;
+    }
+    client->secure = result;
     if (client->secure) say_next(client);
 }
 
@@ -168,8 +190,13 @@ static void finish(struct client *client) {
 static void take_answer(struct client *client) {
     struct login *login = client->login;
     const struct step *step = &steps[client->step];
-    login->received +=
+    int length =
         transport_read(client->fd, client->ssl, login->answer + login->received, ANSWER_BYTES - login->received);
+    if (length < 0) {
+        attempt_again(client);
+        return;
+    }
+    login->received += length;
     login->answer[login->received] = 0;
     if (login->received == ANSWER_BYTES || strstr(login->answer, "<failure") || strstr(login->answer, "<stream:error"))
         die("login refused: %s", login->answer);
@@ -187,9 +214,10 @@ static void take_answer(struct client *client) {
 
 static void take(struct client *client) {
     static char ignored[65536];
-    if (client->login == NULL)
-        transport_read(client->fd, client->ssl, ignored, sizeof ignored);
-    else if (!client->connected)
+    if (client->login == NULL) {
+        if (transport_read(client->fd, client->ssl, ignored, sizeof ignored) < 0)
+            die("client %d lost its session", client->number);
+    } else if (!client->connected)
         begin(client);
     else if (client->ssl != NULL && !client->secure)
         handshake(client);
@@ -226,9 +254,9 @@ static void report(uint64_t began) {
     qsort(latencies_us, completed, sizeof *latencies_us, by_size);
     long last = completed ? completed - 1 : 0;
     printf("{\"seconds\": %.6f, \"clients\": %d, \"completed\": %ld, \"p50_us\": %u, \"p99_us\": %u, \"max_us\": %u, "
-           "\"tls\": \"%s\"}\n",
+           "\"retries\": %ld, \"tls\": \"%s\"}\n",
            seconds, clients, completed, latencies_us[last / 2], latencies_us[last * 99 / 100], latencies_us[last],
-           tls_facts);
+           retries, tls_facts);
     fflush(stdout);
 }
 
@@ -243,12 +271,13 @@ int main(int count, char **arguments) {
     password = arguments[7];
     with_presence = count > 8;
     poller = epoll_create1(0);
+    signal(SIGPIPE, SIG_IGN); /* OpenSSL writes without MSG_NOSIGNAL */
     char line[128], name[16];
     long first = 0, second = 1;
     while (fgets(line, sizeof line, stdin) != NULL) {
         if (sscanf(line, "%15s %ld %ld", name, &first, &second) < 2) die("bad command: %s", line);
         uint64_t began = now_ns();
-        completed = 0;
+        completed = retries = 0;
         if (strcmp(name, "open") == 0)
             run_logins(first, second);
         else if (strcmp(name, "close") == 0)
