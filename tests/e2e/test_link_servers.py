@@ -1,12 +1,15 @@
 """Megaphone in link mode before stock ejabberd and Prosody with our modules: login, messages, orderly ends."""
 
 import asyncio
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.link.sides import SIDES, ServerSide
+from tests.link.xmpp import LoginError, XmppClient
 from tests.scenarios.light import LightClient
 from tests.servers.certificates import CertificateAuthority
 from tests.servers.linked import secret_file, until
@@ -70,5 +73,68 @@ def test_clients_talk_and_one_stream_each_is_on_two_links(edge: Edge, authority:
         assert {await client.end() for client in clients} == {None}
         await until(lambda: edge.metric("megaphone_link_streams") == 0, "the end of all streams")
         assert await asyncio.to_thread(edge.metric, "megaphone_link_attaches_total") == 2
+
+    asyncio.run(main())
+
+
+class TlsSocket:
+    """A TLS 1.2 connection to the edge, for an XmppClient in the place of a stream of its own."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    @classmethod
+    async def connect(cls, edge: Edge, authority: CertificateAuthority, domain: str) -> "TlsSocket":
+        """Handshake with the direct TLS listener."""
+        context = ssl.create_default_context(cafile=str(authority.certificate))
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        return cls(
+            *await asyncio.open_connection(edge.direct.host, edge.direct.port, ssl=context, server_hostname=domain)
+        )
+
+    @property
+    def unique(self) -> bytes:
+        """This end's `tls-unique`."""
+        tls: ssl.SSLObject = self._writer.get_extra_info("ssl_object")
+        found = tls.get_channel_binding("tls-unique")
+        assert found is not None
+        return found
+
+    async def read(self, timeout_seconds: float) -> bytes:
+        """What came; b"" at the end."""
+        async with asyncio.timeout(timeout_seconds):
+            return await self._reader.read(65_536)
+
+    def write(self, data: bytes) -> None:
+        """Send all."""
+        self._writer.write(data)
+
+    def abort(self) -> None:
+        """Drop the connection."""
+        self._writer.transport.abort()
+
+
+@pytest.mark.parametrize("honest", [True, False])
+def test_scram_plus_binds_the_clients_tls_to_the_server(
+    edge: Edge, side: ServerSide, authority: CertificateAuthority, honest: bool
+) -> None:
+    """TLS ends at the edge, which tells the server the client's `tls-unique`; a client that says another is refused."""
+
+    async def main() -> None:
+        connection = await TlsSocket.connect(edge, authority, side.domain)
+        binding = connection.unique if honest else bytes(12)
+        stream: Any = connection
+        client = XmppClient(stream, ALICE, binding)
+        await client.begin()
+        assert "SCRAM-SHA-1-PLUS" in client.mechanisms
+        if honest:
+            await client.authenticate("SCRAM-SHA-1-PLUS")
+            await client.bind()
+            await client.ping()
+        else:
+            with pytest.raises(LoginError):
+                await client.authenticate("SCRAM-SHA-1-PLUS")
+        connection.abort()
 
     asyncio.run(main())
