@@ -1,7 +1,7 @@
 # How a target is called: `run` from Python, ENTRY from the fuzzer's driver, for which models read a sample only.
 
 cdef enum:
-    SAMPLE = 16         # one input of so many
+    SAMPLE = 64         # one input of so many
 
 
 cdef bint sampled(const uint8_t* data, size_t size) noexcept:
