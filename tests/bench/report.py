@@ -12,6 +12,7 @@ from statistics import median
 from typing import Any
 
 OURS, PEER = "megaphone", "haproxy"
+VERDICTS = {True: "met", False: "MISSED", None: "not measured"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ def _verdict(figure: Figure) -> str:
     if target is None:
         return ""
     sign = "<=" if target.at_most else ">="
-    return f"{target.of} {sign} {target.limit:g}: {'met' if figure.met() else 'MISSED'}"
+    return f"{target.of} {sign} {target.limit:g}: {VERDICTS[figure.met()]}"
 
 
 def table(figures: Sequence[Figure], relays: Sequence[str]) -> str:
@@ -145,9 +146,12 @@ def machine() -> dict[str, Any]:
 def print_report(what: str, settings: Mapping[str, Any], figures: Sequence[Figure], relays: Sequence[str]) -> None:
     """The table, then one line of JSON with everything."""
     print(table(figures, relays))
-    peers = " or ".join(sorted({figure.peer for figure in figures if figure.ratio() is not None}))
-    ours = " or ".join(sorted({figure.ours for figure in figures}))
-    print(f"\nMedian (smallest-largest round); ratio = median of {ours} / {peers} in the same round.")
+    compared = [figure for figure in figures if figure.ratio() is not None]
+    ours, peers = (" or ".join(sorted(names)) for names in ({f.ours for f in compared}, {f.peer for f in compared}))
+    print(
+        "\nMedian (smallest-largest round)"
+        + (f"; ratio = median of {ours} / {peers} in the same round." if ours else ".")
+    )
     if missed := [figure.name for figure in figures if figure.met() is False]:
         print(f"Missed: {', '.join(missed)}.")
     facts = {
