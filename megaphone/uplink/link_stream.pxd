@@ -47,6 +47,8 @@ cdef class LinkStream(UplinkStream):
     cdef bint open_on(self, EdgeSession session, bytes facts)
     cdef void take_answer(self, const uint8_t* data, size_t length)
     cdef void send_waiting(self)
+    cdef void await_credit(self)
+    cdef void note_credit(self)
     cdef void keep(self, const uint8_t* data, size_t length)
     cdef void end(self, int reason)
     cdef void forget(self)

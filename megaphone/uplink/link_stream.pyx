@@ -204,12 +204,22 @@ cdef class LinkStream(UplinkStream):
         """Lets the client's bytes wait, and with them the client."""
         if not self.uplink.poller.chunks.put(&self.waiting, data, length):
             self.uplink.dispatcher.shutdown(self.connection_id, "resource-constraint", RESOURCE_CONSTRAINT)
-        elif self.stream != NULL and self.credit_wait_ns == 0:
+        elif self.stream != NULL:
             if self.stream.credit == 0:
-                self.session.slots[<int> LI_CREDIT_WAITS] += 1
-                self.credit_wait_ns = self.uplink.poller.now_ns
+                self.await_credit()
             else:
                 self.session.slots[<int> LI_TURN_WAITS] += 1
+
+    cdef void await_credit(self):
+        if self.credit_wait_ns == 0:
+            self.session.slots[<int> LI_CREDIT_WAITS] += 1
+            self.credit_wait_ns = self.uplink.poller.now_ns
+
+    cdef void note_credit(self):
+        """Some credit has come: the server is not stalled."""
+        if self.credit_wait_ns:
+            self.session.slots[<int> LI_CREDIT_WAIT_NS] += self.uplink.poller.now_ns - self.credit_wait_ns
+            self.credit_wait_ns = 0
 
     cdef void send_waiting(self):
         """Sends as much as the session takes; when all has gone the client may go on."""
@@ -220,11 +230,12 @@ cdef class LinkStream(UplinkStream):
             length = chunk.end - chunk.begin
             taken = self.session.put_data(self.stream, chunk.data + chunk.begin, length)
             self.uplink.poller.chunks.take(&self.waiting, taken)
+            if taken:
+                self.note_credit()
             if taken < length:
+                if self.stream.credit == 0:
+                    self.await_credit()
                 return
-        if self.credit_wait_ns:
-            self.session.slots[<int> LI_CREDIT_WAIT_NS] += self.uplink.poller.now_ns - self.credit_wait_ns
-            self.credit_wait_ns = 0
         if self.detached:
             self.end(self.last_reason)
         elif not self.client_ended:

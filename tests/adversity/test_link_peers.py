@@ -95,7 +95,7 @@ def test_a_client_that_never_reads_holds_up_nobody(
     """Alice's silent client gets megabytes; the others on its link talk meanwhile; then it is closed."""
 
     async def main() -> None:
-        limits = {"slow_consumer_seconds": 2.0, "mailbox_bytes": 20_000}
+        limits = {"slow_consumer_seconds": 5.0, "mailbox_bytes": 20_000}
         async with linked(tmp_path, authority, prosody_behind_edge.plain, upstream={"links": 1}, limits=limits) as (
             edge,
             side,
