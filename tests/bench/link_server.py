@@ -1,4 +1,4 @@
-"""The server side of links for a benchmark, as a process: `python -m tests.bench.link_server PORT SECRET-FILE`."""
+"""The server side of links for a benchmark, as a process of its own."""
 
 import os
 import sys
@@ -8,9 +8,10 @@ from pathlib import Path
 
 from tests.bench.build import extension
 from tests.bench.kernel import listens
-from tests.servers.process import LOOPBACK, Process, ServerError, free_port
+from tests.servers.process import LOOPBACK, Process, free_port
 
 SOURCES = ("wire/link*.p*",)
+MAIN = "from tests.bench.link_server import main; main()"
 
 
 @contextmanager
@@ -19,7 +20,7 @@ def link_server(core: int, directory: Path, secret_file: Path) -> Iterator[int]:
     extension("link_echo", SOURCES)  # before a process that has little time to answer has to compile it
     port = free_port()
     process = Process(
-        ["taskset", "-c", str(core), sys.executable, "-m", "tests.bench.link_server", str(port), str(secret_file)],
+        ["taskset", "-c", str(core), sys.executable, "-c", MAIN, str(port), str(secret_file)],
         directory=Path.cwd(),
         log=directory / "link_server.log",
         environment=os.environ,
@@ -32,13 +33,6 @@ def link_server(core: int, directory: Path, secret_file: Path) -> Iterator[int]:
 
 
 def main() -> None:
-    """Serve until killed."""
+    """Serve until killed; the arguments are the port and the file with the secret."""
     port, secret_file = sys.argv[1:]
     extension("link_echo", SOURCES).serve(int(port), Path(secret_file).read_bytes().removesuffix(b"\n"))
-
-
-if __name__ == "__main__":
-    try:
-        main()
-    except ServerError as error:
-        sys.exit(str(error))
