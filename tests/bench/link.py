@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench import link_codec
-from tests.bench.hosts import ALONE, LINK, LINKS
+from tests.bench.hosts import ALONE, LINK, LINKS, MAKERS
 from tests.bench.link_cpu import DIRECT_MODE, HAPROXY, LINK_IDLE, measure_cpu
 from tests.bench.link_memory import measure_memory
 from tests.bench.link_plot import PLOT, draw
@@ -47,6 +47,8 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, help=f"write the plot of memory there; the documentation's is {PLOT.name}")
     args = parser.parse_args()
     only, servers = args.only.split(","), args.servers.split(",")
+    if unknown := {*only} - {*PARTS} | {*servers} - {*MAKERS}:
+        parser.error(f"unknown: {', '.join(sorted(unknown))}")
     figures: list[Figure] = []
     settings: dict[str, Any] = {"links": LINKS, "only": only}
     if "cpu" in only:
