@@ -22,7 +22,7 @@ from megaphone.cli.output import (
 )
 from megaphone.errors import ConfigError, MegaphoneError
 
-COMMANDS: Final = ("serve", "check", "status", "connections", "kick", "drain", "reload", "probe", "hub")
+COMMANDS: Final = ("serve", "check", "status", "connections", "links", "kick", "drain", "reload", "probe", "hub")
 
 _EPILOG: Final = """\
 exit codes:

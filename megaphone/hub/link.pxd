@@ -8,5 +8,8 @@ cdef class HubLink(CarriedLink):
     cdef uint64_t counted_in                # frames that are on the counter board already
     cdef uint64_t counted_out
     cdef uint64_t counted_bytes             # of what sockets have taken, each byte once
+    cdef uint64_t counted_received          # bytes of frames, each once
+    cdef uint64_t bytes_in                  # the same since the link began, whatever sessions it has had
+    cdef uint64_t bytes_out
 
     cdef void count(self)

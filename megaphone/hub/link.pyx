@@ -81,23 +81,38 @@ cdef class HubLink(CarriedLink):
         slots[<int> HUB_FRAMES_OUT] += self.frames_out - self.counted_out
         self.counted_in = self.frames_in
         self.counted_out = self.frames_out
-        if self.ring.written < self.counted_bytes:
-            self.counted_bytes = 0      # a new session has begun under the same name
+        if self.ring.written < self.counted_bytes or self.received_bytes < self.counted_received:
+            self.counted_bytes = self.counted_received = 0      # a new session has begun under the same name
         slots[<int> HUB_LINK_BYTES_OUT] += self.ring.written - self.counted_bytes
+        self.bytes_out += self.ring.written - self.counted_bytes
+        self.bytes_in += self.received_bytes - self.counted_received
         self.counted_bytes = self.ring.written
+        self.counted_received = self.received_bytes
 
     def describe(self):
-        """What an operator sees of this link."""
+        """What an operator sees of this link (docs/reference/command-line.md, `links`)."""
+        state = "broken"
+        if self.state == ATTACHED:
+            state = "draining" if self.drained or self.draining else "attached"
+        self.count()
         return {
-            "name": self.name,
+            "worker": self.hub.dispatcher.worker,
+            "upstream": None,
             "peer": None if self.socket is None else self.socket.peer,
-            "attached": self.state == ATTACHED,
+            "name": self.name,
+            "state": state,
+            "since_seconds": round((self.hub.poller.now_ns - self.changed_ns) / 1e9, 3),
             "streams": self.stream_count(),
+            "waiting": None,
             "frames_in": self.frames_in,
             "frames_out": self.frames_out,
+            "bytes_in": self.bytes_in,
+            "bytes_out": self.bytes_out,
+            "round_trip_seconds": None,
             "kept_bytes": self.kept_bytes(),
             "unsent_bytes": self.unsent_bytes(),
             "reattached": self.reattached_times,
+            "trouble": self.trouble,
         }
 
     def leave(self):

@@ -1,5 +1,5 @@
 # A link's socket on the hub's side, compiled interface.
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from megaphone.dispatch.dispatcher cimport Sink
 from megaphone.hub.shared cimport Hub
 from megaphone.sockets.receiver cimport Receiver
@@ -15,6 +15,8 @@ cpdef enum SocketState:
 cdef class CarriedLink(LinkSession):
     # A session that may have a socket.
     cdef LinkSocket socket                  # or None
+    cdef uint64_t changed_ns                # since when it has a socket, or has none
+    cdef str trouble                        # why it has none, for people; None: it has one
 
 cdef class LinkSocket(Sink):
     cdef readonly Hub hub

@@ -17,7 +17,7 @@ from megaphone.sockets.tls cimport TLS
 from megaphone.wire.link cimport INTERNAL_ERROR
 from megaphone.wire.link_session cimport CLOSING, REGIONS
 
-from os import urandom
+from os import strerror, urandom
 
 from megaphone.wire.link import LinkReason
 
@@ -53,6 +53,8 @@ cdef class CarriedLink(LinkSession):
     cdef void on_disconnect(self):
         cdef LinkSocket socket = self.socket
         if socket is not None:
+            # if it waits on for another one; one that comes in place of this one puts it right at once
+            self.trouble = "the edge was silent for too long"
             socket.retire()
 
 
@@ -106,6 +108,8 @@ cdef class LinkSocket(Sink):
         self.state = CARRYING
         self.link = link
         link.socket = self
+        link.changed_ns = self.hub.poller.now_ns
+        link.trouble = None
         (<LinkSender> self.receiver.sender).session = link
         self.hub.poller.flush_later(self.receiver.sender)
 
@@ -135,6 +139,7 @@ cdef class LinkSocket(Sink):
         # else our last words are still to leave, though the edge has stopped talking
         if link is not None and self.link is None:
             self.hub.board.slots[<int> HUB_BROKEN] += 1
+            link.trouble = strerror(error) if error > 0 else "the edge closed the socket"
             link.disconnected(self.hub.poller.now_ns)
             self.hub.on_link("link broken", peer=self.peer, link=link.name, streams=link.stream_count())
 
@@ -145,6 +150,7 @@ cdef class LinkSocket(Sink):
     cdef void let_go(self):
         if self.link is not None:
             self.link.socket = None
+            self.link.changed_ns = self.hub.poller.now_ns
             self.link = None
             (<LinkSender> self.receiver.sender).session = None
         self.greeting = None

@@ -1,7 +1,7 @@
 """The operators' pages: which path answers what, on the TCP admin address (read-only) and on the control socket (all).
 
 both            GET  /metrics  /health/live  /health/ready
-control socket  GET  /status   /connections       POST /kick  /drain  /reload
+control socket  GET  /status   /connections  /links    POST /kick  /drain  /reload
 """
 
 from collections import Counter
@@ -65,6 +65,7 @@ class Admin:
             "/health/ready": _Route("GET", True, self._ready),
             "/status": _Route("GET", False, self._status),
             "/connections": _Route("GET", False, self._connections),
+            "/links": _Route("GET", False, self._links),
             "/kick": _Route("POST", False, self._kick),
             "/drain": _Route("POST", False, self._drain),
             "/reload": _Route("POST", False, self._reload),
@@ -135,6 +136,11 @@ class Admin:
         rows = [row for rows in lists.values() for row in rows]
         truncated = len(rows) > limit or any(len(rows) >= limit for rows in lists.values())
         return json_response(200, {"connections": rows[:limit], "truncated": truncated, "missing_workers": missing})
+
+    async def _links(self, _: Request) -> Response:
+        lists, missing = await self._ask_all(lambda worker: worker.links(timeout_seconds=ASK_SECONDS))
+        links = [row for rows in lists.values() for row in rows]
+        return json_response(200, {"links": links, "missing_workers": missing})
 
     # Steering
 

@@ -1,7 +1,7 @@
 """What the supervisor and a worker say to each other: one JSON object a line over a socket pair, typed on this side.
 
-    supervisor -> worker:  start  reload  ticket_keys  connections  kick  drain
-    worker -> supervisor:  ready  fatal  reloaded  reload_failed  reply  drained
+    supervisor -> worker:  start  reload  ticket_keys  connections  links  kick  drain
+    worker -> supervisor:  ready  fatal  reloaded  reload_failed  reply  link_list  drained
 
 The end of the stream tells the worker that its supervisor died; the supervisor watches the process itself.
 """
@@ -53,6 +53,12 @@ class ListConnections(Struct, tag="connections", frozen=True):
     limit: int
 
 
+class ListLinks(Struct, tag="links", frozen=True):
+    """Which links there are; answered with `link_list`."""
+
+    id: int
+
+
 class Kick(Struct, tag="kick", frozen=True):
     """End the connections that match with this stream error; answered with `reply` (how many)."""
 
@@ -70,7 +76,7 @@ class Drain(Struct, tag="drain", frozen=True):
     deadline_seconds: float
 
 
-ToWorker = Start | Reload | TicketKeys | ListConnections | Kick | Drain
+ToWorker = Start | Reload | TicketKeys | ListConnections | ListLinks | Kick | Drain
 
 
 class ConnectionRow(Struct, frozen=True):
@@ -88,6 +94,28 @@ class ConnectionRow(Struct, frozen=True):
     age_seconds: float = 0.0
     bytes_in: int = 0
     bytes_out: int = 0
+
+
+class LinkRow(Struct, frozen=True):
+    """One link as its worker describes it: an edge's has an upstream, a hub's a peer while it is attached."""
+
+    worker: int
+    upstream: str | None
+    peer: str | None
+    name: str
+    state: str
+    since_seconds: float
+    streams: int
+    waiting: int | None
+    frames_in: int
+    frames_out: int
+    bytes_in: int
+    bytes_out: int
+    round_trip_seconds: float | None
+    kept_bytes: int
+    unsent_bytes: int
+    reattached: int
+    trouble: str | None
 
 
 class Ready(Struct, tag="ready", frozen=True):
@@ -117,6 +145,13 @@ class Reply(Struct, tag="reply", frozen=True):
     result: list[ConnectionRow] | int
 
 
+class LinkList(Struct, tag="link_list", frozen=True):
+    """The answer to the `links` with this id; the configuration bounds how many there are."""
+
+    id: int
+    links: list[LinkRow]
+
+
 class Drained(Struct, tag="drained", frozen=True):
     """All clients are gone: `closed` were told and left, `cut` did not leave in time."""
 
@@ -124,7 +159,7 @@ class Drained(Struct, tag="drained", frozen=True):
     cut: int
 
 
-FromWorker = Ready | Fatal | Reloaded | ReloadFailed | Reply | Drained
+FromWorker = Ready | Fatal | Reloaded | ReloadFailed | Reply | LinkList | Drained
 
 _decoder: Final = msgspec.json.Decoder(FromWorker)
 

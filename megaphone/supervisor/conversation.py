@@ -11,7 +11,7 @@ _QUEUE_LIMIT: Final = 256  # messages waiting for a worker that does not read
 _PENDING_LIMIT: Final = 256  # requests waiting for their replies
 _READ_BYTES: Final = 65_536
 
-Answer = list[channel.ConnectionRow] | int
+Answer = channel.Reply | channel.LinkList
 
 
 class WorkerUnavailableError(Exception):
@@ -44,17 +44,24 @@ class Conversation:
         self, *, address: str | None, jid: str | None, state: str | None, limit: int, timeout_seconds: float
     ) -> list[channel.ConnectionRow]:
         """The worker's open connections that match, at most `limit`; WorkerUnavailableError when it cannot say."""
-        result = await self._ask(
+        answer = await self._ask(
             lambda number: channel.ListConnections(number, address, jid, state, limit), timeout_seconds
         )
-        return result[:limit] if isinstance(result, list) else []
+        rows = answer.result if isinstance(answer, channel.Reply) else []
+        return rows[:limit] if isinstance(rows, list) else []
+
+    async def links(self, *, timeout_seconds: float) -> list[channel.LinkRow]:
+        """The worker's links; WorkerUnavailableError when it cannot say."""
+        answer = await self._ask(channel.ListLinks, timeout_seconds)
+        return answer.links if isinstance(answer, channel.LinkList) else []
 
     async def kick(
         self, *, connection: str | None, address: str | None, jid: str | None, timeout_seconds: float
     ) -> int:
         """How many connections it ended; WorkerUnavailableError when it cannot say."""
-        result = await self._ask(lambda number: channel.Kick(number, connection, address, jid), timeout_seconds)
-        return result if isinstance(result, int) else 0
+        answer = await self._ask(lambda number: channel.Kick(number, connection, address, jid), timeout_seconds)
+        kicked = answer.result if isinstance(answer, channel.Reply) else 0
+        return kicked if isinstance(kicked, int) else 0
 
     async def _ask(self, message: Callable[[int], channel.ToWorker], timeout_seconds: float) -> Answer:
         if len(self._replies) >= _PENDING_LIMIT:
@@ -100,9 +107,9 @@ class Conversation:
     def answered(self, message: channel.FromWorker) -> None:
         """Hands an answer to whoever waits for it; one that comes too late is dropped."""
         match message:
-            case channel.Reply(number, result):
-                if (waiting := self._replies.pop(number, None)) is not None:
-                    waiting.send_nowait(result)
+            case channel.Reply() | channel.LinkList():
+                if (waiting := self._replies.pop(message.id, None)) is not None:
+                    waiting.send_nowait(message)
             case channel.Reloaded():
                 self._reload_answered(None)
             case channel.ReloadFailed(reason):

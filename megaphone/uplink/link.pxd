@@ -35,6 +35,7 @@ cdef class Link(LinkOwner):
     cdef str trouble                        # the last that was reported; None: it works
     cdef uint64_t due_ns                    # of the next attempt, or the end of CONNECTING
     cdef uint64_t attached_ns
+    cdef uint64_t changed_ns                # since when it is attached, or is not
     cdef uint64_t frames_in                 # of the session, as counted on the board
     cdef uint64_t frames_out
     cdef uint64_t bytes_out

@@ -1,6 +1,7 @@
 """Types of the compiled link."""
 
 from enum import IntEnum
+from typing import Any
 
 class LinkState(IntEnum):
     """What a link has come to."""
@@ -19,3 +20,4 @@ class Link:
     def index(self) -> int: ...
     @property
     def state(self) -> int: ...
+    def describe(self) -> dict[str, Any]: ...

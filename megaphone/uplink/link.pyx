@@ -59,6 +59,7 @@ cdef class Link(LinkOwner):
         self.name = name
         self.tls = tls
         self.delay_ms = FIRST_DELAY_MS
+        self.changed_ns = poller.now_ns
         self.enter(BROKEN)
 
     cdef bint usable(self) noexcept:
@@ -66,6 +67,8 @@ cdef class Link(LinkOwner):
         return self.state == ATTACHED and self.session.can_open()
 
     cdef void enter(self, int state):
+        if (state == ATTACHED or state == DRAINING) != (self.state == ATTACHED or self.state == DRAINING):
+            self.changed_ns = self.poller.now_ns
         self.state = state
         self.slots[<int> LI_STATE] = state
 
@@ -255,6 +258,30 @@ cdef class Link(LinkOwner):
         if text != self.trouble and self.state != CLOSED:
             self.trouble = text
             self.carrier.report(self, text)
+
+    def describe(self):
+        """What an operator sees of this link (docs/reference/command-line.md, `links`)."""
+        cdef EdgeSession session = self.session
+        cdef uint64_t* slots = self.slots
+        if session is not None:
+            self.count()
+        return {
+            "upstream": self.upstream.name,
+            "peer": None,
+            "name": self.name,
+            "state": LinkState(self.state).name.lower(),
+            "since_seconds": round((self.poller.now_ns - self.changed_ns) / 1e9, 3),
+            "streams": 0 if session is None else session.table.count,
+            "frames_in": slots[<int> LI_FRAMES_IN],
+            "frames_out": slots[<int> LI_FRAMES_OUT],
+            "bytes_in": slots[<int> LI_BYTES_IN],
+            "bytes_out": slots[<int> LI_BYTES_OUT],
+            "round_trip_seconds": None if session is None else session.round_trip_ns / 1e9 or None,
+            "kept_bytes": 0 if session is None else session.kept_bytes(),
+            "unsent_bytes": 0 if session is None else session.unsent_bytes(),
+            "reattached": slots[<int> LI_REATTACHES],
+            "trouble": self.trouble or None,
+        }
 
     # --- the end ------------------------------------------------------------
 

@@ -204,6 +204,12 @@ cdef class LinkCarrier(Admission):
                 parting.receiver.close()
             self.parting.popleft()
 
+    def describe_links(self):
+        """What an operator sees of each link, and how many streams of this worker wait for one of them."""
+        cdef Link link
+        whole = {"worker": self.dispatcher.worker, "waiting": self.slots[<int> AD_WAITING]}
+        return [whole | link.describe() for link in self.links]
+
     def drain(self):
         """Says that no more streams will come."""
         cdef Link link

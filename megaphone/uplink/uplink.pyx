@@ -41,6 +41,10 @@ cdef class Carrier:
         """Does what is due; called 8 times a second."""
         raise NotImplementedError
 
+    def describe_links(self):
+        """What an operator sees of each link; none without links."""
+        return []
+
     def drain(self):
         """Says to the upstream, where there is a way, that no more streams will come."""
 
@@ -67,6 +71,10 @@ cdef class Uplink:
         """Does what is due on the way to each upstream."""
         for carrier in set(self.carriers):
             carrier.sweep()
+
+    def describe_links(self):
+        """What an operator sees of the links to each upstream."""
+        return [row for carrier in self.carriers for row in carrier.describe_links()]
 
     def drain(self):
         """No more streams will be opened."""

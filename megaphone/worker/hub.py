@@ -131,6 +131,10 @@ class HubProcess(Process):
         for listener in self._listeners:
             listener.retry()
 
+    def links(self) -> list[dict[str, Any]]:
+        """Return a row for each link of an edge."""
+        return [link.describe() for link in self.hub.links.values()]
+
     async def leave(self) -> None:
         """End every link in order, and give the edges a moment to hear it."""
         for link in list(self.hub.links.values()):

@@ -76,6 +76,10 @@ class Process(ABC):
     async def leave(self) -> None:
         """Say what remains to be said when the last connection is gone."""
 
+    @abstractmethod
+    def links(self) -> list[dict[str, Any]]:
+        """Return a row for each link (docs/reference/command-line.md, `links`)."""
+
     # --- life ------------------------------------------------------------
 
     def run(self) -> int:
@@ -136,6 +140,8 @@ class Process(ABC):
             case "connections":
                 rows = self._matching(message["address"], message["jid"], message["state"], None, message["limit"])
                 return {"type": "reply", "id": message["id"], "result": [row for _, row in rows]}
+            case "links":
+                return {"type": "link_list", "id": message["id"], "links": self.links()}
             case "kick":
                 rows = self._matching(message["address"], message["jid"], None, message["connection"], None)
                 for connection, _ in rows:

@@ -159,6 +159,10 @@ class Worker(Process):
             listener.close()
         self.uplink.drain()
 
+    def links(self) -> list[dict[str, Any]]:
+        """Return a row for each link to an upstream."""
+        return self.uplink.describe_links()
+
     async def leave(self) -> None:
         """End the links in order."""
         self.uplink.close()

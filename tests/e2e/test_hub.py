@@ -1,6 +1,7 @@
 """`megaphone hub` before servers without a module: what they see, what breaks and comes back, what operators do."""
 
 import asyncio
+import json
 import os
 import shutil
 import signal
@@ -86,6 +87,13 @@ def test_clients_of_an_edge(hub: Hub, tmp_path: Path, authority: CertificateAuth
         assert {(row["address"], row["port"]) for row in rows} == {
             ("127.0.0.1", client.local_port) for client in (alice, bob)
         }
+        ours, theirs = (json.loads(megaphone(node, "links", "--json").stdout)["links"] for node in (hub, edge))
+        assert {(link["name"], link["streams"], link["state"]) for link in ours} == {
+            (link["name"], 1, "attached") for link in theirs
+        }
+        assert {link["peer"].partition(" ")[0] for link in ours} == {LOOPBACK}
+        for link in ours:
+            assert min(link["frames_in"], link["frames_out"], link["bytes_in"], link["bytes_out"]) > 0
         [worker] = hub.workers()
         os.kill(worker, signal.SIGKILL)
         for client in (alice, bob):
@@ -257,10 +265,38 @@ def test_operators(hub: Hub, tmp_path: Path) -> None:
             table[key] = before
 
 
-def megaphone(hub: Hub, *words: str) -> "subprocess.CompletedProcess[str]":
-    """Run a command on the hub's file."""
+def test_links_as_an_operator_sees_them(hub: Hub) -> None:
+    """None; one; one whose edge has gone; the same one when the edge is back."""
+
+    def only_link() -> dict[str, Any]:
+        [link] = json.loads(megaphone(hub, "links", "--json").stdout)["links"]
+        return dict(link)
+
+    async def main() -> None:
+        assert (await asyncio.to_thread(megaphone, hub, "links")).stdout == "there are no links\n"
+        async with edge_of(hub, name="reference") as edge:
+            client = await XmppClient.login(edge, ALICE)
+            head, row = (await asyncio.to_thread(megaphone, hub, "links")).stdout.splitlines()
+            assert head.split()[:4] == ["WORKER", "PEER", "LINK", "STATE"]
+            assert "  reference  attached  " in row
+            edge.cut()
+            await asyncio.to_thread(wait_until, lambda: only_link()["state"] == "broken", "the hub sees the break")
+            broken = await asyncio.to_thread(only_link)
+            assert (broken["peer"], broken["streams"], broken["reattached"]) == (None, 1, 0)
+            assert broken["trouble"] in ("the edge closed the socket", "Connection reset by peer")
+            assert await edge.reattach()
+            await client.ping()
+            again = await asyncio.to_thread(only_link)
+            assert (again["state"], again["trouble"], again["reattached"]) == ("attached", None, 1)
+            assert again["bytes_in"] > broken["bytes_in"]
+
+    run(main())
+
+
+def megaphone(node: Hub | Megaphone, *words: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command on the node's file."""
     return subprocess.run(
-        [sys.executable, "-m", "megaphone", *words, "-c", str(hub.config_path)],
+        [sys.executable, "-m", "megaphone", *words, "-c", str(node.config_path)],
         capture_output=True,
         text=True,
         timeout=20,

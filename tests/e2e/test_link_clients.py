@@ -81,20 +81,28 @@ def test_two_hundred_clients_on_two_links(
             assert ports == {client.local_port for client in clients}
             await until(lambda: edge.metric("megaphone_link_streams") == CLIENTS, "all streams counted")
             assert await asyncio.to_thread(edge.metric, "megaphone_links", state="attached") == 2
-            shown = await asyncio.to_thread(status, edge)
+            shown = await asyncio.to_thread(asked, edge, "status", "RE-ATTACHED")
             links = shown["upstreams"][0]["links"]
             assert [link["state"] for link in links] == ["attached", "attached"]
             assert sorted(link["streams"] for link in links) == sorted(streams)
+            rows = (await asyncio.to_thread(asked, edge, "links", "ROUND TRIP"))["links"]
+            assert {row["name"]: row["streams"] for row in rows} == {
+                session.hello.name: len(session.streams) for session in side.sessions.values()
+            }
+            assert {(row["upstream"], row["state"], row["waiting"]) for row in rows} == {("server", "attached", 0)}
+            for row in rows:
+                assert min(row["frames_in"], row["frames_out"], row["bytes_in"], row["bytes_out"]) > 0
+                assert 0 < row["round_trip_seconds"] < 20
             await asyncio.gather(*(client.close() for client in clients))
 
     run(main())
 
 
-def status(edge: Edge) -> dict[str, Any]:
-    """What `megaphone status --json` prints; the page for people has the links too."""
-    command = [sys.executable, "-m", "megaphone", "status", "--socket", str(edge.admin_socket)]
+def asked(edge: Edge, name: str, on_page: str) -> dict[str, Any]:
+    """What `megaphone NAME --json` prints; the page for people has these words."""
+    command = [sys.executable, "-m", "megaphone", name, "--socket", str(edge.admin_socket)]
     page = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout
-    assert "RE-ATTACHED" in page
+    assert on_page in page
     told = subprocess.run([*command, "--json"], capture_output=True, text=True, timeout=20, check=True).stdout
     return dict(json.loads(told))
 

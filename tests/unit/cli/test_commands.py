@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 from collections.abc import Sequence
 from pathlib import Path
@@ -104,6 +105,46 @@ async def test_connections_of_a_node_with_a_worker_that_hangs(run_node: RunNode,
         assert shown.code == 1
         assert "user1@example.org/phone" in shown.out
         assert shown.err == "megaphone: error: no answer from worker 0; its connections are not in the list\n"
+
+
+async def test_links(run_node: RunNode, command) -> None:
+    async with run_node(workers=2) as node:
+        await node.wait_ready()
+        shown = await command(node, "links")
+        assert shown.code == 0
+        cells = [re.split(r"  +", line) for line in shown.out.splitlines()]
+        assert cells == [
+            [
+                *("WORKER", "UPSTREAM", "LINK", "STATE", "SINCE", "STREAMS", "WAITING", "ROUND TRIP"),
+                *("FRAMES IN", "FRAMES OUT", "IN", "OUT", "KEPT", "UNSENT", "RE-ATTACHED", "TROUBLE"),
+            ],
+            [
+                *("0", "first", "edge/0/first/0", "broken", "1 m 2 s", "7", "3", "-"),
+                *("10", "11", "1.0 kB", "2.0 kB", "300 B", "200 B", "1", "Connection refused"),
+            ],
+            [
+                *("1", "first", "edge/1/first/0", "attached", "1 m 2 s", "7", "3", "1.5 ms"),
+                *("10", "11", "1.0 kB", "2.0 kB", "300 B", "200 B", "1", "-"),
+            ],
+        ]
+        found = await command(node, "links", "--json")
+        assert [link["round_trip_seconds"] for link in found.json["links"]] == [None, 0.0015]
+        os.kill(node.supervisor.seats[0].child.pid, signal.SIGSTOP)
+        shown = await command(node, "links")
+        assert (shown.code, len(shown.out.splitlines())) == (1, 2)
+        assert shown.err == "megaphone: error: no answer from worker 0; its links are not in the list\n"
+
+
+async def test_links_of_a_node_that_has_none(run_node: RunNode, command) -> None:
+    async with run_node("no-links", workers=1) as node:
+        await node.wait_ready()
+        shown = await command(node, "links")
+        assert (shown.code, shown.out, shown.err) == (0, "there are no links\n", "")
+        as_json = await command(node, "links", "--json")
+        assert as_json.json == {"links": [], "missing_workers": []}
+        os.kill(node.supervisor.seats[0].child.pid, signal.SIGSTOP)
+        unknown = await command(node, "links")
+        assert (unknown.code, unknown.out) == (1, "")
 
 
 async def test_kick(run_node: RunNode, command) -> None:

@@ -12,8 +12,9 @@ Modes (several joined by "+"):
   ignore-reload       does not answer a reload
   ignore-drain        never ends by itself
   garbage             sends a line that is no message once it is ready
+  no-links            answers that it has no links
   accept              accepts connections and sends each one its own index, then closes it
-  once                all of the above except "healthy" and "accept" only for the first process of each index
+  once                all of the above except "healthy", "no-links" and "accept" only for the first process of an index
 
 It writes what it was given to STATE_DIRECTORY as `worker-INDEX.jsonl`, one object for each message received.
 """
@@ -71,7 +72,7 @@ class StandIn:
         self.index, self.workers = message["index"], message["workers"]
         started_before = (self.directory / f"worker-{self.index}.jsonl").exists()
         if "once" in self.modes and started_before:
-            self.modes &= {"healthy", "accept"}
+            self.modes &= {"healthy", "no-links", "accept"}
         self.note(message)
         if "fatal" in self.modes:
             self.say(type="fatal", reason="certificate[0].chain: the key does not belong to the certificate")
@@ -136,6 +137,28 @@ class StandIn:
         }
         rows = [row] if message["jid"] in (None, row["jid"]) else []
         self.say(type="reply", id=message["id"], result=rows)
+
+    def on_links(self, message: dict) -> None:
+        row = {
+            "worker": self.index,
+            "upstream": "first",
+            "peer": None,
+            "name": f"edge/{self.index}/first/0",
+            "state": "attached" if self.index else "broken",
+            "since_seconds": 62.5,
+            "streams": 7,
+            "waiting": 3,
+            "frames_in": 10,
+            "frames_out": 11,
+            "bytes_in": 1000,
+            "bytes_out": 2000,
+            "round_trip_seconds": 0.0015 if self.index else None,
+            "kept_bytes": 300,
+            "unsent_bytes": 200,
+            "reattached": 1,
+            "trouble": None if self.index else "Connection refused",
+        }
+        self.say(type="link_list", id=message["id"], links=[] if "no-links" in self.modes else [row])
 
     def on_kick(self, message: dict) -> None:
         self.note(message)

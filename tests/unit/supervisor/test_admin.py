@@ -133,6 +133,16 @@ async def test_a_worker_that_hangs_is_reported_missing_and_delays_nobody_for_lon
         assert answer["missing_workers"] == [1]
 
 
+async def test_links_of_all_workers_are_one_list(run_node: RunNode) -> None:
+    async with run_node(workers=3) as node:
+        await node.wait_ready()
+        status, text = await node.control("/links")
+        answer = json.loads(text)
+        assert (status, answer["missing_workers"]) == (200, [])
+        assert [link["name"] for link in answer["links"]] == ["edge/0/first/0", "edge/1/first/0", "edge/2/first/0"]
+        assert [link["trouble"] for link in answer["links"]] == ["Connection refused", None, None]
+
+
 async def test_kick_adds_up_what_the_workers_ended(run_node: RunNode) -> None:
     async with run_node(workers=2) as node:
         await node.wait_ready()
@@ -187,7 +197,7 @@ async def test_bad_requests_get_a_reason(
         assert reason in json.loads(text)["error"]
 
 
-@pytest.mark.parametrize("path", ["/status", "/connections", "/kick", "/drain", "/reload"])
+@pytest.mark.parametrize("path", ["/status", "/connections", "/links", "/kick", "/drain", "/reload"])
 async def test_the_admin_address_only_shows_metrics_and_health(run_node: RunNode, path: str) -> None:
     async with run_node("silent", workers=1) as node:
         for method in ("GET", "POST"):

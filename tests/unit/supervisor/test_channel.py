@@ -32,6 +32,7 @@ from megaphone.supervisor import channel
             channel.ListConnections(3, None, "a@b", "closing", 10),
             {"type": "connections", "id": 3, "address": None, "jid": "a@b", "state": "closing", "limit": 10},
         ),
+        (channel.ListLinks(5), {"type": "links", "id": 5}),
         (
             channel.Kick(4, None, "192.0.2.1", None),
             {
@@ -53,6 +54,7 @@ def test_to_the_worker(message: channel.ToWorker, line: dict) -> None:
     assert json.loads(encoded) == line
 
 
+LINK = (0, "first", None, "edge/0/first/1", "broken", 1.5, 2, 3, 4, 5, 6, 7, None, 8, 9, 10, "Connection refused")
 MESSAGES = [
     ('{"type":"ready"}', channel.Ready()),
     ('{"type":"fatal","reason":"no key"}', channel.Fatal("no key")),
@@ -62,6 +64,13 @@ MESSAGES = [
     (
         '{"type":"reply","id":2,"result":[{"id":"0a","worker":0,"state":"closing","address":"::1","port":1,"jid":null}]}',
         channel.Reply(2, [channel.ConnectionRow("0a", 0, "closing", "::1", 1)]),
+    ),
+    (
+        '{"type":"link_list","id":3,"links":[{"worker":0,"upstream":"first","peer":null,"name":"edge/0/first/1",'
+        '"state":"broken","since_seconds":1.5,"streams":2,"waiting":3,"frames_in":4,"frames_out":5,"bytes_in":6,'
+        '"bytes_out":7,"round_trip_seconds":null,"kept_bytes":8,"unsent_bytes":9,"reattached":10,'
+        '"trouble":"Connection refused"}]}',
+        channel.LinkList(3, [channel.LinkRow(*LINK)]),
     ),
     ('{"type":"drained","closed":4,"cut":1}', channel.Drained(4, 1)),
     ('{"type":"ready","and":"something newer"}', channel.Ready()),

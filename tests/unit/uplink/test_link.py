@@ -140,6 +140,33 @@ def test_a_server_that_does_not_know_the_secret_is_not_believed(
     assert states(edge) == [LinkState.BROKEN]
 
 
+def test_what_an_operator_sees_of_links(make_edge: MakeEdge, link_server: LinkServer) -> None:
+    edge = make_edge(link_server, upstream=ONE)
+    [before] = edge.uplink.describe_links()
+    assert (before["name"], before["state"], before["trouble"]) == ("node/0/0", "broken", None)
+    assert (before["streams"], before["round_trip_seconds"], before["kept_bytes"]) == (0, None, 0)
+    address = edge.listen()
+    opened(edge, link_server, address)
+    edge.until(lambda: edge.uplink.describe_links()[0]["round_trip_seconds"], "an answer to a PING")
+    [link] = edge.uplink.describe_links()
+    assert (link["worker"], link["upstream"], link["peer"]) == (0, "u0", None)
+    assert (link["state"], link["streams"], link["waiting"], link["trouble"]) == ("attached", 1, 0, None)
+    assert min(link["frames_in"], link["frames_out"], link["bytes_in"], link["bytes_out"]) > 0
+    link_server.closed_for_new = True
+    link_server.break_all()
+    edge.until(lambda: edge.uplink.describe_links()[0]["state"] != "attached", "a broken link")
+    edge.connect(address).send(HEADER)
+    edge.until(lambda: edge.uplink.describe_links()[0]["waiting"] == 1, "a client that waits")
+    edge.until(lambda: link_count(edge, LinkSlot.LI_BREAKS) == 3, "two attempts that fail")
+    [broken] = edge.uplink.describe_links()
+    assert (broken["streams"], broken["trouble"]) == (1, "the server closed the socket")
+    assert broken["since_seconds"] > 0.75 * (0.05 + 0.1), "attempts do not count"
+    link_server.closed_for_new = False
+    edge.until(lambda: edge.uplink.describe_links()[0]["reattached"] == 1, "a link again")
+    [again] = edge.uplink.describe_links()
+    assert (again["state"], again["trouble"]) == ("attached", None)
+
+
 # --- breaks ---
 
 
