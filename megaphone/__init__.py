@@ -10,6 +10,7 @@ wire         bytes: framer, header reader, writer, PROXY protocol (compiled wher
 stream       one XMPP stream as a state machine (no I/O)
 dispatch     the centre: registry, mailbox, dispatcher, counters (no I/O)
 uplink       server sockets: choice, health, fail-over
+hub          the other end of links beside a server without a module; the uplink opens its sockets
 metrics      every Prometheus metric on one screen
 config       one TOML file into one frozen Config
 errors       every exception on one screen

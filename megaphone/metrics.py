@@ -196,6 +196,7 @@ CONNECTION_STATES: Final = {
     "preauth": Slot.OPEN_RELAYING_PREAUTH,
     "authenticated": Slot.OPEN_AUTHENTICATED,
     "closing": Slot.OPEN_CLOSING,
+    "relaying": Slot.OPEN_RELAYING,
 }
 _STATES: Final[Slots] = {(label,): slot for label, slot in CONNECTION_STATES.items()}
 _HANDSHAKES: Final[Slots] = {
@@ -220,6 +221,10 @@ _LINK_FRAMES: Final[Slots] = {("in",): LinkSlot.LI_FRAMES_IN, ("out",): LinkSlot
 _LINK_BYTES: Final[Slots] = {("in",): LinkSlot.LI_BYTES_IN, ("out",): LinkSlot.LI_BYTES_OUT}
 _LINK_ATTACHES: Final[Slots] = {("new",): LinkSlot.LI_ATTACHES, ("resumed",): LinkSlot.LI_REATTACHES}
 _PER_LINK: Final = ("upstream", "worker", "link")
+_HUB_LINKS: Final[Slots] = {("attached",): Slot.HUB_LINKS_ATTACHED, ("waiting",): Slot.HUB_LINKS_WAITING}
+_HUB_ATTACHES: Final[Slots] = {("new",): Slot.HUB_ATTACHES, ("resumed",): Slot.HUB_REATTACHES}
+_HUB_FRAMES: Final[Slots] = {("in",): Slot.HUB_FRAMES_IN, ("out",): Slot.HUB_FRAMES_OUT}
+_HUB_BYTES: Final[Slots] = {("in",): Slot.HUB_LINK_BYTES_IN, ("out",): Slot.HUB_LINK_BYTES_OUT}
 # The label is the configuration key that sets the limit.
 _REFUSALS: Final[Slots] = {
     ("stanza_bytes",): Slot.LIMIT_STANZA_BYTES,
@@ -365,6 +370,24 @@ METRICS: Final = (
            "New streams for which there was no place to wait.", OfAdmission({(): AdmissionSlot.AD_REFUSED})),
     Metric("megaphone_admission_answer_duration_seconds", "histogram", ("upstream",),
            "Time from a stream's OPEN to the server's first bytes.", OfAdmission(_ANSWER_PARTS)),
+    # links of a hub
+    Metric("megaphone_hub_links", "gauge", ("state",),
+           "Links that edges have to this hub: attached, or waiting for a new socket.", OfNode(_HUB_LINKS)),
+    Metric("megaphone_hub_attaches_total", "counter", ("session",),
+           "Sockets that became a link's: with a new session, or with one that was resumed.", OfNode(_HUB_ATTACHES)),
+    Metric("megaphone_hub_breaks_total", "counter", (),
+           "Sockets that broke while they carried a session.", OfNode({(): Slot.HUB_BROKEN})),
+    Metric("megaphone_hub_refused_total", "counter", (),
+           "Sockets that got no WELCOME: secret, version, too many links, no HELLO in time.",
+           OfNode({(): Slot.HUB_REFUSED})),
+    Metric("megaphone_hub_frames_total", "counter", ("direction",),
+           "Frames on links: in = from edges, out = to edges.", OfNode(_HUB_FRAMES)),
+    Metric("megaphone_hub_link_bytes_total", "counter", ("direction",),
+           "Bytes on links, frame headers included: in = from edges, out = to edges.", OfNode(_HUB_BYTES)),
+    Metric("megaphone_hub_kept_bytes", "gauge", (),
+           "Bytes said to edges and not acknowledged; at most 4 MiB for each link.", OfNode({(): Slot.HUB_KEPT_BYTES})),
+    Metric("megaphone_hub_unsent_bytes", "gauge", (),
+           "Of these, bytes that no socket has taken yet.", OfNode({(): Slot.HUB_UNSENT_BYTES})),
     # operators
     Metric("megaphone_admin_requests_total", "counter", ("endpoint", "status"),
            "HTTP requests answered on the admin address and the control socket.", _admin_requests),

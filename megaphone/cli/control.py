@@ -13,6 +13,7 @@ from megaphone.cli.output import DEFAULT_CONFIG
 from megaphone.errors import AdminError, ConfigError
 
 DEFAULT_SOCKET: Final = "/run/megaphone/admin.sock"
+DEFAULT_HUB_SOCKET: Final = "/run/megaphone/hub-admin.sock"
 ANSWER_SECONDS: Final = 60.0  # a reload waits for all workers, twice if one refuses
 
 
@@ -35,7 +36,7 @@ def socket_path(args: argparse.Namespace) -> str:
         return str(args.socket)
     path = Path(args.config or DEFAULT_CONFIG)
     try:
-        admin = tomllib.loads(path.read_text("utf-8")).get("admin", {})
+        tables = tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         if args.config is None:
             return DEFAULT_SOCKET
@@ -44,7 +45,9 @@ def socket_path(args: argparse.Namespace) -> str:
         raise ConfigError(str(path), "", f"cannot be read: {error.strerror} (or use --socket PATH)") from None
     except ValueError as error:
         raise ConfigError(str(path), "", f"is not TOML: {error} (or use --socket PATH)") from None
-    found = admin.get("socket", DEFAULT_SOCKET) if isinstance(admin, dict) else DEFAULT_SOCKET
+    admin = tables.get("admin", {})
+    default = DEFAULT_HUB_SOCKET if "hub" in tables else DEFAULT_SOCKET
+    found = admin.get("socket", default) if isinstance(admin, dict) else default
     if not isinstance(found, str) or not found:
         raise ConfigError(str(path), "admin.socket", "there is no control socket to ask (or use --socket PATH)")
     return found

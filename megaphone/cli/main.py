@@ -11,10 +11,18 @@ from typing import Final, NoReturn
 
 from megaphone import __version__
 from megaphone.cli.control import UnreachableError
-from megaphone.cli.output import DEFAULT_CONFIG, FAILED, INTERRUPTED, UNREACHABLE, USAGE, print_error
+from megaphone.cli.output import (
+    DEFAULT_CONFIG,
+    DEFAULT_HUB_CONFIG,
+    FAILED,
+    INTERRUPTED,
+    UNREACHABLE,
+    USAGE,
+    print_error,
+)
 from megaphone.errors import ConfigError, MegaphoneError
 
-COMMANDS: Final = ("serve", "check", "status", "connections", "kick", "drain", "reload", "probe")
+COMMANDS: Final = ("serve", "check", "status", "connections", "kick", "drain", "reload", "probe", "hub")
 
 _EPILOG: Final = """\
 exit codes:
@@ -53,18 +61,18 @@ def build_parser(commands: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
     _add_config_option(parser)
     for name, subparser in subparsers.choices.items():
         if name != "probe":  # it knows a server only by its address
-            _add_config_option(subparser)
+            _add_config_option(subparser, DEFAULT_HUB_CONFIG if name == "hub" else DEFAULT_CONFIG)
     parser.set_defaults(config=None)
     return parser
 
 
-def _add_config_option(parser: argparse.ArgumentParser) -> None:
+def _add_config_option(parser: argparse.ArgumentParser, default: str = DEFAULT_CONFIG) -> None:
     parser.add_argument(
         "-c",
         "--config",
         metavar="FILE",
         default=argparse.SUPPRESS,  # else a subcommand's default would overwrite what stood before it
-        help=f"configuration file (default: {DEFAULT_CONFIG})",
+        help=f"configuration file (default: {default})",
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 DEFAULT_CONFIG: Final = "/etc/megaphone/megaphone.toml"
+DEFAULT_HUB_CONFIG: Final = "/etc/megaphone/hub.toml"
 
 OK: Final = 0
 FAILED: Final = 1

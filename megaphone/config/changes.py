@@ -1,5 +1,6 @@
 """Which keys differ between two configurations in a way that only a restart can apply."""
 
+from collections.abc import Collection
 from itertools import zip_longest
 
 import msgspec
@@ -17,14 +18,15 @@ def restart_needed(old: Config, new: Config) -> tuple[str, ...]:
         before, after = getattr(old, name), getattr(new, name)
         if isinstance(before, tuple):
             for index, (left, right) in enumerate(zip_longest(before, after)):
-                changed += _differences(f"{name}[{index}]", left, right)
+                changed += differences(f"{name}[{index}]", left, right)
         else:
-            changed += _differences(name, before, after)
+            changed += differences(name, before, after)
     return tuple(changed)
 
 
-def _differences(key: str, before: Table | None, after: Table | None) -> list[str]:
+def differences(key: str, before: Table | None, after: Table | None, reloaded: Collection[str] = ()) -> list[str]:
+    """Return the dotted keys of one table that differ, but for those that a reload takes over."""
     if before is None or after is None:  # added or removed
         return [key]
     left, right = msgspec.structs.asdict(before), msgspec.structs.asdict(after)
-    return [f"{key}.{field}" for field in left if left[field] != right[field]]
+    return [f"{key}.{field}" for field in left if left[field] != right[field] and field not in reloaded]

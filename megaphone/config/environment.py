@@ -25,7 +25,7 @@ def check_environment(config: Config, file: str = "configuration") -> tuple[str,
     facts = [_certificate(config, file, index) for index in range(len(config.certificate))]
     _check_tls(config, file)
     for index, upstream in enumerate(config.upstream):
-        _check_upstream(parse_address(upstream.address), f"upstream[{index}].address", file)
+        check_upstream_socket(parse_address(upstream.address), f"upstream[{index}].address", file)
         if upstream.mode == "link":
             link_secret(upstream, index, file)
             link_tls(upstream, index, file)
@@ -33,7 +33,7 @@ def check_environment(config: Config, file: str = "configuration") -> tuple[str,
         *_certificate_warnings(config, facts),
         *_domain_warnings(config, facts),
         *_unused_upstreams(config),
-        *_admin_warnings(config, file),
+        *check_admin(config, file),
     )
 
 
@@ -59,7 +59,8 @@ def _check_tls(config: Config, file: str) -> None:
             raise ConfigError(file, "tls.groups", str(error)) from None
 
 
-def _check_upstream(endpoint: Endpoint, key: str, file: str) -> None:
+def check_upstream_socket(endpoint: Endpoint, key: str, file: str) -> None:
+    """Raise ConfigError for a Unix socket that this user cannot connect to."""
     if endpoint.path is None:
         return
     try:
@@ -121,7 +122,8 @@ def _unused_upstreams(config: Config) -> Iterator[str]:
             yield f'upstream[{index}].name: no domain uses "{upstream.name}"'
 
 
-def _admin_warnings(config: Config, file: str) -> Iterator[str]:
+def check_admin(config: Config, file: str) -> Iterator[str]:
+    """Yield warnings about `[admin]`; ConfigError if the control socket cannot be created."""
     if config.admin.address:
         host = parse_address(config.admin.address).host
         if not (host in ("localhost", "::1") or host.startswith("127.")):

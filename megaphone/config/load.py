@@ -9,6 +9,7 @@ machine's files is asked by `check_environment`. Every mistake is one ConfigErro
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 from megaphone.config.changes import restart_needed
 from megaphone.config.environment import check_environment
@@ -58,8 +59,13 @@ def read_text(path: str) -> str:
 
 def parse(text: str, file: str) -> Config:
     """Return the configuration that `text` describes; `file` is its name in errors and the start of relative paths."""
+    return apply_rules(build(document(text, file), file, Config), file)
+
+
+def document(text: str, file: str) -> dict[str, Any]:
+    """Return the tables of a TOML text; ConfigError when it is none."""
     try:
-        document = tomllib.loads(text)
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         found = _POSITION.fullmatch(str(error))
         raise ConfigError(file, *((found[2], found[1]) if found else ("", str(error)))) from None
@@ -67,4 +73,3 @@ def parse(text: str, file: str) -> Config:
         raise ConfigError(file, "", "is not valid TOML: a number has thousands of digits") from None
     except RecursionError:
         raise ConfigError(file, "", "is not valid TOML: nested too deeply") from None
-    return apply_rules(build(document, file), file)

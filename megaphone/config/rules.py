@@ -41,15 +41,18 @@ T = TypeVar("T")
 
 def apply_rules(config: Config, file: str) -> Config:
     """Return `config` with domains in their normal form and whole certificate paths; ConfigError for a broken rule."""
-    return _Rules(config, file).apply()
+    return Rules(config, file).apply()
 
 
-class _Rules:
+class Rules:
+    """The rules of one configuration; each `check_` refuses what breaks it."""
+
     def __init__(self, config: Config, file: str) -> None:
         self.config = config
         self.file = file
 
     def refuse(self, key: str, reason: str) -> NoReturn:
+        """Raise the ConfigError."""
         raise ConfigError(self.file, key, reason)
 
     def parsed(self, key: str, read: Callable[[str], T], text: str) -> T:
@@ -60,6 +63,7 @@ class _Rules:
             self.refuse(key, str(error))
 
     def apply(self) -> Config:
+        """Return the configuration, normalised."""
         self.check_something_to_do()
         self.check_listeners()
         self.check_upstreams()
@@ -71,6 +75,7 @@ class _Rules:
         return replace(self.config, certificate=certificates, domain=domains, upstream=upstreams)
 
     def check_something_to_do(self) -> None:
+        """Refuse a configuration without a listener, a domain or an upstream."""
         missing = [name for name in ("listen", "domain", "upstream") if not getattr(self.config, name)]
         if missing:
             tables = " and no ".join(f"[[{name}]]" for name in missing)
@@ -79,6 +84,7 @@ class _Rules:
             )
 
     def check_listeners(self) -> None:
+        """Refuse addresses that cannot be listened on, and keys without a meaning there."""
         seen: dict[Endpoint, int] = {}
         for index, listen in enumerate(self.config.listen):
             key = f"listen[{index}]"
@@ -98,10 +104,12 @@ class _Rules:
             self.check_networks(f"{key}.proxy_protocol_from", listen.proxy_protocol_from)
 
     def check_networks(self, key: str, texts: Iterable[str]) -> None:
+        """Refuse what is no network."""
         for index, text in enumerate(texts):
             self.parsed(f"{key}[{index}]", parse_network, text)
 
     def check_upstreams(self) -> None:
+        """Refuse names and addresses that cannot be told apart or connected to."""
         if len(self.config.upstream) > UPSTREAMS_LIMIT:
             self.refuse("upstream", f"there are {len(self.config.upstream)}; at most {UPSTREAMS_LIMIT} are possible")
         names: dict[str, int] = {}
@@ -116,6 +124,7 @@ class _Rules:
             self.check_mode(key, upstream)
 
     def check_upstream_address(self, key: str, upstream: Upstream) -> None:
+        """Refuse an address, or source addresses, that no socket can have."""
         endpoint = self.parsed(f"{key}.address", parse_address, upstream.address)
         if endpoint.path is None and not endpoint.host:
             self.refuse(
@@ -132,6 +141,7 @@ class _Rules:
             self.refuse(sources_key, f"{sources[0]} and {endpoint} are not of the same family (IPv4, IPv6)")
 
     def check_mode(self, key: str, upstream: Upstream) -> None:
+        """Refuse keys of the other mode, and links over a network without mutual TLS."""
         other = _LINK_KEYS if upstream.mode == "direct" else _DIRECT_KEYS
         for name, default in other.items():
             if getattr(upstream, name) != default:
@@ -168,12 +178,14 @@ class _Rules:
         return replace(upstream, **paths)
 
     def parsed_sources(self, key: str, texts: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the source addresses, expanded."""
         try:
             return expand_sources(texts)
         except ValueError as error:
             self.refuse(key, str(error))
 
     def certificate(self, index: int, certificate: Certificate) -> Certificate:
+        """Return one certificate with whole paths and normal names."""
         key = f"certificate[{index}]"
         for name, path in (("chain", certificate.chain), ("key", certificate.key)):
             if not path or "\0" in path:
@@ -189,6 +201,7 @@ class _Rules:
         )
 
     def domains(self) -> tuple[Domain, ...]:
+        """Return the domains, normalised."""
         upstreams = [upstream.name for upstream in self.config.upstream]
         seen: dict[str, int] = {}
         found = []
@@ -210,6 +223,7 @@ class _Rules:
         return tuple(found)
 
     def check_limits(self) -> None:
+        """Refuse limits that contradict each other."""
         self.check_networks("limits.trusted_networks", self.config.limits.trusted_networks)
         restart = self.config.restart
         if restart.backoff_first_seconds > restart.backoff_max_seconds:
@@ -219,6 +233,7 @@ class _Rules:
             )
 
     def check_admin(self) -> None:
+        """Refuse addresses that nobody could ask."""
         admin = self.config.admin
         if admin.address and self.parsed("admin.address", parse_address, admin.address).path is not None:
             self.refuse("admin.address", 'is for TCP; the Unix socket is "socket" in [admin]')

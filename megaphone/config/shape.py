@@ -3,15 +3,16 @@
 import difflib
 from collections.abc import Iterator
 from datetime import date, datetime, time
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import inspect
 
-from megaphone.config.schema import Config
+from megaphone.config.schema import Config, Table
 from megaphone.errors import ConfigError
 
 Shape = inspect.Type
+T = TypeVar("T", bound=Table)
 
 _KINDS: dict[type, str] = {
     bool: "true or false",
@@ -26,13 +27,16 @@ _KINDS: dict[type, str] = {
 }
 
 
-def build(document: dict[str, Any], file: str) -> Config:
-    """Return the Config that `document` describes; ConfigError for the first unknown key, wrong type or wrong value."""
+def build(document: dict[str, Any], file: str, schema: type[T]) -> T:
+    """Return the `schema` that `document` describes; ConfigError for the first unknown key, wrong type or value."""
     try:
-        _check(document, inspect.type_info(Config), "")
+        _check(document, inspect.type_info(schema), "")
+    except _UnknownKey as unknown:
+        reason = "there is no such key" + _suggestion(unknown.name, unknown.table, unknown.known, schema)
+        raise ConfigError(file, unknown.key, reason) from None
     except _Misfit as misfit:
         raise ConfigError(file, misfit.key, misfit.reason) from None
-    return msgspec.convert(document, Config)
+    return msgspec.convert(document, schema)
 
 
 class _Misfit(Exception):  # noqa: N818 - never leaves this file
@@ -40,6 +44,14 @@ class _Misfit(Exception):  # noqa: N818 - never leaves this file
         super().__init__(key, reason)
         self.key = key
         self.reason = reason
+
+
+class _UnknownKey(_Misfit):
+    def __init__(self, key: str, name: str, table: str, known: list[str]) -> None:
+        super().__init__(key, "there is no such key")
+        self.name = name
+        self.table = table
+        self.known = known
 
 
 def _check(value: object, shape: Shape, key: str) -> None:
@@ -75,7 +87,7 @@ def _check_table(value: object, shape: inspect.StructType, key: str) -> None:
     for name, item in value.items():
         path = f"{key}.{name}" if key else name
         if name not in fields:
-            raise _Misfit(path, "there is no such key" + _suggestion(name, key, list(fields)))
+            raise _UnknownKey(path, name, key, list(fields))
         _check(item, fields[name].type, path)
     for name, field in fields.items():
         if field.required and name not in value:
@@ -129,12 +141,12 @@ def _described(value: object) -> str:
     return f"{kind} ({value})" if isinstance(value, int | float) else kind
 
 
-def _suggestion(name: str, key: str, known: list[str]) -> str:
+def _suggestion(name: str, key: str, known: list[str], schema: type[Table]) -> str:
     """Return the nearest key of the same table, else the same key of another table, else the table's keys."""
     near = difflib.get_close_matches(name, known, 1)
     if near:
         return f'; did you mean "{near[0]}"?'
-    names = {path.rpartition(".")[2]: path for path in reversed(list(key_paths()))}
+    names = {path.rpartition(".")[2]: path for path in reversed(list(key_paths(schema)))}
     elsewhere = difflib.get_close_matches(name, names, 1, 0.8)
     if elsewhere:
         table, _, field = names[elsewhere[0]].rpartition(".")
@@ -142,9 +154,9 @@ def _suggestion(name: str, key: str, known: list[str]) -> str:
     return f"; {key or 'a configuration'} has {', '.join(known)}"
 
 
-def key_paths() -> Iterator[str]:
+def key_paths(schema: type[Table] = Config) -> Iterator[str]:
     """Yield every key that holds a value, such as "limits.idle_seconds" and "listen[].address"."""
-    for name, table in _fields(inspect.type_info(Config)):
+    for name, table in _fields(inspect.type_info(schema)):
         is_list = isinstance(table, inspect.VarTupleType)
         for field, _ in _fields(table.item_type if isinstance(table, inspect.VarTupleType) else table):
             yield f"{name}[].{field}" if is_list else f"{name}.{field}"

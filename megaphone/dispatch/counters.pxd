@@ -49,6 +49,7 @@ cpdef enum Slot:
     OPEN_RELAYING_PREAUTH = 34
     OPEN_AUTHENTICATED = 35
     OPEN_CLOSING = 36
+    OPEN_RELAYING = 37       #   streams of a hub, which does not look into them
     STANZAS_IN = 40          # .. +4 by Kind, client to server
     STANZAS_OUT = 44         # .. +4 by Kind, server to client
     BYTES_IN = 48            # from clients, after TLS
@@ -71,6 +72,18 @@ cpdef enum Slot:
     LIMIT_STANZA_RATE = 68
     LIMIT_BYTE_RATE = 69
     LIMIT_WORKER_CONNECTIONS = 70
+    HUB_LINKS_ATTACHED = 192  # gauge: sessions of a hub that have a socket
+    HUB_LINKS_WAITING = 193  # gauge: and those that wait for a new one
+    HUB_FRAMES_IN = 194    # from edges
+    HUB_FRAMES_OUT = 195   # to edges
+    HUB_LINK_BYTES_IN = 196  # on the links' sockets, after TLS
+    HUB_LINK_BYTES_OUT = 197  # before TLS
+    HUB_KEPT_BYTES = 198   # gauge: said and not acknowledged
+    HUB_UNSENT_BYTES = 199  # gauge: of these, what no socket has taken
+    HUB_ATTACHES = 200     # greetings that began a session
+    HUB_REATTACHES = 201   # greetings that went on with one
+    HUB_BROKEN = 202       # sockets that broke while they carried a session
+    HUB_REFUSED = 203      # sockets that did not get a WELCOME
     UPSTREAM_BLOCKS = 256    # 64 blocks of 16 slots, one per upstream in config order
     ADMISSION_BLOCKS = 1280  # 64 blocks of 16 slots, one per upstream: new streams on their way to a link
     LINK_BLOCKS = 2304       # 64 * 16 blocks of 16 slots: each upstream's links in order

@@ -110,6 +110,11 @@ cdef extern from "openssl/ssl.h":
     int SSL_CTX_use_certificate_chain_file(SSL_CTX*, const char*)
     int SSL_CTX_use_PrivateKey_file(SSL_CTX*, const char*, int)
     int SSL_CTX_check_private_key(SSL_CTX*)
+    ctypedef struct X509_NAME_STACK "STACK_OF(X509_NAME)":
+        pass
+    int SSL_VERIFY_FAIL_IF_NO_PEER_CERT
+    X509_NAME_STACK* SSL_load_client_CA_file(const char*)
+    void SSL_CTX_set_client_CA_list(SSL_CTX*, X509_NAME_STACK*)
     X509* SSL_CTX_get0_certificate(SSL_CTX*)
     int SSL_CTX_set_min_proto_version(SSL_CTX*, int)
     int SSL_CTX_set_cipher_list(SSL_CTX*, const char*)

@@ -18,6 +18,7 @@ class TLSContext:
         ciphers: str = ...,
         groups: str = ...,
         session_tickets: bool = True,
+        client_ca: str = "",
     ) -> None: ...
     def serves(self, name: str) -> bool: ...
 

@@ -184,11 +184,12 @@ def last_error():
 cdef class TLSContext:
     """One certificate chain and its key, ready for handshakes.
 
-    `minimum_version` is "1.2" or "1.3"; `ciphers` and `groups` are OpenSSL lists. TLSError says what OpenSSL refused.
+    `minimum_version` is "1.2" or "1.3"; `ciphers` and `groups` are OpenSSL lists. With `client_ca`, a PEM file, only a
+    client with a certificate of these authorities is served. TLSError says what OpenSSL refused.
     """
 
     def __cinit__(self, str chain, str key, tuple names=(), *, str minimum_version="1.2", str ciphers="ECDHE+AESGCM:ECDHE+CHACHA20",
-                  str groups="X25519:P-256:P-384", bint session_tickets=True):
+                  str groups="X25519:P-256:P-384", bint session_tickets=True, str client_ca=""):
         cdef SSL_CTX* context = SSL_CTX_new(TLS_server_method())
         if context == NULL:
             raise MemoryError
@@ -207,6 +208,11 @@ cdef class TLSContext:
             raise TLSError(f"ciphers {ciphers!r}: {first_error()}")
         if SSL_CTX_set1_groups_list(context, groups.encode()) != 1:
             raise TLSError(f"groups {groups!r}: {first_error()}")
+        if client_ca:
+            if SSL_CTX_load_verify_locations(context, client_ca.encode(), NULL) != 1:
+                raise TLSError(f"certificate authorities {client_ca}: {first_error()}")
+            SSL_CTX_set_client_CA_list(context, SSL_load_client_CA_file(client_ca.encode()))
+            SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL)
         SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE
                             | SSL_OP_PRIORITIZE_CHACHA | (0 if session_tickets else SSL_OP_NO_TICKET))
         SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER)

@@ -31,28 +31,30 @@ class ControlSocket:
                 os.unlink(self.path)
 
 
-def open_control_socket(path: str, *, file: str) -> ControlSocket:
-    """Creates the socket with mode 0600, and its directory if need be; ConfigError says why it cannot."""
+def open_control_socket(
+    path: str, *, file: str, key: str = KEY, mode: int = 0o600, backlog: int = BACKLOG
+) -> ControlSocket:
+    """Creates the socket with `mode`, and its directory if need be; ConfigError for `key` says why it cannot."""
     if len(os.fsencode(path)) > _PATH_LIMIT_BYTES:
-        raise ConfigError(file, KEY, f'"{path}" is longer than the {_PATH_LIMIT_BYTES} bytes a Unix socket may have')
+        raise ConfigError(file, key, f'"{path}" is longer than the {_PATH_LIMIT_BYTES} bytes a Unix socket may have')
     directory = Path(path).parent
     try:
         directory.mkdir(mode=0o755, parents=True, exist_ok=True)
-        _remove_stale(path, file=file)
-        return ControlSocket(path, _listen(path))
+        _remove_stale(path, file=file, key=key)
+        return ControlSocket(path, _listen(path, mode, backlog))
     except OSError as error:
         advice = " (run as the owner of the directory, or set another path)" if error.errno == errno.EACCES else ""
         reason = f'cannot create "{path}": {os.strerror(error.errno or 0)}{advice}'
-        raise ConfigError(file, KEY, reason) from None
+        raise ConfigError(file, key, reason) from None
 
 
-def _remove_stale(path: str, *, file: str) -> None:
+def _remove_stale(path: str, *, file: str, key: str) -> None:
     try:
         mode = os.lstat(path).st_mode
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(mode):
-        raise ConfigError(file, KEY, f'"{path}" exists and is not a socket; remove it or set another path')
+        raise ConfigError(file, key, f'"{path}" exists and is not a socket; remove it or set another path')
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)  # a Unix socket answers at once: yes, no, or its queue is full
         try:
@@ -62,15 +64,15 @@ def _remove_stale(path: str, *, file: str) -> None:
             return
         except BlockingIOError:
             pass  # a full queue is somebody's
-    raise ConfigError(file, KEY, f'another Megaphone is running and answers on "{path}"; stop it or set another path')
+    raise ConfigError(file, key, f'another Megaphone is running and answers on "{path}"; stop it or set another path')
 
 
-def _listen(path: str) -> socket.socket:
+def _listen(path: str, mode: int, backlog: int) -> socket.socket:
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    before = os.umask(0o177)  # so that there is no moment in which others could connect
+    before = os.umask(0o777 & ~mode)  # so that there is no moment in which others could connect
     try:
         listening.bind(path)
-        listening.listen(BACKLOG)
+        listening.listen(backlog)
         listening.setblocking(False)
     except BaseException:
         listening.close()

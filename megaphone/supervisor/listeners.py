@@ -14,7 +14,10 @@ from typing import Final
 from megaphone.config.schema import Listen
 from megaphone.errors import ConfigError
 from megaphone.sockets.endpoint import Endpoint, parse_address
+from megaphone.supervisor.control_socket import ControlSocket, open_control_socket
 from megaphone.supervisor.steering import steer_away
+
+UNIX_MODE: Final = 0o660  # the directory says who may come near; the link's secret says who is heard
 
 _REASONS: Final = {
     errno.EADDRINUSE: "the address is already in use by another program (or another Megaphone)",
@@ -30,13 +33,16 @@ class Bound:
     """One socket address that is open, and its listening sockets in the order of the workers."""
 
     listen_index: int
-    address: str  # as it can be connected to, with the real port: "127.0.0.1:5222", "[::1]:5222"
+    address: str  # as it can be connected to, with the real port: "127.0.0.1:5222", "[::1]:5222", "unix:/path"
     sockets: tuple[socket.socket, ...]
+    unix: ControlSocket | None = None  # whose file is to be removed
 
     def close(self) -> None:
         """Closes our copies of the sockets."""
         for listening in self.sockets:
             listening.close()
+        if self.unix is not None:
+            self.unix.close()
 
 
 class Listeners:
@@ -80,10 +86,14 @@ def open_address(
 ) -> tuple[Bound, ...]:
     """Opens `count` sockets on each address the text stands for: one, or several when it is a name.
 
-    Port 0 takes a free port, the same one for all `count` sockets. ConfigError says why an address cannot be opened.
+    Port 0 takes a free port, the same one for all `count` sockets; a Unix socket is for one worker. ConfigError says
+    why an address cannot be opened.
     """
     try:
         endpoint = parse_address(address)
+        if endpoint.path is not None:
+            unix = open_control_socket(endpoint.path, file=file, key=key, mode=UNIX_MODE, backlog=backlog)
+            return (Bound(listen_index, str(endpoint), (unix.listening,), unix),)
         targets = _resolve(endpoint.host, endpoint.port)
     except (ValueError, OSError) as error:
         raise ConfigError(file, key, f'cannot listen on "{address}": {error}') from None

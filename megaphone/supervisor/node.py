@@ -16,6 +16,7 @@ from megaphone.supervisor.banner import banner
 from megaphone.supervisor.control_socket import open_control_socket
 from megaphone.supervisor.listeners import Bound, open_address
 from megaphone.supervisor.notify import Notifier
+from megaphone.supervisor.reload import Reader, read_candidate
 from megaphone.supervisor.supervisor import WORKER_COMMAND, Supervisor
 
 _ADMIN_BACKLOG: Final = 64
@@ -32,6 +33,7 @@ class Node:
         config_path: str,
         notifier: Notifier,
         worker_command: Sequence[str] = WORKER_COMMAND,
+        read_candidate: Reader = read_candidate,
     ) -> None:
         """Opens the control socket, the admin address and the listeners; ConfigError when one cannot be opened."""
         with contextlib.ExitStack() as opened:
@@ -53,6 +55,7 @@ class Node:
                 config_path=config_path,
                 notifier=notifier,
                 worker_command=worker_command,
+                read_candidate=read_candidate,
             )
             self._opened = opened.pop_all()
 

@@ -6,7 +6,7 @@ from typing import Final
 from megaphone.config.schema import Config
 
 _OWN: Final = 128  # listening sockets, links, logs and the like
-_PER_CONNECTION: Final = 2  # the client's socket and its upstream socket
+_PER_CONNECTION: Final = 2  # the client's socket and its upstream socket; a hub has only the latter
 
 
 def raise_limit() -> int:
@@ -17,13 +17,14 @@ def raise_limit() -> int:
     return hard
 
 
-def shortage(config: Config, limit: int) -> str | None:
-    """What to tell the operator when a worker could run out of descriptors before `node.max_connections`."""
-    needed = config.node.max_connections * _PER_CONNECTION + _OWN
+def shortage(config: Config, limit: int, *, hub: bool = False) -> str | None:
+    """What to tell the operator when a worker could run out of descriptors before its `max_connections`."""
+    per_connection, key = (1, "hub.max_connections") if hub else (_PER_CONNECTION, "node.max_connections")
+    needed = config.node.max_connections * per_connection + _OWN
     if limit >= needed:
         return None
-    enough_for = max(limit - _OWN, 0) // _PER_CONNECTION
+    enough_for = max(limit - _OWN, 0) // per_connection
     return (
         f"the limit of open files is {limit}, enough for {enough_for} connections per worker; "
-        f"node.max_connections = {config.node.max_connections} needs {needed} (LimitNOFILE= or ulimit -n)"
+        f"{key} = {config.node.max_connections} needs {needed} (LimitNOFILE= or ulimit -n)"
     )

@@ -4,7 +4,7 @@ The new text goes to one worker before the others: what that one refuses, none o
 it all the same, those that took it are given the old text back.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import trio
@@ -15,6 +15,9 @@ from megaphone.errors import ConfigError
 from megaphone.supervisor.child import Child
 
 RELOADED = "reloaded"
+
+# What reads a new configuration: path and present one to the new one, its text and its warnings; or ConfigError.
+Reader = Callable[[str, Config], tuple[Config, str, tuple[str, ...]]]
 
 
 @dataclass(frozen=True, slots=True)

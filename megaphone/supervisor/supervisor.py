@@ -30,7 +30,7 @@ from megaphone.supervisor.child import Child, Exit, State
 from megaphone.supervisor.conversation import WorkerUnavailableError
 from megaphone.supervisor.listeners import open_listeners
 from megaphone.supervisor.notify import Notifier
-from megaphone.supervisor.reload import Outcome, hand_out, read_candidate
+from megaphone.supervisor.reload import Outcome, Reader, hand_out, read_candidate
 from megaphone.supervisor.restart import GiveUp, Policy, Restart, decide
 from megaphone.supervisor.seat import Seat
 
@@ -66,6 +66,7 @@ class Supervisor:
         config_path: str,
         notifier: Notifier,
         worker_command: Sequence[str] = WORKER_COMMAND,
+        read_candidate: Reader = read_candidate,
     ) -> None:
         """Opens every listening socket (ConfigError when one cannot be), starts nothing yet."""
         self.config = config
@@ -76,6 +77,7 @@ class Supervisor:
         self.started_at_seconds = time.time()
         self.notifier = notifier
         self._worker_command = tuple(worker_command)
+        self._read_candidate = read_candidate
         self._history: tuple[Restart, ...] = ()
         self._failure: MegaphoneError | None = None
         self._services: trio.Nursery | None = None
@@ -228,7 +230,7 @@ class Supervisor:
 
     async def _reload_checked(self) -> Outcome:
         try:
-            config, text, warnings = await trio.to_thread.run_sync(read_candidate, self.config_path, self.config)
+            config, text, warnings = await trio.to_thread.run_sync(self._read_candidate, self.config_path, self.config)
         except ConfigError as error:
             return Outcome(str(error))
         for warning in warnings:

@@ -2,7 +2,8 @@
 
 import sys
 
-from megaphone.worker.worker import run
+from megaphone.worker.process import run
+from megaphone.worker.worker import Worker
 
 if __name__ == "__main__":
-    raise SystemExit(run(int(sys.argv[1])))
+    raise SystemExit(run(int(sys.argv[1]), Worker))

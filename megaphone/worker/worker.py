@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import gc
 import mmap
-import signal
 import socket
-import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-import uvloop
-
 from megaphone import log
 from megaphone.config import environment, load
-from megaphone.dispatch.counters import Board, Reason, Slot
+from megaphone.dispatch.counters import Slot
 from megaphone.dispatch.dispatcher import Dispatcher
 from megaphone.edge import opening
 from megaphone.edge.admission import Admission
@@ -25,8 +19,7 @@ from megaphone.edge.limits import ClientLimits, ListenerFacts
 from megaphone.edge.listener import Listener
 from megaphone.edge.sketch import Sketch, sketch_bytes
 from megaphone.errors import ConfigError, TLSError
-from megaphone.sockets.poller import Poller
-from megaphone.sockets.tls import CertificateChoice, TLSContext, set_ticket_keys
+from megaphone.sockets.tls import CertificateChoice, TLSContext
 from megaphone.uplink.direct import DirectCarrier
 from megaphone.uplink.direct import stream_bytes as direct_stream_bytes
 from megaphone.uplink.health import HealthChecks
@@ -34,35 +27,24 @@ from megaphone.uplink.link_carrier import LinkCarrier
 from megaphone.uplink.link_stream import stream_bytes as link_stream_bytes
 from megaphone.uplink.pool import Pool
 from megaphone.uplink.uplink import Uplink
-from megaphone.worker import drain, heartbeat
-from megaphone.worker.channel import Channel
+from megaphone.worker.process import SWEEPS_PER_SECOND, Process
 
 if TYPE_CHECKING:
     from megaphone.config.schema import Config
-    from megaphone.edge.connection import ClientConnection
     from megaphone.uplink.pool import Upstream
     from megaphone.uplink.uplink import Carrier
-
-FATAL_EXIT = 3
-SWEEPS_PER_SECOND = 8
+    from megaphone.worker.channel import Channel
 
 
-class Worker:
+class Worker(Process):
     """Everything one worker process owns."""
 
     def __init__(self, start: dict[str, Any], channel: Channel) -> None:
-        self._channel = channel
-        self._file: str = start["config_path"]
-        self.index: int = start["index"]
-        self._workers = workers = int(start["workers"])
+        super().__init__(start, channel, f"worker-{start['index']}")
+        workers = self._workers
         config = load.parse(start["config_text"], self._file)
         log.configure(config.log.format, config.log.level)
-        self._log = log.get_logger(f"worker-{self.index}")
-        set_ticket_keys([bytes.fromhex(key) for key in start["ticket_keys"]])
-        self.board = Board(mmap.mmap(start["board_fd"], 0))
         sketch = Sketch(mmap.mmap(start["sketch_fd"], sketch_bytes(workers)), self.index, workers)
-        self._loop = uvloop.new_event_loop()
-        self.poller = Poller(self._wake)
         self.dispatcher = Dispatcher(self.index, config.node.max_connections, max(1, self.board.get(Slot.GENERATION)))
         limits = ClientLimits(config.limits)
         self.clients = Clients(self.poller, self.dispatcher, self.board, limits)
@@ -70,7 +52,7 @@ class Worker:
         self.pool = Pool(config, self.board, workers, self._file)
         self.uplink = Uplink(self.poller, self.dispatcher, self.board, self.pool, self._carriers(config, limits))
         self.clients.open_uplink = self.uplink.open
-        self.clients.on_fault = self.poller.on_fault = self._log_fault
+        self.clients.on_fault = self._log_fault
         self.checks = HealthChecks(self.pool, self.board, config.health, self._upstream_changed)
         self._certificates = self._load_certificates(config)
         self._take(config)
@@ -79,8 +61,6 @@ class Worker:
             (listen, Listener(self.clients, self._facts(config, listen), descriptor))
             for listen, descriptor in start["listeners"]
         ]
-        self._draining: asyncio.Task[None] | None = None
-        self._done = asyncio.Event()
         stream_bytes = max(direct_stream_bytes(), link_stream_bytes())
         self.board.set(Slot.CONNECTION_BYTES, connection_bytes() + stream_bytes)
 
@@ -158,135 +138,39 @@ class Worker:
         self.clients.domains = frozenset(self.pool.domains)
         self.clients.on_closed = self._log_connection if config.log.connections else None
 
-    def _reload(self, text: str) -> dict[str, Any]:
-        try:
-            config = load.parse(text, self._file)
-            certificates = self._load_certificates(config)
-        except ConfigError as error:
-            return {"type": "reload_failed", "reason": str(error)}
+    def reload(self, text: str) -> None:
+        """Put this configuration in force; ConfigError, and nothing has changed, if it cannot be."""
+        config = load.parse(text, self._file)
+        certificates = self._load_certificates(config)
         log.configure(config.log.format, config.log.level)
         self._certificates = certificates
         self._apply(config)
-        return {"type": "reloaded"}
 
     # --- life ------------------------------------------------------------
 
-    def run(self) -> int:
-        """Serve until drained; returns the exit code."""
-        asyncio.set_event_loop(self._loop)
-        try:
-            self._loop.run_until_complete(self._main())
-        finally:
-            self._loop.close()
-        return 0
-
-    async def _main(self) -> None:
-        await self._channel.open()
-        self._loop.add_reader(self.poller.fd, self.poller.turn)
+    def open_listeners(self) -> None:
+        """Start accepting."""
         for _, listener in self._listeners:
             listener.open()
-        beating = asyncio.create_task(heartbeat.beat(self.board))
-        listening = asyncio.create_task(self._obey())
-        self.checks.start()
-        self._sweep()
-        # connections are freed by reference counts alone; what lives now lives for good
-        gc.collect()
-        gc.freeze()
-        self.board.set(Slot.STARTED_NS, time.monotonic_ns())
-        await self._channel.send({"type": "ready"})
-        await self._done.wait()
-        await self.checks.stop()
-        for task in (beating, listening):
-            task.cancel()
-        self._loop.remove_reader(self.poller.fd)
 
-    def _wake(self) -> None:
-        self._loop.call_soon(self.poller.turn)
+    def close_listeners(self) -> None:
+        """Stop accepting, and tell the upstreams on links that no more streams will come."""
+        for _, listener in self._listeners:
+            listener.close()
+        self.uplink.drain()
 
-    def _sweep(self) -> None:
-        # first of all, so that whatever happens in here there is a next one
-        self._loop.call_later(1 / SWEEPS_PER_SECOND, self._sweep)
+    async def leave(self) -> None:
+        """End the links in order."""
+        self.uplink.close()
+
+    def sweep(self) -> None:
+        """End what has taken too long."""
         self.clients.sweep(SWEEPS_PER_SECOND)
         self.uplink.sweep()
         for _, listener in self._listeners:
             listener.retry()
 
-    async def _obey(self) -> None:
-        while (message := await self._channel.receive()) is not None:
-            answer = self._answer(message)
-            if answer is not None:
-                await self._channel.send(answer)
-        # the supervisor is gone: nobody would restart us, so our clients are better off elsewhere
-        limits = self.config.drain
-        self._start_drain(limits.connections_per_second / self._workers, limits.deadline_seconds)
-
-    def _answer(self, message: dict[str, Any]) -> dict[str, Any] | None:
-        match message["type"]:
-            case "reload":
-                return self._reload(message["config_text"])
-            case "ticket_keys":
-                set_ticket_keys([bytes.fromhex(key) for key in message["keys"]])
-            case "connections":
-                rows = self._matching(message["address"], message["jid"], message["state"], None, message["limit"])
-                return {"type": "reply", "id": message["id"], "result": [row for _, row in rows]}
-            case "kick":
-                rows = self._matching(message["address"], message["jid"], None, message["connection"], None)
-                for connection, _ in rows:
-                    connection.finish(message["condition"], Reason.KICKED)
-                return {"type": "reply", "id": message["id"], "result": len(rows)}
-            case "drain":
-                self._start_drain(message["connections_per_second"], message["deadline_seconds"])
-        return None
-
-    def _matching(
-        self, address: str | None, jid: str | None, state: str | None, connection_id: str | None, limit: int | None
-    ) -> list[tuple[ClientConnection, dict[str, Any]]]:
-        if connection_id is not None:
-            try:
-                found = self.dispatcher.connection(int(connection_id, 16))
-            except (ValueError, OverflowError):  # no id of ours
-                found = None
-            candidates = [] if found is None else [found]
-        else:
-            candidates = self.dispatcher.connections()
-        rows: list[tuple[ClientConnection, dict[str, Any]]] = []
-        for connection in candidates:
-            if limit is not None and len(rows) >= limit:
-                break
-            row = connection.describe()
-            if (
-                (address is None or row["address"] == address)
-                and (jid is None or (row["jid"] is not None and jid in (row["jid"], row["jid"].partition("/")[0])))
-                and (state is None or row["state"] == state)
-            ):
-                rows.append((connection, row))
-        return rows
-
-    # --- drain ------------------------------------------------------------
-
-    def _start_drain(self, connections_per_second: float, deadline_seconds: float) -> None:
-        for _, listener in self._listeners:
-            listener.close()
-        self.uplink.drain()
-        if self._draining is not None:
-            self._draining.cancel()  # the newest word counts: a second signal means "quickly"
-        self._draining = asyncio.create_task(self._drain(connections_per_second, deadline_seconds))
-
-    async def _drain(self, connections_per_second: float, deadline_seconds: float) -> None:
-        drained = await drain.drain(self.dispatcher, connections_per_second, deadline_seconds)
-        self.uplink.close()
-        await self._channel.send({"type": "drained", "closed": drained.closed, "cut": drained.cut})
-        self._done.set()
-
     # --- log ------------------------------------------------------------
-
-    def _log_connection(self, connection: ClientConnection, reason: int) -> None:
-        with suppress(OSError):  # a log that cannot be written must cost no connection
-            self._log.info("connection", reason=Reason(reason).name.lower().replace("_", "-"), **connection.describe())
-
-    def _log_fault(self, error: Exception) -> None:
-        with suppress(OSError):
-            self._log.error("internal error", exc_info=error)
 
     def _link_report(self, upstream: Upstream, link: int, trouble: str) -> None:
         with suppress(OSError):
@@ -294,27 +178,3 @@ class Worker:
                 self._log.warning("link down", upstream=upstream.name, link=link, reason=trouble)
             else:
                 self._log.info("link up", upstream=upstream.name, link=link)
-
-    def _upstream_changed(self, upstream: Upstream, reason: str) -> None:
-        if reason:
-            self._log.warning("upstream down", upstream=upstream.name, reason=reason)
-        else:
-            self._log.info("upstream up", upstream=upstream.name)
-
-
-def run(channel_descriptor: int) -> int:
-    """Run one worker on an inherited channel; returns its exit code."""
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        # often sent to a whole group of processes; what to do about it is the supervisor's to say
-        signal.signal(number, signal.SIG_IGN)
-    channel = Channel(channel_descriptor)
-    try:
-        start = channel.first_message()
-    except EOFError:
-        return 1
-    try:
-        worker = Worker(start, channel)
-    except ConfigError as error:
-        channel.send_now({"type": "fatal", "reason": str(error)})
-        return FATAL_EXIT
-    return worker.run()

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tests.adversity.rows import SECTIONS
-from tests.adversity.rows_operator import COMMANDS, CONFIGURATION, RELOADS, STARTING, Mistake
+from tests.adversity.rows_operator import COMMANDS, CONFIGURATION, HUB, RELOADS, STARTING, Mistake
 from tests.adversity.table import Row
 
 PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "bad-input.md"
@@ -26,6 +26,7 @@ def render() -> str:
     for title, about, mistakes in (
         ("Configurations", "`check` and `serve` answer alike, except where a row says otherwise.", CONFIGURATION),
         ("Starting", "What `check` cannot know.", STARTING),
+        ("Hub", "`megaphone hub` answers as `megaphone hub --check`.", HUB),
         ("Commands", "", COMMANDS),
         ("Reloads", "Of a Megaphone that runs, and goes on as before.", RELOADS),
     ):

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from megaphone.config.hub import SMALLEST_HUB
 from megaphone.config.rules import SMALLEST_CONFIG
 
 # The configuration that every row changes. $NAMES stand for what differs from run to run.
@@ -30,14 +31,33 @@ address = "$ADMIN"
 socket = "$SOCKET"
 """
 
+# The same for a hub.
+GOOD_HUB = """\
+[hub]
+address = "127.0.0.1:$PORT"
+secret_file = "$SECRET"
+domain = "example.test"
+max_connections = 100
+
+[[upstream]]
+name = "server"
+address = "127.0.0.1:$SERVER_PORT"
+proxy_protocol = false
+
+[admin]
+address = "$ADMIN"
+socket = "$SOCKET"
+"""
+
 INDENTED = "".join(f"    {line}\n" if line else "\n" for line in SMALLEST_CONFIG.splitlines())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mistake:
-    """One mistake; the configuration is GOOD with `old` replaced by `new` and `add` behind it."""
+    """One mistake; the configuration is `base` with `old` replaced by `new` and `add` behind it."""
 
     what: str  # for people
+    base: str = GOOD
     old: str = ""
     new: str = ""
     add: str = ""
@@ -220,6 +240,100 @@ CONFIGURATION = (
     ),
 )
 
+HUB_INDENTED = "".join(f"    {line}\n" if line else "\n" for line in SMALLEST_HUB.splitlines())
+HUB = (
+    Mistake(
+        what="A typo in a key",
+        base=GOOD_HUB,
+        old="[[upstream]]",
+        new="grace_second = 10\n\n[[upstream]]",
+        command="hub --check",
+        error='$FILE: hub.grace_second: there is no such key; did you mean "grace_seconds"?',
+    ),
+    Mistake(
+        what="A table of the edge's",
+        base=GOOD_HUB,
+        add='[[listen]]\naddress = "127.0.0.1:5222"\n',
+        command="hub --check",
+        error="$FILE: listen: there is no such key; a configuration has hub, upstream, health, restart, drain, admin, "
+        "log",
+    ),
+    Mistake(
+        what="The edge's configuration",
+        command="hub --check",
+        error=f"$FILE: there is no [hub]. The smallest configuration of a hub:\n\n{SMALLEST_HUB}",
+        shown="$FILE: there is no [hub]. The smallest configuration of a hub: …",
+    ),
+    Mistake(
+        what="A window that is too small",
+        base=GOOD_HUB,
+        old="[[upstream]]",
+        new="window_bytes = 1000\n\n[[upstream]]",
+        command="hub --check",
+        error="$FILE: hub.window_bytes: must be from 4096 to 1048576, not 1000",
+    ),
+    Mistake(
+        what="Links over a network without TLS",
+        base=GOOD_HUB,
+        old="127.0.0.1:$PORT",
+        new="192.0.2.1:$PORT",
+        command="hub --check",
+        error="$FILE: hub.address: 192.0.2.1:$PORT can be reached from other machines, and whoever speaks on a link "
+        "may claim any client: give certificate, key and client_ca for mutual TLS, or listen on 127.0.0.1, [::1] or a "
+        "Unix socket",
+    ),
+    Mistake(
+        what="Half of mutual TLS",
+        base=GOOD_HUB,
+        old="[[upstream]]",
+        new='certificate = "$CHAIN"\nkey = "$KEY"\n\n[[upstream]]',
+        command="hub --check",
+        error="$FILE: hub.client_ca: is missing: mutual TLS needs certificate, key and client_ca",
+    ),
+    Mistake(
+        what="A secret that is not there",
+        base=GOOD_HUB,
+        old="$SECRET",
+        new="/nonexistent/link.secret",
+        command="hub --check",
+        error="$FILE: hub.secret_file: /nonexistent/link.secret: cannot be read: No such file or directory",
+    ),
+    Mistake(
+        what="A secret that everybody can read",
+        base=GOOD_HUB,
+        old="$SECRET",
+        new="$OPEN_SECRET",
+        command="hub --check",
+        error="$FILE: hub.secret_file: $OPEN_SECRET: can be read by every user of this machine; use chmod 640",
+    ),
+    Mistake(
+        what="No server",
+        base=GOOD_HUB,
+        old='[[upstream]]\nname = "server"\naddress = "127.0.0.1:$SERVER_PORT"\nproxy_protocol = false\n',
+        command="hub --check",
+        error="$FILE: upstream: there is no [[upstream]], so the hub would have no server to connect to",
+    ),
+    Mistake(
+        what="No file",
+        no_file=True,
+        command="hub",
+        error="$FILE: there is no configuration file, and the hub needs one to know its secret and its server.\n"
+        f"The smallest one:\n\n{HUB_INDENTED}\n"
+        "Save it, check it with `megaphone hub --check -c FILE`, and run `megaphone hub -c FILE`.",
+        shown="$FILE: there is no configuration file, and the hub needs one to know its secret and its server. "
+        "The smallest one: … Save it, check it with `megaphone hub --check -c FILE`, and run `megaphone hub -c FILE`.",
+    ),
+    Mistake(
+        what="A port that is taken",
+        base=GOOD_HUB,
+        old="$PORT",
+        new="$TAKEN_PORT",
+        command="hub",
+        error="$FILE: hub.address: cannot listen on 127.0.0.1:$TAKEN_PORT: the address is already in use by another "
+        "program (or another Megaphone)",
+    ),
+)
+
 STARTING = (
     Mistake(
         what="A port that is taken",
@@ -251,7 +365,7 @@ COMMANDS = (
         what="A typo in a command",
         command="stauts",
         error="argument COMMAND: invalid choice: 'stauts' (choose from 'serve', 'check', 'status', 'connections', "
-        "'kick', 'drain', 'reload', 'probe'); did you mean 'status'?",
+        "'kick', 'drain', 'reload', 'probe', 'hub'); did you mean 'status'?",
     ),
     Mistake(
         what="Nothing runs",

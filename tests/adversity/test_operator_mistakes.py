@@ -12,7 +12,7 @@ from string import Template
 
 import pytest
 
-from tests.adversity.rows_operator import COMMANDS, CONFIGURATION, GOOD, RELOADS, STARTING, Mistake
+from tests.adversity.rows_operator import COMMANDS, CONFIGURATION, GOOD, HUB, RELOADS, STARTING, Mistake
 from tests.adversity.visitor import Visitor
 from tests.adversity.watch import running
 from tests.servers.certificates import CertificateAuthority
@@ -54,6 +54,9 @@ def names(
     open_secret.chmod(0o644)
     short_secret.write_bytes(b"fifteen bytes..\n")
     short_secret.chmod(0o600)
+    secret = directory / "link.secret"
+    secret.write_bytes(bytes(32))
+    secret.chmod(0o600)
     with socket.socket() as taken:
         taken.bind((LOOPBACK, 0))
         taken.listen()
@@ -62,6 +65,7 @@ def names(
             "CHAIN": str(files.chain),
             "KEY": str(files.key),
             "OTHER_KEY": str(others.key),
+            "SECRET": str(secret),
             "OPEN_SECRET": str(open_secret),
             "SHORT_SECRET": str(short_secret),
             "PORT": str(free_port()),
@@ -83,8 +87,8 @@ def edge(
 
 def configuration(mistake: Mistake, names: Mapping[str, str]) -> str:
     """The text of the configuration with the mistake in it."""
-    assert mistake.old in GOOD
-    return Template(GOOD.replace(mistake.old, mistake.new) + mistake.add).substitute(names)
+    assert mistake.old in mistake.base
+    return Template(mistake.base.replace(mistake.old, mistake.new) + mistake.add).substitute(names)
 
 
 def run(mistake: Mistake, names: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
@@ -114,7 +118,7 @@ def named(mistake: Mistake) -> str:
     return f"{mistake.command.split()[0]}: {mistake.what}"
 
 
-@pytest.mark.parametrize("mistake", [*CONFIGURATION, *STARTING, *COMMANDS], ids=named)
+@pytest.mark.parametrize("mistake", [*CONFIGURATION, *STARTING, *HUB, *COMMANDS], ids=named)
 def test_mistake(mistake: Mistake, names: dict[str, str], edge: Running) -> None:
     path = Path(names["FILE"])
     names = {**names, "RUNNING_SOCKET": str(edge.admin_socket)}

@@ -15,6 +15,8 @@ from tests.link.server import ReferenceServer
 from tests.servers.certificates import CertificateAuthority
 from tests.servers.ejabberd_link import SECRET as EJABBERD_SECRET
 from tests.servers.ejabberd_link import EjabberdLink
+from tests.servers.hub import Hub
+from tests.servers.megaphone import upstream_of
 from tests.servers.model import DOMAIN
 from tests.servers.process import wait_until
 from tests.servers.prosody import Prosody
@@ -184,6 +186,47 @@ class EjabberdSide:
         self.server.process.wait(START_SECONDS)
 
 
+class HubSide:
+    """`megaphone hub` in front of a stock Prosody without any module."""
+
+    name = "hub"
+    domain = DOMAIN
+    channel_binding = False
+
+    def __init__(self, directory: Path, authority: CertificateAuthority) -> None:
+        self.prosody = Prosody(directory / "prosody", authority, "edge")
+        self.prosody.register()
+        configuration = directory / "prosody" / "prosody.cfg.lua"
+        configuration.write_text(NO_ARCHIVE + configuration.read_text())
+        self.hub = Hub(
+            directory,
+            [upstream_of(self.prosody)],
+            grace_seconds=GRACE_SECONDS,
+            max_streams=STREAMS,
+            max_links=LINKS,
+            window_bytes=WINDOW_BYTES,
+        )
+        self.hub.tables["drain"] = {"deadline_seconds": 1.0}
+        self.secret = self.hub.secret
+        assert isinstance(self.hub.link, tuple)
+        self.address = self.hub.link
+
+    def start(self) -> None:
+        if not self.prosody.running:
+            self.prosody.start()
+        self.hub.start()
+
+    def stop(self) -> None:
+        self.hub.stop()
+        self.prosody.stop()
+
+    def restart(self) -> None:
+        self.hub.restart()
+
+    def kill(self) -> None:
+        self.hub.kill()
+
+
 def accepts(address: tuple[str, int]) -> bool:
     """Whether somebody listens there."""
     with contextlib.suppress(OSError), socket.create_connection(address, timeout=2.0):
@@ -195,4 +238,5 @@ SIDES: dict[str, Callable[[Path, CertificateAuthority], ServerSide]] = {
     "reference": ReferenceSide,
     "prosody": ProsodySide,
     "ejabberd": EjabberdSide,
+    "hub": HubSide,
 }

@@ -54,70 +54,25 @@ class ControlConnection(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
-class Edge:
-    """Megaphone in front of `upstreams` (tables of `[[upstream]]`), with a STARTTLS and a direct TLS listener.
+class Node:
+    """A supervisor with its configuration file, its log and its pages: what an edge and a hub have alike."""
 
-    `preferred_ports` are those of STARTTLS, direct TLS and the admin address, each used if it is free.
-    """
-
-    def __init__(
-        self,
-        directory: Path,
-        authority: CertificateAuthority,
-        upstreams: Sequence[Mapping[str, Any]],
-        *,
-        workers: int = 2,
-        domains: Iterable[str] = DOMAINS,
-        address: str = LOOPBACK,
-        preferred_ports: tuple[int, ...] = (),
-    ) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
+    def __init__(self, directory: Path, name: str) -> None:
         self.directory = directory
-        starttls_port, direct_port, self.admin_port = (
-            free_port(preferred_ports[number : number + 1], address) for number in range(3)
-        )
-        self.starttls = Endpoint(address, starttls_port, "starttls")
-        self.direct = Endpoint(address, direct_port, "direct")
+        self.admin_port = free_port()
         self.admin_socket = directory / "admin.sock"
-        self.config_path = directory / "megaphone.toml"
-        domains = list(domains)
-        files = authority.issue(*domains)
-        self.tables: dict[str, Any] = {
-            "node": {"workers": workers},
-            "listen": [
-                {"address": f"{address}:{self.starttls.port}", "tls": "starttls"},
-                {"address": f"{address}:{self.direct.port}", "tls": "direct"},
-            ],
-            "certificate": [{"chain": str(files.chain), "key": str(files.key)}],
-            "domain": [{"name": name, "upstreams": [entry["name"] for entry in upstreams]} for name in domains],
-            "upstream": [dict(entry) for entry in upstreams],
-            "health": {"interval_seconds": 0.5, "timeout_seconds": 0.4},
-            "limits": dict(NO_LIMITS),
-            "admin": {"address": f"{LOOPBACK}:{self.admin_port}", "socket": str(self.admin_socket)},
-        }
-        self._domain = domains[0]
+        self.config_path = directory / f"{name}.toml"
+        self.tables: dict[str, Any] = {}
         self._process: Process | None = None
 
     @property
     def log(self) -> Path:
         """Its standard error."""
-        return self.directory / "megaphone.log"
+        return self.config_path.with_suffix(".log")
 
     def write_config(self, text: str | None = None) -> None:
         """Write `text`, or `tables` as TOML, to the configuration file."""
         self.config_path.write_text(toml(self.tables) if text is None else text)
-
-    def start(self) -> None:
-        """Write the configuration, start, and return when every listener answers; ServerError with the log's tail."""
-        self.write_config()
-        self._process = Process(
-            [sys.executable, "-m", "megaphone", "serve", "--config", str(self.config_path)],
-            directory=Path.cwd(),
-            log=self.log,
-            environment=os.environ,
-        )
-        address = (self.starttls.host, self.starttls.port)
-        self._process.wait_until(lambda: answers(address, self._domain) and self.ready(), "megaphone", START_SECONDS)
 
     def stop(self) -> None:
         """SIGTERM and, if the drain takes too long, SIGKILL."""
@@ -143,19 +98,19 @@ class Edge:
         """Send SIGHUP."""
         self.process.signal(signal.SIGHUP)
 
-    def request(self, method: str, path: str) -> Any:
+    def request(self, method: str, path: str, body: Any = None) -> Any:
         """Ask over the control socket; the decoded JSON, or the text if it is none. ServerError unless 200."""
         connection = ControlConnection(self.admin_socket)
         try:
-            connection.request(method, path)
+            connection.request(method, path, None if body is None else json.dumps(body))
             response = connection.getresponse()
-            body = response.read()
+            answer = response.read()
         finally:
             connection.close()
         if response.status != http.HTTPStatus.OK:
-            raise ServerError(f"{method} {path}: {response.status} {body.decode(errors='replace')}")
+            raise ServerError(f"{method} {path}: {response.status} {answer.decode(errors='replace')}")
         is_json = response.getheader("Content-Type", "").startswith("application/json")
-        return json.loads(body) if is_json else body.decode()
+        return json.loads(answer) if is_json else answer.decode()
 
     def ready(self) -> bool:
         """Whether /health/ready says so."""
@@ -176,6 +131,60 @@ class Edge:
             for sample in family.samples
             if sample.name == name and labels.items() <= sample.labels.items()
         )
+
+
+class Edge(Node):
+    """Megaphone in front of `upstreams` (tables of `[[upstream]]`), with a STARTTLS and a direct TLS listener.
+
+    `preferred_ports` are those of STARTTLS, direct TLS and the admin address, each used if it is free.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        authority: CertificateAuthority,
+        upstreams: Sequence[Mapping[str, Any]],
+        *,
+        workers: int = 2,
+        domains: Iterable[str] = DOMAINS,
+        address: str = LOOPBACK,
+        preferred_ports: tuple[int, ...] = (),
+    ) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        super().__init__(directory, "megaphone")
+        starttls_port, direct_port, self.admin_port = (
+            free_port(preferred_ports[number : number + 1], address) for number in range(3)
+        )
+        self.starttls = Endpoint(address, starttls_port, "starttls")
+        self.direct = Endpoint(address, direct_port, "direct")
+        domains = list(domains)
+        files = authority.issue(*domains)
+        self.tables = {
+            "node": {"workers": workers},
+            "listen": [
+                {"address": f"{address}:{self.starttls.port}", "tls": "starttls"},
+                {"address": f"{address}:{self.direct.port}", "tls": "direct"},
+            ],
+            "certificate": [{"chain": str(files.chain), "key": str(files.key)}],
+            "domain": [{"name": name, "upstreams": [entry["name"] for entry in upstreams]} for name in domains],
+            "upstream": [dict(entry) for entry in upstreams],
+            "health": {"interval_seconds": 0.5, "timeout_seconds": 0.4},
+            "limits": dict(NO_LIMITS),
+            "admin": {"address": f"{LOOPBACK}:{self.admin_port}", "socket": str(self.admin_socket)},
+        }
+        self._domain = domains[0]
+
+    def start(self) -> None:
+        """Write the configuration, start, and return when every listener answers; ServerError with the log's tail."""
+        self.write_config()
+        self._process = Process(
+            [sys.executable, "-m", "megaphone", "serve", "--config", str(self.config_path)],
+            directory=Path.cwd(),
+            log=self.log,
+            environment=os.environ,
+        )
+        address = (self.starttls.host, self.starttls.port)
+        self._process.wait_until(lambda: answers(address, self._domain) and self.ready(), "megaphone", START_SECONDS)
 
 
 def _children(pid: int) -> list[int]:

@@ -144,6 +144,11 @@ class Prosody:
         if self._process is not None:
             self._process.stop()
 
+    @property
+    def running(self) -> bool:
+        """Whether it was started and not stopped."""
+        return self._process is not None and self._process.running
+
     def restart(self) -> None:
         """Stop and start on the same ports."""
         self.stop()

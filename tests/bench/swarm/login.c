@@ -39,7 +39,7 @@ struct step {
 
 static struct sockaddr_in server;
 static const char *domain, *password;
-static struct account *accounts;
+static struct keys keys;
 static int account_count, with_presence;
 static struct step steps[STEPS];
 static int step_count;
@@ -92,8 +92,7 @@ static void say_scram(struct client *client) {
 static void say_response(struct client *client) {
     char message[SAY_BYTES / 2];
     const char *challenge = strchr(client->login->answer, '>') + 1, *end = strrchr(client->login->answer, '<');
-    struct account *account = &accounts[client->number % account_count];
-    scram_answer(account, password, client->login->bare, challenge, end - challenge, message);
+    scram_answer(&keys, password, client->login->bare, challenge, end - challenge, message);
     say(client, "<response xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>%s</response>", message);
 }
 
@@ -267,7 +266,6 @@ int main(int count, char **arguments) {
     tls_configure(arguments[3]);
     server_name = domain = arguments[4];
     account_count = atoi(arguments[6]);
-    accounts = calloc(account_count, sizeof *accounts);
     password = arguments[7];
     with_presence = count > 8;
     poller = epoll_create1(0);

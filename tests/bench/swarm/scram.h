@@ -11,8 +11,8 @@
 
 enum { NONCE_BYTES = 24, BARE_BYTES = 128, SALT_BYTES = 64 };
 
-/* Thousands of clients share some accounts, so an account's keys are derived once: a phone keeps them too. */
-struct account {
+/* All accounts of a benchmark have the same password and salt, so the keys are derived once: a phone keeps its own too. */
+struct keys {
     int iterations; /* of what is kept; 0: nothing yet */
     char salt[2 * SALT_BYTES];
     uint8_t client_key[SHA_DIGEST_LENGTH], stored_key[SHA_DIGEST_LENGTH];
@@ -44,19 +44,19 @@ static void scram_begin(const char *user, char bare[BARE_BYTES]) {
     snprintf(bare, BARE_BYTES, "n=%s,r=%s", user, nonce);
 }
 
-static void derive_keys(struct account *account, const char *password, const char *salt, int iterations) {
+static void derive_keys(struct keys *keys, const char *password, const char *salt, int iterations) {
     uint8_t raw[2 * SALT_BYTES], salted[SHA_DIGEST_LENGTH];
     unsigned size;
     int length = decode64(salt, strlen(salt), raw);
     PKCS5_PBKDF2_HMAC_SHA1(password, strlen(password), raw, length, iterations, sizeof salted, salted);
-    HMAC(EVP_sha1(), salted, sizeof salted, (const uint8_t *)"Client Key", 10, account->client_key, &size);
-    SHA1(account->client_key, SHA_DIGEST_LENGTH, account->stored_key);
-    strcpy(account->salt, salt);
-    account->iterations = iterations;
+    HMAC(EVP_sha1(), salted, sizeof salted, (const uint8_t *)"Client Key", 10, keys->client_key, &size);
+    SHA1(keys->client_key, SHA_DIGEST_LENGTH, keys->stored_key);
+    strcpy(keys->salt, salt);
+    keys->iterations = iterations;
 }
 
 /* client-final-message in base64, in answer to the server's first message in base64. */
-static void scram_answer(struct account *account, const char *password, const char *bare, const char *challenge,
+static void scram_answer(struct keys *keys, const char *password, const char *bare, const char *challenge,
                          int challenge_length, char *into) {
     char first[LOGIN_BYTES], nonce[LOGIN_BYTES], salt[2 * SALT_BYTES], message[3 * LOGIN_BYTES], final[2 * LOGIN_BYTES];
     char proof[2 * SHA_DIGEST_LENGTH];
@@ -66,11 +66,11 @@ static void scram_answer(struct account *account, const char *password, const ch
     if (challenge_length >= LOGIN_BYTES) die("a challenge of %d bytes", challenge_length);
     first[decode64(challenge, challenge_length, (uint8_t *)first)] = 0;
     if (sscanf(first, "r=%255[^,],s=%127[^,],i=%d", nonce, salt, &iterations) != 3) die("bad challenge: %s", first);
-    if (account->iterations != iterations || strcmp(account->salt, salt) != 0)
-        derive_keys(account, password, salt, iterations);
+    if (keys->iterations != iterations || strcmp(keys->salt, salt) != 0)
+        derive_keys(keys, password, salt, iterations);
     int length = snprintf(message, sizeof message, "%s,%s,c=biws,r=%s", bare, first, nonce);
-    HMAC(EVP_sha1(), account->stored_key, SHA_DIGEST_LENGTH, (const uint8_t *)message, length, signature, &size);
-    for (int i = 0; i < SHA_DIGEST_LENGTH; i++) signature[i] ^= account->client_key[i];
+    HMAC(EVP_sha1(), keys->stored_key, SHA_DIGEST_LENGTH, (const uint8_t *)message, length, signature, &size);
+    for (int i = 0; i < SHA_DIGEST_LENGTH; i++) signature[i] ^= keys->client_key[i];
     encode64(signature, SHA_DIGEST_LENGTH, proof);
     length = snprintf(final, sizeof final, "c=biws,r=%s,p=%s", nonce, proof);
     encode64(final, length, into);

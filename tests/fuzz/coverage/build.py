@@ -44,7 +44,7 @@ def target(name: str) -> ModuleType:
     """A target as a module; its `run` checks one input. FUZZ_BUILD names the kind of a build made before."""
     kind = os.environ.get("FUZZ_BUILD", "plain")
     directory = built(kind) if kind == "plain" else BUILD / kind
-    path = next(directory.glob(f"target_{name}.*.so"))
+    path = directory / f"target_{name}{sysconfig.get_config_var('EXT_SUFFIX')}"
     spec = importlib.util.spec_from_file_location(f"target_{name}", path)
     assert spec is not None
     assert spec.loader is not None

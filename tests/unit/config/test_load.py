@@ -196,7 +196,7 @@ TREES = st.recursive(
 @example({"listen": [{"address": None}]})
 def test_any_document_is_built_or_refused(document: dict[str, Any]) -> None:
     try:
-        config = build(document, FILE)
+        config = build(document, FILE, Config)
     except ConfigError:
         with pytest.raises(msgspec.ValidationError):  # msgspec's own, terser check agrees
             msgspec.convert(document, Config)

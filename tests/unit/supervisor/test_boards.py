@@ -43,7 +43,12 @@ def test_only_gauges_of_the_process_are_cleared() -> None:
         Slot.OPEN_RELAYING_PREAUTH,
         Slot.OPEN_AUTHENTICATED,
         Slot.OPEN_CLOSING,
+        Slot.OPEN_RELAYING,
         Slot.MAILBOX_BYTES,
+        Slot.HUB_LINKS_ATTACHED,
+        Slot.HUB_LINKS_WAITING,
+        Slot.HUB_KEPT_BYTES,
+        Slot.HUB_UNSENT_BYTES,
     }
     board.close()
 

@@ -1,4 +1,4 @@
-"""The systemd unit: systemd accepts it, and it fits what the supervisor does."""
+"""The systemd units: systemd accepts them, and they fit what the supervisor does."""
 
 import configparser
 import shutil
@@ -7,26 +7,36 @@ from pathlib import Path
 
 import pytest
 
-from megaphone.cli.output import DEFAULT_CONFIG, USAGE
+from megaphone.cli.output import DEFAULT_CONFIG, DEFAULT_HUB_CONFIG, USAGE
+from megaphone.config.hub import HubAdmin
 from megaphone.config.schema import Config
 
-UNIT = Path(__file__).parents[3] / "deploy" / "systemd" / "megaphone.service"
+UNITS = Path(__file__).parents[3] / "deploy" / "systemd"
+COMMANDS = {
+    "megaphone.service": (f"serve -c {DEFAULT_CONFIG}", f"check -c {DEFAULT_CONFIG}"),
+    "megaphone-hub.service": (f"hub -c {DEFAULT_HUB_CONFIG}", f"hub --check -c {DEFAULT_HUB_CONFIG}"),
+}
+
+
+@pytest.fixture(params=COMMANDS)
+def unit(request: pytest.FixtureRequest) -> Path:
+    return UNITS / str(request.param)
 
 
 @pytest.fixture
-def service() -> configparser.SectionProxy:
+def service(unit: Path) -> configparser.SectionProxy:
     parser = configparser.RawConfigParser(strict=True, allow_no_value=True)
     parser.optionxform = str  # type: ignore[assignment, method-assign]
-    parser.read(UNIT)
+    parser.read(unit)
     return parser["Service"]
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
-def test_systemd_understands_it() -> None:
+def test_systemd_understands_it(unit: Path) -> None:
     done = subprocess.run(
-        ["systemd-analyze", "verify", str(UNIT)], capture_output=True, text=True, timeout=60, check=False
+        ["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, timeout=60, check=False
     )
-    about_it = [line for line in done.stderr.splitlines() if UNIT.name in line]
+    about_it = [line for line in done.stderr.splitlines() if unit.name in line]
     assert (done.returncode, about_it) == (0, [])
 
 
@@ -39,8 +49,11 @@ def test_it_waits_for_the_drain_and_does_not_repeat_what_cannot_work(service: co
     assert service["Type"].startswith("notify")
 
 
-def test_it_provides_what_the_defaults_need(service: configparser.SectionProxy) -> None:
+def test_it_provides_what_the_defaults_need(unit: Path, service: configparser.SectionProxy) -> None:
     config = Config()
-    assert f"serve -c {DEFAULT_CONFIG}" in service["ExecStart"]
-    assert config.admin.socket.startswith(f"/run/{service['RuntimeDirectory']}/")
+    serve, check = COMMANDS[unit.name]
+    assert service["ExecStart"].endswith(f" megaphone {serve}")
+    assert service["ExecStartPre"].endswith(f" megaphone {check}")
+    for socket in (config.admin.socket, HubAdmin().socket):
+        assert socket.startswith(f"/run/{service['RuntimeDirectory']}/")
     assert int(service["LimitNOFILE"]) > 2 * config.node.max_connections

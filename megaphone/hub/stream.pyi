@@ -1,0 +1,16 @@
+"""Types of the compiled stream of a hub."""
+
+from typing import Any
+
+from megaphone.dispatch.dispatcher import Connection
+
+def stream_bytes() -> int: ...
+
+class HubStream(Connection):
+    """One client's stream on a link."""
+
+    @property
+    def closing(self) -> bool: ...
+    def finish(self, condition: str, reason: int) -> None: ...
+    def proxy_header(self) -> bytes: ...
+    def describe(self) -> dict[str, Any]: ...

@@ -1,0 +1,219 @@
+"""What every process under the supervisor does alike: its loop, its channel, the sweep, the drain, its log."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import mmap
+import signal
+import time
+from abc import ABC, abstractmethod
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import uvloop
+
+from megaphone import log
+from megaphone.dispatch.counters import Board, Reason, Slot
+from megaphone.errors import ConfigError
+from megaphone.sockets.poller import Poller
+from megaphone.sockets.tls import set_ticket_keys
+from megaphone.worker import drain, heartbeat
+from megaphone.worker.channel import Channel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from megaphone.config.schema import Config
+    from megaphone.dispatch.dispatcher import Dispatcher
+    from megaphone.uplink.health import HealthChecks
+    from megaphone.uplink.pool import Upstream
+
+FATAL_EXIT = 3
+SWEEPS_PER_SECOND = 8
+
+
+class Process(ABC):
+    """One process; a subclass wires its parts together and says how they are opened, swept and closed."""
+
+    config: Config
+    dispatcher: Dispatcher
+    checks: HealthChecks
+
+    def __init__(self, start: dict[str, Any], channel: Channel, name: str) -> None:
+        self._channel = channel
+        self._file: str = start["config_path"]
+        self.index: int = start["index"]
+        self._workers = int(start["workers"])
+        self._log = log.get_logger(name)
+        set_ticket_keys([bytes.fromhex(key) for key in start["ticket_keys"]])
+        self.board = Board(mmap.mmap(start["board_fd"], 0))
+        self._loop = uvloop.new_event_loop()
+        self.poller = Poller(self._wake)
+        self.poller.on_fault = self._log_fault
+        self._draining: asyncio.Task[None] | None = None
+        self._done = asyncio.Event()
+
+    # --- what a subclass does ------------------------------------------------------------
+
+    @abstractmethod
+    def open_listeners(self) -> None:
+        """Start accepting."""
+
+    @abstractmethod
+    def close_listeners(self) -> None:
+        """Stop accepting."""
+
+    @abstractmethod
+    def sweep(self) -> None:
+        """End what has taken too long; called `SWEEPS_PER_SECOND` times a second."""
+
+    @abstractmethod
+    def reload(self, text: str) -> None:
+        """Put this configuration in force; ConfigError, and nothing has changed, if it cannot be."""
+
+    @abstractmethod
+    async def leave(self) -> None:
+        """Say what remains to be said when the last connection is gone."""
+
+    # --- life ------------------------------------------------------------
+
+    def run(self) -> int:
+        """Serve until drained; returns the exit code."""
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_until_complete(self._main())
+        finally:
+            self._loop.close()
+        return 0
+
+    async def _main(self) -> None:
+        await self._channel.open()
+        self._loop.add_reader(self.poller.fd, self.poller.turn)
+        self.open_listeners()
+        beating = asyncio.create_task(heartbeat.beat(self.board))
+        listening = asyncio.create_task(self._obey())
+        self.checks.start()
+        self._sweep()
+        # connections are freed by reference counts alone; what lives now lives for good
+        gc.collect()
+        gc.freeze()
+        self.board.set(Slot.STARTED_NS, time.monotonic_ns())
+        await self._channel.send({"type": "ready"})
+        await self._done.wait()
+        await self.checks.stop()
+        for task in (beating, listening):
+            task.cancel()
+        self._loop.remove_reader(self.poller.fd)
+
+    def _wake(self) -> None:
+        self._loop.call_soon(self.poller.turn)
+
+    def _sweep(self) -> None:
+        # first of all, so that whatever happens in here there is a next one
+        self._loop.call_later(1 / SWEEPS_PER_SECOND, self._sweep)
+        self.sweep()
+
+    async def _obey(self) -> None:
+        while (message := await self._channel.receive()) is not None:
+            answer = self._answer(message)
+            if answer is not None:
+                await self._channel.send(answer)
+        # the supervisor is gone: nobody would restart us, so our clients are better off elsewhere
+        limits = self.config.drain
+        self._start_drain(limits.connections_per_second / self._workers, limits.deadline_seconds)
+
+    def _answer(self, message: dict[str, Any]) -> dict[str, Any] | None:
+        match message["type"]:
+            case "reload":
+                try:
+                    self.reload(message["config_text"])
+                except ConfigError as error:
+                    return {"type": "reload_failed", "reason": str(error)}
+                return {"type": "reloaded"}
+            case "ticket_keys":
+                set_ticket_keys([bytes.fromhex(key) for key in message["keys"]])
+            case "connections":
+                rows = self._matching(message["address"], message["jid"], message["state"], None, message["limit"])
+                return {"type": "reply", "id": message["id"], "result": [row for _, row in rows]}
+            case "kick":
+                rows = self._matching(message["address"], message["jid"], None, message["connection"], None)
+                for connection, _ in rows:
+                    connection.finish(message["condition"], Reason.KICKED)
+                return {"type": "reply", "id": message["id"], "result": len(rows)}
+            case "drain":
+                self._start_drain(message["connections_per_second"], message["deadline_seconds"])
+        return None
+
+    def _matching(
+        self, address: str | None, jid: str | None, state: str | None, connection_id: str | None, limit: int | None
+    ) -> list[tuple[Any, dict[str, Any]]]:
+        if connection_id is not None:
+            try:
+                found = self.dispatcher.connection(int(connection_id, 16))
+            except (ValueError, OverflowError):  # no id of ours
+                found = None
+            candidates = [] if found is None else [found]
+        else:
+            candidates = self.dispatcher.connections()
+        rows: list[tuple[Any, dict[str, Any]]] = []
+        for connection in candidates:
+            if limit is not None and len(rows) >= limit:
+                break
+            row = connection.describe()
+            owner = row.get("jid")
+            if (
+                (address is None or row["address"] == address)
+                and (jid is None or (owner is not None and jid in (owner, owner.partition("/")[0])))
+                and (state is None or row["state"] == state)
+            ):
+                rows.append((connection, row))
+        return rows
+
+    # --- drain ------------------------------------------------------------
+
+    def _start_drain(self, connections_per_second: float, deadline_seconds: float) -> None:
+        self.close_listeners()
+        if self._draining is not None:
+            self._draining.cancel()  # the newest word counts: a second signal means "quickly"
+        self._draining = asyncio.create_task(self._drain(connections_per_second, deadline_seconds))
+
+    async def _drain(self, connections_per_second: float, deadline_seconds: float) -> None:
+        drained = await drain.drain(self.dispatcher, connections_per_second, deadline_seconds)
+        await self.leave()
+        await self._channel.send({"type": "drained", "closed": drained.closed, "cut": drained.cut})
+        self._done.set()
+
+    # --- log ------------------------------------------------------------
+
+    def _log_connection(self, connection: Any, reason: int) -> None:
+        with suppress(OSError):  # a log that cannot be written must cost no connection
+            self._log.info("connection", reason=Reason(reason).name.lower().replace("_", "-"), **connection.describe())
+
+    def _log_fault(self, error: Exception) -> None:
+        with suppress(OSError):
+            self._log.error("internal error", exc_info=error)
+
+    def _upstream_changed(self, upstream: Upstream, reason: str) -> None:
+        if reason:
+            self._log.warning("upstream down", upstream=upstream.name, reason=reason)
+        else:
+            self._log.info("upstream up", upstream=upstream.name)
+
+
+def run(channel_descriptor: int, make: Callable[[dict[str, Any], Channel], Process]) -> int:
+    """Run one process on an inherited channel; returns its exit code. ConfigError of `make` is fatal."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        # often sent to a whole group of processes; what to do about it is the supervisor's to say
+        signal.signal(number, signal.SIG_IGN)
+    channel = Channel(channel_descriptor)
+    try:
+        start = channel.first_message()
+    except EOFError:
+        return 1
+    try:
+        process = make(start, channel)
+    except ConfigError as error:
+        channel.send_now({"type": "fatal", "reason": str(error)})
+        return FATAL_EXIT
+    return process.run()
