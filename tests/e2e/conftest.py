@@ -10,6 +10,7 @@ from tests.servers.certificates import CertificateAuthority
 from tests.servers.ejabberd import Ejabberd
 from tests.servers.ejabberd_link import SECRET as EJABBERD_SECRET
 from tests.servers.ejabberd_link import EjabberdLink
+from tests.servers.hub import Hub
 from tests.servers.linked import secret_file
 from tests.servers.megaphone import Edge, upstream_of
 from tests.servers.prosody import Prosody
@@ -107,8 +108,8 @@ def ejabberd_with_links(
     has no binding that ejabberd 23.01 understands. What it does for TLS 1.2 is tested on its own.
     """
     server = EjabberdLink(tmp_path_factory.mktemp("ejabberd-links"), authority, archive=True)
-    text = server.config.read_text()
-    server.config.write_text(text.replace("disable_sasl_mechanisms:\n", 'disable_sasl_mechanisms:\n  - "SCRAM-SHA-1-PLUS"\n', 1))
+    disabled = "disable_sasl_mechanisms:\n"
+    server.config.write_text(server.config.read_text().replace(disabled, f'{disabled}  - "SCRAM-SHA-1-PLUS"\n', 1))
     try:
         server.start()
         yield server
@@ -137,7 +138,6 @@ def edge_of_prosody_behind_hub(
     tmp_path_factory: pytest.TempPathFactory, authority: CertificateAuthority, prosody_behind_edge: Prosody
 ) -> Iterator[Edge]:
     """Megaphone with links to `megaphone hub` in front of a Prosody that has no module."""
-    from tests.servers.hub import Hub
     directory = tmp_path_factory.mktemp("edge-prosody-hub")
     hub = Hub(tmp_path_factory.mktemp("hub-prosody"), [upstream_of(prosody_behind_edge)])
     try:

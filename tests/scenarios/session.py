@@ -87,6 +87,7 @@ class Session:
                 for item in roster.iterfind(".//{jabber:iq:roster}item"):
                     remove = f"<item jid={quoteattr(item.get('jid', ''))} subscription='remove'/>"
                     await client.ask("set", f"<query xmlns='jabber:iq:roster'>{remove}</query>")
+                await client.leave()  # or the server may notice its end in the midst of the script
             finally:
                 await client.dispose()
 
