@@ -78,8 +78,8 @@ class Session:
     async def forget(self) -> None:
         """Empty both rosters: a run that broke off leaves entries. Not part of the transcript."""
         aside = Transcript()
-        aside.begin("forget")
         for account in (ALICE, BOB):
+            aside.begin(f"forget {account.user}")
             client = Client("forget", account, self.endpoint, self.authority, aside)
             try:
                 await client.login()
