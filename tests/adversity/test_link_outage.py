@@ -108,7 +108,7 @@ def test_499_talk_while_one_never_reads(tmp_path: Path, authority: CertificateAu
             sender = await LightClient.login(edge.direct, BOB, authority.certificate)
             clients = await log_in_crowd(edge.direct, CROWD_ACCOUNTS, authority.certificate, CROWD - 2)
             lazy._writer.transport.pause_reading()
-            talking = asyncio.create_task(talk(clients, messages=10, pause_seconds=0.5))
+            talking = asyncio.create_task(talk(clients, messages=6, pause_seconds=0.5))
             for _ in range(300):  # more than the kernel's buffers hold
                 sender.message(lazy.jid, "x" * 40_000)
             await until(lambda: edge.metric("megaphone_mailbox_full_total") >= 1, "a full mailbox")

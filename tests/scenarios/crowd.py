@@ -10,7 +10,7 @@ from tests.servers.model import Account, Endpoint
 AT_ONCE = 40  # logging in; more would only wait for the processor, some of them for too long
 HEAR_SECONDS = 60.0
 BODY = "{jabber:client}body"
-# Each has as many sessions as ejabberd allows a user by default in the tests (max_user_sessions), and some to spare.
+# So many that none has more sessions than the test servers allow a user (max_user_sessions in ejabberd.yml).
 CROWD_ACCOUNTS = tuple(Account(f"crowd{number}", f"secret-{number}") for number in range(8))
 
 
