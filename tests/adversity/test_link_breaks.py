@@ -7,6 +7,7 @@ import pytest
 
 from tests.link.frames import Frame, Type
 from tests.link.server import ReferenceServer, ServerSession, run
+from tests.scenarios.crowd import log_in_crowd, talk
 from tests.scenarios.light import LightClient
 from tests.servers.certificates import CertificateAuthority
 from tests.servers.linked import linked, until
@@ -16,40 +17,10 @@ from tests.servers.prosody import Prosody
 
 TALKERS = 60
 MESSAGES = 40
-BODY = "{jabber:client}body"
 
 
 async def log_in(edge: Edge, authority: CertificateAuthority, count: int = TALKERS) -> list[LightClient]:
-    return list(
-        await asyncio.gather(
-            *(
-                LightClient.login(edge.direct, (ALICE, BOB)[number % 2], authority.certificate)
-                for number in range(count)
-            )
-        )
-    )
-
-
-async def say(client: LightClient, partner: LightClient, messages: int, pause_seconds: float) -> None:
-    for number in range(messages):
-        client.message(partner.jid, f"{number} {'x' * 200}")
-        await asyncio.sleep(pause_seconds)
-
-
-async def hear(client: LightClient, messages: int) -> None:
-    """Each number once and in order."""
-    for number in range(messages):
-        while (body := (await client.next(60.0)).findtext(BODY)) is None:
-            pass
-        assert body.split()[0] == str(number), (client.jid, body[:20], number)
-
-
-async def talk(clients: list[LightClient], messages: int, pause_seconds: float) -> None:
-    """Pairs tell each other numbers; whoever hears one twice, late or never fails the test."""
-    async with asyncio.TaskGroup() as group:
-        for number, client in enumerate(clients):
-            group.create_task(say(client, clients[number ^ 1], messages, pause_seconds))
-            group.create_task(hear(client, messages))
+    return await log_in_crowd(edge.direct, (ALICE, BOB), authority.certificate, count)
 
 
 @pytest.mark.parametrize("how", ["sending", "receiving"])

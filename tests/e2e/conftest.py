@@ -1,13 +1,21 @@
 """Megaphone in front of each server, started once per test run for the tests that leave it as they found it."""
 
+import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.servers.certificates import CertificateAuthority
 from tests.servers.ejabberd import Ejabberd
+from tests.servers.ejabberd_link import SECRET as EJABBERD_SECRET
+from tests.servers.ejabberd_link import EjabberdLink
+from tests.servers.hub import Hub
+from tests.servers.linked import secret_file
 from tests.servers.megaphone import Edge, upstream_of
 from tests.servers.prosody import Prosody
+from tests.servers.prosody_link import SECRET as PROSODY_SECRET
+from tests.servers.prosody_link import ProsodyLink
 
 
 @pytest.fixture(scope="session")
@@ -47,3 +55,95 @@ def edge_of_ejabberd(
         yield edge
     finally:
         edge.stop()
+
+
+@contextlib.contextmanager
+def _linked_edge(
+    directory: Path, authority: CertificateAuthority, address: tuple[str, int], secret: bytes
+) -> Iterator[Edge]:
+    """Two workers, each with two links to this address."""
+    upstream = {
+        "name": "server",
+        "address": f"{address[0]}:{address[1]}",
+        "mode": "link",
+        "secret_file": str(secret_file(directory, secret)),
+    }
+    edge = Edge(directory, authority, [upstream])
+    try:
+        edge.start()
+        yield edge
+    finally:
+        edge.stop()
+
+
+@pytest.fixture(scope="session")
+def prosody_with_links(tmp_path_factory: pytest.TempPathFactory, authority: CertificateAuthority) -> Iterator[Prosody]:
+    """A Prosody with mod_megaphone beside its public listeners."""
+    server = ProsodyLink(tmp_path_factory.mktemp("prosody-links"), authority)
+    server.register()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def edge_of_prosody_with_links(
+    tmp_path_factory: pytest.TempPathFactory, authority: CertificateAuthority, prosody_with_links: ProsodyLink
+) -> Iterator[Edge]:
+    """Megaphone with links into it."""
+    directory = tmp_path_factory.mktemp("edge-prosody-links")
+    with _linked_edge(directory, authority, prosody_with_links.link, PROSODY_SECRET) as edge:
+        yield edge
+
+
+@pytest.fixture(scope="session")
+def ejabberd_with_links(
+    tmp_path_factory: pytest.TempPathFactory, authority: CertificateAuthority
+) -> Iterator[Ejabberd]:
+    """An ejabberd with ejabberd_megaphone beside its public listeners.
+
+    Without -PLUS, as in the ejabberd of the other transcripts: its own listeners offer it for TLS 1.3 too, where a link
+    has no binding that ejabberd 23.01 understands. What it does for TLS 1.2 is tested on its own.
+    """
+    server = EjabberdLink(tmp_path_factory.mktemp("ejabberd-links"), authority, archive=True)
+    disabled = "disable_sasl_mechanisms:\n"
+    server.config.write_text(server.config.read_text().replace(disabled, f'{disabled}  - "SCRAM-SHA-1-PLUS"\n', 1))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def edge_of_ejabberd_with_links(
+    tmp_path_factory: pytest.TempPathFactory, authority: CertificateAuthority, ejabberd_with_links: EjabberdLink
+) -> Iterator[Edge]:
+    """Megaphone with links into it."""
+    directory = tmp_path_factory.mktemp("edge-ejabberd-links")
+    with _linked_edge(directory, authority, ejabberd_with_links.link, EJABBERD_SECRET) as edge:
+        yield edge
+
+
+@pytest.fixture(scope="session")
+def prosody_behind_hub(prosody: Prosody) -> Prosody:
+    """What clients reach without the hub: the public Prosody, which has the settings of the one behind the hub."""
+    return prosody
+
+
+@pytest.fixture(scope="session")
+def edge_of_prosody_behind_hub(
+    tmp_path_factory: pytest.TempPathFactory, authority: CertificateAuthority, prosody_behind_edge: Prosody
+) -> Iterator[Edge]:
+    """Megaphone with links to `megaphone hub` in front of a Prosody that has no module."""
+    directory = tmp_path_factory.mktemp("edge-prosody-hub")
+    hub = Hub(tmp_path_factory.mktemp("hub-prosody"), [upstream_of(prosody_behind_edge)])
+    try:
+        hub.start()
+        assert isinstance(hub.link, tuple)
+        with _linked_edge(directory, authority, hub.link, hub.secret) as edge:
+            yield edge
+    finally:
+        hub.stop()

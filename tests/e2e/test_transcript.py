@@ -27,7 +27,15 @@ def baseline(request: pytest.FixtureRequest, authority: CertificateAuthority) ->
 
 
 @pytest.mark.parametrize("tls", ["starttls", "direct"])
-@pytest.mark.parametrize("server", ["prosody", "prosody_with_module", "ejabberd"])
+@pytest.mark.parametrize(
+    "server",
+    [
+        # one socket per client
+        *("prosody", "prosody_with_module", "ejabberd"),
+        # links
+        *("prosody_with_links", "ejabberd_with_links", "prosody_behind_hub"),
+    ],
+)
 def test_session_through_the_edge_is_the_session_without_it(
     server: str,
     tls: TLSMode,

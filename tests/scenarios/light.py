@@ -53,9 +53,18 @@ class LightClient:
 
     @classmethod
     async def login(
-        cls, endpoint: Endpoint, account: Account, authority: Path, *, source: str | None = None
+        cls,
+        endpoint: Endpoint,
+        account: Account,
+        authority: Path,
+        *,
+        source: str | None = None,
+        resume: tuple[str, int] | None = None,
     ) -> "LightClient":
-        """Connect (from the address `source`), log in, bind. StreamEndError if the server ends the stream."""
+        """Connect (from the address `source`), log in, bind. StreamEndError if the server ends the stream.
+
+        Instead of binding, `resume` a stream by its identifier, so many stanzas of which had arrived (XEP-0198 5).
+        """
         context = ssl.create_default_context(cafile=str(authority))
         context.set_alpn_protocols(["xmpp-client"])
         async with asyncio.timeout(TIMEOUT_SECONDS):
@@ -68,14 +77,14 @@ class LightClient:
             )
             client = cls(account, reader, writer)
             try:
-                await client._negotiate(context if endpoint.tls == "starttls" else None)
+                await client._negotiate(context if endpoint.tls == "starttls" else None, resume)
             except BaseException:
                 writer.transport.abort()
                 raise
             client._task = asyncio.create_task(client._receive())
             return client
 
-    async def _negotiate(self, starttls: ssl.SSLContext | None) -> None:
+    async def _negotiate(self, starttls: ssl.SSLContext | None, resume: tuple[str, int] | None) -> None:
         await self._open()
         if starttls is not None:
             self.send("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>")
@@ -87,6 +96,11 @@ class LightClient:
         answer = await self._next()
         assert answer.tag.endswith("}success"), ET.tostring(answer)
         await self._open()
+        if resume is not None:
+            self.send(f"<resume xmlns='urn:xmpp:sm:3' previd={quoteattr(resume[0])} h='{resume[1]}'/>")
+            answer = await self._next()
+            assert answer.tag.endswith("}resumed"), ET.tostring(answer)
+            return
         self.send("<iq type='set' id='bind'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>")
         bound = await self._next()
         self.jid = bound.findtext(".//{*}jid", default="")

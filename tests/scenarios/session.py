@@ -78,8 +78,8 @@ class Session:
     async def forget(self) -> None:
         """Empty both rosters: a run that broke off leaves entries. Not part of the transcript."""
         aside = Transcript()
-        aside.begin("forget")
         for account in (ALICE, BOB):
+            aside.begin(f"forget {account.user}")
             client = Client("forget", account, self.endpoint, self.authority, aside)
             try:
                 await client.login()
@@ -87,6 +87,7 @@ class Session:
                 for item in roster.iterfind(".//{jabber:iq:roster}item"):
                     remove = f"<item jid={quoteattr(item.get('jid', ''))} subscription='remove'/>"
                     await client.ask("set", f"<query xmlns='jabber:iq:roster'>{remove}</query>")
+                await client.leave()  # or the server may notice its end in the midst of the script
             finally:
                 await client.dispose()
 

@@ -1,7 +1,6 @@
 """Links as such: attempts, greetings, breaks with and without return, liars, silence, DRAIN, TLS, the end."""
 
 import socket
-import time
 from pathlib import Path
 
 import pytest
@@ -82,12 +81,32 @@ def test_over_a_unix_socket(make_edge: MakeEdge, make_link_server: MakeLinkServe
     stream.expect(MESSAGE)
 
 
-def test_a_server_that_is_not_there_is_tried_again_ever_later(make_edge: MakeEdge, link_server: LinkServer) -> None:
+class Jitter:
+    """In the place of the random factor of a pause: notes each pause and makes it none."""
+
+    def __init__(self) -> None:
+        self.pauses_ms: list[int] = []
+        self.bounds: set[tuple[float, float]] = set()
+
+    def uniform(self, least: float, most: float) -> "Jitter":
+        self.bounds.add((least, most))
+        return self
+
+    def __rmul__(self, pause_ms: int) -> float:
+        self.pauses_ms.append(pause_ms)
+        return 0.0
+
+
+def test_a_server_that_is_not_there_is_tried_again_ever_later(
+    make_edge: MakeEdge, link_server: LinkServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jitter = Jitter()
+    monkeypatch.setattr("random.uniform", jitter.uniform)
     link_server.closed_for_new = True
     edge = make_edge(link_server, upstream=ONE)
-    began = time.monotonic()
-    edge.until(lambda: link_count(edge, LinkSlot.LI_BREAKS) == 4, "four attempts")
-    assert time.monotonic() - began > 0.75 * (0.05 + 0.1 + 0.2), "the pauses double"
+    edge.until(lambda: link_count(edge, LinkSlot.LI_BREAKS) >= 9, "nine attempts")
+    assert jitter.pauses_ms[:9] == [50, 100, 200, 400, 800, 1_600, 3_200, 5_000, 5_000]
+    assert jitter.bounds == {(0.75, 1.25)}
     assert edge.upstream_count(UpstreamSlot.UP_HEALTHY) == 0
     assert edge.changes == ["no link is attached"]
     assert edge.reports == [(0, "the server closed the socket")], "said once, however often it happens"
