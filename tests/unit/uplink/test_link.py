@@ -176,11 +176,11 @@ def test_what_an_operator_sees_of_links(make_edge: MakeEdge, link_server: LinkSe
     edge.until(lambda: edge.uplink.describe_links()[0]["state"] != "attached", "a broken link")
     edge.connect(address).send(HEADER)
     edge.until(lambda: edge.uplink.describe_links()[0]["waiting"] == 1, "a client that waits")
-    ages: list[float] = []
+    breaks, ages = link_count(edge, LinkSlot.LI_BREAKS), list[float]()
 
     def failed_twice() -> bool:
         ages.append(edge.uplink.describe_links()[0]["since_seconds"])
-        return link_count(edge, LinkSlot.LI_BREAKS) == 3
+        return link_count(edge, LinkSlot.LI_BREAKS) >= breaks + 2
 
     edge.until(failed_twice, "two attempts that fail")
     assert ages == sorted(ages), "an attempt is no change"
