@@ -2,32 +2,24 @@
 
 import asyncio
 import re
-import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.link.sides import NO_ARCHIVE
-from tests.scenarios.crowd import AT_ONCE, CROWD_ACCOUNTS, log_in_crowd, talk
+from tests.scenarios.crowd import CROWD_ACCOUNTS, log_in_crowd, talk
 from tests.scenarios.light import LightClient
-from tests.scenarios.transcript import STREAM
 from tests.servers.certificates import CertificateAuthority
 from tests.servers.ejabberd_link import SECRET as EJABBERD_SECRET
 from tests.servers.ejabberd_link import EjabberdLink
 from tests.servers.linked import secret_file, until
 from tests.servers.megaphone import Edge
-from tests.servers.model import DOMAIN
 from tests.servers.prosody_link import SECRET as PROSODY_SECRET
 from tests.servers.prosody_link import ProsodyLink
 
 CLIENTS = 2_000
-LOGGED_IN = 400
 TCP_ESTABLISHED = "01"  # as /proc/net/tcp has it
-HEADER = (
-    f"<?xml version='1.0'?><stream:stream to='{DOMAIN}' xmlns='jabber:client' xmlns:stream='{STREAM}' version='1.0'>"
-).encode()
-
 Server = ProsodyLink | EjabberdLink
 
 
@@ -57,7 +49,6 @@ def edge(tmp_path: Path, authority: CertificateAuthority, server: Server) -> Ite
         "secret_file": str(secret_file(tmp_path, PROSODY_SECRET if server.name == "prosody" else EJABBERD_SECRET)),
     }
     edge = Edge(tmp_path / "edge", authority, [upstream], workers=1)
-    edge.tables["limits"]["preauth_seconds"] = 600.0
     try:
         edge.start()
         yield edge
@@ -88,34 +79,6 @@ def sockets(pid: int) -> int:
     return sum(row[3] == TCP_ESTABLISHED and row[9] in inodes for row in rows)
 
 
-class OpenStream:
-    """A client over TLS that has been offered SASL mechanisms and is in no hurry to log in."""
-
-    def __init__(self, writer: asyncio.StreamWriter) -> None:
-        self._writer = writer
-
-    @classmethod
-    async def open(cls, edge: Edge, context: ssl.SSLContext, source: str, gate: asyncio.Semaphore) -> "OpenStream":
-        """Connect from this address and wait for the features."""
-        async with gate, asyncio.timeout(30.0):
-            reader, writer = await asyncio.open_connection(
-                edge.direct.host, edge.direct.port, ssl=context, server_hostname=DOMAIN, local_addr=(source, 0)
-            )
-            writer.write(HEADER)
-            features = await reader.readuntil(b"</stream:features>")
-            assert b"<mechanism>" in features
-            return cls(writer)
-
-    @property
-    def local_port(self) -> int:
-        """The client's own port."""
-        return int(self._writer.get_extra_info("sockname")[1])
-
-    async def close(self) -> None:
-        """Drop the connection."""
-        self._writer.transport.abort()
-
-
 def addresses_of_users(server: Server, clients: list[LightClient]) -> dict[str, str]:
     """What the server's own command says of each session."""
     if isinstance(server, EjabberdLink):
@@ -130,7 +93,7 @@ def addresses_of_users(server: Server, clients: list[LightClient]) -> dict[str, 
 
 
 def addresses_of_streams(server: Server) -> set[tuple[str, int]]:
-    """Address and port of each client, logged in or not, as the command of our module lists them."""
+    """Address and port of each stream, as the command of our module lists them."""
     if isinstance(server, EjabberdLink):
         return {
             (stream["address"], stream["port"])
@@ -144,17 +107,11 @@ def addresses_of_streams(server: Server) -> set[tuple[str, int]]:
 
 
 def test_two_thousand_clients_are_two_sockets(server: Server, edge: Edge, authority: CertificateAuthority) -> None:
-    """400 of them log in over STARTTLS and talk; the others open streams over TLS and get as far as the SASL features,
-    because what the test would do most for 2,000 logins is hash passwords."""
+    """All log in over STARTTLS with SASL PLAIN, and talk."""
 
     async def main() -> None:
-        assert sockets(server.process.pid) == 2
-        clients = await log_in_crowd(edge.starttls, CROWD_ACCOUNTS, authority.certificate, LOGGED_IN, source=address)
-        context = ssl.create_default_context(cafile=str(authority.certificate))
-        gate = asyncio.Semaphore(AT_ONCE)
-        streams = await asyncio.gather(
-            *(OpenStream.open(edge, context, address(number), gate) for number in range(LOGGED_IN, CLIENTS))
-        )
+        await until(lambda: sockets(server.process.pid) == 2, "two links and nothing else")
+        clients = await log_in_crowd(edge.starttls, CROWD_ACCOUNTS, authority.certificate, CLIENTS, source=address)
         await talk(clients, messages=2, pause_seconds=0.0)
         await until(lambda: edge.metric("megaphone_link_streams") == CLIENTS, "all streams")
         assert await asyncio.to_thread(edge.metric, "megaphone_links", state="attached") == 2
@@ -164,15 +121,14 @@ def test_two_thousand_clients_are_two_sockets(server: Server, edge: Edge, author
         assert {client.jid: known[client.jid] for client in clients} == {
             client.jid: address(number) for number, client in enumerate(clients)
         }
-        everybody = [*clients, *streams]
-        ports = {(address(number), client.local_port) for number, client in enumerate(everybody)}
+        ports = {(address(number), client.local_port) for number, client in enumerate(clients)}
         assert await asyncio.to_thread(addresses_of_streams, server) == ports
         if isinstance(server, EjabberdLink):  # Prosody's log names no addresses
             log = (server.directory / "ejabberd.log").read_text()
             logged = set(re.findall(r"Accepted c2s PLAIN authentication .* from (127\.[0-9.]+)", log))
-            assert logged == {address(number) for number in range(LOGGED_IN)}
+            assert logged == {address(number) for number in range(CLIENTS)}
 
-        await asyncio.gather(*(client.close() for client in everybody))
+        await asyncio.gather(*(client.close() for client in clients))
         await until(lambda: edge.metric("megaphone_link_streams") == 0, "the end of all streams")
         assert await asyncio.to_thread(sockets, server.process.pid) == 2
 
