@@ -343,6 +343,62 @@ def test_edge_that_asks_but_never_reads(ejabberd: EjabberdLink) -> None:
     run(main())
 
 
+IDLE_SECONDS = 4
+# Collected as it should be such a process takes 4 kB, else at least 9, and after a login storm 26.
+IDLE_CLIENT_BYTES = 7_000
+
+
+@pytest.fixture(scope="module")
+def collecting(tmp_path_factory: pytest.TempPathFactory, authority: CertificateAuthority) -> Iterator[EjabberdLink]:
+    """One whose period of idleness no test outlasts without meaning to."""
+    yield from running(tmp_path_factory.mktemp("ejabberd-idle"), authority, idle_gc=IDLE_SECONDS)
+
+
+def test_idle_clients_keep_no_garbage(collecting: EjabberdLink) -> None:
+    """What a login leaves in a client's process is gone soon afterwards, with nothing said by anybody."""
+
+    async def main() -> None:
+        async with Edge(collecting.link, SECRET, name="idle") as edge:
+            talkers = await Talkers.login(edge, 50)
+
+            def bytes_each() -> list[int]:
+                return list(collecting.api("test_client_memory", link="idle"))
+
+            assert len(bytes_each()) == 50
+            await until(edge, lambda: max(bytes_each()) < IDLE_CLIENT_BYTES)
+            await talkers.talk(5)
+
+    run(main())
+
+
+def test_busy_client_is_not_collected(collecting: EjabberdLink) -> None:
+    """One that falls silent is, once and not again before it speaks again; one that talks on is not."""
+
+    async def main() -> None:
+        async with Edge(collecting.link, SECRET, name="busy") as edge:
+            assert collecting.api("test_watch_collections", link="busy") == {"watched": 1}
+            silent, busy = [await XmppClient.login(edge, account) for account in (ALICE, BOB)]
+
+            def collections(client: XmppClient) -> int:
+                return int(collecting.api("test_collections", jid=client.jid)["collections"])
+
+            async def talk_until_silent_is_collected(times: int) -> None:
+                waiting = asyncio.create_task(until(edge, lambda: collections(silent) == 2 * times))
+                while not waiting.done():
+                    await busy.ping()
+                await waiting
+
+            await talk_until_silent_is_collected(1)
+            assert collections(busy) == 0
+            await silent.ping()
+            await talk_until_silent_is_collected(2)
+            assert collections(busy) == 0
+            await until(edge, lambda: collections(busy) == 2)
+            assert collections(silent) == 4
+
+    run(main())
+
+
 def test_stopping(tmp_path: Path, authority: CertificateAuthority) -> None:
     """DRAIN, stream errors to the clients, then SHUTDOWN for the link."""
     for ejabberd in running(tmp_path, authority):
@@ -396,6 +452,7 @@ def test_mutual_tls(ejabberd: EjabberdLink, authority: CertificateAuthority, tmp
         ("secret", '"file:/does/not/exist"', "cannot read /does/not/exist: no such file or directory"),
         ("window", 1, "Expected integer from 4096 to 1048576"),
         ("grace", '"20 hours"', "grace is at most 65535 seconds"),
+        ("idle_gc", -1, "Expected integer from 0 to 3600"),
         ("max_streams", 0, "Expected integer from 1 to 16777216"),
         ("links", 1, "Unknown option: links"),
     ],

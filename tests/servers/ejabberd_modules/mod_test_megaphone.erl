@@ -1,4 +1,4 @@
-%% For tests: commands that break a link's session, and that say what the node uses.
+%% For tests: commands that break a link's session, and that say what the node and its clients' processes use.
 %% Compiled beside the module; it is no part of what operators install.
 
 -module(mod_test_megaphone).
@@ -7,7 +7,7 @@
 -include("ejabberd_commands.hrl").
 
 -export([start/2, stop/1, depends/2, mod_options/1, mod_doc/0]).
--export([kill_session/1, memory/0, suspend/2]).
+-export([kill_session/1, memory/0, suspend/2, client_memory/1, watch_collections/1, collections/1]).
 
 start(_, _) ->
     ejabberd_commands:register_commands(commands()).
@@ -24,6 +24,12 @@ commands() ->
                         args = [{link, binary}], result = {killed, integer}},
      #ejabberd_commands{name = test_suspend_clients, module = ?MODULE, function = suspend,
                         args = [{link, binary}, {milliseconds, integer}], result = {suspended, integer}},
+     #ejabberd_commands{name = test_client_memory, module = ?MODULE, function = client_memory, args = [{link, binary}],
+                        result = {bytes, {list, {bytes, integer}}}},
+     #ejabberd_commands{name = test_watch_collections, module = ?MODULE, function = watch_collections,
+                        args = [{link, binary}], result = {watched, integer}},
+     #ejabberd_commands{name = test_collections, module = ?MODULE, function = collections, args = [{jid, binary}],
+                        result = {collections, integer}},
      #ejabberd_commands{name = test_memory, module = ?MODULE, function = memory, args = [],
                         result = {memory, {tuple, [{total, integer}, {processes, integer}, {binary, integer},
                                                    {process_count, integer}]}}}].
@@ -34,13 +40,46 @@ kill_session(Name) ->
 
 %% The clients' processes of the link stand still for so long, as under a shaper.
 suspend(Name, Milliseconds) ->
-    Clients = [Pid || Session <- named(Name), {monitors, Monitors} <- [process_info(Session, monitors)],
-                      {process, Pid} <- Monitors],
+    Clients = clients(Name),
     spawn(fun() ->
                   [erlang:suspend_process(Pid) || Pid <- Clients],
                   receive after Milliseconds -> ok end
           end),
     length(Clients).
+
+%% What the process of each client takes, as it is.
+client_memory(Name) ->
+    [Bytes || Pid <- clients(Name), {memory, Bytes} <- [process_info(Pid, memory)]].
+
+%% Count from now on which clients' processes this link's session has had collected.
+watch_collections(Name) ->
+    Sessions = named(Name),
+    Tracer = spawn(fun() -> count_collections(#{}) end),
+    catch unregister(?MODULE),
+    register(?MODULE, Tracer),
+    [erlang:trace(Session, true, ['receive', {tracer, Tracer}]) || Session <- Sessions],
+    length(Sessions).
+
+count_collections(Counts) ->
+    receive
+        {trace, _, 'receive', {garbage_collect, Pid, true}} ->
+            count_collections(maps:update_with(Pid, fun(Count) -> Count + 1 end, 1, Counts));
+        {ask, From, Pid} ->
+            From ! {collections, maps:get(Pid, Counts, 0)},
+            count_collections(Counts);
+        _ ->
+            count_collections(Counts)
+    end.
+
+%% How often that was so for the process of this client. Each time counts two, as the session asks twice.
+collections(JID) ->
+    {User, Server, Resource} = jid:split(jid:decode(JID)),
+    ?MODULE ! {ask, self(), ejabberd_sm:get_session_pid(User, Server, Resource)},
+    receive {collections, Count} -> Count after 5000 -> -1 end.
+
+clients(Name) ->
+    [Pid || Session <- named(Name), {monitors, Monitors} <- [process_info(Session, monitors)],
+            {process, Pid} <- Monitors].
 
 named(Name) ->
     [Pid || Pid <- ejabberd_megaphone_registry:sessions(),

@@ -68,6 +68,7 @@ listen_options() ->
      {stream_limit, 1048576},
      {session_limit, 67108864},
      {slow_consumer_timeout, 15000},
+     {idle_gc, 2},
      {tls, false},
      {certfile, <<>>},
      {cafile, <<>>},
@@ -90,6 +91,8 @@ listen_opt_type(grace) ->
     econf:and_then(econf:timeout(second), fun grace/1);
 listen_opt_type(slow_consumer_timeout) ->
     econf:timeout(second);
+listen_opt_type(idle_gc) ->
+    econf:int(0, 3600);
 listen_opt_type(stream_limit) ->
     econf:int(65536, 1073741824);
 listen_opt_type(session_limit) ->

@@ -29,6 +29,15 @@
 -define(ANSWERS_LIMIT_BYTES, 262144).
 -define(POSTPONED_LIMIT, 64).
 -define(TICK_MILLISECONDS, 1000).
+%% Garbage of idle clients' processes: how many are collected in each step, and how many while the node has much to do.
+-define(COLLECT_MILLISECONDS, 100).
+-define(COLLECTED, 50).
+-define(COLLECTED_UNDER_LOAD, 35).
+-define(LOAD_PER_SCHEDULER, 16).
+%% Our own: after so much traffic, or after as much as the streams' records take, whichever is more; less when it is over.
+-define(OWN_GARBAGE_BYTES, 1048576).
+-define(OWN_GARBAGE_BYTES_PER_STREAM, 1024).
+-define(QUIET_BYTES, 65536).
 -define(PING_MILLISECONDS, 5000).
 -define(SILENCE_MILLISECONDS, 15000).
 -define(FIRST_ATTACH_MILLISECONDS, 10000).
@@ -60,7 +69,11 @@
                 streams :: ejabberd_megaphone_streams:streams() | undefined,
                 postponed = 0 :: non_neg_integer(),
                 pinged_at = 0 :: integer(),
-                round_trip_microseconds :: non_neg_integer() | undefined}).
+                round_trip_microseconds :: non_neg_integer() | undefined,
+                %% garbage: a step is on its way; bytes of both directions at the last tick, and when ours was collected
+                collecting = false :: boolean(),
+                carried = 0 :: non_neg_integer(),
+                carried_collected = 0 :: non_neg_integer()}).
 
 -type arrival() :: #{transport := ejabberd_megaphone_transport:transport(), hello := ejabberd_megaphone_frame:hello(),
                      challenge := binary(), secret := binary()}.
@@ -112,6 +125,10 @@ handle_info(timeout, State) ->
 handle_info(tick, State) ->
     erlang:send_after(?TICK_MILLISECONDS, self(), tick),
     tick(erlang:monotonic_time(millisecond), State);
+handle_info(collect, State) ->
+    collect_idle(erlang:monotonic_time(millisecond), State#state{collecting = false});
+handle_info({garbage_collect, _, _}, State) ->
+    proceed(State);
 handle_info({'EXIT', Writer, _}, #state{writer = Writer} = State) ->
     detach(closed, State);
 handle_info({timeout, Timer, grace}, #state{grace = Timer} = State) ->
@@ -226,7 +243,7 @@ goes_on(_, _) ->
 begin_anew(#{features := Asked, window := Window}, #state{options = Options} = State) ->
     Features = Asked band ?FEATURES_KNOWN,
     State#state{features = Features, window = Window, received = 0, told = 0, postponed = 0,
-                round_trip_microseconds = undefined,
+                carried = 0, carried_collected = 0, round_trip_microseconds = undefined,
                 retained = ejabberd_megaphone_retained:new(Features band ?FEATURE_GOES_ON =/= 0),
                 streams = ejabberd_megaphone_streams:new(#{edge_window => Window, options => Options})}.
 
@@ -466,7 +483,8 @@ tick(Now, #state{transport = Transport, heard_at = HeardAt} = State)
   when Transport =/= undefined, Now - HeardAt >= ?SILENCE_MILLISECONDS ->
     detach('nothing heard for 15 s', State);
 tick(Now, #state{streams = Streams} = State) ->
-    proceed(ping(Now, State#state{streams = ejabberd_megaphone_streams:expire(Now, Streams)})).
+    Next = collect_own(State#state{streams = ejabberd_megaphone_streams:expire(Now, Streams)}),
+    collect_idle(Now, ping(Now, Next)).
 
 ping(Now, #state{transport = Transport, pinged_at = PingedAt, streams = Streams, received = Received} = State)
   when Transport =/= undefined, Now - PingedAt >= ?PING_MILLISECONDS ->
@@ -475,6 +493,43 @@ ping(Now, #state{transport = Transport, pinged_at = PingedAt, streams = Streams,
     State#state{pinged_at = Now, told = Received, streams = ejabberd_megaphone_streams:control(Ping, Streams)};
 ping(_, State) ->
     State.
+
+%% Spread over the time, so that no burst of collections delays anybody. A step follows a step while streams are due;
+%% else the next tick looks again.
+collect_idle(_, #state{collecting = true} = State) ->
+    proceed(State);
+collect_idle(_, #state{streams = undefined} = State) ->
+    proceed(State);
+collect_idle(Now, #state{streams = Streams} = State) ->
+    case ejabberd_megaphone_streams:has_idle(Now, Streams) of
+        true ->
+            erlang:send_after(?COLLECT_MILLISECONDS, self(), collect),
+            Collected = ejabberd_megaphone_streams:collect(Now, collected_at_once(), Streams),
+            proceed(State#state{collecting = true, streams = Collected});
+        false ->
+            proceed(State)
+    end.
+
+collected_at_once() ->
+    case erlang:statistics(total_run_queue_lengths) > ?LOAD_PER_SCHEDULER * erlang:system_info(schedulers_online) of
+        true -> ?COLLECTED_UNDER_LOAD;
+        false -> ?COLLECTED
+    end.
+
+%% The heap of a session keeps large reads alive, and what the edge has acknowledged, until Erlang collects all of it:
+%% after many small collections, or never when the traffic ends. (Hibernation would do it too, but each tick undoes it.)
+collect_own(#state{retained = Retained, received = Received, carried = Before, carried_collected = Collected,
+                   streams = Streams} = State) ->
+    Carried = Received + ejabberd_megaphone_retained:sent(Retained),
+    #{streams := Count} = ejabberd_megaphone_streams:count(Streams),
+    case Carried - Collected of
+        Garbage when Garbage >= ?OWN_GARBAGE_BYTES, Garbage >= ?OWN_GARBAGE_BYTES_PER_STREAM * Count;
+                     Garbage >= ?QUIET_BYTES, Carried - Before < ?QUIET_BYTES ->
+            erlang:garbage_collect(),
+            State#state{carried = Carried, carried_collected = Carried};
+        _ ->
+            State#state{carried = Carried}
+    end.
 
 %% Monotonic time may be negative, a stamp may not.
 stamp_base() -> erlang:convert_time_unit(erlang:system_info(start_time), native, microsecond).

@@ -1,6 +1,6 @@
 %% The streams of one session: which ids are in use, who owes whom credit, and which bytes wait where.
 %%
-%% No socket and no clock here: events come in as calls, frames go out through compose/2, messages to client processes
+%% No socket and no timer here: events come in as calls, frames go out through compose/2, messages to client processes
 %% are sent by the functions of ejabberd_megaphone_socket.
 %%
 %%   state    client's process   from the edge    to the edge      an id gets there by
@@ -19,7 +19,7 @@
 -export([new/1, open/3, put_data/3, get_data/3, shutdown/3]).
 -export([send/4, wait_for_room/4, activate/3, close/3, overrun/3, client_down/4]).
 -export([compose/2, control_bytes/1, has_data/1, control/2]).
--export([refuse_new/1, is_draining/1, has_clients/1, end_all/1, expire/2]).
+-export([refuse_new/1, is_draining/1, has_clients/1, end_all/1, expire/2, collect/3, has_idle/2]).
 -export([count/1, list/1]).
 
 -export_type([streams/0]).
@@ -38,6 +38,7 @@
                  limit :: pos_integer(),
                  held = <<>> :: binary(),
                  active = false :: boolean(),
+                 activity = collected :: ejabberd_megaphone_idle:activity(),
                  %% to the edge
                  sent = 0 :: non_neg_integer(),
                  allowed :: pos_integer(),
@@ -56,6 +57,7 @@
                   ids = #{} :: #{ejabberd_megaphone_frame:stream_id() => #stream{}},
                   lingering = #{} :: #{pos_integer() => {pid(), reference(), binary()}},
                   ending = #{} :: #{ejabberd_megaphone_frame:stream_id() => []},
+                  idle :: ejabberd_megaphone_idle:idle(),
                   %% ids that have bytes to send and credit for them, in turn
                   turns = queue:new() :: queue:queue({ejabberd_megaphone_frame:stream_id(), Serial :: pos_integer()}),
                   %% frames that go before data, latest first
@@ -68,10 +70,13 @@
 
 -define(DELIVERY_BYTES, 16384).
 -define(ENDING_MILLISECONDS, 15000).
+%% How many streams one call of collect/3 looks at, so that others need not wait long for it.
+-define(LOOKED_AT, 1000).
 
 -spec new(#{edge_window := pos_integer(), options := map()}) -> streams().
-new(#{edge_window := Window, options := Options}) ->
-    #streams{options = Options, edge_window = Window, meter = ejabberd_megaphone_socket:new_session_meter()}.
+new(#{edge_window := Window, options := #{idle_gc := IdleSeconds, max_streams := Most} = Options}) ->
+    #streams{options = Options, edge_window = Window, meter = ejabberd_megaphone_socket:new_session_meter(),
+             idle = ejabberd_megaphone_idle:new(IdleSeconds * 1000, 2 * Most)}.
 
 %% Frames of the edge
 
@@ -197,8 +202,9 @@ linger(_, _, Streams) ->
 send(Id, Serial, Data, #streams{ids = Ids, meter = SessionMeter} = Streams) ->
     case Ids of
         #{Id := #stream{serial = Serial, state = open, pending = Pending, pending_bytes = Bytes} = Stream} ->
-            take_turn(Id, Stream#stream{pending = queue:in(Data, Pending), pending_bytes = Bytes + byte_size(Data)},
-                      Streams);
+            take_turn(Id, Stream#stream{pending = queue:in(Data, Pending), pending_bytes = Bytes + byte_size(Data),
+                                        activity = activity(Stream, Streams)},
+                      watch(Id, Stream, Streams));
         _ ->
             %% The stream has ended meanwhile; its own meter is gone with it.
             ejabberd_megaphone_socket:release_late(SessionMeter, ejabberd_megaphone_socket:cost(Data)),
@@ -215,7 +221,7 @@ take_turn(Id, Stream, Streams) ->
 activate(Id, Serial, #streams{ids = Ids, lingering = Lingering} = Streams) ->
     case Ids of
         #{Id := #stream{serial = Serial, state = open, held = <<>>} = Stream} ->
-            keep(Id, Stream#stream{active = true}, Streams);
+            keep(Id, Stream#stream{active = true, activity = activity(Stream, Streams)}, watch(Id, Stream, Streams));
         #{Id := #stream{serial = Serial, state = open, client = Client, held = Held} = Stream} ->
             {Now, Later} = portion(Held),
             ejabberd_megaphone_socket:deliver(Client, Id, Now),
@@ -237,6 +243,26 @@ activate(Id, Serial, #streams{ids = Ids, lingering = Lingering} = Streams) ->
 
 portion(<<Now:?DELIVERY_BYTES/binary, Later/binary>>) -> {binary:copy(Now), binary:copy(Later)};
 portion(Held) -> {Held, <<>>}.
+
+%% The client's process has done something: what it is now, and the queue of those that may be idle soon.
+activity(#stream{activity = collected}, #streams{idle = Idle}) ->
+    case ejabberd_megaphone_idle:is_full(Idle) of
+        true -> collected;
+        false -> busy
+    end;
+activity(_, _) ->
+    busy.
+
+watch(Id, #stream{activity = collected, serial = Serial}, #streams{idle = Idle} = Streams) ->
+    case ejabberd_megaphone_idle:is_full(Idle) of
+        true ->
+            Streams;
+        false ->
+            Now = erlang:monotonic_time(millisecond),
+            Streams#streams{idle = ejabberd_megaphone_idle:add({Id, Serial}, Now, Idle)}
+    end;
+watch(_, _, Streams) ->
+    Streams.
 
 %% The client's process has said all it had to say.
 -spec close(id(), pos_integer(), streams()) -> streams().
@@ -420,6 +446,37 @@ expire(Now, #streams{ending = Ending} = Streams) ->
                                 Each
                         end
                 end, Streams, maps:keys(Ending)).
+
+%% Have the garbage collected of the clients' processes, at most so many, that have become idle.
+-spec collect(integer(), non_neg_integer(), streams()) -> streams().
+collect(Now, Most, Streams) -> collect(Now, Most, ?LOOKED_AT, Streams).
+
+collect(_, 0, _, Streams) ->
+    Streams;
+collect(_, _, 0, Streams) ->
+    Streams;
+collect(Now, Most, Looks, #streams{ids = Ids, idle = Idle} = Streams) ->
+    case ejabberd_megaphone_idle:next(Now, Idle) of
+        none ->
+            Streams;
+        {{Id, Serial} = Key, Left} ->
+            case Ids of
+                #{Id := #stream{serial = Serial, state = open, activity = busy} = Stream} ->
+                    Again = ejabberd_megaphone_idle:add(Key, Now, Left),
+                    collect(Now, Most, Looks - 1,
+                            Streams#streams{ids = Ids#{Id := Stream#stream{activity = waiting}}, idle = Again});
+                #{Id := #stream{serial = Serial, state = open, client = Client} = Stream} ->
+                    ejabberd_megaphone_socket:collect_garbage(Client),
+                    collect(Now, Most - 1, Looks - 1,
+                            Streams#streams{ids = Ids#{Id := Stream#stream{activity = collected}}, idle = Left});
+                _ ->
+                    collect(Now, Most, Looks - 1, Streams#streams{idle = Left})
+            end
+    end.
+
+%% Whether collect/3 has something to do.
+-spec has_idle(integer(), streams()) -> boolean().
+has_idle(Now, #streams{idle = Idle}) -> ejabberd_megaphone_idle:is_due(Now, Idle).
 
 keep(Id, Stream, #streams{ids = Ids, meter = Meter} = Streams) ->
     Kept = Ids#{Id => Stream},

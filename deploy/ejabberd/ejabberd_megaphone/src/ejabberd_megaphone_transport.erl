@@ -18,6 +18,7 @@
 -define(READ_BYTES, 65536).
 -define(SEND_TIMEOUT_MILLISECONDS, 15000).
 -define(LINGER_MILLISECONDS, 2000).
+-define(WRITER_IDLE_MILLISECONDS, 1000).
 
 %% A socket of the listener, not active.
 -spec plain(inet:socket()) -> transport().
@@ -100,7 +101,7 @@ discard(Transport, Deadline) ->
 -spec start_writer(transport()) -> pid().
 start_writer(Transport) ->
     Session = self(),
-    spawn_link(fun() -> writer(Transport, Session) end).
+    spawn_link(fun() -> writer(Transport, Session, infinity) end).
 
 %% Answered with {written, Writer}, or with {'EXIT', Writer, _} when the socket is gone. One at a time.
 -spec write(pid(), iodata()) -> ok.
@@ -121,15 +122,19 @@ finish(Writer, Transport, LastWords) ->
             close(Transport)
     end.
 
-writer({Module, Socket} = Transport, Session) ->
+writer({Module, Socket} = Transport, Session, IdleTimeout) ->
     receive
         {write, Data} ->
             case Module:send(Socket, Data) of
                 ok ->
                     Session ! {written, self()},
-                    writer(Transport, Session);
+                    writer(Transport, Session, ?WRITER_IDLE_MILLISECONDS);
                 {error, _} ->
                     exit(normal)
             end;
         {finish, LastWords} -> refuse(Transport, LastWords)
+    after IdleTimeout ->
+        %% Else the last batches stay.
+        erlang:garbage_collect(),
+        writer(Transport, Session, infinity)
     end.
