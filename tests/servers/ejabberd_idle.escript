@@ -15,11 +15,11 @@ order() ->
     First = ejabberd_megaphone_idle:add({7, 1}, -5000, ejabberd_megaphone_idle:new(3000, 10)),
     Both = ejabberd_megaphone_idle:add({8, 2}, -4000, First),
     none = ejabberd_megaphone_idle:next(-3501, Both),
-    false = ejabberd_megaphone_idle:is_due(-3501, Both),
-    true = ejabberd_megaphone_idle:is_due(-3500, Both),
     {{7, 1}, One} = ejabberd_megaphone_idle:next(-3500, Both),
     none = ejabberd_megaphone_idle:next(-3500, One),
+    false = ejabberd_megaphone_idle:is_empty(One),
     {{8, 2}, None} = ejabberd_megaphone_idle:next(0, One),
+    true = ejabberd_megaphone_idle:is_empty(None),
     none = ejabberd_megaphone_idle:next(0, None).
 
 %% There is room again when one has been taken out.

@@ -68,7 +68,7 @@ listen_options() ->
      {stream_limit, 1048576},
      {session_limit, 67108864},
      {slow_consumer_timeout, 15000},
-     {idle_gc, 2},
+     {idle_gc, 1},
      {tls, false},
      {certfile, <<>>},
      {cafile, <<>>},

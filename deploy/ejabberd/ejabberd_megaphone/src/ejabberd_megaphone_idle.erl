@@ -16,7 +16,7 @@
 
 -module(ejabberd_megaphone_idle).
 
--export([new/2, is_full/1, add/3, next/2, is_due/2]).
+-export([new/2, is_full/1, is_empty/1, add/3, next/2]).
 
 -export_type([idle/0, activity/0, key/0]).
 
@@ -39,6 +39,9 @@ new(PeriodMilliseconds, Limit) -> #idle{delay_milliseconds = PeriodMilliseconds 
 -spec is_full(idle()) -> boolean().
 is_full(#idle{size = Size, limit = Limit}) -> Size >= Limit.
 
+-spec is_empty(idle()) -> boolean().
+is_empty(#idle{size = Size}) -> Size =:= 0.
+
 %% One that is not in the queue, which is not full.
 -spec add(key(), integer(), idle()) -> idle().
 add(Key, Now, #idle{delay_milliseconds = Delay, size = Size, queue = Queue} = Idle) ->
@@ -47,17 +50,7 @@ add(Key, Now, #idle{delay_milliseconds = Delay, size = Size, queue = Queue} = Id
 %% The next whose time has come.
 -spec next(integer(), idle()) -> {key(), idle()} | none.
 next(Now, #idle{size = Size, queue = Queue} = Idle) ->
-    case is_due(Now, Idle) of
-        true ->
-            {{value, {_, Key}}, Left} = queue:out(Queue),
-            {Key, Idle#idle{size = Size - 1, queue = Left}};
-        false ->
-            none
-    end.
-
--spec is_due(integer(), idle()) -> boolean().
-is_due(Now, #idle{queue = Queue}) ->
     case queue:peek(Queue) of
-        {value, {Due, _}} -> Due =< Now;
-        empty -> false
+        {value, {Due, Key}} when Due =< Now -> {Key, Idle#idle{size = Size - 1, queue = queue:drop(Queue)}};
+        _ -> none
     end.

@@ -19,7 +19,7 @@
 -export([new/1, open/3, put_data/3, get_data/3, shutdown/3]).
 -export([send/4, wait_for_room/4, activate/3, close/3, overrun/3, client_down/4]).
 -export([compose/2, control_bytes/1, has_data/1, control/2]).
--export([refuse_new/1, is_draining/1, has_clients/1, end_all/1, expire/2, collect/3, has_idle/2]).
+-export([refuse_new/1, is_draining/1, has_clients/1, end_all/1, expire/2, collect/3, is_watching/1]).
 -export([count/1, list/1]).
 
 -export_type([streams/0]).
@@ -474,9 +474,9 @@ collect(Now, Most, Looks, #streams{ids = Ids, idle = Idle} = Streams) ->
             end
     end.
 
-%% Whether collect/3 has something to do.
--spec has_idle(integer(), streams()) -> boolean().
-has_idle(Now, #streams{idle = Idle}) -> ejabberd_megaphone_idle:is_due(Now, Idle).
+%% Whether collect/3 has something to do, now or later.
+-spec is_watching(streams()) -> boolean().
+is_watching(#streams{idle = Idle}) -> not ejabberd_megaphone_idle:is_empty(Idle).
 
 keep(Id, Stream, #streams{ids = Ids, meter = Meter} = Streams) ->
     Kept = Ids#{Id => Stream},
