@@ -14,7 +14,7 @@ from tests.scenarios.light import LightClient, StreamEndError
 from tests.servers.certificates import CertificateAuthority
 from tests.servers.linked import linked, until
 from tests.servers.megaphone import Edge
-from tests.servers.model import ALICE, BOB, DOMAIN
+from tests.servers.model import BOB, CAROL, DOMAIN
 from tests.servers.prosody import Prosody
 
 OPENED = (
@@ -41,7 +41,7 @@ def test_a_refused_link_is_said_and_clients_are_told(
                 assert not other.sessions
                 assert not await asyncio.to_thread(edge.ready)
                 with pytest.raises(StreamEndError) as refusal:
-                    await LightClient.login(edge.direct, ALICE, authority.certificate)
+                    await LightClient.login(edge.direct, CAROL, authority.certificate)
                 assert refusal.value.condition == "remote-connection-failed"
 
     run(main())
@@ -92,7 +92,7 @@ async def open_client(edge: Edge, authority: CertificateAuthority) -> asyncio.St
 def test_a_client_that_never_reads_holds_up_nobody(
     tmp_path: Path, authority: CertificateAuthority, prosody_behind_edge: Prosody
 ) -> None:
-    """Alice's silent client gets megabytes; the others on its link talk meanwhile; then it is closed."""
+    """Carol's silent client gets megabytes; the others on its link talk meanwhile; then it is closed."""
 
     async def main() -> None:
         limits = {"slow_consumer_seconds": 5.0, "mailbox_bytes": 20_000}
@@ -100,7 +100,7 @@ def test_a_client_that_never_reads_holds_up_nobody(
             edge,
             side,
         ):
-            lazy = await LightClient.login(edge.direct, ALICE, authority.certificate)
+            lazy = await LightClient.login(edge.direct, CAROL, authority.certificate)
             others = [await LightClient.login(edge.direct, BOB, authority.certificate) for _ in range(10)]
             lazy._writer.transport.pause_reading()
             for _ in range(500):  # more than the kernel's buffers hold

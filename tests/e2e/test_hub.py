@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import shutil
 import signal
 import ssl
 import subprocess
@@ -304,7 +303,6 @@ def megaphone(node: Hub | Megaphone, *words: str) -> "subprocess.CompletedProces
     )
 
 
-@pytest.mark.skipif(shutil.which("ss") is None, reason="ss is not installed")
 def test_a_link_is_one_socket(hub: Hub) -> None:
     """Many clients, one socket between edge and hub."""
 
