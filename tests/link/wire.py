@@ -13,6 +13,7 @@ from tests.link.frames import Decoder, Frame, FrameError, Side
 
 Address = tuple[str, int] | Path
 DEADLINE_SECONDS = 20.0
+LAST_WORDS_SECONDS = 1.0
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # struct linger: close() sends RST
 
 
@@ -179,10 +180,19 @@ class Wire(asyncio.Protocol):
         self._end()
 
     def close(self) -> None:
-        """Send what was written, then FIN; nothing more is received."""
-        if not self.lost:
+        """Send what was written, then FIN; what still comes is dropped.
+
+        Closing over unread bytes would make the kernel send RST, and the other side might never read our last words.
+        """
+        if self.lost:
+            return
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+            self.go_on_reading()
+            asyncio.get_running_loop().call_later(LAST_WORDS_SECONDS, self.transport.close)
+        else:
             self.transport.close()
-            self._end()
+        self._end()
 
     def cut_sending(self, after_bytes: int) -> None:
         """The socket ends when exactly so many more bytes were sent."""
