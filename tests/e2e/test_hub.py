@@ -81,7 +81,9 @@ def test_clients_of_an_edge(hub: Hub, tmp_path: Path, authority: CertificateAuth
         for number in range(MESSAGES):
             assert (await bob.next()).findtext("{*}body") == f"to Bob {number}"
             assert (await alice.next()).findtext("{*}body") == f"to Alice {number}"
-        assert hub.metric("megaphone_hub_links", state="attached") == 2
+        await asyncio.to_thread(
+            wait_until, lambda: hub.metric("megaphone_hub_links", state="attached") == 2, "both links counted"
+        )
         rows = hub.request("GET", "/connections")["connections"]
         assert {(row["address"], row["port"]) for row in rows} == {
             ("127.0.0.1", client.local_port) for client in (alice, bob)
