@@ -36,6 +36,7 @@ from megaphone.errors import ConfigError, TLSError
 from megaphone.sockets.endpoint import parse_address
 from megaphone.sockets.tls import TLSContext
 from megaphone.stream.jid import normalise_domain
+from megaphone.wire.link_messages import WINDOW_BYTES
 
 SMALLEST_HUB = """\
 [hub]
@@ -62,7 +63,7 @@ class Hub(Table, frozen=True):
     max_links: Annotated[int, Meta(ge=1, le=4096)] = 64
     max_streams: Annotated[int, Meta(ge=1, le=4_194_303)] = 100_000  # of one link
     max_connections: Annotated[int, Meta(ge=1, le=4_194_303)] = 100_000  # streams of all links
-    window_bytes: Annotated[int, Meta(ge=4096, le=1_048_576)] = 65_536  # per stream, each way
+    window_bytes: Annotated[int, Meta(ge=WINDOW_BYTES[0], le=WINDOW_BYTES[1])] = 65_536  # per stream, each way
     grace_seconds: Annotated[int, Meta(ge=1, le=3600)] = 30  # how long a link without a socket is kept
     connect_seconds: Seconds = 5.0  # for one attempt to reach a server
     slow_seconds: Seconds = 60.0  # how long a peer may take nothing

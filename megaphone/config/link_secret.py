@@ -3,7 +3,7 @@
 import os
 import stat
 
-SECRET_BYTES = (16, 1024)  # docs/reference/link-protocol.md, Proofs
+from megaphone.wire.link_messages import SECRET_BYTES
 
 
 def read_secret(path: str) -> bytes:

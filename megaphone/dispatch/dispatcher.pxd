@@ -43,6 +43,7 @@ cdef class Dispatcher:
     cdef readonly uint32_t worker
     cdef readonly uint64_t generation
     cdef readonly uint32_t open_connections
+    cdef uint32_t looked_at                     # next slot for `look_at_part`
 
     cdef Connection find(self, uint64_t connection_id)
     cdef bint register(self, Connection connection)
@@ -51,3 +52,4 @@ cdef class Dispatcher:
     cdef void get_data(self, uint64_t connection_id)
     cdef int send_data(self, uint64_t connection_id, const uint8_t* data, size_t length)
     cdef void shutdown(self, uint64_t connection_id, str condition, int reason)
+    cdef void look_at_part(self, uint32_t parts, uint32_t now_ticks)

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from megaphone.dispatch.counters import Reason
-from megaphone.edge.address import in_networks, network_matcher, prefix_of
+from megaphone.sockets.client_address import in_networks, network_matcher, prefix_of
 
 if TYPE_CHECKING:
     from megaphone.config.schema import Limits

@@ -1,5 +1,4 @@
 # What all client connections of a worker share, compiled interface.
-from libc.stdint cimport uint32_t
 from megaphone.dispatch.counters cimport Board
 from megaphone.dispatch.dispatcher cimport Dispatcher
 from megaphone.edge.limits cimport ClientLimits
@@ -16,4 +15,3 @@ cdef class Clients:
     cdef public object on_closed           # (ClientConnection, Reason) -> None, or None
     cdef public object on_fault            # (exception) -> None: a mistake of ours, to be logged
     cdef list throttled
-    cdef uint32_t swept                    # next registry slot to look at

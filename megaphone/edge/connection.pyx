@@ -27,7 +27,7 @@ from megaphone.sockets.tls cimport TLS
 from megaphone.wire.framer cimport ERROR, HEADER, MORE, STANZA, Scan, framer_free, framer_rests, framer_start, scan
 
 from megaphone.edge import opening
-from megaphone.edge.address import address_text
+from megaphone.sockets.client_address import address_text
 from megaphone.sockets.receiver import socket_bytes
 
 STATE_NAMES = (

@@ -5,6 +5,8 @@ Both are made once per configuration and shared by all connections; a reload rep
 
 from megaphone.sockets.poller cimport TICKS_PER_SECOND
 
+from megaphone.sockets.poller import ticks_of
+
 
 cdef class ClientLimits:
     """`[limits]` of the configuration in the units of the hot path."""
@@ -13,12 +15,12 @@ cdef class ClientLimits:
         self.bounds.stanza_bytes = limits.stanza_bytes
         self.bounds.depth = limits.element_depth
         self.bounds.attributes = limits.element_attributes
-        self.preauth_ticks = max(1, int(limits.preauth_seconds * TICKS_PER_SECOND))
+        self.preauth_ticks = ticks_of(limits.preauth_seconds)
         self.preauth_bytes = limits.preauth_bytes
-        self.idle_ticks = max(1, int(limits.idle_seconds * TICKS_PER_SECOND))
-        self.slow_ticks = max(1, int(limits.slow_consumer_seconds * TICKS_PER_SECOND))
-        self.close_ticks = max(1, int(limits.close_seconds * TICKS_PER_SECOND))
-        self.connect_ticks = max(1, int(limits.connect_seconds * TICKS_PER_SECOND))
+        self.idle_ticks = ticks_of(limits.idle_seconds)
+        self.slow_ticks = ticks_of(limits.slow_consumer_seconds)
+        self.close_ticks = ticks_of(limits.close_seconds)
+        self.connect_ticks = ticks_of(limits.connect_seconds)
         self.mailbox_bytes = limits.mailbox_bytes
         self.stanzas_per_second = limits.stanzas_per_second
         self.stanzas_burst = limits.stanzas_burst * TICKS_PER_SECOND

@@ -2,13 +2,11 @@
 
 from megaphone.edge.clients import Clients
 from megaphone.edge.limits import ListenerFacts
+from megaphone.sockets.listening import ListeningSocket
 
-class Listener:
-    """One listening socket of this worker."""
+class Listener(ListeningSocket):
+    """One listening socket of this worker, for clients."""
 
     facts: ListenerFacts
 
     def __init__(self, clients: Clients, facts: ListenerFacts, fd: int) -> None: ...
-    def open(self) -> None: ...
-    def close(self) -> None: ...
-    def retry(self) -> None: ...

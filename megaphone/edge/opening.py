@@ -9,9 +9,9 @@ import secrets
 from typing import TYPE_CHECKING
 
 from megaphone.dispatch.counters import Reason, Slot
-from megaphone.edge.address import address_bytes, address_text
 from megaphone.edge.reasons import reason_of
 from megaphone.errors import ProxyHeaderError
+from megaphone.sockets.client_address import address_bytes, address_text
 from megaphone.stream.jid import normalise_domain
 from megaphone.stream.negotiation import Action, Negotiation
 from megaphone.wire import header, proxy_protocol, writer

@@ -1,11 +1,9 @@
 """What OPEN tells about a client, as the server behind the hub is told it: the PROXY v2 header."""
 
-import ipaddress
-
+from megaphone.sockets.client_address import address_bytes
 from megaphone.wire import proxy_protocol
 from megaphone.wire.link_open import Open
 
-_MAPPED_PREFIX = b"\0" * 10 + b"\xff\xff"  # RFC 4291 section 2.5.5.2
 _UNKNOWN = ("0.0.0.0", 0)  # noqa: S104 - an edge that listens on a Unix socket knows no address
 _TLS_VERSIONS = {0x0303: "TLSv1.2", 0x0304: "TLSv1.3"}
 
@@ -13,14 +11,7 @@ _TLS_VERSIONS = {0x0303: "TLSv1.2", 0x0304: "TLSv1.3"}
 def client_address(facts: Open) -> tuple[bytes, int]:
     """Return the client's address in 16 bytes, an IPv4 address mapped into IPv6, and its port."""
     text, port = facts.client or _UNKNOWN
-    address = ipaddress.ip_address(text)
-    return (_MAPPED_PREFIX + address.packed if address.version == 4 else address.packed), port
-
-
-def address_text(packed: bytes) -> str:
-    """Return the usual text of such 16 bytes."""
-    address = ipaddress.IPv6Address(packed)
-    return str(address.ipv4_mapped or address)
+    return address_bytes(text), port
 
 
 def proxy_header(facts: Open) -> bytes:

@@ -10,6 +10,7 @@ from megaphone.wire.link_session cimport ATTACHED
 from megaphone.wire.link_streams cimport Stream
 
 from megaphone.wire.link import LinkReason, Side
+from megaphone.wire.link_messages import reason_text
 
 
 def welcome(LinkSocket socket, LinkGreeting greeting):
@@ -72,7 +73,7 @@ cdef class HubLink(CarriedLink):
     cdef void on_end(self, int reason, str text):
         self.count()
         self.hub.links.pop(self.session_id, None)
-        self.hub.on_link("link ended", link=self.name, reason=LinkReason(reason).name.lower().replace("_", "-"), text=text)
+        self.hub.on_link("link ended", link=self.name, reason=reason_text(reason), text=text)
 
     cdef void count(self):
         """Adds to the board what has passed since the last time."""

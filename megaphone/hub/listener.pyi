@@ -1,11 +1,9 @@
 """Types of the compiled listener for links."""
 
 from megaphone.hub.shared import Hub
+from megaphone.sockets.listening import ListeningSocket
 
-class LinkListener:
-    """One listening socket."""
+class LinkListener(ListeningSocket):
+    """One listening socket of the hub, for links."""
 
     def __init__(self, hub: Hub, fd: int) -> None: ...
-    def open(self) -> None: ...
-    def close(self) -> None: ...
-    def retry(self) -> None: ...

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Self
 
-TICKS_PER_SECOND = 16  # of the poller's clock
+from megaphone.sockets.poller import ticks_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,4 @@ class SocketLimits:
     @classmethod
     def of(cls, *, connect_seconds: float, slow_seconds: float, close_seconds: float, window_bytes: int) -> Self:
         """Return the limits for these times; half a window may wait for a server before no more credit is given."""
-        connect, slow, close = (
-            max(1, int(seconds * TICKS_PER_SECOND)) for seconds in (connect_seconds, slow_seconds, close_seconds)
-        )
-        return cls(connect, slow, close, window_bytes // 2)
+        return cls(ticks_of(connect_seconds), ticks_of(slow_seconds), ticks_of(close_seconds), window_bytes // 2)

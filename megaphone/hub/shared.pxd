@@ -22,5 +22,4 @@ cdef class Hub:
     cdef public bint draining
     cdef uint32_t close_ticks
     cdef uint32_t slow_ticks
-    cdef uint32_t swept                     # next registry slot to look at
     cdef uint32_t sweeps

@@ -1,6 +1,5 @@
 """What all links and streams of a hub share."""
 
-from megaphone.dispatch.counters cimport POLLER_EVENTS, POLLER_TURNS
 
 cdef class Hub:
     """Everything the links of one hub process share; the worker wires it up. `instance`: 16 random bytes."""
@@ -15,9 +14,7 @@ cdef class Hub:
         self.sockets = set()
         self.strangers = {}
         self.apply(limits)
-        # these counters go on where the process before this one left them
-        poller.turns = board.slots[<int> POLLER_TURNS]
-        poller.events = board.slots[<int> POLLER_EVENTS]
+        poller.go_on_from(board)
 
     def apply(self, limits):
         """Takes the limits (settings.SocketLimits) from now on."""

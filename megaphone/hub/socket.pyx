@@ -19,7 +19,7 @@ from megaphone.wire.link_session cimport CLOSING, REGIONS
 
 from os import strerror, urandom
 
-from megaphone.wire.link import LinkReason
+from megaphone.wire.link_messages import reason_text
 
 cdef enum:
     STRANGERS = 64                  # sockets without a session; at this bound the oldest is closed
@@ -93,8 +93,7 @@ cdef class LinkSocket(Sink):
             self.hub.welcome(self, greeting)
         if greeting.refused:
             self.hub.board.slots[<int> HUB_REFUSED] += 1
-            reason = LinkReason(greeting.reason).name.lower().replace("_", "-")
-            self.hub.on_link("link refused", peer=self.peer, reason=reason, text=greeting.text)
+            self.hub.on_link("link refused", peer=self.peer, reason=reason_text(greeting.reason), text=greeting.text)
             self.say_greeting()
             self.retire()
         link = self.link

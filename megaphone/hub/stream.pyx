@@ -24,6 +24,7 @@ from megaphone.wire.link cimport REMOTE_CONNECTION_FAILED as SERVER_UNREACHABLE
 
 from megaphone.hub import facts as client_facts
 from megaphone.hub.reasons import LINK_REASON_OF_CONDITION, REASON_OF_LINK_REASON
+from megaphone.sockets.client_address import address_text
 
 STATE_NAMES = ("connecting", "relaying", "closing", "closed")
 
@@ -217,7 +218,7 @@ cdef class HubStream(Connection):
             "id": f"{self.id:016x}",
             "worker": self.hub.dispatcher.worker,
             "state": STATE_NAMES[self.state],
-            "address": client_facts.address_text(<bytes> self.address[:16]),
+            "address": address_text(<bytes> self.address[:16]),
             "port": self.port,
             "upstream": None if self.owner is None else self.owner.upstream_name(),
             "age_seconds": round((self.hub.poller.now_ticks - self.opened_ticks) / TICKS_PER_SECOND, 3),

@@ -6,7 +6,6 @@ There is no timer per stream: every stream is looked at about once a second, a p
 from libc.stdint cimport uint32_t, uint64_t
 
 from megaphone.dispatch.counters cimport *
-from megaphone.dispatch.dispatcher cimport Connection
 from megaphone.hub.link cimport HubLink
 from megaphone.hub.shared cimport Hub
 from megaphone.hub.socket cimport LinkSocket
@@ -16,24 +15,11 @@ from megaphone.wire.link_session cimport ATTACHED
 def sweep(Hub hub, uint32_t parts):
     """Looks at one of `parts` equal parts of the streams, and each `parts`th time at every link and socket."""
     hub.poller.look_at_clock()
-    sweep_streams(hub, parts)
+    hub.dispatcher.look_at_part(parts, hub.poller.now_ticks)
     hub.sweeps += 1
     if hub.sweeps % parts == 0:
         sweep_links(hub)
     put_on_board(hub)
-
-
-cdef void sweep_streams(Hub hub, uint32_t parts):
-    cdef uint32_t i
-    cdef Connection connection
-    for i in range((hub.dispatcher.capacity + parts - 1) // parts):
-        if hub.swept >= hub.dispatcher.capacity:
-            hub.swept = 0
-            break
-        if hub.dispatcher.slots[hub.swept] != NULL:
-            connection = <Connection> hub.dispatcher.slots[hub.swept]
-            connection.take_tick(hub.poller.now_ticks)
-        hub.swept += 1
 
 
 cdef void sweep_links(Hub hub):
@@ -60,6 +46,4 @@ cdef void put_on_board(Hub hub):
     slots[<int> HUB_LINKS_WAITING] = len(hub.links) - attached
     slots[<int> HUB_KEPT_BYTES] = kept
     slots[<int> HUB_UNSENT_BYTES] = unsent
-    slots[<int> MAILBOX_BYTES] = hub.poller.chunks.queued_bytes
-    slots[<int> POLLER_TURNS] = hub.poller.turns
-    slots[<int> POLLER_EVENTS] = hub.poller.events
+    hub.poller.put_on_board(hub.board)

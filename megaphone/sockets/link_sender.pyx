@@ -6,11 +6,9 @@ acknowledged it. With TLS at most one buffer of records waits in `sealed`.
 
 cimport cython
 from libc.stdint cimport uint8_t, uint32_t
-from libc.string cimport memset
 from posix.uio cimport iovec
 
-from megaphone.sockets.sender cimport MSG_NOSIGNAL, msghdr, send, sendmsg
-from megaphone.sockets.tls cimport tls_output, tls_output_clear, tls_output_length
+from megaphone.sockets.tls cimport tls_output_length
 from megaphone.wire.link_session cimport REGIONS
 
 cdef enum:
@@ -48,22 +46,14 @@ cdef class LinkSender(Sender):
     cdef ssize_t send_session(self):
         """One system call: bytes sent, 0 when there is nothing to send or no room for it, -1 when the socket is broken."""
         cdef iovec regions[REGIONS]
-        cdef msghdr message
         cdef LinkSession session = self.session
         cdef int count = session.unsent(regions)
         cdef ssize_t sent
         if count == 0:
             return 0
-        if count == 1:
-            sent = send(self.fd, regions[0].iov_base, regions[0].iov_len, MSG_NOSIGNAL)
-        else:
-            memset(&message, 0, sizeof(message))
-            message.msg_iov = regions
-            message.msg_iovlen = count
-            sent = sendmsg(self.fd, &message, MSG_NOSIGNAL)
-        if sent < 0:
-            return self.not_sent()
-        session.wrote(sent)
+        sent = self.send_vectors(regions, count)
+        if sent > 0:
+            session.wrote(sent)
         return sent
 
     cdef ssize_t encrypt_session(self):
@@ -71,10 +61,9 @@ cdef class LinkSender(Sender):
         cdef iovec regions[REGIONS]
         cdef LinkSession session = self.session
         cdef int count = session.unsent(regions), i
-        cdef size_t done, taken = 0, length
+        cdef size_t done, taken = 0
         cdef Py_ssize_t part = 1
         cdef ssize_t sent
-        cdef uint8_t* data = tls_output()
         if count == 0:
             return 0
         for i in range(count):
@@ -86,16 +75,7 @@ cdef class LinkSender(Sender):
             taken += done
             if done < regions[i].iov_len:
                 break
-        length = tls_output_length()
-        if length == 0:
-            self.writable = False       # a TLS failure; the receiver sees it too
-            return -1
-        sent = send(self.fd, data, length, MSG_NOSIGNAL)
-        if sent < 0:
-            sent = self.not_sent()
-        if sent >= 0 and <size_t> sent < length:
-            self.poller.chunks.put(&self.sealed, data + sent, length - sent)
-        tls_output_clear()
+        sent = self.send_output()
         if sent >= 0:
             session.wrote(taken)
         return sent

@@ -1,6 +1,7 @@
 # The poller's compiled interface: what it watches, and what it lends to everybody on this worker.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from cpython.ref cimport PyObject
+from megaphone.dispatch.counters cimport Board
 from megaphone.dispatch.mailbox cimport ChunkPool
 
 cdef extern from "sys/epoll.h":
@@ -53,3 +54,5 @@ cdef class Poller:
     cdef void flush_later(self, Flushable flushable)
     cdef void want_turn(self)
     cdef void fault(self, error)
+    cdef void go_on_from(self, Board board) noexcept
+    cdef void put_on_board(self, Board board) noexcept

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+def ticks_of(seconds: float) -> int: ...
+
 class Poller:
     """The sockets of one worker."""
 

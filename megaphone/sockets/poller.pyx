@@ -16,6 +16,8 @@ from libc.stdlib cimport free, malloc, realloc
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from posix.unistd cimport close
 
+from megaphone.dispatch.counters cimport MAILBOX_BYTES, POLLER_EVENTS, POLLER_TURNS
+
 cdef extern from "sys/epoll.h":
     cdef enum:
         EPOLL_CLOEXEC
@@ -35,6 +37,11 @@ cdef enum:
     BATCH = 256                 # events taken per turn: what one turn may hold up the loop with
 
 cdef epoll_event batch[BATCH]
+
+
+def ticks_of(double seconds):
+    """A length of time in the poller's clock ticks of 1/16 s, at least one."""
+    return max(1, int(seconds * TICKS_PER_SECOND))
 
 
 cdef class Pollable:
@@ -136,6 +143,17 @@ cdef class Poller:
         """One socket's trouble must not cost the others their events: edge-triggered epoll reports each but once."""
         if self.on_fault is not None:
             self.on_fault(error)
+
+    cdef void go_on_from(self, Board board) noexcept:
+        """Counts on from where the process before this one left its counters."""
+        self.turns = board.slots[<int> POLLER_TURNS]
+        self.events = board.slots[<int> POLLER_EVENTS]
+
+    cdef void put_on_board(self, Board board) noexcept:
+        """Shows what it has counted, and what waits in the mailboxes."""
+        board.slots[<int> MAILBOX_BYTES] = self.chunks.queued_bytes
+        board.slots[<int> POLLER_TURNS] = self.turns
+        board.slots[<int> POLLER_EVENTS] = self.events
 
     def turn(self):
         """One round: events, those to run again, flushes. Never blocks."""

@@ -38,5 +38,7 @@ cdef class Sender(Flushable):
     cdef void close(self)
     cdef uint32_t pending_bytes(self) noexcept
     cdef ssize_t send_chunks(self, Mailbox* mailbox)
+    cdef ssize_t send_vectors(self, iovec* regions, int count)
+    cdef ssize_t send_output(self)
     cdef ssize_t not_sent(self)
     cdef ssize_t encrypt(self)

@@ -120,7 +120,6 @@ cdef class Sender(Flushable):
 
     cdef ssize_t send_chunks(self, Mailbox* mailbox):
         """One system call from the front of a mailbox: bytes sent, 0 when the socket is full, -1 when it is broken."""
-        cdef msghdr message
         cdef Chunk* chunk = mailbox.head
         cdef int count = 0
         cdef ssize_t sent
@@ -129,16 +128,37 @@ cdef class Sender(Flushable):
             vectors[count].iov_len = chunk.end - chunk.begin
             count += 1
             chunk = chunk.next
+        sent = self.send_vectors(vectors, count)
+        if sent > 0:
+            self.poller.chunks.take(mailbox, sent)
+        return sent
+
+    cdef ssize_t send_vectors(self, iovec* regions, int count):
+        """One system call for 1 to VECTORS regions: bytes sent, 0 when the socket is full, -1 when it is broken."""
+        cdef msghdr message
+        cdef ssize_t sent
         if count == 1:
-            sent = send(self.fd, vectors[0].iov_base, vectors[0].iov_len, MSG_NOSIGNAL)
+            sent = send(self.fd, regions[0].iov_base, regions[0].iov_len, MSG_NOSIGNAL)
         else:
             memset(&message, 0, sizeof(message))
-            message.msg_iov = vectors
+            message.msg_iov = regions
             message.msg_iovlen = count
             sent = sendmsg(self.fd, &message, MSG_NOSIGNAL)
+        return self.not_sent() if sent < 0 else sent
+
+    cdef ssize_t send_output(self):
+        """Sends what TLS has produced and seals what the socket does not take; as `send_vectors`, -1 also without output."""
+        cdef size_t length = tls_output_length()
+        cdef ssize_t sent
+        if length == 0:
+            self.writable = False   # a TLS failure; the receiver sees it too
+            return -1
+        sent = send(self.fd, tls_output(), length, MSG_NOSIGNAL)
         if sent < 0:
-            return self.not_sent()
-        self.poller.chunks.take(mailbox, sent)
+            sent = self.not_sent()
+        if sent >= 0 and <size_t> sent < length:
+            self.poller.chunks.put(&self.sealed, tls_output() + sent, length - sent)
+        tls_output_clear()
         return sent
 
     cdef ssize_t not_sent(self):
@@ -154,26 +174,10 @@ cdef class Sender(Flushable):
         """Encrypts from the front of the mailbox until the common output buffer is well filled, and sends that."""
         cdef Chunk* chunk
         cdef Py_ssize_t taken
-        cdef ssize_t sent
-        cdef uint8_t* data = tls_output()
-        cdef size_t length
         while self.mailbox.size and tls_output_length() < 65536:
             chunk = self.mailbox.head
             taken = self.tls.write(chunk.data + chunk.begin, chunk.end - chunk.begin)
             if taken <= 0:
                 break
             self.poller.chunks.take(&self.mailbox, taken)
-        length = tls_output_length()
-        if length == 0:
-            self.writable = False   # a TLS failure; the receiver sees it too
-            return -1
-        sent = send(self.fd, data, length, MSG_NOSIGNAL)
-        if sent < 0:
-            sent = self.not_sent()
-            if sent < 0:
-                tls_output_clear()
-                return -1
-        if <size_t> sent < length:
-            self.poller.chunks.put(&self.sealed, data + sent, length - sent)
-        tls_output_clear()
-        return sent
+        return self.send_output()

@@ -29,6 +29,7 @@ from megaphone.wire.link_session cimport CLOSING
 
 from megaphone.sockets.tls import last_error
 from megaphone.wire.link import LinkReason
+from megaphone.wire.link_messages import reason_text
 
 cdef enum:
     FIRST_DELAY_MS = 50
@@ -294,11 +295,3 @@ cdef class Link(LinkOwner):
             session.end(reason, text)
         if sender is not None:
             sender.flush()
-
-
-def reason_text(int reason):
-    """The name of a link's reason as the protocol has it."""
-    try:
-        return LinkReason(reason).name.lower().replace("_", "-")
-    except ValueError:
-        return f"reason {reason}"

@@ -15,6 +15,7 @@ cdef class Uplink:
     cdef readonly Board board
     cdef readonly object pool               # uplink.pool.Pool
     cdef readonly list carriers             # a Carrier for each upstream, by its index
+    cdef list distinct                      # each of them once: upstreams may share one
 
     cdef object start(self, uint64_t connection_id, str domain, uint64_t tried)
     cdef void fail_over(self, UplinkStream failed)

@@ -61,29 +61,30 @@ cdef class Uplink:
         self.board = board
         self.pool = pool
         self.carriers = list(carriers)
+        self.distinct = list(dict.fromkeys(self.carriers))
 
     def apply(self, limits):
         """Takes the limits (edge.limits.ClientLimits) of a reloaded configuration."""
-        for carrier in set(self.carriers):
+        for carrier in self.distinct:
             carrier.apply(limits)
 
     def sweep(self):
         """Does what is due on the way to each upstream."""
-        for carrier in set(self.carriers):
+        for carrier in self.distinct:
             carrier.sweep()
 
     def describe_links(self):
         """What an operator sees of the links to each upstream."""
-        return [row for carrier in self.carriers for row in carrier.describe_links()]
+        return [row for carrier in self.distinct for row in carrier.describe_links()]
 
     def drain(self):
         """No more streams will be opened."""
-        for carrier in set(self.carriers):
+        for carrier in self.distinct:
             carrier.drain()
 
     def close(self):
         """Ends everything; the worker goes."""
-        for carrier in set(self.carriers):
+        for carrier in self.distinct:
             carrier.close()
 
     def open(self, Connection connection, str domain):

@@ -31,6 +31,14 @@ _WELCOME = struct.Struct("!BBIIQIIH")
 _SHUTDOWN = struct.Struct("!QB")
 
 
+def reason_text(reason: int) -> str:
+    """The name of a reason as the protocol's document has it; "reason N" for one that is not in it."""
+    try:
+        return LinkReason(reason).name.lower().replace("_", "-")
+    except ValueError:
+        return f"reason {reason}"
+
+
 def cut_text(text: str, limit_bytes: int = TEXT_LIMIT_BYTES) -> bytes:
     """The text as UTF-8, cut between two characters to at most `limit_bytes`."""
     encoded = text.encode(errors="replace")

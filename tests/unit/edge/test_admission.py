@@ -6,9 +6,9 @@ import pytest
 
 from megaphone.config.schema import Limits
 from megaphone.dispatch.counters import Reason, Slot
-from megaphone.edge.address import address_bytes, address_text, in_networks, network_matcher, prefix_of
 from megaphone.edge.admission import Admission
 from megaphone.edge.sketch import sketch_bytes
+from megaphone.sockets.client_address import address_bytes, address_text, in_networks, network_matcher, prefix_of
 from megaphone.sockets.tls import CertificateChoice
 from tests.unit.edge.conftest import MakeEdge
 from tests.unit.edge.dialogue import HEADER, MESSAGE, open_stream

@@ -2,7 +2,8 @@
 
 import pytest
 
-from megaphone.hub.facts import address_text, client_address, proxy_header
+from megaphone.hub.facts import client_address, proxy_header
+from megaphone.sockets.client_address import address_text
 from megaphone.wire.link_open import Open, Transport
 from megaphone.wire.proxy_protocol import Parsed, TlsFacts, parse
 
