@@ -15,7 +15,7 @@ from tests.scenarios.light import LightClient
 from tests.servers.certificates import CertificateAuthority
 from tests.servers.ejabberd_link import SECRET as EJABBERD_SECRET
 from tests.servers.ejabberd_link import EjabberdLink
-from tests.servers.linked import secret_file, until
+from tests.servers.linked import link_upstream, until
 from tests.servers.megaphone import Edge
 from tests.servers.model import ALICE, BOB
 from tests.servers.prosody_link import SECRET as PROSODY_SECRET
@@ -57,13 +57,8 @@ async def edge_over_network(
 ) -> AsyncIterator[tuple[Edge, Network]]:
     """Megaphone with two links over a network that can break."""
     async with Network(server.link) as network:
-        upstream = {
-            "name": "server",
-            "address": f"{network.address[0]}:{network.address[1]}",
-            "mode": "link",
-            "secret_file": str(secret_file(directory, PROSODY_SECRET if server.name == "prosody" else EJABBERD_SECRET)),
-        }
-        edge = Edge(directory, authority, [upstream], workers=1)
+        secret = PROSODY_SECRET if server.name == "prosody" else EJABBERD_SECRET
+        edge = Edge(directory, authority, [link_upstream(directory, network.address, secret=secret)], workers=1)
         edge.tables["limits"] |= limits
         try:
             await asyncio.to_thread(edge.start)

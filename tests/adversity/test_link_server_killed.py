@@ -9,7 +9,7 @@ import pytest
 from tests.link.sides import SIDES, ServerSide
 from tests.scenarios.crowd import log_in_crowd, talk
 from tests.servers.certificates import CertificateAuthority
-from tests.servers.linked import secret_file, until
+from tests.servers.linked import edge_with_links, until
 from tests.servers.megaphone import Edge
 from tests.servers.model import ALICE, BOB
 
@@ -30,18 +30,8 @@ def side(request: pytest.FixtureRequest, tmp_path: Path, authority: CertificateA
 @pytest.fixture
 def edge(tmp_path: Path, authority: CertificateAuthority, side: ServerSide) -> Iterator[Edge]:
     """Megaphone with two links to it."""
-    upstream = {
-        "name": "server",
-        "address": f"{side.address[0]}:{side.address[1]}",
-        "mode": "link",
-        "secret_file": str(secret_file(tmp_path, side.secret)),
-    }
-    edge = Edge(tmp_path / "edge", authority, [upstream], workers=1)
-    try:
-        edge.start()
+    with edge_with_links(tmp_path, authority, side.address, side.secret, workers=1) as edge:
         yield edge
-    finally:
-        edge.stop()
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,6 @@
 """Megaphone in front of each server, started once per test run for the tests that leave it as they found it."""
 
-import contextlib
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -11,7 +9,7 @@ from tests.servers.ejabberd import Ejabberd
 from tests.servers.ejabberd_link import SECRET as EJABBERD_SECRET
 from tests.servers.ejabberd_link import EjabberdLink
 from tests.servers.hub import Hub
-from tests.servers.linked import secret_file
+from tests.servers.linked import edge_with_links
 from tests.servers.megaphone import Edge, upstream_of
 from tests.servers.prosody import Prosody
 from tests.servers.prosody_link import SECRET as PROSODY_SECRET
@@ -57,25 +55,6 @@ def edge_of_ejabberd(
         edge.stop()
 
 
-@contextlib.contextmanager
-def _linked_edge(
-    directory: Path, authority: CertificateAuthority, address: tuple[str, int], secret: bytes
-) -> Iterator[Edge]:
-    """Two workers, each with two links to this address."""
-    upstream = {
-        "name": "server",
-        "address": f"{address[0]}:{address[1]}",
-        "mode": "link",
-        "secret_file": str(secret_file(directory, secret)),
-    }
-    edge = Edge(directory, authority, [upstream])
-    try:
-        edge.start()
-        yield edge
-    finally:
-        edge.stop()
-
-
 @pytest.fixture(scope="session")
 def prosody_with_links(tmp_path_factory: pytest.TempPathFactory, authority: CertificateAuthority) -> Iterator[Prosody]:
     """A Prosody with mod_megaphone beside its public listeners."""
@@ -94,7 +73,7 @@ def edge_of_prosody_with_links(
 ) -> Iterator[Edge]:
     """Megaphone with links into it."""
     directory = tmp_path_factory.mktemp("edge-prosody-links")
-    with _linked_edge(directory, authority, prosody_with_links.link, PROSODY_SECRET) as edge:
+    with edge_with_links(directory, authority, prosody_with_links.link, PROSODY_SECRET) as edge:
         yield edge
 
 
@@ -123,7 +102,7 @@ def edge_of_ejabberd_with_links(
 ) -> Iterator[Edge]:
     """Megaphone with links into it."""
     directory = tmp_path_factory.mktemp("edge-ejabberd-links")
-    with _linked_edge(directory, authority, ejabberd_with_links.link, EJABBERD_SECRET) as edge:
+    with edge_with_links(directory, authority, ejabberd_with_links.link, EJABBERD_SECRET) as edge:
         yield edge
 
 
@@ -143,7 +122,7 @@ def edge_of_prosody_behind_hub(
     try:
         hub.start()
         assert isinstance(hub.link, tuple)
-        with _linked_edge(directory, authority, hub.link, hub.secret) as edge:
+        with edge_with_links(directory, authority, hub.link, hub.secret) as edge:
             yield edge
     finally:
         hub.stop()

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.link.conformance import Talkers
+from tests.link.conformance import Talkers, send_garbage
 from tests.link.edge import Edge, facts
-from tests.link.frames import Frame, Reason, Shutdown, Type
+from tests.link.frames import Frame, Reason, Type
 from tests.link.server import run
 from tests.link.wire import Wire, WireClosedError
 from tests.link.xmpp import LoginError, StreamEndError, XmppClient, unique
@@ -283,18 +283,7 @@ def test_garbage_disturbs_only_its_link(ejabberd: EjabberdLink) -> None:
         async with Edge(ejabberd.link, SECRET) as good:
             talkers = await Talkers.login(good, 10)
             talking = asyncio.create_task(talkers.talk(50))
-            for garbage in (b"\xff" * 100_000, b"GET / HTTP/1.1\r\n\r\n", Frame(Type.PING, 0, bytes(16)).encode()):
-                wire = await Wire.dial(ejabberd.link)
-                wire.write(garbage)
-                while (frame := await wire.next_frame()).type is Type.CHALLENGE:
-                    pass
-                assert Shutdown.decode(frame.payload).reason == Reason.PROTOCOL_ERROR
-                await wire.wait_lost()
-            bad = await Edge(ejabberd.link, SECRET).connect()
-            client = await XmppClient.login(bad, CAROL)
-            bad.send_raw(b"\x00" * 1_000_000)
-            assert (await bad.wait_link_end()).reason == Reason.PROTOCOL_ERROR
-            await bad.stop_pinging()
+            client = await send_garbage(ejabberd.link, SECRET, CAROL)
             await talking
             await until(good, lambda: client.jid not in {u["jid"] for u in ejabberd.api("connected_users_info")})
 

@@ -13,7 +13,7 @@ from tests.scenarios.light import LightClient
 from tests.servers.certificates import CertificateAuthority
 from tests.servers.ejabberd_link import SECRET as EJABBERD_SECRET
 from tests.servers.ejabberd_link import EjabberdLink
-from tests.servers.linked import secret_file, until
+from tests.servers.linked import edge_with_links, until
 from tests.servers.megaphone import Edge
 from tests.servers.prosody_link import SECRET as PROSODY_SECRET
 from tests.servers.prosody_link import ProsodyLink
@@ -42,18 +42,9 @@ def server(request: pytest.FixtureRequest, tmp_path: Path, authority: Certificat
 @pytest.fixture
 def edge(tmp_path: Path, authority: CertificateAuthority, server: Server) -> Iterator[Edge]:
     """Megaphone with two links into it."""
-    upstream = {
-        "name": "server",
-        "address": f"{server.link[0]}:{server.link[1]}",
-        "mode": "link",
-        "secret_file": str(secret_file(tmp_path, PROSODY_SECRET if server.name == "prosody" else EJABBERD_SECRET)),
-    }
-    edge = Edge(tmp_path / "edge", authority, [upstream], workers=1)
-    try:
-        edge.start()
+    secret = PROSODY_SECRET if server.name == "prosody" else EJABBERD_SECRET
+    with edge_with_links(tmp_path, authority, server.link, secret, workers=1) as edge:
         yield edge
-    finally:
-        edge.stop()
 
 
 def address(number: int) -> str:

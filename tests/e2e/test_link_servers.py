@@ -12,7 +12,7 @@ from tests.link.sides import SIDES, ServerSide
 from tests.link.xmpp import LoginError, XmppClient
 from tests.scenarios.light import LightClient
 from tests.servers.certificates import CertificateAuthority
-from tests.servers.linked import secret_file, until
+from tests.servers.linked import edge_with_links, until
 from tests.servers.megaphone import Edge
 from tests.servers.model import ALICE, BOB
 
@@ -36,18 +36,8 @@ def side(
 @pytest.fixture
 def edge(tmp_path: Path, authority: CertificateAuthority, side: ServerSide) -> Iterator[Edge]:
     """Megaphone in front of it, one worker with two links."""
-    upstream = {
-        "name": "server",
-        "address": f"{side.address[0]}:{side.address[1]}",
-        "mode": "link",
-        "secret_file": str(secret_file(tmp_path, side.secret)),
-    }
-    edge = Edge(tmp_path, authority, [upstream], workers=1, domains=[side.domain])
-    try:
-        edge.start()
+    with edge_with_links(tmp_path, authority, side.address, side.secret, workers=1, domains=[side.domain]) as edge:
         yield edge
-    finally:
-        edge.stop()
 
 
 def test_clients_talk_and_one_stream_each_is_on_two_links(edge: Edge, authority: CertificateAuthority) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.link.conformance import Talkers
+from tests.link.conformance import Talkers, send_garbage
 from tests.link.edge import Edge, facts
-from tests.link.frames import Frame, Reason, Shutdown, Type
+from tests.link.frames import Reason
 from tests.link.server import run
 from tests.link.session import SessionEndError
 from tests.link.wire import Wire, WireClosedError
@@ -136,18 +136,7 @@ def test_garbage_disturbs_only_its_link(prosody: ProsodyLink) -> None:
         async with Edge(prosody.link, SECRET) as good:
             talkers = await Talkers.login(good, 10)
             talking = asyncio.create_task(talkers.talk(50))
-            for garbage in (b"\xff" * 100_000, b"GET / HTTP/1.1\r\n\r\n", Frame(Type.PING, 0, bytes(16)).encode()):
-                wire = await Wire.dial(prosody.link)
-                wire.write(garbage)
-                while (frame := await wire.next_frame()).type is Type.CHALLENGE:
-                    pass
-                assert Shutdown.decode(frame.payload).reason == Reason.PROTOCOL_ERROR
-                await wire.wait_lost()
-            bad = await Edge(prosody.link, SECRET).connect()
-            client = await XmppClient.login(bad, CAROL)
-            bad.send_raw(b"\x00" * 1_000_000)
-            assert (await bad.wait_link_end()).reason == Reason.PROTOCOL_ERROR
-            await bad.stop_pinging()
+            client = await send_garbage(prosody.link, SECRET, CAROL)
             await talking
             assert client.jid not in prosody.shell("c2s:show()")
 

@@ -52,6 +52,23 @@ async def expect_refusal(edge: Edge, hello: Hello, reason: Reason) -> Shutdown:
     return await expect_shutdown(wire, reason)
 
 
+async def send_garbage(address: tuple[str, int], secret: bytes, account: Account) -> XmppClient:
+    """On sockets without a proof, and on a link that carries this account's client: each is told and closed."""
+    for garbage in (b"\xff" * 100_000, b"GET / HTTP/1.1\r\n\r\n", Frame(Type.PING, 0, bytes(16)).encode()):
+        wire = await Wire.dial(address)
+        wire.write(garbage)
+        while (frame := await wire.next_frame()).type is Type.CHALLENGE:
+            pass
+        assert Shutdown.decode(frame.payload).reason == Reason.PROTOCOL_ERROR
+        await wire.wait_lost()
+    bad = await Edge(address, secret).connect()
+    client = await XmppClient.login(bad, account)
+    bad.send_raw(b"\x00" * 1_000_000)
+    assert (await bad.wait_link_end()).reason == Reason.PROTOCOL_ERROR
+    await bad.stop_pinging()
+    return client
+
+
 class Talkers:
     """Pairs of clients that tell each other numbers; each must hear all of the other's, once and in order."""
 

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from tests.servers.model import Endpoint
 SECRET = os.urandom(32)
 
 
-def secret_file(directory: Path, secret: bytes = SECRET) -> Path:
+def secret_file(directory: Path, secret: bytes) -> Path:
     """A file with the secret that only its owner reads."""
     path = directory / "link.secret"
     path.touch(mode=0o600)
@@ -24,10 +24,26 @@ def secret_file(directory: Path, secret: bytes = SECRET) -> Path:
     return path
 
 
-def link_upstream(directory: Path, address: tuple[str, int] | Path, **keys: Any) -> dict[str, Any]:
+def link_upstream(
+    directory: Path, address: tuple[str, int] | Path, *, secret: bytes = SECRET, **keys: Any
+) -> dict[str, Any]:
     """The [[upstream]] for links to this address."""
     where = f"unix:{address}" if isinstance(address, Path) else f"{address[0]}:{address[1]}"
-    return {"name": "server", "address": where, "mode": "link", "secret_file": str(secret_file(directory)), **keys}
+    path = secret_file(directory, secret)
+    return {"name": "server", "address": where, "mode": "link", "secret_file": str(path), **keys}
+
+
+@contextlib.contextmanager
+def edge_with_links(
+    directory: Path, authority: CertificateAuthority, address: tuple[str, int], secret: bytes, **settings: Any
+) -> Iterator[Edge]:
+    """A running edge, each of whose workers has two links to this address; `settings` are those of Edge."""
+    edge = Edge(directory, authority, [link_upstream(directory, address, secret=secret)], **settings)
+    try:
+        edge.start()
+        yield edge
+    finally:
+        edge.stop()
 
 
 @contextlib.asynccontextmanager
