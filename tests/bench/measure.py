@@ -50,13 +50,18 @@ class Bench:
             yield clients
 
 
-@contextmanager
-def bench(makers: Mapping[str, Maker] = MAKERS) -> Iterator[Bench]:
-    """Take the first core for the relays and the last one for the load; with a single core they share it."""
+def allow_descriptors() -> None:
+    """Let this process and its children open as many files as this takes; ServerError if they may not."""
     _, descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)
     if descriptors < DESCRIPTORS:
         raise ServerError(f"a process may have {descriptors} descriptors; this takes {DESCRIPTORS} (ulimit -Hn)")
     resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
+
+
+@contextmanager
+def bench(makers: Mapping[str, Maker] = MAKERS) -> Iterator[Bench]:
+    """Take the first core for the relays and the last one for the load; with a single core they share it."""
+    allow_descriptors()
     cores = sorted(os.sched_getaffinity(0))
     with (
         tempfile.TemporaryDirectory(prefix="megaphone-bench-") as name,
