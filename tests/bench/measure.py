@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import CalledProcessError
-from typing import Any
+from typing import Any, Protocol
 
 from tests.bench import relays, swarm, usage
 from tests.bench.relays import MAKERS, Certificate, Maker, Relay
@@ -78,12 +78,27 @@ class Cost:
     answer: dict[str, Any]
 
     @property
+    def per_cpu_second(self) -> float:
+        """Round trips, logins or deliveries in a CPU-second of the server; ServerError if the clock was too coarse."""
+        if self.cpu_seconds <= 0.0:
+            raise ServerError("too little was done to see any CPU time: measure longer")
+        return float(self.answer["completed"]) / self.cpu_seconds
+
+    @property
     def microseconds_each(self) -> float:
         """CPU per round trip or connection."""
         return self.cpu_seconds * 1e6 / float(self.answer["completed"])
 
 
-def cost(relay: Relay, command: Callable[[], dict[str, Any]]) -> Cost:
+class Running(Protocol):
+    """A server of which the root of its process tree is known."""
+
+    @property
+    def process_id(self) -> int:
+        """The root."""
+
+
+def cost(relay: Running, command: Callable[[], dict[str, Any]]) -> Cost:
     """Run a command of the clients of `relay`."""
     before = usage.cpu_seconds(relay.process_id)
     answer = command()
