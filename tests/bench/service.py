@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--idle", type=int, default=5_000, help="sessions whose memory is measured; at most 10,000")
     parser.add_argument("--memory-rounds", type=int, default=1)
     parser.add_argument("--occupants", type=int, default=5_000, help="of the room; at most 19,000")
-    parser.add_argument("--prosody-occupants", type=int, help="of Prosody's room, if it shall have fewer")
+    parser.add_argument("--prosody-occupants", type=int, default=500, help="of Prosody's room; default: %(default)s")
     parser.add_argument("--messages", type=int, default=32, help="sent to the room of one server in one round")
     parser.add_argument("--logins", type=int, default=2_000, help="at one server in one round")
     args = parser.parse_args()
@@ -40,8 +40,9 @@ def main() -> None:
     allow_descriptors()
     sessions = [int(count) for count in args.sessions.split(",")]
     occupants = dict.fromkeys(names, args.occupants)
-    if args.prosody_occupants and PROSODY in occupants:
-        occupants[PROSODY] = args.prosody_occupants
+    if PROSODY in occupants:
+        # For each who enters it copies every occupant: with 500 half a minute goes by, with 5,000 an hour.
+        occupants[PROSODY] = min(args.occupants, args.prosody_occupants)
     settings: dict[str, Any] = {"only": only, "mechanism": MECHANISM, "tls": False, "rounds": args.rounds}
     figures: list[Figure] = []
     if "messages" in only:
@@ -51,7 +52,7 @@ def main() -> None:
         figures += measure_memory(names, args.idle, args.memory_rounds)
         settings |= {"idle_sessions": args.idle, "memory_rounds": args.memory_rounds}
     if "room" in only:
-        figures += measure_room(names, occupants, args.rounds, args.messages)
+        figures += measure_room(occupants, args.rounds, args.messages)
         ways = {what: {"senders": senders, "in_flight_each": each} for what, (senders, each) in WAYS.items()}
         settings |= {"occupants": occupants, "room_messages": args.messages, "room_ways": ways}
     if "logins" in only:

@@ -67,13 +67,13 @@ class Talk:
 
 
 @contextmanager
-def talking(names: list[str], clients: int) -> Iterator[dict[str, Talk]]:
-    """All services at the same time, each with so many clients that have sent presence."""
+def talking(clients: dict[str, int]) -> Iterator[dict[str, Talk]]:
+    """All these services at the same time, each with so many clients that have sent presence."""
     with tempfile.TemporaryDirectory(prefix="megaphone-bench-") as directory, ExitStack() as stack:
         talks = {}
-        for name in names:
-            service = stack.enter_context(running(name, Path(directory) / name, clients))
-            talkers = stack.enter_context(talking_clients(service.endpoint, MECHANISM, clients))
-            talkers.open(clients)
+        for name, count in clients.items():
+            service = stack.enter_context(running(name, Path(directory) / name, count))
+            talkers = stack.enter_context(talking_clients(service.endpoint, MECHANISM, count))
+            talkers.open(count)
             talks[name] = Talk(service, talkers)
         yield talks

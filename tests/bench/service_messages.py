@@ -18,7 +18,7 @@ def measure_messages(names: list[str], sessions: list[int], rounds: int, seconds
         for count in sessions
         for in_flight, what in ((1, "ping-pong"), (PIPELINED, f"{PIPELINED // 2} in flight each"))
     ]
-    with talking(names, max(sessions)) as talks:
+    with talking(dict.fromkeys(names, max(sessions))) as talks:
         for talk in talks.values():
             talk.clients.pairs(max(sessions), PIPELINED, WARM_UP_SECONDS)
         for _ in range(rounds):

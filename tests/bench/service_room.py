@@ -20,12 +20,10 @@ def fill_room(talk: Talk, occupants: int) -> None:
     talk.clients.enter(room, occupants - 1)
 
 
-def measure_room(names: list[str], occupants: dict[str, int], rounds: int, messages: int) -> list[Figure]:
-    """`messages` are sent in each round, the services in turn; entering is not measured."""
-    ways = {
-        what: Efficiency(f"room, {what}", "deliveries", TARGETS, least=LEAST) for what in WAYS
-    }
-    with talking(names, max(occupants.values())) as talks:
+def measure_room(occupants: dict[str, int], rounds: int, messages: int) -> list[Figure]:
+    """`messages` are sent in each round, the services of `occupants` in turn; entering is not measured."""
+    ways = {what: Efficiency(f"room, {what}", "deliveries", TARGETS, least=LEAST) for what in WAYS}
+    with talking(occupants) as talks:
         for name, talk in talks.items():
             fill_room(talk, occupants[name])
             talk.clients.talk_in_room(1, 1, WARM_UP_MESSAGES)
