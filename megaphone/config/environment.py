@@ -11,7 +11,7 @@ from megaphone.config.schema import Config, Upstream
 from megaphone.errors import ConfigError, TLSError
 from megaphone.sockets.endpoint import Endpoint, is_ip_address, parse_address
 from megaphone.sockets.tls import ClientContext, TLSContext
-from megaphone.stream.jid import ascii_domain
+from megaphone.stream.domain import ascii_domain
 
 EXPIRY_NOTICE_DAYS = 14
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from megaphone.config.schema import Certificate, Config, Domain, Upstream
 from megaphone.errors import ConfigError
 from megaphone.sockets.endpoint import UNIX_PATH_LIMIT_BYTES, Endpoint, expand_sources, parse_address, parse_network
-from megaphone.stream.jid import ascii_domain, normalise_domain
+from megaphone.stream.domain import ascii_domain, normalise_domain
 
 UPSTREAMS_LIMIT = 64  # the counter board has room for as many (dispatch.counters)
 

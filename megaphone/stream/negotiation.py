@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 
-from megaphone.stream.jid import normalise_domain
+from megaphone.stream.domain import normalise_domain
 from megaphone.wire.header import StreamHeader
 from megaphone.wire.writer import (
     PROCEED,
@@ -92,7 +92,7 @@ class Step:
 class Negotiation:
     """The negotiation of one connection.
 
-    `is_known_domain` is asked with a normalised domain (`stream.jid.normalise_domain`). `default_domain` is the name
+    `is_known_domain` is asked with a normalised domain (`stream.domain.normalise_domain`). `default_domain` is the name
     that the edge gives itself towards a client that named no domain of ours (RFC 6120 section 4.9.1.2); it may be "".
     """
 
