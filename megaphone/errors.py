@@ -38,3 +38,12 @@ class RestartLimitError(MegaphoneError):
 
 class AdminError(MegaphoneError):
     """The running Megaphone could not be asked, or refused the request."""
+
+
+class SASLError(MegaphoneError):
+    """A login that is refused: `condition` is one of RFC 6120 section 6.5, `text` is for the client's user."""
+
+    def __init__(self, condition: str, text: str = "") -> None:
+        super().__init__(f"{condition}: {text}" if text else condition)
+        self.condition = condition
+        self.text = text
