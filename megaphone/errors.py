@@ -38,3 +38,12 @@ class RestartLimitError(MegaphoneError):
 
 class AdminError(MegaphoneError):
     """The running Megaphone could not be asked, or refused the request."""
+
+
+class BindError(MegaphoneError):
+    """A resource that cannot be bound: `condition` is the stanza error that says so (RFC 6120 section 7)."""
+
+    def __init__(self, condition: str, text: str) -> None:
+        super().__init__(f"{condition}: {text}")
+        self.condition = condition
+        self.text = text
