@@ -51,3 +51,12 @@ class StorageError(MegaphoneError):
 
 class StorageFullError(StorageError):
     """A write that was not taken: too many are queued, or the disk takes none (answer: resource-constraint)."""
+
+
+class SASLError(MegaphoneError):
+    """A login that is refused: `condition` is one of RFC 6120 section 6.5, `text` is for the client's user."""
+
+    def __init__(self, condition: str, text: str = "") -> None:
+        super().__init__(f"{condition}: {text}" if text else condition)
+        self.condition = condition
+        self.text = text
