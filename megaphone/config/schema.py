@@ -79,14 +79,15 @@ class Service(Table, frozen=True):
     anonymous: bool = False  # SASL ANONYMOUS (XEP-0175)
     plain_without_tls: bool = False
     scram_iterations: Annotated[int, Meta(ge=4096, le=10_000_000)] = 10_000  # RFC 7677 section 4 asks for 4,096
-    login_failures_per_address: Positive = 30  # a minute
-    login_failures_per_account: Positive = 10  # a minute
+    failed_logins_per_address: Positive = 20  # that cost nothing; from then on it has to wait
+    failed_logins_per_account: Positive = 8
     sessions_per_user: Annotated[int, Meta(ge=1, le=1000)] = 10
     resource_conflict: Literal["replace", "reject", "rename"] = "replace"
     resume_seconds: Annotated[int, Meta(ge=0, le=86_400)] = 300  # XEP-0198; 0 = no resumption
     resume_stanzas: Positive = 1000  # sent and not acknowledged, of one session
     resume_bytes: Positive = 1_048_576
     offline_messages: Annotated[int, Meta(ge=0, le=1_000_000)] = 1000  # of one user
+    offline_bytes: Positive = 4_194_304  # of one user
     roster_items: Annotated[int, Meta(ge=1, le=100_000)] = 2000  # of one user
 
 
@@ -102,9 +103,11 @@ class Rooms(Table, frozen=True):
 
     domain: str = ""  # "" = "conference." before the service's domain
     create: Literal["anyone", "accounts", "nobody"] = "accounts"
-    max_rooms: Positive = 10_000
-    max_occupants: Annotated[int, Meta(ge=1, le=1_000_000)] = 10_000  # of one room
-    history_messages: Annotated[int, Meta(ge=0, le=1000)] = 20  # that a room shows to who joins
+    max_rooms: Positive = 100_000  # of one worker
+    max_rooms_per_user: Positive = 100  # that one user has created
+    max_occupants: Annotated[int, Meta(ge=1, le=1_000_000)] = 20_000  # of one room
+    history_messages: Annotated[int, Meta(ge=0, le=200)] = 20  # that a room shows to who joins
+    kept_messages: Positive = 10_000  # of one persistent room, on disk
 
 
 class Health(Table, frozen=True):

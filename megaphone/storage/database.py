@@ -48,11 +48,26 @@ def prepare(directory: str) -> None:
     path = database_path(directory)
     try:
         os.makedirs(directory, mode=0o700, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        _create(path)
     except OSError as error:
         raise StorageError(error.filename or path, f"cannot be opened: {error.strerror}") from None
     with words(path), contextlib.closing(connect(path)) as connection:
         _migrate(connection, path)
+
+
+def _create(path: str) -> None:
+    """Make an empty file if there is none, of the directory's owner, who need not be the root who runs this."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
+        return
+    try:
+        if os.geteuid() == 0:
+            owner = os.stat(os.path.dirname(path))
+            os.fchown(descriptor, owner.st_uid, owner.st_gid)
+    finally:
+        os.close(descriptor)
 
 
 def inspect(directory: str) -> None:

@@ -14,7 +14,7 @@ from megaphone.storage.writer import Statement
 from megaphone.stream.jid import JID
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from megaphone.storage.storage import Storage
 
@@ -54,11 +54,11 @@ class SQLiteRooms:
         self._kept = kept
         self._appended: dict[str, int] = {}  # since a room was pruned
 
-    def rooms(self) -> Iterator[RoomRecord]:
-        """Yield every room of the domain, whichever worker it is at home in."""
+    def rooms(self) -> Sequence[RoomRecord]:
+        """Return every room of the domain, whichever worker it is at home in."""
+        self._storage.writer.settle_all()
         rows = self._storage.read("SELECT name, config, creator, created, secret, subject, subject_time FROM room")
-        for row in rows:
-            yield self._record(row)
+        return [self._record(row) for row in rows]
 
     def affiliations(self, room: JID) -> Sequence[Affiliated]:
         """Return every affiliation of a room."""

@@ -47,8 +47,8 @@ class Storage:
             opened.pop_all()
         # Microseconds: nobody writes more than one row in each, so that a later opening begins above all earlier ones.
         start = max(time.time_ns() // 1000, newest // WORKERS_LIMIT + 1)
-        self.opening: int = start * WORKERS_LIMIT + worker
-        self._last_id = self.opening
+        self.opening: int = int(start) * WORKERS_LIMIT + worker
+        self._last_id: int = self.opening
 
     def next_id(self) -> int:
         """Return a number below 2**63 that no other process gives, greater than all before it."""

@@ -150,7 +150,12 @@ class Writer:
 
     def settle(self, owner: Hashable) -> None:
         """Return when nothing of this owner is queued, so that it can be read; StorageError if that takes too long."""
-        if (owner in self._owners or owner in self._owners_writing) and not self.flush():
+        if owner in self._owners or owner in self._owners_writing:
+            self.settle_all()
+
+    def settle_all(self) -> None:
+        """Return when nothing is queued; StorageError if that takes too long."""
+        if self.queued and not self.flush():
             raise StorageError(self.path, self.trouble or f"nothing was written for {FLUSH_SECONDS:g} seconds")
 
     def flush(self, timeout_seconds: float = FLUSH_SECONDS) -> bool:
