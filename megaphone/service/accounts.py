@@ -1,7 +1,7 @@
 """What is kept of an account's password, and how a password is checked against it.
 
-Only salted SCRAM keys are ever stored (RFC 5802 section 3): they check a SCRAM login and a PLAIN one, and whoever steals
-them has no password. One set for each hash, because a client may know SHA-1 alone.
+Only salted SCRAM keys are ever stored (RFC 5802 section 3): they check a SCRAM login and a PLAIN one, and whoever
+steals them has no password. One set for each hash, because a client may know SHA-1 alone.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from megaphone.stream.jid import JID
 
 # The client pays this at every login, a phone too, and we at every PLAIN: 10,000 rounds take us about 3 ms. RFC 7677
-# section 4 asks for 4,096 at least; more would slow down guessing from a stolen file only by that factor, which a longer
-# password does better, and would make a PLAIN login a lever for exhausting the server.
+# section 4 asks for 4,096 at least; more would slow down guessing from a stolen file only by that factor, which a
+# longer password does better, and would make a PLAIN login a lever for exhausting the server.
 ITERATIONS = 10_000
 SALT_BYTES = 16
 

@@ -94,7 +94,8 @@ def _encoded(message: bytes) -> bytes:
 
 def challenge(message: bytes) -> bytes:
     """Return a `<challenge/>`; an empty one asks for the initial response (section 6.4.3)."""
-    return b"<challenge xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>%b</challenge>" % (_encoded(message) if message else b"")
+    content = _encoded(message) if message else b""
+    return b"<challenge xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>%b</challenge>" % content
 
 
 def success(message: bytes | None = None) -> bytes:

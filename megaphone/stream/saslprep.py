@@ -51,4 +51,4 @@ def _check_directions(text: str) -> None:
     if any(stringprep.in_table_d2(character) for character in text):
         raise ValueError("a password cannot mix letters of both writing directions (RFC 3454 section 6)")
     if not (from_right[0] and from_right[-1]):
-        raise ValueError("a password written from right to left begins and ends with such a letter (RFC 3454 section 6)")
+        raise ValueError("a password written from right to left begins and ends so (RFC 3454 section 6)")
