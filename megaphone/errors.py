@@ -60,3 +60,12 @@ class SASLError(MegaphoneError):
         super().__init__(f"{condition}: {text}" if text else condition)
         self.condition = condition
         self.text = text
+
+
+class BindError(MegaphoneError):
+    """A resource that cannot be bound: `condition` is the stanza error that says so (RFC 6120 section 7)."""
+
+    def __init__(self, condition: str, text: str) -> None:
+        super().__init__(f"{condition}: {text}")
+        self.condition = condition
+        self.text = text
