@@ -9,7 +9,7 @@ from megaphone.config.schema import Config, Table
 
 # These are laid out once: sockets, workers, the size of their registries, the upstreams' places on the counter boards.
 RESTART_TABLES = ("node", "listen", "upstream", "admin")
-# The embedded service: its database is open, its rooms are called by this name, its users are sorted under their domain.
+# The embedded service: its database is open, and this is what its users and rooms are called.
 RESTART_KEYS = (("service", "data"), ("rooms", "domain"))
 
 

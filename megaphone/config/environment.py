@@ -1,4 +1,4 @@
-"""What the configuration needs from this machine: certificate files, OpenSSL's opinion, Unix sockets, directories, a database."""
+"""What the configuration needs from this machine: certificates, OpenSSL's opinion, sockets, directories, a database."""
 
 import os
 import stat

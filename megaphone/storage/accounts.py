@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 # A worker that has a contact's roster in memory goes on counting from there; its versions must not meet this one.
 _VERSIONS_AHEAD: Final = 1000
 
+_LISTED: Final = (
+    "SELECT name, created, changed, disabled, (SELECT count(*) FROM spool WHERE spool.account = account.id)"
+    " FROM account"
+)
 _KEYS: Final = (
     "sha1_salt, sha1_iterations, sha1_stored_key, sha1_server_key, "
     "sha256_salt, sha256_iterations, sha256_stored_key, sha256_server_key"
@@ -118,11 +122,7 @@ class AccountBook:
 
     def _accounts(self, clause: str, *values: object) -> Iterator[Account]:
         with words(self._path):
-            rows = self._connection.execute(
-                "SELECT name, created, changed, disabled, (SELECT count(*) FROM spool WHERE spool.account = account.id)"
-                f" FROM account {clause}",  # noqa: S608
-                values,
-            )
+            rows = self._connection.execute(f"{_LISTED} {clause}", values)
             for name, created, changed, disabled, waiting in rows:
                 yield Account(name, created, changed, bool(disabled), waiting)
 

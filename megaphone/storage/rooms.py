@@ -22,8 +22,9 @@ KEPT_MESSAGES: Final = 10_000
 
 _PUT_ROOM: Final = Statement(
     "INSERT INTO room (name, config, creator, created, secret, subject, subject_time) VALUES (?, ?, ?, ?, ?, ?, ?)"
-    " ON CONFLICT (name) DO UPDATE SET config = excluded.config, creator = excluded.creator, created = excluded.created,"
-    " secret = excluded.secret, subject = excluded.subject, subject_time = excluded.subject_time"
+    " ON CONFLICT (name) DO UPDATE SET config = excluded.config, creator = excluded.creator,"
+    " created = excluded.created, secret = excluded.secret,"
+    " subject = excluded.subject, subject_time = excluded.subject_time"
 )
 _DELETE_ROOM: Final = Statement("DELETE FROM room WHERE name = ?")
 _PUT_AFFILIATION: Final = Statement(

@@ -201,9 +201,7 @@ class SQLiteUsers:
 
 def _roster_item(row: tuple[Any, ...]) -> RosterItem:
     jid, name, groups, subscription, ask, request, listed = row
-    return RosterItem(
-        JID.parse(jid), name, tuple(json.loads(groups)), subscription, bool(ask), request, bool(listed)
-    )
+    return RosterItem(JID.parse(jid), name, tuple(json.loads(groups)), subscription, bool(ask), request, bool(listed))
 
 
 def _one(rows: list[tuple[Any, ...]]) -> bytes | None:

@@ -41,7 +41,13 @@ _CLOSING_RETRY_SECONDS: Final = 0.05
 # What may be better the next time; any other error means the row itself, and it is dropped.
 _TRANSIENT: Final = frozenset(
     {
-        *(sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR),
+        *(
+            sqlite3.SQLITE_FULL,
+            sqlite3.SQLITE_READONLY,
+            sqlite3.SQLITE_BUSY,
+            sqlite3.SQLITE_LOCKED,
+            sqlite3.SQLITE_IOERR,
+        ),
         *(sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_NOMEM),
         *(sqlite3.SQLITE_PERM, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_ABORT),
     }
@@ -51,7 +57,7 @@ Value = str | bytes | int | float | None
 
 
 class Statement(NamedTuple):
-    """An SQL statement: `head`, then `row` once for each row and commas between, then `tail`; no `row`: one at a time."""
+    """An SQL statement: `head`, `row` for each row with commas between, `tail`; no `row`: one row at a time."""
 
     head: str
     row: str = ""
