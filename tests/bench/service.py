@@ -14,7 +14,7 @@ from tests.bench.service_logins import AT_ONCE, measure_logins
 from tests.bench.service_memory import measure_memory
 from tests.bench.service_messages import PIPELINED, measure_messages
 from tests.bench.service_room import WAYS, measure_room
-from tests.bench.services import MAKERS, MECHANISM
+from tests.bench.services import MAKERS, MECHANISM, MegaphoneService
 
 PARTS = ("messages", "memory", "room", "logins")
 
@@ -24,6 +24,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench WHAT=service", description=__doc__)
     parser.add_argument("--only", default=",".join(PARTS), help="comma-separated; default: %(default)s")
     parser.add_argument("--servers", default=",".join(MAKERS), help="comma-separated; default: %(default)s")
+    parser.add_argument("--workers", type=int, default=0, help="of Megaphone; default: one for each core")
     parser.add_argument("--rounds", type=int, default=5, help="of messages, room and logins")
     parser.add_argument("--seconds", type=float, default=2.0, help="of messages at one server in one round")
     parser.add_argument("--sessions", default="100,1000", help="that exchange messages; default: %(default)s")
@@ -38,12 +39,19 @@ def main() -> None:
     if unknown := {*only} - {*PARTS} | {*names} - {*MAKERS}:
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
     allow_descriptors()
+    MegaphoneService.workers = args.workers
     sessions = [int(count) for count in args.sessions.split(",")]
     occupants = dict.fromkeys(names, args.occupants)
     if PROSODY in occupants:
         # For each who enters it copies every occupant: with 500 half a minute goes by, with 5,000 an hour.
         occupants[PROSODY] = min(args.occupants, args.prosody_occupants)
-    settings: dict[str, Any] = {"only": only, "mechanism": MECHANISM, "tls": False, "rounds": args.rounds}
+    settings: dict[str, Any] = {
+        "only": only,
+        "mechanism": MECHANISM,
+        "tls": False,
+        "rounds": args.rounds,
+        "workers": args.workers,
+    }
     figures: list[Figure] = []
     if "messages" in only:
         figures += measure_messages(names, sessions, args.rounds, args.seconds)

@@ -5,16 +5,18 @@ XEP-0163), which would cost the others. What Megaphone's own class assumes stand
 """
 
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench.accounts import Credentials, ejabberd_dump, write_prosody_accounts
+from megaphone.service import accounts
+from megaphone.storage import database
+from megaphone.storage.accounts import AccountBook
+from megaphone.stream.scram import ScramKeys
+from tests.bench.accounts import ITERATIONS, SALT, Credentials, ejabberd_dump, write_prosody_accounts
 from tests.bench.hosts import BACKLOG
-from tests.bench.logins import PASSWORD
 from tests.bench.report import OURS
 from tests.servers.certificates import CertificateAuthority
 from tests.servers.ejabberd import Ejabberd
@@ -50,10 +52,10 @@ def _replaced(text: str, *pairs: tuple[str, str]) -> str:
 class EjabberdService(Ejabberd):
     """With a plain listener, rooms for thousands, and accounts that are loaded as a dump of the database."""
 
-    def __init__(self, directory: Path, authority: CertificateAuthority, accounts: int) -> None:
+    def __init__(self, directory: Path, authority: CertificateAuthority, count: int) -> None:
         super().__init__(directory, authority, accounts=(), log_level="warning")
         self.open = Endpoint(LOOPBACK, free_port(), "none")
-        self._count = accounts
+        self._count = count
         config = directory / "ejabberd.yml"
         listener = (
             f'listen:\n  -\n    port: {self.open.port}\n    ip: "{LOOPBACK}"\n    module: ejabberd_c2s\n'
@@ -80,10 +82,6 @@ class EjabberdService(Ejabberd):
         dump = self.directory / "accounts.dump"
         dump.write_text(ejabberd_dump(Credentials.derived(DIGEST), self._count))
         self.api("load", file=str(dump))
-        self.restart_loaded()
-
-    def restart_loaded(self) -> None:
-        """Stop, and start with the accounts that it has."""
         self.stop()
         super().start()
         self.process.wait_until(lambda: answers((self.open.host, self.open.port), DOMAIN), "plain listener")
@@ -92,56 +90,56 @@ class EjabberdService(Ejabberd):
 class ProsodyService(Prosody):
     """With the listener that tests have for the edge, and accounts that are written as its files."""
 
-    def __init__(self, directory: Path, authority: CertificateAuthority, accounts: int) -> None:
+    def __init__(self, directory: Path, authority: CertificateAuthority, count: int) -> None:
         super().__init__(directory, authority, "edge", accounts=(), log_level="warn")
         self._config.write_text(
             _replaced(
                 self._config.read_text(),
-                ('authentication = "internal_hashed"\n', 'authentication = "internal_hashed"\npassword_hash = "SHA-256"\n'),
+                ("allow_registration = false\n", 'allow_registration = false\npassword_hash = "SHA-256"\n'),
                 ('\tmodules_enabled = { "muc_mam" }\n', "\tmuc_room_locking = false\n"),
                 (' "mam";', ""),
                 (' "pep";', ""),
             )
         )
-        write_prosody_accounts(directory / "data", Credentials.derived(DIGEST), accounts)
+        write_prosody_accounts(directory / "data", Credentials.derived(DIGEST), count)
 
 
 class MegaphoneService(Node):
     """Megaphone with no upstream: the embedded service, which keeps its accounts and rooms in its data directory."""
 
-    def __init__(self, directory: Path, accounts: int, workers: int = 0) -> None:
+    workers = 0  # one for each core
+
+    def __init__(self, directory: Path, count: int) -> None:
         directory.mkdir(parents=True)
-        super().__init__(directory, "megaphone")
+        super().__init__(directory, OURS)
         self.open = Endpoint(LOOPBACK, free_port(), "none")
         self.rooms = f"conference.{DOMAIN}"
-        self._count = accounts
+        self._data = directory / "data"
+        self._count = count
         self.tables = {
-            "node": {"workers": workers},
+            "node": {"workers": self.workers},
             "listen": [{"address": f"{LOOPBACK}:{self.open.port}", "tls": "none"}],
             "domain": [{"name": DOMAIN}],
-            "service": {"data_directory": str(directory / "data")},
+            "service": {"data": str(self._data)},
             "limits": dict(NO_LIMITS),
             "admin": {"address": f"{LOOPBACK}:{self.admin_port}", "socket": str(self.admin_socket)},
             "log": {"connections": False, "level": "warning"},
         }
 
-    def add_accounts(self) -> None:
-        """user0, user1 ...; ServerError with what the command says."""
-        password = self.directory / "password"
-        password.write_text(PASSWORD + "\n")
+    def _add_accounts(self) -> None:
+        """As `megaphone user add` does, which would take thousands of processes."""
+        database.prepare(str(self._data))
+        book = AccountBook(str(self._data))
+        kept = [Credentials.derived(digest) for digest in ("sha1", DIGEST)]
+        keys = [ScramKeys(SALT, ITERATIONS, each.stored_key, each.server_key) for each in kept]
         for number in range(self._count):
-            jid = f"user{number}@{DOMAIN}"
-            self._command("user", "add", jid, "--password-file", str(password), "--config", str(self.config_path))
-
-    def _command(self, *words: str) -> None:
-        done = subprocess.run([sys.executable, "-m", "megaphone", *words], capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise ServerError(f"megaphone {' '.join(words)}: {done.stdout}{done.stderr}")
+            book.add(f"user{number}", accounts.Credentials(*keys), now=0.0)
+        book.close()
 
     def start(self) -> None:
         """Add the accounts, start, and return when the listener answers; ServerError with the log's tail."""
+        self._add_accounts()
         self.write_config()
-        self.add_accounts()
         self._process = Process(
             [sys.executable, "-m", "megaphone", "serve", "--config", str(self.config_path)],
             directory=Path.cwd(),
@@ -152,18 +150,18 @@ class MegaphoneService(Node):
         self._process.wait_until(lambda: answers(address, DOMAIN) and self.ready(), OURS, START_SECONDS)
 
 
-def _ejabberd(directory: Path, accounts: int) -> tuple[EjabberdService, Endpoint, str]:
-    server = EjabberdService(directory / "ejabberd", CertificateAuthority(directory / "ca"), accounts)
+def _ejabberd(directory: Path, count: int) -> tuple[EjabberdService, Endpoint, str]:
+    server = EjabberdService(directory / "ejabberd", CertificateAuthority(directory / "ca"), count)
     return server, server.open, ROOMS
 
 
-def _prosody(directory: Path, accounts: int) -> tuple[ProsodyService, Endpoint, str]:
-    server = ProsodyService(directory / "prosody", CertificateAuthority(directory / "ca"), accounts)
+def _prosody(directory: Path, count: int) -> tuple[ProsodyService, Endpoint, str]:
+    server = ProsodyService(directory / "prosody", CertificateAuthority(directory / "ca"), count)
     return server, server.plain, ROOMS
 
 
-def _megaphone(directory: Path, accounts: int) -> tuple[MegaphoneService, Endpoint, str]:
-    server = MegaphoneService(directory / OURS, accounts)
+def _megaphone(directory: Path, count: int) -> tuple[MegaphoneService, Endpoint, str]:
+    server = MegaphoneService(directory / OURS, count)
     return server, server.open, server.rooms
 
 
@@ -176,12 +174,13 @@ MAKERS: dict[str, Callable[[Path, int], tuple[Server, Endpoint, str]]] = {
 
 
 @contextmanager
-def running(name: str, directory: Path, accounts: int) -> Iterator[Service]:
-    """The service `name` of MAKERS, with `accounts` accounts."""
+def running(name: str, directory: Path, count: int) -> Iterator[Service]:
+    """The service `name` of MAKERS, with `count` accounts."""
     directory.mkdir(parents=True)
-    server, endpoint, rooms = MAKERS[name](directory, accounts)
+    server, endpoint, rooms = MAKERS[name](directory, count)
     try:
         server.start()
+        print(f"{name} runs as process {server.process.pid}", file=sys.stderr)
         yield Service(name, endpoint, rooms, server.process.pid)
     finally:
         server.stop()

@@ -1,4 +1,4 @@
-"""Clients that talk at a real server, in pairs and in a room: one load generator process that accounts for every delivery."""
+"""Clients that talk at a real server, in pairs and in a room; their load generator accounts for every delivery."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,7 +38,7 @@ class TalkingClients(LoginClients):
         self._ask("ask", OWNER_FORM.format(room=room, fields=field))
 
     def talk_in_room(self, senders: int, in_flight: int, messages: int) -> dict[str, Any]:
-        """The first `senders` occupants send `messages` in all, `in_flight` of each under way until everyone has them."""
+        """The first `senders` occupants send `messages`, `in_flight` of each under way until everyone has them."""
         return self._ask("room", senders, in_flight, messages)
 
 
