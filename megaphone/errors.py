@@ -38,3 +38,13 @@ class RestartLimitError(MegaphoneError):
 
 class AdminError(MegaphoneError):
     """The running Megaphone could not be asked, or refused the request."""
+
+
+class RoomError(MegaphoneError):
+    """What a room refuses: `condition` and `type` are RFC 6120 section 8.3.3's, the text is for people."""
+
+    def __init__(self, condition: str, text: str = "", *, type_: str | None = None) -> None:
+        super().__init__(text or condition)
+        self.condition = condition
+        self.type = type_
+        self.text = text
