@@ -18,15 +18,20 @@ def test_kick() -> None:
     town.enter("romeo", "juliet", "tybalt")
     town.play(f"""
 romeo >> {request("<item nick='tybalt' role='none'><reason>peace!</reason></item>")}
-romeo << <presence from='verona@r.x/tybalt' type='unavailable'><x xmlns='muc#user'><item affiliation='none' role='none' jid='tybalt@x/c'>
+romeo << <presence from='verona@r.x/tybalt' type='unavailable'><x xmlns='muc#user'>
+           <item affiliation='none' role='none' jid='tybalt@x/c'>
            <actor nick='romeo'/><reason>peace!</reason></item><status code='307'/></x></presence>
-juliet << <presence from='verona@r.x/tybalt' type='unavailable'><x xmlns='muc#user'><item affiliation='none' role='none'>
+juliet << <presence from='verona@r.x/tybalt' type='unavailable'><x xmlns='muc#user'>
+           <item affiliation='none' role='none'>
            <actor nick='romeo'/><reason>peace!</reason></item><status code='307'/></x></presence>
-tybalt << <presence from='verona@r.x/tybalt' type='unavailable'><x xmlns='muc#user'><item affiliation='none' role='none' jid='tybalt@x/c'>
-           <actor nick='romeo'/><reason>peace!</reason></item><status code='110'/><status code='307'/></x></presence>
+tybalt << <presence from='verona@r.x/tybalt' type='unavailable'><x xmlns='muc#user'>
+           <item affiliation='none' role='none' jid='tybalt@x/c'>
+           <actor nick='romeo'/><reason>peace!</reason></item><status code='110'/><status code='307'/></x>
+           </presence>
 romeo << {RESULT}
 tybalt >> <message to='verona@r.x' type='groupchat' id='m'/>
-tybalt << <message from='verona@r.x' type='error' id='m'><error type='cancel'><not-acceptable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></message>
+tybalt << <message from='verona@r.x' type='error' id='m'><error type='cancel'><not-acceptable xmlns='stanzas'/>
+           </error></message>
 tybalt >> <presence to='verona@r.x/tybalt' type='unavailable'/>
 """)
 
@@ -36,21 +41,28 @@ def test_ban() -> None:
     town.enter("romeo", "juliet", "tybalt", "tybalt/2")
     town.play(f"""
 romeo >> {request("<item jid='tybalt@x' affiliation='outcast'><reason>exile</reason></item>")}
-romeo << <presence from='verona@r.x/tybalt' type='unavailable'><x xmlns='muc#user'><item affiliation='outcast' role='none' jid='tybalt@x/2'>
+romeo << <presence from='verona@r.x/tybalt' type='unavailable'><x xmlns='muc#user'>
+           <item affiliation='outcast' role='none' jid='tybalt@x/2'>
            <actor nick='romeo'/><reason>exile</reason></item><status code='301'/></x></presence>
-juliet << <presence from='verona@r.x/tybalt' type='unavailable'><x xmlns='muc#user'><item affiliation='outcast' role='none'>
+juliet << <presence from='verona@r.x/tybalt' type='unavailable'><x xmlns='muc#user'>
+           <item affiliation='outcast' role='none'>
            <actor nick='romeo'/><reason>exile</reason></item><status code='301'/></x></presence>
-tybalt << <presence from='verona@r.x/tybalt' type='unavailable'><x xmlns='muc#user'><item affiliation='outcast' role='none' jid='tybalt@x/c'>
+tybalt << <presence from='verona@r.x/tybalt' type='unavailable'><x xmlns='muc#user'>
+           <item affiliation='outcast' role='none' jid='tybalt@x/c'>
            <actor nick='romeo'/><reason>exile</reason></item><status code='110'/><status code='301'/></x></presence>
-tybalt/2 << <presence from='verona@r.x/tybalt' type='unavailable'><x xmlns='muc#user'><item affiliation='outcast' role='none' jid='tybalt@x/2'>
+tybalt/2 << <presence from='verona@r.x/tybalt' type='unavailable'><x xmlns='muc#user'>
+           <item affiliation='outcast' role='none' jid='tybalt@x/2'>
            <actor nick='romeo'/><reason>exile</reason></item><status code='110'/><status code='301'/></x></presence>
 romeo << {RESULT}
 tybalt >> <presence to='verona@r.x/tybalt'><x xmlns='muc'/></presence>
-tybalt << <presence from='verona@r.x/tybalt' type='error'><error type='auth'><forbidden xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></presence>
+tybalt << <presence from='verona@r.x/tybalt' type='error'><error type='auth'><forbidden xmlns='stanzas'/></error>
+           </presence>
 romeo >> <iq to='verona@r.x' type='get' id='l'><query xmlns='muc#admin'><item affiliation='outcast'/></query></iq>
-romeo << <iq from='verona@r.x' type='result' id='l'><query xmlns='muc#admin'><item affiliation='outcast' jid='tybalt@x'><reason>exile</reason></item></query></iq>
+romeo << <iq from='verona@r.x' type='result' id='l'><query xmlns='muc#admin'>
+           <item affiliation='outcast' jid='tybalt@x'><reason>exile</reason></item></query></iq>
 romeo >> {request("<item jid='tybalt@x' affiliation='none'/>")}
-romeo << <message from='verona@r.x'><x xmlns='muc#user'><item affiliation='none' role='none' jid='tybalt@x'/></x></message>
+romeo << <message from='verona@r.x'><x xmlns='muc#user'><item affiliation='none' role='none' jid='tybalt@x'/></x>
+           </message>
 romeo << {RESULT}
 """)
     town.enter("tybalt")
@@ -75,15 +87,17 @@ def test_voice() -> None:
     town.enter("juliet")
     town.play(f"""
 romeo >> {request("<item nick='juliet' role='participant'/>")}
-romeo << <presence from='verona@r.x/juliet'><x xmlns='muc#user'><item affiliation='none' role='participant' jid='juliet@x/c'><actor nick='romeo'/></item></x></presence>
-juliet << <presence from='verona@r.x/juliet'><x xmlns='muc#user'><item affiliation='none' role='participant' jid='juliet@x/c'><actor nick='romeo'/></item>
+romeo << <presence from='verona@r.x/juliet'><x xmlns='muc#user'>
+           <item affiliation='none' role='participant' jid='juliet@x/c'><actor nick='romeo'/></item></x></presence>
+juliet << <presence from='verona@r.x/juliet'><x xmlns='muc#user'>
+           <item affiliation='none' role='participant' jid='juliet@x/c'><actor nick='romeo'/></item>
            <status code='110'/></x></presence>
 romeo << {RESULT}
 romeo >> <iq to='verona@r.x' type='get' id='l'><query xmlns='muc#admin'><item role='participant'/></query></iq>
 romeo << <iq from='verona@r.x' type='result' id='l'><query xmlns='muc#admin'>
            <item affiliation='none' role='participant' jid='juliet@x/c' nick='juliet'/></query></iq>
 juliet >> <iq to='verona@r.x' type='get' id='l'><query xmlns='muc#admin'><item role='participant'/></query></iq>
-juliet << <iq from='verona@r.x' type='error' id='l'><error type='auth'><forbidden xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>
+juliet << <iq from='verona@r.x' type='error' id='l'><error type='auth'><forbidden xmlns='stanzas'/></error></iq>
 """)
 
 
@@ -92,23 +106,35 @@ def test_who_becomes_admin_sees_real_jids_and_who_ceases_to_be_does_not() -> Non
     town.enter("romeo", "juliet", "tybalt")
     town.play(f"""
 romeo >> {request("<item jid='juliet@x' affiliation='admin'/>")}
-romeo << <presence from='verona@r.x/juliet'><x xmlns='muc#user'><item affiliation='admin' role='moderator' jid='juliet@x/c'><actor nick='romeo'/></item></x></presence>
-tybalt << <presence from='verona@r.x/juliet'><x xmlns='muc#user'><item affiliation='admin' role='moderator'><actor nick='romeo'/></item></x></presence>
-juliet << <presence from='verona@r.x/juliet'><x xmlns='muc#user'><item affiliation='admin' role='moderator' jid='juliet@x/c'><actor nick='romeo'/></item>
+romeo << <presence from='verona@r.x/juliet'><x xmlns='muc#user'>
+           <item affiliation='admin' role='moderator' jid='juliet@x/c'><actor nick='romeo'/></item></x></presence>
+tybalt << <presence from='verona@r.x/juliet'><x xmlns='muc#user'><item affiliation='admin' role='moderator'>
+           <actor nick='romeo'/></item></x></presence>
+juliet << <presence from='verona@r.x/juliet'><x xmlns='muc#user'>
+           <item affiliation='admin' role='moderator' jid='juliet@x/c'><actor nick='romeo'/></item>
            <status code='110'/></x></presence>
-juliet << <presence from='verona@r.x/romeo'><x xmlns='muc#user'><item affiliation='owner' role='moderator' jid='romeo@x/c'/></x></presence>
-juliet << <presence from='verona@r.x/tybalt'><x xmlns='muc#user'><item affiliation='none' role='participant' jid='tybalt@x/c'/></x></presence>
+juliet << <presence from='verona@r.x/romeo'><x xmlns='muc#user'>
+           <item affiliation='owner' role='moderator' jid='romeo@x/c'/></x></presence>
+juliet << <presence from='verona@r.x/tybalt'><x xmlns='muc#user'>
+           <item affiliation='none' role='participant' jid='tybalt@x/c'/></x></presence>
 romeo << {RESULT}
 romeo >> {request("<item jid='juliet@x' affiliation='member'/>")}
-romeo << <presence from='verona@r.x/juliet'><x xmlns='muc#user'><item affiliation='member' role='participant' jid='juliet@x/c'><actor nick='romeo'/></item></x></presence>
-tybalt << <presence from='verona@r.x/juliet'><x xmlns='muc#user'><item affiliation='member' role='participant'><actor nick='romeo'/></item></x></presence>
-juliet << <presence from='verona@r.x/juliet'><x xmlns='muc#user'><item affiliation='member' role='participant' jid='juliet@x/c'><actor nick='romeo'/></item>
+romeo << <presence from='verona@r.x/juliet'><x xmlns='muc#user'>
+           <item affiliation='member' role='participant' jid='juliet@x/c'><actor nick='romeo'/></item></x>
+           </presence>
+tybalt << <presence from='verona@r.x/juliet'><x xmlns='muc#user'><item affiliation='member' role='participant'>
+           <actor nick='romeo'/></item></x></presence>
+juliet << <presence from='verona@r.x/juliet'><x xmlns='muc#user'>
+           <item affiliation='member' role='participant' jid='juliet@x/c'><actor nick='romeo'/></item>
            <status code='110'/></x></presence>
 romeo << {RESULT}
 tybalt >> <presence to='verona@r.x/tybalt'><show>dnd</show></presence>
-romeo << <presence from='verona@r.x/tybalt'><show>dnd</show><x xmlns='muc#user'><item affiliation='none' role='participant' jid='tybalt@x/c'/></x></presence>
-juliet << <presence from='verona@r.x/tybalt'><show>dnd</show><x xmlns='muc#user'><item affiliation='none' role='participant'/></x></presence>
-tybalt << <presence from='verona@r.x/tybalt'><show>dnd</show><x xmlns='muc#user'><item affiliation='none' role='participant' jid='tybalt@x/c'/>
+romeo << <presence from='verona@r.x/tybalt'><show>dnd</show><x xmlns='muc#user'>
+           <item affiliation='none' role='participant' jid='tybalt@x/c'/></x></presence>
+juliet << <presence from='verona@r.x/tybalt'><show>dnd</show><x xmlns='muc#user'>
+           <item affiliation='none' role='participant'/></x></presence>
+tybalt << <presence from='verona@r.x/tybalt'><show>dnd</show><x xmlns='muc#user'>
+           <item affiliation='none' role='participant' jid='tybalt@x/c'/>
            <status code='110'/></x></presence>
 """)
 
@@ -121,9 +147,11 @@ def test_no_longer_a_member_of_a_members_only_room() -> None:
     town.enter("juliet")
     town.play(f"""
 romeo >> {request("<item jid='juliet@x' affiliation='none'/>")}
-romeo << <presence from='verona@r.x/juliet' type='unavailable'><x xmlns='muc#user'><item affiliation='none' role='none' jid='juliet@x/c'>
+romeo << <presence from='verona@r.x/juliet' type='unavailable'><x xmlns='muc#user'>
+           <item affiliation='none' role='none' jid='juliet@x/c'>
            <actor nick='romeo'/></item><status code='321'/></x></presence>
-juliet << <presence from='verona@r.x/juliet' type='unavailable'><x xmlns='muc#user'><item affiliation='none' role='none' jid='juliet@x/c'>
+juliet << <presence from='verona@r.x/juliet' type='unavailable'><x xmlns='muc#user'>
+           <item affiliation='none' role='none' jid='juliet@x/c'>
            <actor nick='romeo'/></item><status code='110'/><status code='321'/></x></presence>
 romeo << {RESULT}
 """)
@@ -145,7 +173,10 @@ def test_a_request_is_done_as_a_whole_or_not_at_all() -> None:
     town.enter("romeo")
     town.admin("romeo", "<item jid='juliet@x' affiliation='admin'/>")
     town.enter("juliet", "tybalt")
-    assert town.admin("juliet", "<item nick='tybalt' role='none'/><item jid='romeo@x' affiliation='none'/>") == "not-allowed"
+    assert (
+        town.admin("juliet", "<item nick='tybalt' role='none'/><item jid='romeo@x' affiliation='none'/>")
+        == "not-allowed"
+    )
     assert person("tybalt") in town.audience[ROOM]
     assert town.admin("juliet", "<item nick='tybalt' role='none'/><item nick='tybalt' role='visitor'/>") == ""
     assert person("tybalt") not in town.audience[ROOM]

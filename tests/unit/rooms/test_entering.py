@@ -12,19 +12,24 @@ def test_new_room_is_locked_until_its_creator_opens_it() -> None:
     Town().play("""
 romeo >> <presence to='verona@r.x/Romeo' id='p1'><x xmlns='muc'/><show>away</show></presence>
 romeo << <presence from='verona@r.x/Romeo' id='p1'><show>away</show><x xmlns='muc#user'>
-           <item affiliation='owner' role='moderator' jid='romeo@x/c'/><status code='110'/><status code='201'/></x></presence>
+           <item affiliation='owner' role='moderator' jid='romeo@x/c'/><status code='110'/><status code='201'/></x>
+           </presence>
 romeo << <message from='verona@r.x' type='groupchat'><subject/></message>
 juliet >> <presence to='verona@r.x/Juliet'><x xmlns='muc'/></presence>
 juliet << <presence from='verona@r.x/Juliet' type='error'><error type='cancel'>
-           <item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></presence>
-romeo >> <iq to='verona@r.x' type='set' id='o'><query xmlns='muc#owner'><x xmlns='jabber:x:data' type='submit'/></query></iq>
+           <item-not-found xmlns='stanzas'/></error></presence>
+romeo >> <iq to='verona@r.x' type='set' id='o'><query xmlns='muc#owner'><x xmlns='jabber:x:data' type='submit'/>
+           </query></iq>
 romeo << <iq from='verona@r.x' type='result' id='o'/>
 juliet >> <presence to='verona@r.x/Juliet'><x xmlns='muc'/></presence>
-juliet << <presence from='verona@r.x/Romeo'><show>away</show><x xmlns='muc#user'><item affiliation='owner' role='moderator'/></x></presence>
-juliet << <presence from='verona@r.x/Juliet'><x xmlns='muc#user'><item affiliation='none' role='participant' jid='juliet@x/c'/>
+juliet << <presence from='verona@r.x/Romeo'><show>away</show><x xmlns='muc#user'>
+           <item affiliation='owner' role='moderator'/></x></presence>
+juliet << <presence from='verona@r.x/Juliet'><x xmlns='muc#user'>
+           <item affiliation='none' role='participant' jid='juliet@x/c'/>
            <status code='110'/></x></presence>
 juliet << <message from='verona@r.x' type='groupchat'><subject/></message>
-romeo << <presence from='verona@r.x/Juliet'><x xmlns='muc#user'><item affiliation='none' role='participant' jid='juliet@x/c'/></x></presence>
+romeo << <presence from='verona@r.x/Juliet'><x xmlns='muc#user'>
+           <item affiliation='none' role='participant' jid='juliet@x/c'/></x></presence>
 juliet >> <message to='verona@r.x' type='groupchat' id='m1'><body>hi</body></message>
 romeo << <message from='verona@r.x/Juliet' type='groupchat' id='m1'><body>hi</body>
            <stanza-id xmlns='urn:xmpp:sid:0' by='verona@r.x' id='1700000000000000'/></message>
@@ -120,11 +125,14 @@ def test_non_anonymous_room_says_so() -> None:
     town.configure(whois="anyone")
     town.play("""
 juliet >> <presence to='verona@r.x/Juliet'><x xmlns='muc'/></presence>
-juliet << <presence from='verona@r.x/romeo'><x xmlns='muc#user'><item affiliation='owner' role='moderator' jid='romeo@x/c'/></x></presence>
-juliet << <presence from='verona@r.x/Juliet'><x xmlns='muc#user'><item affiliation='none' role='participant' jid='juliet@x/c'/>
+juliet << <presence from='verona@r.x/romeo'><x xmlns='muc#user'>
+           <item affiliation='owner' role='moderator' jid='romeo@x/c'/></x></presence>
+juliet << <presence from='verona@r.x/Juliet'><x xmlns='muc#user'>
+           <item affiliation='none' role='participant' jid='juliet@x/c'/>
            <status code='110'/><status code='100'/></x></presence>
 juliet << <message from='verona@r.x' type='groupchat'><subject/></message>
-romeo << <presence from='verona@r.x/Juliet'><x xmlns='muc#user'><item affiliation='none' role='participant' jid='juliet@x/c'/></x></presence>
+romeo << <presence from='verona@r.x/Juliet'><x xmlns='muc#user'>
+           <item affiliation='none' role='participant' jid='juliet@x/c'/></x></presence>
 """)
 
 
@@ -142,7 +150,8 @@ def test_two_clients_of_one_user_share_a_nick() -> None:
 juliet/2 >> <presence to='verona@r.x/juliet'><x xmlns='muc'/><show>away</show></presence>
 juliet << <presence from='verona@r.x/juliet'><show>away</show><x xmlns='muc#user'>
            <item affiliation='none' role='participant' jid='juliet@x/c'/><status code='110'/></x></presence>
-juliet/2 << <presence from='verona@r.x/romeo'><x xmlns='muc#user'><item affiliation='owner' role='moderator'/></x></presence>
+juliet/2 << <presence from='verona@r.x/romeo'><x xmlns='muc#user'><item affiliation='owner' role='moderator'/></x>
+           </presence>
 juliet/2 << <presence from='verona@r.x/juliet'><show>away</show><x xmlns='muc#user'>
            <item affiliation='none' role='participant' jid='juliet@x/2'/><status code='110'/></x></presence>
 juliet/2 << <message from='verona@r.x' type='groupchat'><subject/></message>
@@ -155,7 +164,8 @@ juliet/2 << <message from='verona@r.x/romeo' type='chat'><body>psst</body><x xml
 juliet/2 >> <presence to='verona@r.x/juliet' type='unavailable'/>
 juliet/2 << <presence from='verona@r.x/juliet' type='unavailable'><x xmlns='muc#user'>
            <item affiliation='none' role='none' jid='juliet@x/2'/><status code='110'/></x></presence>
-romeo << <presence from='verona@r.x/juliet'><x xmlns='muc#user'><item affiliation='none' role='participant' jid='juliet@x/c'/></x></presence>
+romeo << <presence from='verona@r.x/juliet'><x xmlns='muc#user'>
+           <item affiliation='none' role='participant' jid='juliet@x/c'/></x></presence>
 juliet << <presence from='verona@r.x/juliet'><x xmlns='muc#user'>
            <item affiliation='none' role='participant' jid='juliet@x/c'/><status code='110'/></x></presence>
 """)
@@ -171,11 +181,15 @@ def test_another_nick() -> None:
     town.play("""
 juliet >> <presence to='verona@r.x/Julia'/>
 romeo << <presence from='verona@r.x/juliet' type='unavailable'><x xmlns='muc#user'>
-           <item affiliation='none' role='participant' jid='juliet@x/c' nick='Julia'/><status code='303'/></x></presence>
-romeo << <presence from='verona@r.x/Julia'><x xmlns='muc#user'><item affiliation='none' role='participant' jid='juliet@x/c'/></x></presence>
+           <item affiliation='none' role='participant' jid='juliet@x/c' nick='Julia'/><status code='303'/></x>
+           </presence>
+romeo << <presence from='verona@r.x/Julia'><x xmlns='muc#user'>
+           <item affiliation='none' role='participant' jid='juliet@x/c'/></x></presence>
 juliet << <presence from='verona@r.x/juliet' type='unavailable'><x xmlns='muc#user'>
-           <item affiliation='none' role='participant' jid='juliet@x/c' nick='Julia'/><status code='110'/><status code='303'/></x></presence>
-juliet << <presence from='verona@r.x/Julia'><x xmlns='muc#user'><item affiliation='none' role='participant' jid='juliet@x/c'/>
+           <item affiliation='none' role='participant' jid='juliet@x/c' nick='Julia'/><status code='110'/>
+           <status code='303'/></x></presence>
+juliet << <presence from='verona@r.x/Julia'><x xmlns='muc#user'>
+           <item affiliation='none' role='participant' jid='juliet@x/c'/>
            <status code='110'/></x></presence>
 """)
 
@@ -186,25 +200,37 @@ def test_one_of_two_clients_takes_another_nick_and_comes_back() -> None:
     town.play("""
 juliet/2 >> <presence to='verona@r.x/Julia'/>
 juliet/2 << <presence from='verona@r.x/juliet' type='unavailable'><x xmlns='muc#user'>
-           <item affiliation='none' role='participant' jid='juliet@x/2' nick='Julia'/><status code='110'/><status code='303'/></x></presence>
-romeo << <presence from='verona@r.x/juliet'><x xmlns='muc#user'><item affiliation='none' role='participant' jid='juliet@x/c'/></x></presence>
-juliet/2 << <presence from='verona@r.x/juliet'><x xmlns='muc#user'><item affiliation='none' role='participant'/></x></presence>
-juliet << <presence from='verona@r.x/juliet'><x xmlns='muc#user'><item affiliation='none' role='participant' jid='juliet@x/c'/>
+           <item affiliation='none' role='participant' jid='juliet@x/2' nick='Julia'/><status code='110'/>
+           <status code='303'/></x></presence>
+romeo << <presence from='verona@r.x/juliet'><x xmlns='muc#user'>
+           <item affiliation='none' role='participant' jid='juliet@x/c'/></x></presence>
+juliet/2 << <presence from='verona@r.x/juliet'><x xmlns='muc#user'><item affiliation='none' role='participant'/>
+           </x></presence>
+juliet << <presence from='verona@r.x/juliet'><x xmlns='muc#user'>
+           <item affiliation='none' role='participant' jid='juliet@x/c'/>
            <status code='110'/></x></presence>
-romeo << <presence from='verona@r.x/Julia'><x xmlns='muc#user'><item affiliation='none' role='participant' jid='juliet@x/2'/></x></presence>
-juliet << <presence from='verona@r.x/Julia'><x xmlns='muc#user'><item affiliation='none' role='participant'/></x></presence>
-juliet/2 << <presence from='verona@r.x/Julia'><x xmlns='muc#user'><item affiliation='none' role='participant' jid='juliet@x/2'/>
+romeo << <presence from='verona@r.x/Julia'><x xmlns='muc#user'>
+           <item affiliation='none' role='participant' jid='juliet@x/2'/></x></presence>
+juliet << <presence from='verona@r.x/Julia'><x xmlns='muc#user'><item affiliation='none' role='participant'/></x>
+           </presence>
+juliet/2 << <presence from='verona@r.x/Julia'><x xmlns='muc#user'>
+           <item affiliation='none' role='participant' jid='juliet@x/2'/>
            <status code='110'/></x></presence>
 juliet/2 >> <presence to='verona@r.x/juliet'/>
 romeo << <presence from='verona@r.x/Julia' type='unavailable'><x xmlns='muc#user'>
            <item affiliation='none' role='none' jid='juliet@x/2'/></x></presence>
-juliet << <presence from='verona@r.x/Julia' type='unavailable'><x xmlns='muc#user'><item affiliation='none' role='none'/></x></presence>
+juliet << <presence from='verona@r.x/Julia' type='unavailable'><x xmlns='muc#user'>
+           <item affiliation='none' role='none'/></x></presence>
 juliet/2 << <presence from='verona@r.x/Julia' type='unavailable'><x xmlns='muc#user'>
-           <item affiliation='none' role='participant' jid='juliet@x/2' nick='juliet'/><status code='110'/><status code='303'/></x></presence>
-romeo << <presence from='verona@r.x/juliet'><x xmlns='muc#user'><item affiliation='none' role='participant' jid='juliet@x/2'/></x></presence>
-juliet << <presence from='verona@r.x/juliet'><x xmlns='muc#user'><item affiliation='none' role='participant' jid='juliet@x/c'/>
+           <item affiliation='none' role='participant' jid='juliet@x/2' nick='juliet'/><status code='110'/>
+           <status code='303'/></x></presence>
+romeo << <presence from='verona@r.x/juliet'><x xmlns='muc#user'>
+           <item affiliation='none' role='participant' jid='juliet@x/2'/></x></presence>
+juliet << <presence from='verona@r.x/juliet'><x xmlns='muc#user'>
+           <item affiliation='none' role='participant' jid='juliet@x/c'/>
            <status code='110'/></x></presence>
-juliet/2 << <presence from='verona@r.x/juliet'><x xmlns='muc#user'><item affiliation='none' role='participant' jid='juliet@x/2'/>
+juliet/2 << <presence from='verona@r.x/juliet'><x xmlns='muc#user'>
+           <item affiliation='none' role='participant' jid='juliet@x/2'/>
            <status code='110'/></x></presence>
 """)
 
@@ -214,9 +240,12 @@ def test_a_client_that_has_lost_track_enters_again() -> None:
     town.enter("romeo", "juliet")
     town.play("""
 juliet >> <presence to='verona@r.x/juliet' id='again'><x xmlns='muc'/></presence>
-romeo << <presence from='verona@r.x/juliet'><x xmlns='muc#user'><item affiliation='none' role='participant' jid='juliet@x/c'/></x></presence>
-juliet << <presence from='verona@r.x/romeo'><x xmlns='muc#user'><item affiliation='owner' role='moderator'/></x></presence>
-juliet << <presence from='verona@r.x/juliet' id='again'><x xmlns='muc#user'><item affiliation='none' role='participant' jid='juliet@x/c'/>
+romeo << <presence from='verona@r.x/juliet'><x xmlns='muc#user'>
+           <item affiliation='none' role='participant' jid='juliet@x/c'/></x></presence>
+juliet << <presence from='verona@r.x/romeo'><x xmlns='muc#user'><item affiliation='owner' role='moderator'/></x>
+           </presence>
+juliet << <presence from='verona@r.x/juliet' id='again'><x xmlns='muc#user'>
+           <item affiliation='none' role='participant' jid='juliet@x/c'/>
            <status code='110'/></x></presence>
 juliet << <message from='verona@r.x' type='groupchat'><subject/></message>
 """)
@@ -226,13 +255,16 @@ def test_what_a_presence_may_not_bring_along() -> None:
     town = Town()
     town.enter("romeo", "juliet")
     town.play("""
-juliet >> <presence to='verona@r.x/juliet' id='i'><x xmlns='muc#user'><item affiliation='owner' role='moderator'/></x>
-           <occupant-id xmlns='urn:xmpp:occupant-id:0' id='forged'/><delay xmlns='urn:xmpp:delay' stamp='2002-10-13T23:58:37Z'/>
+juliet >> <presence to='verona@r.x/juliet' id='i'><x xmlns='muc#user'><item affiliation='owner' role='moderator'/>
+           </x>
+           <occupant-id xmlns='urn:xmpp:occupant-id:0' id='forged'/>
+           <delay xmlns='urn:xmpp:delay' stamp='2002-10-13T23:58:37Z'/>
            <x xmlns='vcard-temp:x:update'/><status>s</status></presence>
 romeo << <presence from='verona@r.x/juliet'><x xmlns='vcard-temp:x:update'/><status>s</status>
            <x xmlns='muc#user'><item affiliation='none' role='participant' jid='juliet@x/c'/></x></presence>
 juliet << <presence from='verona@r.x/juliet'><x xmlns='vcard-temp:x:update'/><status>s</status>
-           <x xmlns='muc#user'><item affiliation='none' role='participant' jid='juliet@x/c'/><status code='110'/></x></presence>
+           <x xmlns='muc#user'><item affiliation='none' role='participant' jid='juliet@x/c'/><status code='110'/>
+           </x></presence>
 """)
 
 
@@ -242,20 +274,29 @@ def test_presence_of_some_roles_only() -> None:
     town.configure(presencebroadcast=["moderator"])
     town.play("""
 juliet >> <presence to='verona@r.x/Juliet'><x xmlns='muc'/></presence>
-juliet << <presence from='verona@r.x/romeo'><x xmlns='muc#user'><item affiliation='owner' role='moderator'/></x></presence>
-juliet << <presence from='verona@r.x/Juliet'><x xmlns='muc#user'><item affiliation='none' role='participant' jid='juliet@x/c'/>
+juliet << <presence from='verona@r.x/romeo'><x xmlns='muc#user'><item affiliation='owner' role='moderator'/></x>
+           </presence>
+juliet << <presence from='verona@r.x/Juliet'><x xmlns='muc#user'>
+           <item affiliation='none' role='participant' jid='juliet@x/c'/>
            <status code='110'/></x></presence>
 juliet << <message from='verona@r.x' type='groupchat'><subject/></message>
-romeo >> <iq to='verona@r.x' type='set' id='a'><query xmlns='muc#admin'><item nick='Juliet' role='moderator'/></query></iq>
-romeo << <presence from='verona@r.x/Juliet'><x xmlns='muc#user'><item affiliation='none' role='moderator' jid='juliet@x/c'>
+romeo >> <iq to='verona@r.x' type='set' id='a'><query xmlns='muc#admin'><item nick='Juliet' role='moderator'/>
+           </query></iq>
+romeo << <presence from='verona@r.x/Juliet'><x xmlns='muc#user'>
+           <item affiliation='none' role='moderator' jid='juliet@x/c'>
            <actor nick='romeo'/></item></x></presence>
-juliet << <presence from='verona@r.x/Juliet'><x xmlns='muc#user'><item affiliation='none' role='moderator' jid='juliet@x/c'>
+juliet << <presence from='verona@r.x/Juliet'><x xmlns='muc#user'>
+           <item affiliation='none' role='moderator' jid='juliet@x/c'>
            <actor nick='romeo'/></item><status code='110'/></x></presence>
-juliet << <presence from='verona@r.x/romeo'><x xmlns='muc#user'><item affiliation='owner' role='moderator' jid='romeo@x/c'/></x></presence>
+juliet << <presence from='verona@r.x/romeo'><x xmlns='muc#user'>
+           <item affiliation='owner' role='moderator' jid='romeo@x/c'/></x></presence>
 romeo << <iq from='verona@r.x' type='result' id='a'/>
-romeo >> <iq to='verona@r.x' type='set' id='b'><query xmlns='muc#admin'><item nick='Juliet' role='participant'/></query></iq>
-romeo << <presence from='verona@r.x/Juliet' type='unavailable'><x xmlns='muc#user'><item affiliation='none' role='none' jid='juliet@x/c'/></x></presence>
-juliet << <presence from='verona@r.x/Juliet'><x xmlns='muc#user'><item affiliation='none' role='participant' jid='juliet@x/c'>
+romeo >> <iq to='verona@r.x' type='set' id='b'><query xmlns='muc#admin'><item nick='Juliet' role='participant'/>
+           </query></iq>
+romeo << <presence from='verona@r.x/Juliet' type='unavailable'><x xmlns='muc#user'>
+           <item affiliation='none' role='none' jid='juliet@x/c'/></x></presence>
+juliet << <presence from='verona@r.x/Juliet'><x xmlns='muc#user'>
+           <item affiliation='none' role='participant' jid='juliet@x/c'>
            <actor nick='romeo'/></item><status code='110'/></x></presence>
 romeo << <iq from='verona@r.x' type='result' id='b'/>
 """)
@@ -266,12 +307,15 @@ def test_errors_show_ghosts() -> None:
     town.enter("romeo", "juliet")
     # an error of another kind is none of the room's business
     town.play("""
-juliet >> <message to='verona@r.x' type='error'><error type='cancel'><not-acceptable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></message>
-juliet >> <presence to='verona@r.x/romeo' type='error'><error type='cancel'><gone xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></presence>
+juliet >> <message to='verona@r.x' type='error'><error type='cancel'><not-acceptable xmlns='stanzas'/></error>
+           </message>
+juliet >> <presence to='verona@r.x/romeo' type='error'><error type='cancel'><gone xmlns='stanzas'/></error>
+           </presence>
 romeo << <presence from='verona@r.x/juliet' type='unavailable'><x xmlns='muc#user'>
            <item affiliation='none' role='none' jid='juliet@x/c'/><status code='333'/></x></presence>
 juliet << <presence from='verona@r.x/juliet' type='unavailable'><x xmlns='muc#user'>
-           <item affiliation='none' role='none' jid='juliet@x/c'/><status code='110'/><status code='333'/></x></presence>
+           <item affiliation='none' role='none' jid='juliet@x/c'/><status code='110'/><status code='333'/></x>
+           </presence>
 juliet >> <presence to='verona@r.x/romeo' type='error'/>
 """)
 
@@ -280,7 +324,7 @@ juliet >> <presence to='verona@r.x/romeo' type='error'/>
 def test_every_error_that_shows_a_ghost(name: str) -> None:
     town = Town()
     town.enter("romeo", "juliet")
-    error = f"<error type='cancel'><{name} xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>"
+    error = f"<error type='cancel'><{name} xmlns='stanzas'/></error>"
     town.say("juliet", f"<message to='verona@r.x/romeo' type='error'>{error}</message>")
     assert town.audience[ROOM] == {person("romeo"): True}
 

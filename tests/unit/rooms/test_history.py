@@ -35,7 +35,10 @@ def town_of_five(**fields: str) -> Town:
     for number in range(5):
         town.now = START + 10 * number
         town.say("romeo", f"<message to='verona@r.x' type='groupchat'><body>{number}</body></message>")
-        town.say("romeo", "<message to='verona@r.x' type='groupchat'><composing xmlns='http://jabber.org/protocol/chatstates'/></message>")
+        town.say(
+            "romeo",
+            "<message to='verona@r.x' type='groupchat'><composing xmlns='http://jabber.org/protocol/chatstates'/></message>",
+        )
     town.inboxes.clear()
     return town
 

@@ -30,7 +30,9 @@ def form(town: Town) -> dict[str, list[str]]:
     town.say("romeo", f"<iq to='{ROOM}' type='get' id='f'><query xmlns='muc#owner'/></iq>")
     (answer,) = town.taken("romeo")
     return {
-        each.get("var", "").removeprefix("muc#roomconfig_"): [value.text or "" for value in each.findall(f"{DATA}value")]
+        each.get("var", "").removeprefix("muc#roomconfig_"): [
+            value.text or "" for value in each.findall(f"{DATA}value")
+        ]
         for each in answer.iter(f"{DATA}field")
     }
 
@@ -76,8 +78,16 @@ def test_what_is_put_in_comes_out_and_persists() -> None:
     assert list(again.rooms.room(ROOM).affiliations) == list(town.rooms.room(ROOM).affiliations)  # type: ignore[union-attr]
 
 
-@given(st.builds(RoomConfig, name=st.text(max_size=5), max_users=st.integers(0, 100), whois=st.sampled_from(Whois),
-                 presence_broadcast=st.lists(st.sampled_from(Role), max_size=3).map(tuple), public=st.booleans()))  # fmt: skip
+@given(
+    st.builds(
+        RoomConfig,
+        name=st.text(max_size=5),
+        max_users=st.integers(0, 100),
+        whois=st.sampled_from(Whois),
+        presence_broadcast=st.lists(st.sampled_from(Role), max_size=3).map(tuple),
+        public=st.booleans(),
+    )
+)
 def test_configuration_survives_its_values(config: RoomConfig) -> None:
     assert RoomConfig.of(config.values() | {"of_another_version": 1}) == config
 
@@ -149,22 +159,30 @@ def test_occupants_hear_of_changes() -> None:
     town = Town()
     town.enter("romeo", "juliet")
     town.play(f"""
-romeo >> <iq to='verona@r.x' type='set' id='1'><query xmlns='muc#owner'>{SUBMIT}>{field("whois", "anyone")}{field("roomname", "N")}</x></query></iq>
-romeo << <message from='verona@r.x' type='groupchat'><x xmlns='muc#user'><status code='104'/><status code='172'/></x></message>
-juliet << <message from='verona@r.x' type='groupchat'><x xmlns='muc#user'><status code='104'/><status code='172'/></x></message>
+romeo >> <iq to='verona@r.x' type='set' id='1'><query xmlns='muc#owner'>{SUBMIT}>{field("whois", "anyone")}
+           {field("roomname", "N")}</x></query></iq>
+romeo << <message from='verona@r.x' type='groupchat'><x xmlns='muc#user'><status code='104'/><status code='172'/>
+           </x></message>
+juliet << <message from='verona@r.x' type='groupchat'><x xmlns='muc#user'><status code='104'/><status code='172'/>
+           </x></message>
 romeo << <iq from='verona@r.x' type='result' id='1'/>
-romeo >> <iq to='verona@r.x' type='set' id='2'><query xmlns='muc#owner'>{SUBMIT}>{field("whois", "moderators")}</x></query></iq>
+romeo >> <iq to='verona@r.x' type='set' id='2'><query xmlns='muc#owner'>{SUBMIT}>{field("whois", "moderators")}</x>
+           </query></iq>
 romeo << <message from='verona@r.x' type='groupchat'><x xmlns='muc#user'><status code='173'/></x></message>
 juliet << <message from='verona@r.x' type='groupchat'><x xmlns='muc#user'><status code='173'/></x></message>
 romeo << <iq from='verona@r.x' type='result' id='2'/>
-romeo >> <iq to='verona@r.x' type='set' id='3'><query xmlns='muc#owner'>{SUBMIT}>{field("whois", "moderators")}</x></query></iq>
+romeo >> <iq to='verona@r.x' type='set' id='3'><query xmlns='muc#owner'>{SUBMIT}>{field("whois", "moderators")}</x>
+           </query></iq>
 romeo << <iq from='verona@r.x' type='result' id='3'/>
-romeo >> <iq to='verona@r.x' type='set' id='4'><query xmlns='muc#owner'>{SUBMIT}>{field("membersonly", "1")}</x></query></iq>
+romeo >> <iq to='verona@r.x' type='set' id='4'><query xmlns='muc#owner'>{SUBMIT}>{field("membersonly", "1")}</x>
+           </query></iq>
 romeo << <message from='verona@r.x' type='groupchat'><x xmlns='muc#user'><status code='104'/></x></message>
 juliet << <message from='verona@r.x' type='groupchat'><x xmlns='muc#user'><status code='104'/></x></message>
-romeo << <presence from='verona@r.x/juliet' type='unavailable'><x xmlns='muc#user'><item affiliation='none' role='none' jid='juliet@x/c'/>
+romeo << <presence from='verona@r.x/juliet' type='unavailable'><x xmlns='muc#user'>
+           <item affiliation='none' role='none' jid='juliet@x/c'/>
            <status code='322'/></x></presence>
-juliet << <presence from='verona@r.x/juliet' type='unavailable'><x xmlns='muc#user'><item affiliation='none' role='none' jid='juliet@x/c'/>
+juliet << <presence from='verona@r.x/juliet' type='unavailable'><x xmlns='muc#user'>
+           <item affiliation='none' role='none' jid='juliet@x/c'/>
            <status code='110'/><status code='322'/></x></presence>
 romeo << <iq from='verona@r.x' type='result' id='4'/>
 """)
@@ -173,18 +191,23 @@ romeo << <iq from='verona@r.x' type='result' id='4'/>
 def test_presence_broadcast_shows_and_hides() -> None:
     town = Town()
     town.enter("romeo", "juliet")
-    hidden = "<presence from='verona@r.x/juliet' type='unavailable'><x xmlns='muc#user'><item affiliation='none' role='none' jid='juliet@x/c'/></x></presence>"
+    item = "<item affiliation='none' role='none' jid='juliet@x/c'/>"
+    hidden = f"<presence from='verona@r.x/juliet' type='unavailable'><x xmlns='muc#user'>{item}</x></presence>"
     town.play(f"""
-romeo >> <iq to='verona@r.x' type='set' id='1'><query xmlns='muc#owner'>{SUBMIT}>{field("presencebroadcast", "moderator")}</x></query></iq>
+romeo >> <iq to='verona@r.x' type='set' id='1'><query xmlns='muc#owner'>{SUBMIT}>
+           {field("presencebroadcast", "moderator")}</x></query></iq>
 romeo << <message from='verona@r.x' type='groupchat'><x xmlns='muc#user'><status code='104'/></x></message>
 juliet << <message from='verona@r.x' type='groupchat'><x xmlns='muc#user'><status code='104'/></x></message>
 romeo << {hidden}
 romeo << <iq from='verona@r.x' type='result' id='1'/>
-romeo >> <iq to='verona@r.x' type='set' id='2'><query xmlns='muc#owner'>{SUBMIT}>{field("presencebroadcast", "participant")}</x></query></iq>
+romeo >> <iq to='verona@r.x' type='set' id='2'><query xmlns='muc#owner'>{SUBMIT}>
+           {field("presencebroadcast", "participant")}</x></query></iq>
 romeo << <message from='verona@r.x' type='groupchat'><x xmlns='muc#user'><status code='104'/></x></message>
 juliet << <message from='verona@r.x' type='groupchat'><x xmlns='muc#user'><status code='104'/></x></message>
-juliet << <presence from='verona@r.x/romeo' type='unavailable'><x xmlns='muc#user'><item affiliation='owner' role='none'/></x></presence>
-romeo << <presence from='verona@r.x/juliet'><x xmlns='muc#user'><item affiliation='none' role='participant' jid='juliet@x/c'/></x></presence>
+juliet << <presence from='verona@r.x/romeo' type='unavailable'><x xmlns='muc#user'>
+           <item affiliation='owner' role='none'/></x></presence>
+romeo << <presence from='verona@r.x/juliet'><x xmlns='muc#user'>
+           <item affiliation='none' role='participant' jid='juliet@x/c'/></x></presence>
 romeo << <iq from='verona@r.x' type='result' id='2'/>
 """)
 
@@ -194,11 +217,14 @@ def test_a_new_room_is_given_up() -> None:
     town.say("romeo", "<presence to='verona@r.x/romeo'><x xmlns='muc'/></presence>")
     town.inboxes.clear()
     town.play("""
-romeo >> <iq to='verona@r.x' type='set' id='1'><query xmlns='muc#owner'><x xmlns='jabber:x:data' type='cancel'/></query></iq>
+romeo >> <iq to='verona@r.x' type='set' id='1'><query xmlns='muc#owner'><x xmlns='jabber:x:data' type='cancel'/>
+           </query></iq>
 romeo << <iq from='verona@r.x' type='result' id='1'/>
-romeo << <presence from='verona@r.x/romeo' type='unavailable'><x xmlns='muc#user'><item affiliation='none' role='none'/><destroy/></x></presence>
+romeo << <presence from='verona@r.x/romeo' type='unavailable'><x xmlns='muc#user'>
+           <item affiliation='none' role='none'/><destroy/></x></presence>
 romeo >> <message to='verona@r.x' type='groupchat' id='2'/>
-romeo << <message from='verona@r.x' type='error' id='2'><error type='cancel'><item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></message>
+romeo << <message from='verona@r.x' type='error' id='2'><error type='cancel'><item-not-found xmlns='stanzas'/>
+           </error></message>
 """)
     assert len(town.rooms) == 0
 
@@ -210,9 +236,11 @@ def test_destroyed() -> None:
     town.enter("juliet")
     town.say("romeo", "<message to='verona@r.x' type='groupchat'><body>b</body></message>")
     town.inboxes.clear()
-    gone = """<x xmlns='muc#user'><item affiliation='none' role='none'/><destroy jid='mantua@r.x'><reason>exile</reason><password>p</password></destroy></x>"""
+    destroy = "<destroy jid='mantua@r.x'><reason>exile</reason><password>p</password></destroy>"
+    gone = f"<x xmlns='muc#user'><item affiliation='none' role='none'/>{destroy}</x>"
     town.play(f"""
-romeo >> <iq to='verona@r.x' type='set' id='1'><query xmlns='muc#owner'><destroy jid='mantua@r.x'><reason>exile</reason><password>p</password></destroy></query></iq>
+romeo >> <iq to='verona@r.x' type='set' id='1'><query xmlns='muc#owner'><destroy jid='mantua@r.x'>
+           <reason>exile</reason><password>p</password></destroy></query></iq>
 romeo << <iq from='verona@r.x' type='result' id='1'/>
 romeo << <presence from='verona@r.x/romeo' type='unavailable'>{gone}</presence>
 juliet << <presence from='verona@r.x/juliet' type='unavailable'>{gone}</presence>

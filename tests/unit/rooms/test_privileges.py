@@ -122,7 +122,8 @@ def test_lists(actor: Affiliation | str) -> None:
     if actor != "outsider":
         town.admin("prince", f"<item jid='romeo@x' affiliation='{actor}'/>")
     for affiliation in (OWNER, ADMIN, MEMBER, OUTCAST):
-        town.say("romeo", f"<iq to='{ROOM}' type='get' id='l'><query xmlns='muc#admin'><item affiliation='{affiliation}'/></query></iq>")
+        query = f"<query xmlns='muc#admin'><item affiliation='{affiliation}'/></query>"
+        town.say("romeo", f"<iq to='{ROOM}' type='get' id='l'>{query}</iq>")
         (answer,) = town.taken("romeo")
         readable = affiliation in allowed.get(actor, set())  # type: ignore[call-overload]
         assert (answer.get("type") == "result") is readable
@@ -130,6 +131,8 @@ def test_lists(actor: Affiliation | str) -> None:
             jids = [each.get("jid") for each in answer[0]]
             assert jids == ["prince@x"] * (affiliation is OWNER) + ["romeo@x"] * (affiliation is actor)
     town.configure("prince", membersonly="1", whois="anyone")
-    town.say("romeo", f"<iq to='{ROOM}' type='get' id='l'><query xmlns='muc#admin'><item affiliation='member'/></query></iq>")
+    town.say(
+        "romeo", f"<iq to='{ROOM}' type='get' id='l'><query xmlns='muc#admin'><item affiliation='member'/></query></iq>"
+    )
     (answer,) = town.taken("romeo")
     assert (answer.get("type") == "result") is (actor in (OWNER, ADMIN, MEMBER))

@@ -22,12 +22,15 @@ def test_the_domain() -> None:
     town = Town(replace(SETTINGS, name="Chat rooms"))
     town.play(f"""
 romeo >> <iq to='r.x' type='get' id='1'><query xmlns='{INFO}'/></iq>
-romeo << <iq from='r.x' type='result' id='1'><query xmlns='{INFO}'><identity category='conference' type='text' name='Chat rooms'/>
-  <feature var='{INFO}'/><feature var='{ITEMS}'/><feature var='{MUC}'/><feature var='urn:xmpp:ping'/><feature var='jabber:iq:version'/></query></iq>
+romeo << <iq from='r.x' type='result' id='1'><query xmlns='{INFO}'>
+           <identity category='conference' type='text' name='Chat rooms'/>
+  <feature var='{INFO}'/><feature var='{ITEMS}'/><feature var='{MUC}'/><feature var='urn:xmpp:ping'/>
+           <feature var='jabber:iq:version'/></query></iq>
 romeo >> <iq to='r.x' type='get' id='2'><ping xmlns='urn:xmpp:ping'/></iq>
 romeo << <iq from='r.x' type='result' id='2'/>
 romeo >> <iq to='r.x' type='get' id='3'><query xmlns='jabber:iq:version'/></iq>
-romeo << <iq from='r.x' type='result' id='3'><query xmlns='jabber:iq:version'><name>Megaphone</name><version>1</version></query></iq>
+romeo << <iq from='r.x' type='result' id='3'><query xmlns='jabber:iq:version'><name>Megaphone</name>
+           <version>1</version></query></iq>
 romeo >> <iq to='r.x' type='get' id='4'><query xmlns='{ITEMS}'/></iq>
 romeo << <iq from='r.x' type='result' id='4'><query xmlns='{ITEMS}'/></iq>
 romeo >> <iq to='r.x' type='result' id='5'/>
@@ -64,7 +67,8 @@ def test_room_list() -> None:
     town.inboxes.clear()
     town.play(f"""
 romeo >> <iq to='r.x' type='get' id='4'><query xmlns='{ITEMS}'/></iq>
-romeo << <iq from='r.x' type='result' id='4'><query xmlns='{ITEMS}'><item jid='d@r.x' name='d'/><item jid='b@r.x' name='b'/></query></iq>
+romeo << <iq from='r.x' type='result' id='4'><query xmlns='{ITEMS}'><item jid='d@r.x' name='d'/>
+           <item jid='b@r.x' name='b'/></query></iq>
 """)
     town.say("romeo", "<presence to='d@r.x' type='unavailable'/>")
     town.say("juliet", "<presence to='d@r.x' type='unavailable'/>")

@@ -7,14 +7,14 @@ import pytest
 from megaphone.stream.stanza import Stanza
 from tests.unit.rooms.town import ROOM, SETTINGS, Town, condition, person
 
-ERROR = "<error type='{}'><{} xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>"
+ERROR = "<error type='{}'><{} xmlns='stanzas'/></error>"
 PING = "<ping xmlns='urn:xmpp:ping'/>"
 INFO = "{http://jabber.org/protocol/disco#info}"
 ITEMS = "{http://jabber.org/protocol/disco#items}"
 
 
 def features(town: Town) -> set[str]:
-    town.say("tybalt", f"<iq to='{ROOM}' type='get' id='1'><query xmlns='http://jabber.org/protocol/disco#info'/></iq>")
+    town.say("tybalt", f"<iq to='{ROOM}' type='get' id='1'><query xmlns='disco#info'/></iq>")
     (answer,) = town.taken("tybalt")
     return {each.get("var", "") for each in answer.iter(f"{INFO}feature")}
 
@@ -24,12 +24,19 @@ def test_what_a_room_says_of_itself() -> None:
     town.enter("romeo")
     kind = {"muc_unsecured", "muc_open", "muc_unmoderated", "muc_public", "muc_temporary", "muc_semianonymous"}
     assert kind < features(town)
-    town.configure(roomname="V", roomdesc="D", passwordprotectedroom="1", roomsecret="s", membersonly="1", moderatedroom="1",
-                   publicroom="0", persistentroom="1", whois="anyone")  # fmt: skip
-    other = {"muc_passwordprotected", "muc_membersonly", "muc_moderated", "muc_hidden", "muc_persistent", "muc_nonanonymous"}
+    town.configure(roomname="V", roomdesc="D", passwordprotectedroom="1", roomsecret="s", membersonly="1")
+    town.configure(moderatedroom="1", publicroom="0", persistentroom="1", whois="anyone")
+    other = {
+        "muc_passwordprotected",
+        "muc_membersonly",
+        "muc_moderated",
+        "muc_hidden",
+        "muc_persistent",
+        "muc_nonanonymous",
+    }
     assert other < features(town)
     assert not kind & features(town)
-    town.say("tybalt", f"<iq to='{ROOM}' type='get' id='1'><query xmlns='http://jabber.org/protocol/disco#info'/></iq>")
+    town.say("tybalt", f"<iq to='{ROOM}' type='get' id='1'><query xmlns='disco#info'/></iq>")
     (answer,) = town.taken("tybalt")
     identity = answer.find(f"{INFO}query/{INFO}identity")
     assert identity is not None
@@ -39,10 +46,11 @@ def test_what_a_room_says_of_itself() -> None:
     assert fields["muc#roominfo_description"] == "D"
     assert fields["muc#roominfo_occupants"] == "1"
     town.play("""
-tybalt >> <iq to='verona@r.x' type='get' id='2'><query xmlns='http://jabber.org/protocol/disco#info' node='x-roomuser-item'/></iq>
-tybalt << <iq from='verona@r.x' type='result' id='2'><query xmlns='http://jabber.org/protocol/disco#info' node='x-roomuser-item'/></iq>
-tybalt >> <iq to='verona@r.x' type='get' id='3'><query xmlns='http://jabber.org/protocol/disco#info' node='n'/></iq>
-tybalt << <iq from='verona@r.x' type='error' id='3'><error type='cancel'><item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>
+tybalt >> <iq to='verona@r.x' type='get' id='2'><query xmlns='disco#info' node='x-roomuser-item'/></iq>
+tybalt << <iq from='verona@r.x' type='result' id='2'><query xmlns='disco#info' node='x-roomuser-item'/></iq>
+tybalt >> <iq to='verona@r.x' type='get' id='3'><query xmlns='disco#info' node='n'/></iq>
+tybalt << <iq from='verona@r.x' type='error' id='3'><error type='cancel'><item-not-found xmlns='stanzas'/></error>
+           </iq>
 """)
 
 
@@ -50,10 +58,10 @@ def test_occupants_are_shown_to_occupants() -> None:
     town = Town(replace(SETTINGS, list_limit=2))
     town.enter("romeo", "juliet", "tybalt")
     town.play("""
-mercutio >> <iq to='verona@r.x' type='get' id='1'><query xmlns='http://jabber.org/protocol/disco#items'/></iq>
-mercutio << <iq from='verona@r.x' type='result' id='1'><query xmlns='http://jabber.org/protocol/disco#items'/></iq>
-tybalt >> <iq to='verona@r.x' type='get' id='2'><query xmlns='http://jabber.org/protocol/disco#items'/></iq>
-tybalt << <iq from='verona@r.x' type='result' id='2'><query xmlns='http://jabber.org/protocol/disco#items'>
+mercutio >> <iq to='verona@r.x' type='get' id='1'><query xmlns='disco#items'/></iq>
+mercutio << <iq from='verona@r.x' type='result' id='1'><query xmlns='disco#items'/></iq>
+tybalt >> <iq to='verona@r.x' type='get' id='2'><query xmlns='disco#items'/></iq>
+tybalt << <iq from='verona@r.x' type='result' id='2'><query xmlns='disco#items'>
             <item jid='verona@r.x/romeo'/><item jid='verona@r.x/juliet'/></query></iq>
 """)
 
@@ -91,20 +99,26 @@ def test_requests_between_occupants() -> None:
 romeo >> <iq to='verona@r.x/juliet' type='get' id='1'>{question}</iq>
 juliet/2 << <iq from='verona@r.x/romeo' type='get' id='r1'>{question}</iq>
 # others cannot answer, nor the right one under another id
-tybalt >> <iq to='verona@r.x/romeo' type='result' id='r1'><query xmlns='jabber:iq:version'><name>forged</name></query></iq>
+tybalt >> <iq to='verona@r.x/romeo' type='result' id='r1'><query xmlns='jabber:iq:version'><name>forged</name>
+           </query></iq>
 juliet >> <iq to='verona@r.x/romeo' type='result' id='r1'/>
 juliet/2 >> <iq to='verona@r.x/romeo' type='result' id='1'/>
-juliet/2 >> <iq to='verona@r.x/romeo' type='result' id='r1'><query xmlns='jabber:iq:version'><name>J</name></query></iq>
-romeo << <iq from='verona@r.x/juliet' type='result' id='1'><query xmlns='jabber:iq:version'><name>J</name></query></iq>
+juliet/2 >> <iq to='verona@r.x/romeo' type='result' id='r1'><query xmlns='jabber:iq:version'><name>J</name></query>
+           </iq>
+romeo << <iq from='verona@r.x/juliet' type='result' id='1'><query xmlns='jabber:iq:version'><name>J</name></query>
+           </iq>
 juliet/2 >> <iq to='verona@r.x/romeo' type='result' id='r1'/>
 # the one who is to answer leaves
 romeo >> <iq to='verona@r.x/juliet' type='set' id='2'>{question}</iq>
 juliet/2 << <iq from='verona@r.x/romeo' type='set' id='r2'>{question}</iq>
 juliet/2 >> <presence to='verona@r.x/juliet' type='unavailable'/>
 romeo << <iq from='verona@r.x/juliet' type='error' id='2'>{ERROR.format("wait", "recipient-unavailable")}</iq>
-romeo << <presence from='verona@r.x/juliet'><x xmlns='muc#user'><item affiliation='none' role='participant' jid='juliet@x/c'/></x></presence>
-juliet/2 << <presence from='verona@r.x/juliet' type='unavailable'><x xmlns='muc#user'><item affiliation='none' role='none' jid='juliet@x/2'/><status code='110'/></x></presence>
-juliet << <presence from='verona@r.x/juliet'><x xmlns='muc#user'><item affiliation='none' role='participant' jid='juliet@x/c'/><status code='110'/></x></presence>
+romeo << <presence from='verona@r.x/juliet'><x xmlns='muc#user'>
+           <item affiliation='none' role='participant' jid='juliet@x/c'/></x></presence>
+juliet/2 << <presence from='verona@r.x/juliet' type='unavailable'><x xmlns='muc#user'>
+           <item affiliation='none' role='none' jid='juliet@x/2'/><status code='110'/></x></presence>
+juliet << <presence from='verona@r.x/juliet'><x xmlns='muc#user'>
+           <item affiliation='none' role='participant' jid='juliet@x/c'/><status code='110'/></x></presence>
 romeo >> <iq to='verona@r.x/juliet' type='get'>{question}</iq>
 romeo << <iq from='verona@r.x/juliet' type='error'>{ERROR.format("modify", "bad-request")}</iq>
 """)
@@ -118,10 +132,14 @@ def test_a_vcard_is_asked_of_the_account() -> None:
     assert b"id='r1'" in request
     town.inboxes.clear()
     town.rooms.receive(Stanza.read(ANSWER), town.now)
-    town.play("romeo << <iq from='verona@r.x/juliet' type='result' id='v'><vCard xmlns='vcard-temp'><FN>J</FN></vCard></iq>")
+    town.play(
+        "romeo << <iq from='verona@r.x/juliet' type='result' id='v'><vCard xmlns='vcard-temp'><FN>J</FN></vCard></iq>"
+    )
 
 
-ANSWER = b"""<iq to='verona@r.x/romeo' from='juliet@x' type='result' id='r1'><vCard xmlns='vcard-temp'><FN>J</FN></vCard></iq>"""
+ANSWER = (
+    b"<iq to='verona@r.x/romeo' from='juliet@x' type='result' id='r1'><vCard xmlns='vcard-temp'><FN>J</FN></vCard></iq>"
+)
 
 
 def test_requests_that_nobody_answers_are_bounded() -> None:
@@ -145,18 +163,23 @@ def test_invitation_and_refusal() -> None:
     town.configure(passwordprotectedroom="1", roomsecret="s")
     town.play(f"""
 juliet >> {invite("tybalt@x/c", "mercutio@x/c")}
-tybalt << <message from='verona@r.x' id='i'><x xmlns='muc#user'><invite from='juliet@x/c'><reason>masks</reason></invite><password>s</password></x>
+tybalt << <message from='verona@r.x' id='i'><x xmlns='muc#user'><invite from='juliet@x/c'><reason>masks</reason>
+           </invite><password>s</password></x>
             <x xmlns='jabber:x:conference' jid='verona@r.x' password='s' reason='masks'/></message>
-mercutio << <message from='verona@r.x' id='i'><x xmlns='muc#user'><invite from='juliet@x/c'><reason>masks</reason></invite><password>s</password></x>
+mercutio << <message from='verona@r.x' id='i'><x xmlns='muc#user'><invite from='juliet@x/c'><reason>masks</reason>
+           </invite><password>s</password></x>
             <x xmlns='jabber:x:conference' jid='verona@r.x' password='s' reason='masks'/></message>
-tybalt >> <message to='verona@r.x' id='d'><x xmlns='muc#user'><decline to='juliet@x/c'><reason>no</reason></decline></x></message>
-juliet << <message from='verona@r.x' id='d'><x xmlns='muc#user'><decline from='tybalt@x'><reason>no</reason></decline></x></message>
+tybalt >> <message to='verona@r.x' id='d'><x xmlns='muc#user'><decline to='juliet@x/c'><reason>no</reason>
+           </decline></x></message>
+juliet << <message from='verona@r.x' id='d'><x xmlns='muc#user'><decline from='tybalt@x'><reason>no</reason>
+           </decline></x></message>
 tybalt >> <message to='verona@r.x' id='d'><x xmlns='muc#user'><decline to='verona@r.x/juliet'/></x></message>
 juliet << <message from='verona@r.x' id='d'><x xmlns='muc#user'><decline from='tybalt@x'/></x></message>
 tybalt >> <message to='verona@r.x' id='d'><x xmlns='muc#user'><decline to='juliet@x'/></x></message>
 juliet << <message from='verona@r.x' id='d'><x xmlns='muc#user'><decline from='tybalt@x'/></x></message>
 # a room carries no mail to people who are not in it
-tybalt >> <message to='verona@r.x' id='d'><x xmlns='muc#user'><decline to='prince@x'><reason>spam</reason></decline></x></message>
+tybalt >> <message to='verona@r.x' id='d'><x xmlns='muc#user'><decline to='prince@x'><reason>spam</reason>
+           </decline></x></message>
 tybalt << <message from='verona@r.x' type='error' id='d'>{ERROR.format("cancel", "item-not-found")}</message>
 """)
 
@@ -172,7 +195,11 @@ tybalt << <message from='verona@r.x' type='error' id='d'>{ERROR.format("cancel",
         ("romeo", "<message to='verona@r.x'><x xmlns='muc#user'><invite/></x></message>", "jid-malformed"),
         ("romeo", "<message to='verona@r.x'><x xmlns='muc#user'/></message>", "bad-request"),
         ("romeo", "<message to='verona@r.x'><x xmlns='muc#user'><status code='307'/></x></message>", "bad-request"),
-        ("romeo", "<message to='verona@r.x' type='error'><x xmlns='muc#user'><invite to='prince@x'/></x></message>", None),
+        (
+            "romeo",
+            "<message to='verona@r.x' type='error'><x xmlns='muc#user'><invite to='prince@x'/></x></message>",
+            None,
+        ),
     ],
 )
 def test_hostile_invitations(name: str, text: str, answer: str | None) -> None:
