@@ -1,6 +1,7 @@
 """From a client's stream header to its session: SASL, the new stream, binding or resumption (RFC 6120 sections 6, 7).
 
-A pure state machine: what the client said goes in, bytes and an action for the host come out. The states and the ways between them are in `login_states.py`.
+A pure state machine: what the client said goes in, bytes and an action for the host come out. The states and the ways
+between them are in `login_states.py`.
 
 Whoever runs it keeps the client's bytes back while it waits for the host (WAIT_VERIFIED, WAIT_BOUND, WAIT_RESUMED).
 """

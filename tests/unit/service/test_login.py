@@ -5,6 +5,7 @@ from itertools import product
 
 import pytest
 
+from megaphone.service.accounts import PasswordCheck
 from megaphone.service.attempt import Transport
 from megaphone.service.login import AUTH_FAILURES, BIND_FAILURES, Login, Step
 from megaphone.service.login_states import TRANSITIONS, Action, Event, State
@@ -79,21 +80,14 @@ def play(script: str, login: Login | None = None) -> Login:
         login = Login({DOMAIN: authenticator()}, TLS)
     lines = [line.strip() for line in script.splitlines() if line.strip()]
     transcript = []
-    checks = []
+    checks: list[PasswordCheck] = []
     for line in lines:
         sent = line[3:] if line[:2] == ">>" else line[2:]
         if line[:2] not in (">>", "! "):
             continue
         transcript.append(line)
         if line.startswith("! "):
-            step = {
-                "check": lambda: login.verified(checks[-1].holds(), 0.0),
-                "bind": lambda: login.bound(JULIET.at("balcony")),
-                "conflict": lambda: login.refuse_bind("conflict"),
-                "resume": lambda: login.resumed(resumed("abc", 3)),
-                "unknown session": lambda: login.refuse_resume(),
-                "lost session": lambda: login.refuse_resume(41),
-            }[sent]()
+            step = host_says(login, sent, checks)
         elif sent == END:
             step = login.receive_end()
         elif re.match(r"<\?xml|<[a-z]+:stream ", sent):
@@ -107,6 +101,18 @@ def play(script: str, login: Login | None = None) -> Login:
         assert (f"<{step.condition} " in step.data.decode()) if step.condition else b"stream:error" not in step.data
     assert transcript == lines
     return login
+
+
+def host_says(login: Login, call: str, checks: list[PasswordCheck]) -> Step:
+    """Make the host's call that a line of a dialogue names."""
+    return {
+        "check": lambda: login.verified(checks[-1].holds(), 0.0),
+        "bind": lambda: login.bound(JULIET.at("balcony")),
+        "conflict": lambda: login.refuse_bind("conflict"),
+        "resume": lambda: login.resumed(resumed("abc", 3)),
+        "unknown session": lambda: login.refuse_resume(),
+        "lost session": lambda: login.refuse_resume(41),
+    }[call]()
 
 
 def told(step: Step) -> str:
