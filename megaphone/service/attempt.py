@@ -148,7 +148,7 @@ class Attempt:
     def _anonymous(self, message: bytes) -> Outcome:
         if len(text_of(message)) > TRACE_LIMIT_CHARACTERS:
             raise SASLError("malformed-request", f"The trace has at most {TRACE_LIMIT_CHARACTERS} characters")
-        choose = self._authenticator.anonymous
+        choose = self._authenticator.settings.anonymous
         account = None if choose is None else self._account_called(choose())
         if account is None:
             raise SASLError("temporary-auth-failure", "There is no name left for you; try again later")

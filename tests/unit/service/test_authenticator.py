@@ -13,8 +13,8 @@ from megaphone.errors import SASLError
 from megaphone.service.accounts import PasswordCheck
 from megaphone.service.attempt import Authenticated, Challenge, Outcome, Transport
 from megaphone.service.authenticator import Authenticator
-from megaphone.service.failed_logins import FailedLogins, LockPolicy
-from megaphone.service.tokens import TokenKey, TokenKeys, make_token
+from megaphone.service.failed_logins import LockPolicy
+from megaphone.service.tokens import TokenKey, make_token
 from megaphone.stream.jid import JID
 from tests.unit.service.clients import (
     BINDINGS,
@@ -28,7 +28,7 @@ from tests.unit.service.clients import (
 
 TLS = Transport(encrypted=True, address="192.0.2.1")
 KEY = TokenKey("a", b"k" * 32)
-TOKENS = TokenKeys(DOMAIN, [KEY])
+TOKENS = (KEY,)
 
 
 def refused(attempt: object, message: bytes, now: float = 0.0) -> str:
@@ -175,7 +175,7 @@ LAX = LockPolicy(free_failures=1000, first_lock_seconds=1.0, longest_lock_second
 
 @pytest.mark.parametrize("username", ["juliet", "nurse"])
 def test_account_is_locked_for_a_while(username: str) -> None:
-    given = authenticator(addresses=FailedLogins(LAX), failed_accounts=FailedLogins(STRICT))
+    given = authenticator(address_locks=LAX, account_locks=STRICT)
     wrong = f"\0{username}\0Paris".encode()
     answers = [run_plain(given, wrong, now=now) for now in (0.0, 1.0, 2.0, 3.0)]
     assert answers == ["not-authorized"] * 3 + ["temporary-auth-failure"]
@@ -188,7 +188,7 @@ def test_account_is_locked_for_a_while(username: str) -> None:
 
 
 def test_address_is_locked_for_a_while() -> None:
-    given = authenticator(addresses=FailedLogins(STRICT), failed_accounts=FailedLogins(LAX))
+    given = authenticator(address_locks=STRICT, account_locks=LAX)
     for name in ("a", "b", "c"):
         assert run_plain(given, f"\0{name}\0x".encode(), now=0.0) == "not-authorized"
     assert run_plain(given, RIGHT, now=1.0) == "temporary-auth-failure"
@@ -199,7 +199,7 @@ def test_address_is_locked_for_a_while() -> None:
 
 
 def test_a_lock_stops_a_run_that_had_begun() -> None:
-    given = authenticator(addresses=FailedLogins(LAX), failed_accounts=FailedLogins(STRICT))
+    given = authenticator(address_locks=LAX, account_locks=STRICT)
     client = slixmpp_mechanism("SCRAM-SHA-256")
     attempt = given.begin("SCRAM-SHA-256", TLS)
     challenge = attempt.receive(client.process(), 0.0)  # type: ignore[attr-defined]
@@ -210,15 +210,27 @@ def test_a_lock_stops_a_run_that_had_begun() -> None:
 
 
 def test_bad_tokens_and_bad_bindings_count_as_failures() -> None:
-    addresses = FailedLogins(STRICT)
-    given = authenticator(tokens=TOKENS, addresses=addresses)
+    given = authenticator(tokens=TOKENS, address_locks=STRICT, account_locks=LAX)
     attempt = given.begin("OAUTHBEARER", TLS)
     attempt.receive(b"n,,\1auth=Bearer x\1\1", 0.0)
-    assert len(addresses) == 1
-    assert refused(attempt, b"\1") == "not-authorized"
-    for _ in range(2):
-        given.begin("OAUTHBEARER", TLS).receive(b"n,,\1auth=Bearer x\1\1", 0.0)
-    assert addresses.locked(TLS.address, 0.0)
+    assert refused(attempt, b"\1") == "not-authorized"  # the end of the first failure, not a second one
+    given.begin("OAUTHBEARER", TLS).receive(b"n,,\1auth=Bearer x\1\1", 0.0)
+    assert run_plain(given, RIGHT) == ""
+    bound = Transport(encrypted=True, bindings=BINDINGS, address=TLS.address)
+    assert refused(given.begin("SCRAM-SHA-256", bound), b"y,,n=juliet,r=x") == "not-authorized"
+    assert run_plain(given, RIGHT) == "temporary-auth-failure"
+
+
+def test_settings_change_while_logins_go_on() -> None:
+    given = authenticator(tokens=TOKENS)
+    token = make_token(KEY, JULIET, now=0.0, lifetime_seconds=60).encode()
+    attempt = given.begin("PLAIN", TLS)
+    assert b"OAUTHBEARER" in given.feature(TLS)
+    given.apply(replace(given.settings, tokens=(TokenKey("b", b"x" * 32),), mechanisms_off=frozenset({"OAUTHBEARER"})))
+    assert b"OAUTHBEARER" not in given.feature(TLS)
+    outcome = attempt.receive(b"\0juliet\0" + token, 0.0)
+    assert isinstance(outcome, PasswordCheck)  # no token any more, at best a password
+    assert not outcome.holds()
 
 
 def test_secret_must_be_one() -> None:

@@ -456,19 +456,6 @@ def test_the_new_stream_is_to_the_domain_of_the_account() -> None:
     assert login.receive_header(header(to="example.net"), "s2").condition == "host-unknown"
 
 
-def test_starttls_is_offered_and_taken() -> None:
-    login = Login({DOMAIN: authenticator()}, Transport(), starttls=True)
-    offered = login.receive_header(header(), "s1").data
-    assert b"<stream:features><starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/><mechanisms " in offered
-    step = login.receive_element(b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>", 0.0)
-    assert (step.action, step.data) == (Action.START_TLS, b"<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>")
-
-
-def test_features_of_the_host_are_added() -> None:
-    login = Login.authenticated(JULIET, features=b"<x xmlns='urn:x'/>")
-    assert b"<x xmlns='urn:x'/></stream:features>" in login.receive_header(header(), "s1").data
-
-
 def test_channel_binding_is_offered_where_there_is_some() -> None:
     login = Login({DOMAIN: authenticator()}, Transport(encrypted=True, bindings=BINDINGS))
     features = login.receive_header(header(), "s1").data

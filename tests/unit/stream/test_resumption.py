@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from megaphone.stream import resumption
+from megaphone.stream.jid import JID
 from megaphone.stream.nonza import Ack, AckRequest, Resume, read_nonza
-from megaphone.stream.resumption import HandledTooManyError, SMLimits, StreamManagement
+from megaphone.stream.resumption import EndedSessions, HandledTooManyError, SMLimits, StreamManagement
 
 NEAR_THE_END = (1 << 32) - 3
 
@@ -116,6 +117,15 @@ def test_written() -> None:
 
 def test_ids_are_as_random_as_what_they_are_made_of() -> None:
     assert resumption.resumption_id(lambda size: b"\xab" * size) == "ab" * 16
+
+
+def test_ended_sessions_are_remembered_for_their_owner() -> None:
+    juliet, romeo = JID("juliet", "example.org"), JID("romeo", "example.org")
+    ended = EndedSessions(limit=2)
+    for number, id_ in enumerate("abc"):
+        ended.add(id_, juliet, number)
+    assert [ended.handled(id_, juliet) for id_ in "abcd"] == [None, 1, 2, None]
+    assert ended.handled("c", romeo) is None
 
 
 class Client:
