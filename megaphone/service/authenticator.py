@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from megaphone.errors import SASLError
+from megaphone.errors import SASLError, StorageError
 from megaphone.service.accounts import ITERATIONS, Credentials, unknown_credentials
 from megaphone.service.attempt import Attempt, Transport
 from megaphone.service.failed_logins import ACCOUNT_POLICY, ADDRESS_POLICY, FailedLogins, LockPolicy
@@ -114,7 +114,7 @@ class Authenticator:
         """Return what is kept of an account; temporary-auth-failure if that cannot be known now."""
         try:
             return self._accounts.credentials(account)
-        except OSError:
+        except StorageError:
             raise SASLError("temporary-auth-failure", "The accounts cannot be reached; try again later") from None
 
     def pretended(self, account: JID | None, username: str) -> Credentials:

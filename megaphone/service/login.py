@@ -54,8 +54,9 @@ SESSION_FEATURES = (
 class Step:
     """The answer to one event: send `data`, then do `action`.
 
-    `condition` is the stream error in `data`, or "". The others belong to one action each: `account` and `anonymous` to
-    AUTHENTICATED, `check` to VERIFY, `resource` (normalised) to BIND, `resume` to RESUME.
+    `condition` is the stream error in `data`, or "". The others belong to one action each: `account`, `anonymous` and
+    `by_token` (the account may have to be made) to AUTHENTICATED, `check` to VERIFY, `resource` (normalised) to BIND,
+    `resume` to RESUME.
     """
 
     data: bytes
@@ -63,6 +64,7 @@ class Step:
     condition: str = ""
     account: JID | None = None
     anonymous: bool = False
+    by_token: bool = False
     check: PasswordCheck | None = field(default=None, repr=False)
     resource: str | None = None
     resume: Resume | None = None
@@ -209,8 +211,13 @@ class Login:
         self._attempt = None
         self._failures = 0
         self.account, self.anonymous = outcome.account, outcome.anonymous
-        action = self._take(Event.SUCCEEDED)
-        return Step(sasl.success(outcome.message), action, account=self.account, anonymous=self.anonymous)
+        return Step(
+            sasl.success(outcome.message),
+            self._take(Event.SUCCEEDED),
+            account=outcome.account,
+            anonymous=outcome.anonymous,
+            by_token=outcome.by_token,
+        )
 
     def _failed(self, error: SASLError) -> Step:
         self._attempt = None

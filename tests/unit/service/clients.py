@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from slixmpp.util.sasl import choose
 
+from megaphone.errors import StorageError
 from megaphone.service.accounts import Credentials, make_credentials
 from megaphone.service.authenticator import Authenticator, LoginSettings
 from megaphone.service.login import Login
@@ -42,7 +43,7 @@ class Accounts:
 
     def credentials(self, account: JID) -> Credentials | None:
         if self.broken:
-            raise OSError(28, "No space left on device")
+            raise StorageError("/data/megaphone.sqlite3", "disk I/O error")
         return self.kept.get(account)
 
 

@@ -65,7 +65,7 @@ def log_in(login: Login, mechanism: str, client: object) -> Step:
 def test_slixmpp(mechanism: str, transport: Transport) -> None:
     login = started(Login({DOMAIN: authenticator()}, transport))
     step = log_in(login, mechanism, slixmpp_mechanism(mechanism))
-    assert (step.action, step.account, step.anonymous) == (Action.AUTHENTICATED, JULIET, False)
+    assert (step.action, step.account, step.anonymous, step.by_token) == (Action.AUTHENTICATED, JULIET, False, False)
 
 
 @pytest.mark.parametrize("mechanism", ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-1-PLUS"])
@@ -204,4 +204,4 @@ def test_tokens_of_pyjwt(algorithm: str) -> None:
     ):
         login = started(Login({DOMAIN: authenticator(Accounts(), tokens=(KEY,))}, TLS))
         step = login.receive_element(element, now)
-        assert (step.action, step.account) == (Action.AUTHENTICATED, JULIET)
+        assert (step.action, step.account, step.by_token) == (Action.AUTHENTICATED, JULIET, True)
