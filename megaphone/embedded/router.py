@@ -251,6 +251,8 @@ class Router:
 
         def tell() -> None:
             self.rooms.home_lost(is_gone, self.now())
+            if home_of(self.rooms_domain, self.workers) == peer:
+                self.rooms.list_anew()
             self.service.home_lost(is_gone, self.now())
             for room in self.occupants.rooms():
                 if is_gone(room):
