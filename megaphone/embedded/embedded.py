@@ -17,6 +17,7 @@ from megaphone.embedded.host import Host, SessionOutlet
 from megaphone.embedded.logins import Logins
 from megaphone.embedded.occupants import Occupants
 from megaphone.embedded.promises import Promises
+from megaphone.embedded.relay import Relay
 from megaphone.embedded.router import Router
 from megaphone.embedded.sessions import Sessions
 from megaphone.embedded.stream import Streams
@@ -129,7 +130,6 @@ class Embedded:
             plain_without_tls=service.plain_without_tls,
             iterations=service.scram_iterations,
         )
-        self.relay = None
         self.logins = Logins(
             loop=loop,
             board=board,
@@ -138,7 +138,6 @@ class Embedded:
             sessions=self.sessions,
             authenticator=self.authenticator,
             give=self._give,
-            relay=self.relay,
             listen_of=listen_of,
         )
         self.streams.host = Host(
@@ -149,6 +148,8 @@ class Embedded:
         self.router.rooms = self.rooms
         self.router.occupants = Occupants(self.streams, self._session_of)
         self.router.promises = self.promises
+        if self.bus is not None:
+            self.logins.relay = self.router.relay = Relay(self.bus, dispatcher, board, self.logins.attach)
         self.router.bus = self.bus
         self.rooms.load(lambda room: self.router.home(room) == index)
         self.router.drain()
