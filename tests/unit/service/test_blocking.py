@@ -31,7 +31,8 @@ def test_a_quarrel() -> None:
         juliet/balcony >> <iq type='get' id='1'><blocklist xmlns='urn:xmpp:blocking'/></iq>
         juliet/balcony << <iq to='juliet@example.org/balcony' type='result' id='1'>
             <blocklist xmlns='urn:xmpp:blocking'/></iq>
-        juliet/balcony >> <iq type='set' id='2'><block xmlns='urn:xmpp:blocking'><item jid='romeo@example.org'/></block></iq>
+        juliet/balcony >> <iq type='set' id='2'><block xmlns='urn:xmpp:blocking'><item jid='romeo@example.org'/>
+            </block></iq>
         juliet/balcony << <iq to='juliet@example.org/balcony' type='set' id='*'>
             <block xmlns='urn:xmpp:blocking'><item jid='romeo@example.org'/></block></iq>
         juliet/balcony << <iq to='juliet@example.org/balcony' type='result' id='2'/>
@@ -80,7 +81,8 @@ def test_a_quarrel() -> None:
 
         # peace
         juliet/balcony >> <iq type='set' id='3'><unblock xmlns='urn:xmpp:blocking'/></iq>
-        juliet/balcony << <iq to='juliet@example.org/balcony' type='set' id='*'><unblock xmlns='urn:xmpp:blocking'/></iq>
+        juliet/balcony << <iq to='juliet@example.org/balcony' type='set' id='*'><unblock xmlns='urn:xmpp:blocking'/>
+            </iq>
         juliet/balcony << <iq to='juliet@example.org/balcony' type='result' id='3'/>
         romeo/orchard << <presence to='romeo@example.org' from='juliet@example.org/balcony'><show>xa</show></presence>
         juliet/balcony << <presence to='juliet@example.org/balcony' from='romeo@example.org/orchard'>

@@ -1,7 +1,7 @@
 """What the domain and an account answer: discovery, ping, version, time, private XML, vCards, and everything else."""
 
-from hashlib import sha1
 from base64 import b64encode
+from hashlib import sha1
 
 import pytest
 
@@ -47,7 +47,8 @@ def test_small_questions() -> None:
             <time xmlns='urn:xmpp:time'><tzo>+00:00</tzo><utc>2002-10-03T08:00:00.250Z</utc></time></iq>
         juliet/balcony >> <iq type='set' id='6'><session xmlns='urn:ietf:params:xml:ns:xmpp-session'/></iq>
         juliet/balcony << <iq type='result' id='6' to='juliet@example.org/balcony'/>
-        juliet/balcony >> <iq type='set' id='6' to='example.org'><session xmlns='urn:ietf:params:xml:ns:xmpp-session'/></iq>
+        juliet/balcony >> <iq type='set' id='6' to='example.org'>
+            <session xmlns='urn:ietf:params:xml:ns:xmpp-session'/></iq>
         juliet/balcony << <iq type='result' id='6' to='juliet@example.org/balcony' from='example.org'/>
         juliet/balcony >> <iq type='get' id='7' to='example.org'>
             <query xmlns='http://jabber.org/protocol/disco#items'/></iq>
@@ -92,7 +93,9 @@ def test_what_the_domain_can_do_is_what_its_capabilities_say() -> None:
 def test_an_account_is_discovered_by_its_owner_and_contacts(kind: str) -> None:
     world = World()
     query = f"<query xmlns='http://jabber.org/protocol/disco#{kind}'/>"
-    world.store.put_roster_item(JID("juliet", "example.org"), RosterItem(JID("romeo", "example.org"), subscription="from"), 1)
+    world.store.put_roster_item(
+        JID("juliet", "example.org"), RosterItem(JID("romeo", "example.org"), subscription="from"), 1
+    )
     assert ask(world, query, to="juliet@example.org").type == "result"
     assert ask(world, query, to="juliet@example.org", name="romeo/orchard").type == "result"
     answer = ask(world, query, to="juliet@example.org", name="nurse/hall")
@@ -136,16 +139,19 @@ def test_every_request_has_an_answer(stanza: str, condition: str) -> None:
 
 def test_private_xml() -> None:
     World().play("""
-        juliet/balcony >> <iq type='get' id='1'><query xmlns='jabber:iq:private'><storage xmlns='storage:bookmarks'/></query></iq>
+        juliet/balcony >> <iq type='get' id='1'><query xmlns='jabber:iq:private'><storage xmlns='storage:bookmarks'/>
+            </query></iq>
         juliet/balcony << <iq type='result' id='1' to='juliet@example.org/balcony'><query xmlns='jabber:iq:private'>
             <storage xmlns='storage:bookmarks'/></query></iq>
         juliet/balcony >> <iq type='set' id='2'><q:query xmlns:q='jabber:iq:private' xmlns:b='storage:bookmarks'>
             <b:storage><b:conference jid='verona@conference.example.org'/></b:storage></q:query></iq>
         juliet/balcony << <iq type='result' id='2' to='juliet@example.org/balcony'/>
         juliet/balcony ends
-        juliet/chamber >> <iq type='get' id='3'><query xmlns='jabber:iq:private'><storage xmlns='storage:bookmarks'/></query></iq>
+        juliet/chamber >> <iq type='get' id='3'><query xmlns='jabber:iq:private'><storage xmlns='storage:bookmarks'/>
+            </query></iq>
         juliet/chamber << <iq type='result' id='3' to='juliet@example.org/chamber'><query xmlns='jabber:iq:private'>
-            <storage xmlns='storage:bookmarks'><conference xmlns='storage:bookmarks' jid='verona@conference.example.org'/>
+            <storage xmlns='storage:bookmarks'>
+            <conference xmlns='storage:bookmarks' jid='verona@conference.example.org'/>
             </storage></query></iq>
     """)
 
@@ -186,7 +192,10 @@ def test_vcards() -> None:
         nurse/hall << <iq type='result' id='3' to='nurse@example.org/hall' from='juliet@example.org'>
             <vCard xmlns='vcard-temp'><FN>Juliet</FN></vCard></iq>
     """)
-    assert condition_of(ask(world, "<vCard xmlns='vcard-temp'/>", type_="set", to="nurse@example.org")) == "service-unavailable"
+    assert (
+        condition_of(ask(world, "<vCard xmlns='vcard-temp'/>", type_="set", to="nurse@example.org"))
+        == "service-unavailable"
+    )
     long = f"<vCard xmlns='vcard-temp'><FN>{'x' * 200}</FN></vCard>"
     assert condition_of(ask(world, long, type_="set")) == "resource-constraint"
 
