@@ -154,7 +154,9 @@ def test_no_message_is_lost_or_doubled(program: list[tuple[str, str]], fast: boo
             world.send("romeo/x", f"<message to='{to}' type='chat' id='{sent}'><body>x</body></message>")
         elif verb in ("ends", "loses"):
             if name in world.sessions:
-                unread = tuple(world.take(name)) if verb == "loses" and lossy else ()
+                if verb == "ends" or not lossy:
+                    collect()
+                unread = tuple(world.take(name))  # in the client's eyes it never came
                 requeued += len(unread)
                 world.end(name, requeue=unread)
         elif verb == "unavailable":
