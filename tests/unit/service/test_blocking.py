@@ -143,7 +143,7 @@ def test_directed_presence_is_ended_by_a_block() -> None:
     ],
 )
 def test_whom_it_covers(blocked: str, jid: str, expected: bool) -> None:
-    user = User(JULIET, None)
+    user = User("juliet", "example.org", None)
     user.blocked = frozenset({JID.parse(blocked)})
     assert user.blocks(JID.parse(jid)) is expected
 
