@@ -78,7 +78,7 @@ class Outlet(Protocol):
     def fan_out(
         self, room: JID, stanza: bytes, *, audience: Audience = Audience.ALL, except_: Collection[JID] = ()
     ) -> None:
-        """Send one stanza that has no `to` to the room's occupants as `occupant_…` has told of them; the host writes `to`.
+        """Send one stanza that has no `to` to the occupants that `occupant_…` has told of; the host writes `to`.
 
         `except_` holds the few full JIDs that do not get it: the sessions of one occupant.
         """
@@ -138,7 +138,7 @@ class RoomConfig:
 
     @classmethod
     def of(cls, values: Mapping[str, object]) -> RoomConfig:
-        """Return what `values` gave; keys of another version are passed over, ValueError for what is no value of a key."""
+        """Return what `values` gave; keys of another version are passed over, ValueError for a value that is none."""
         given: dict[str, Any] = {each.name: values[each.name] for each in fields(cls) if each.name in values}
         if "whois" in given:
             given["whois"] = Whois(given["whois"])
@@ -255,6 +255,8 @@ class RoomSettings:
     sessions_per_occupant_limit: int = 10
     """Resources of one user under one nick."""
     nick_limit_bytes: int = 128
+    presence_limit_bytes: int = 16_384
+    """Of one presence: each occupant's is kept."""
     title_limit_characters: int = 200
     description_limit_characters: int = 2_000
     password_limit_characters: int = 200
