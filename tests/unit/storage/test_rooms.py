@@ -1,5 +1,6 @@
 """Rooms on SQLite: any sequence of writes is read back as from the dictionaries of the rooms' own tests."""
 
+import shutil
 from dataclasses import replace
 from tempfile import TemporaryDirectory
 
@@ -18,7 +19,7 @@ from megaphone.rooms.ports import (
     Subject,
     Whois,
 )
-from megaphone.storage.database import prepare
+from megaphone.storage.database import database_path
 from megaphone.storage.rooms import SQLiteRooms
 from megaphone.storage.storage import Storage
 from megaphone.stream.jid import JID
@@ -67,7 +68,7 @@ STEPS = st.lists(
         st.tuples(st.just("forget"), ROOMS),
         st.tuples(st.sampled_from(["read", "flush", "reopen"])),
     ),
-    max_size=40,
+    max_size=30,
 )
 
 
@@ -79,12 +80,12 @@ def everything(store: RoomStore) -> object:
     )
 
 
-@settings(max_examples=150, deadline=None)
-@given(STEPS)
-def test_what_is_written_is_read(steps: list[tuple[object, ...]]) -> None:
+@settings(max_examples=60, deadline=None)
+@given(steps=STEPS)
+def test_what_is_written_is_read(with_accounts: str, steps: list[tuple[object, ...]]) -> None:
     twin, number = MemoryStore(), 1_700_000_000_000_000
     with TemporaryDirectory() as directory:
-        prepare(directory)
+        shutil.copy(database_path(with_accounts), directory)
         storage = Storage(directory)
         for name, *values in steps:
             store = SQLiteRooms(storage, DOMAIN)
