@@ -58,8 +58,11 @@ class SQLiteAccounts:
         )
 
     def credentials(self, account: JID) -> Credentials | None:
-        """Return what is kept of this account; None if there is none. StorageError if it cannot be read."""
-        rows = self._storage.read(_GET, (account.local,), owner=account.local)
+        """Return what is kept of this account; None if there is none. StorageError if it cannot be read.
+
+        It waits for nothing that is queued: people can log in while nothing can be written.
+        """
+        rows = self._storage.read(_GET, (account.local,))
         return _credentials(rows[0]) if rows else None
 
 
