@@ -1,4 +1,4 @@
-"""Presence (RFC 6121 section 4): who is there, who is told, and who asks. Nobody's presence but the user's own is kept."""
+"""Presence (RFC 6121 section 4): who is there, who is told, who asks. Only the presence of users here is kept."""
 
 from __future__ import annotations
 

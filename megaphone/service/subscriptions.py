@@ -119,11 +119,11 @@ def receive(home: Home, stanza: Stanza, to: JID, type_: str) -> None:
         request = stanza.stamped(to=user.jid, from_=contact)
         if len(request) > home.settings.request_bytes:
             request = write_presence(to=str(user.jid), from_=str(contact), type_="subscribe")
-    keep(home, user, item or RosterItem(contact, listed=False), after, request=request)
     said = request or stanza.stamped(to=user.jid, from_=contact)
     for session in user.sessions:
         if session.available if type_ == "subscribe" else session.interested:
             home.deliver(session, said)
+    keep(home, user, item or RosterItem(contact, listed=False), after, request=request)
     if type_ == "unsubscribe" and before.subscription in ("from", "both"):
         presence.show_all(home, user, contact, gone=True)
 
