@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from megaphone.dispatch.counters import Board
     from megaphone.edge.connection import ClientConnection
-    from megaphone.embedded.relay import Relay
+    from megaphone.embedded.relay import Relay, RemoteConnection
     from megaphone.embedded.router import Router
     from megaphone.embedded.sessions import Sessions
     from megaphone.embedded.stream import EmbeddedStream, Streams
@@ -41,9 +41,11 @@ _FAILURE = b"<failure "
 class Logins:
     """The streams of one worker that have no session yet.
 
-    `give(peer, record, descriptor)` sends a connection to another worker; `listen_of(connection)` is the place of its
+    `relay` is set before the first stream where there are other workers. `give(peer, record, descriptor)` sends a connection to another worker; `listen_of(connection)` is the place of its
     listener in the configuration.
     """
+
+    relay: Relay | None = None
 
     def __init__(
         self,
@@ -55,7 +57,6 @@ class Logins:
         sessions: Sessions,
         authenticator: Authenticator,
         give: Callable[[int, Record, int], None],
-        relay: Relay | None,
         listen_of: Callable[[ClientConnection], int],
     ) -> None:
         self._loop = loop
@@ -65,7 +66,6 @@ class Logins:
         self._sessions = sessions
         self._authenticators = {authenticator.domain: authenticator}
         self._give = give
-        self._relay = relay
         self._listen_of = listen_of
         self._connections: dict[int, ClientConnection] = {}  # of streams that may still move, by id
 
@@ -86,6 +86,10 @@ class Logins:
         stream.say(record.say)
         connection.resume_stream(record.received)
         return stream
+
+    def attach(self, connection: RemoteConnection, account: tuple[str, str], anonymous: bool) -> EmbeddedStream:
+        """Return the owner of a connection that another worker has authenticated and keeps."""
+        return self._streams.open(connection, Login.authenticated(JID(*account), anonymous=anonymous))
 
     def gone(self, stream_id: int) -> None:
         """The connection with this id is gone, or its stream has a session."""
@@ -180,10 +184,10 @@ class Logins:
         self._give(home, record, connection.surrender())
 
     def _relay_to(self, home: int, stream: EmbeddedStream, connection: ClientConnection, step: Step) -> None:
-        if stream.connection_id and step.account is not None and self._relay is not None:
+        if stream.connection_id and step.account is not None and self.relay is not None:
             received = stream.take_held()
             stream.let_go()
-            self._relay.open(connection, home, step.account, step.anonymous, received)
+            self.relay.open(connection, home, step.account, step.anonymous, received)
 
     def _bind(self, stream: EmbeddedStream, step: Step) -> None:
         login: Login = stream.login

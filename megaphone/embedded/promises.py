@@ -20,7 +20,7 @@ class Writes(Protocol):
     """The part of a store that counts: every write has a number, and all up to `committed` are durable."""
 
     @property
-    def written(self) -> int:
+    def position(self) -> int:
         """The number of the last write that was queued."""
 
     @property
@@ -58,17 +58,17 @@ class Promises:
     def when_safe(self, keep: Callable[[], None]) -> None:
         """Call `keep` as soon as everything that was sent or written so far is safe; at once if it is already."""
         serials = tuple((peer, serial) for peer in self._others if (serial := self._unconfirmed(peer)))
-        if not self._waiting and not serials and self._writes.committed >= self._writes.written:
+        if not self._waiting and not serials and self._writes.committed >= self._writes.position:
             keep()
         else:
-            self._waiting.append((keep, self._writes.written, serials))
+            self._waiting.append((keep, self._writes.position, serials))
 
     def when_written(self, keep: Callable[[], None]) -> None:
         """Call `keep` as soon as everything that was written here so far is durable, whatever peers have confirmed."""
-        if not self._local and self._writes.committed >= self._writes.written:
+        if not self._local and self._writes.committed >= self._writes.position:
             keep()
         else:
-            self._local.append((keep, self._writes.written))
+            self._local.append((keep, self._writes.position))
 
     def look(self) -> None:
         """Keep what can be kept: after a commit, and after a confirmation."""

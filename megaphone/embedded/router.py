@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from megaphone.bus.local import LocalBus
     from megaphone.embedded.occupants import Occupants
     from megaphone.embedded.promises import Promises
+    from megaphone.embedded.relay import Relay
     from megaphone.rooms.rooms import Rooms
     from megaphone.service.service import Service
 
@@ -36,7 +37,7 @@ _ADDED, _MODERATOR_ADDED, _CHANGED, _MODERATOR_CHANGED, _REMOVED = range(5)
 class Router:
     """The routes of one worker. `now` gives Unix seconds; `fault` is told of mistakes of ours.
 
-    `service`, `rooms`, `occupants`, `promises` and `bus` (None with one worker) are set before the first stanza.
+    `service`, `rooms`, `occupants`, `promises`, and with several workers `bus` and `relay`, are set before the first stanza.
     """
 
     service: Service
@@ -44,7 +45,7 @@ class Router:
     occupants: Occupants
     promises: Promises
     bus: LocalBus | None = None
-    take_relay: Callable[[int, int, bytes], None]
+    relay: Relay
 
     def __init__(
         self, *, domain: str, rooms_domain: str, index: int, workers: int, now: Callable[[], float], fault: Callable[[Exception], None]
@@ -215,7 +216,7 @@ class Router:
     def take_frame(self, peer: int, kind: int, payload: bytes) -> None:
         """Take a frame of another worker that is not ROUTE."""
         if kind >= FrameKind.RELAY:
-            self.take_relay(peer, kind, payload)
+            self.relay.take_frame(peer, kind, payload)
             self.drain()
             return
         values: list[Any] = msgspec.msgpack.decode(payload)
@@ -251,6 +252,8 @@ class Router:
 
         def tell() -> None:
             self.rooms.home_lost(is_gone, self.now())
+            if home_of(self.rooms_domain, self.workers) == peer:
+                self.rooms.list_anew()
             self.service.home_lost(is_gone, self.now())
             for room in self.occupants.rooms():
                 if is_gone(room):
@@ -262,3 +265,4 @@ class Router:
 
         self._work.append(tell)
         self.drain()
+        self.relay.peer_lost(peer)

@@ -33,6 +33,7 @@ LOST: Final = frozenset(
     {Reason.CLIENT_RESET, Reason.IDLE_TIMEOUT, Reason.SLOW_CONSUMER, Reason.REMOTE_CONNECTION_FAILED, Reason.INTERNAL}
 )
 _MESSAGE: Final = b"<message"
+_MINUS_ONE: Final = (1 << 64) - 1  # a gauge goes down by wrapping
 
 
 class Sessions:
@@ -91,7 +92,7 @@ class Sessions:
             old.end("", Reason.SERVER_CLOSED)
         else:
             old.session = None
-            self._board.add(Slot.SESSIONS_WAITING, -1 & 0xFFFFFFFFFFFFFFFF)
+            self._attached(old)
         answer = stream.login.resumed(resumption.resumed(management.id, management.handled))
         stream.bound(session, str(session.jid))
         session.stream = stream
@@ -243,6 +244,7 @@ class Sessions:
         if management is None or not management.id or reason not in LOST or stream.session.ended:
             self._finish(stream)
             return
+        stream.detached = True
         self._board.add(Slot.SESSIONS_WAITING, 1)
         self._waiting.append((self._router.now() + self._resume_seconds, stream))
 
@@ -251,11 +253,16 @@ class Sessions:
         now = self._router.now()
         while self._waiting and self._waiting[0][0] <= now:
             _, stream = self._waiting.popleft()
-            if stream.session is not None:
-                self._board.add(Slot.SESSIONS_WAITING, -1 & 0xFFFFFFFFFFFFFFFF)
+            if stream.detached:
                 self._board.add(Slot.SESSIONS_EXPIRED, 1)
                 self._finish(stream)
         self._router.drain()
+
+    def _attached(self, stream: EmbeddedStream) -> None:
+        """The session waits no longer."""
+        if stream.detached:
+            stream.detached = False
+            self._board.add(Slot.SESSIONS_WAITING, _MINUS_ONE)
 
     def _finish(self, stream: EmbeddedStream) -> None:
         """The session is over: the service gets back what its client has not acknowledged."""
@@ -265,7 +272,8 @@ class Sessions:
         now = self._router.now()
         management: StreamManagement | None = stream.resumption
         stream.session = None
-        self._board.add(Slot.SESSIONS, -1 & 0xFFFFFFFFFFFFFFFF)
+        self._attached(stream)
+        self._board.add(Slot.SESSIONS, _MINUS_ONE)
         self._router.service.ended(session, now)
         if management is None:
             return

@@ -41,6 +41,7 @@ cdef class EmbeddedStream(Owner):
     cdef readonly uint64_t former_id        # of the connection that is gone
     cdef uint32_t over_bytes                # queued since the mailbox was full
     cdef uint32_t heard_ticks               # when the client last said anything
+    cdef public bint detached               # its session waits for its client to come back
     cdef bint asked                         # it has been asked for a sign of life since
 
     cdef void cut(self, const uint8_t* data, size_t length)

@@ -24,6 +24,7 @@ class EmbeddedStream:
     @property
     def former_id(self) -> int: ...
     keys: list[int]
+    detached: bool
     login: Any
     session: Any
     resumption: Any

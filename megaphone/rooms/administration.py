@@ -1,4 +1,4 @@
-"""Roles and affiliations, changed and listed: kick, ban, voice, members, admins, owners (XEP-0045 sections 8.2 to 10.8).
+"""Roles and affiliations, changed and listed: kick, ban, voice, members, admins, owners (XEP-0045 sections 8, 9).
 
 A request with several items is checked as a whole before anything of it is done.
 """

@@ -3,7 +3,7 @@
     juliet ─ iq get 'a1' to room/nurse ─► room ─ iq get 'r7' from room/juliet ─► nurse's session
     juliet ◄─ result 'a1' from room/nurse ─ room ◄─ result 'r7' to room/juliet ─ nurse's session
 
-Every request under way is noted with the occupant who is to answer, a bounded number; the oldest is given up for a new one.
+Every request under way is noted with the occupant who is to answer, a bounded number; a new one ends the oldest.
 """
 
 from __future__ import annotations

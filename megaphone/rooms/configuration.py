@@ -1,7 +1,7 @@
 """The configuration form of a room: its fields as a table, what may be put in, and what a change does.
 
-Fields, values and options are XEP-0045 section 15.5.3's (muc#roomconfig). A field that is not in the table is passed over:
-clients send back what other services offer.
+Fields, values and options are XEP-0045 section 15.5.3's (muc#roomconfig). A field that is not in the table is passed
+over: clients send back what other services offer.
 """
 
 from __future__ import annotations

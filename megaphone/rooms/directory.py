@@ -1,4 +1,4 @@
-"""The room list: what disco#items of the rooms' domain shows. It lives at the domain's home; rooms tell it of themselves."""
+"""The room list, which disco#items of the rooms' domain shows; it lives at the domain's home, and rooms tell it all."""
 
 from __future__ import annotations
 

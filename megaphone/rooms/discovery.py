@@ -1,4 +1,4 @@
-"""What a room says of itself: disco#info with its features and muc#roominfo, disco#items (XEP-0045 sections 6.4, 6.5)."""
+"""What a room says of itself: disco#info with features and muc#roominfo, disco#items (XEP-0045 sections 6.4, 6.5)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What is said to all: messages, reflected to every occupant in one order, and the subject (XEP-0045 sections 7.4, 8.1).
+"""What is said to all: messages, reflected to every occupant in one order, and the subject (XEP-0045 sections 7.4, 8).
 
-A plain message is looked at, not parsed: its header, and whether certain names occur in it at all. A room writes it once,
-with its stanza-id (XEP-0359) and the sender's occupant-id (XEP-0421), and one `fan_out` sends it to everybody.
+A plain message is looked at, not parsed: its header, and whether certain names occur in it at all. A room writes it
+once, with its stanza-id (XEP-0359) and the sender's occupant-id (XEP-0421), and one `fan_out` sends it to everybody.
 """
 
 from __future__ import annotations

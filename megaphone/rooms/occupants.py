@@ -1,7 +1,7 @@
 """Who is in one room: occupants by nick, by session and by bare JID.
 
-Several sessions of one user may share a nick: to the others they are one occupant, whose presence is that of the session
-that spoke last. The nick of somebody else is a conflict (XEP-0045 section 7.2.8).
+Several sessions of one user may share a nick: to the others they are one occupant, whose presence is that of the
+session that spoke last. The nick of somebody else is a conflict (XEP-0045 section 7.2.8).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What owners ask of a room: to configure it, to open it as it is, to destroy it (XEP-0045 sections 10.1, 10.2, 10.9)."""
+"""What owners ask of a room: to configure it, open it as it is, destroy it (XEP-0045 sections 10.1, 10.2, 10.9)."""
 
 from __future__ import annotations
 

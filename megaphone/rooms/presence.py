@@ -1,7 +1,7 @@
 """What occupants see of each other: presence with role, affiliation, real JID and status codes.
 
-In a semi-anonymous room moderators see real JIDs and others do not: what is said of an occupant goes out twice, once for
-each audience (XEP-0045 section 7.2.3). Who is spoken of gets its own version, with status 110 and its JID.
+In a semi-anonymous room moderators see real JIDs and others do not: what is said of an occupant goes out twice, once
+for each audience (XEP-0045 section 7.2.3). Who is spoken of gets its own version, with status 110 and its JID.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ PLAINLY = Why()
 
 
 def payload(stanza: Addressed, limit_bytes: int) -> bytes:
-    """Return somebody's presence without addresses, id and type, and without what only the room says; RoomError if too large."""
+    """Return a presence without addresses, id, type and what only the room says; RoomError if it is too large."""
     if len(stanza.data) > limit_bytes:
         raise RoomError("policy-violation", f"a presence in a room has at most {limit_bytes} bytes")
     return stamp(without_forged(stanza, stanza.to), to=None, from_=None, type_=None, id_=None)

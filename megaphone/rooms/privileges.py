@@ -1,7 +1,7 @@
 """Who may do what in a room: XEP-0045's tables of roles and affiliations (sections 5.1 and 5.2) as tables.
 
-A change that no table allows is refused: `forbidden` to those who may change nothing of the kind, `not-allowed` to those
-who may, but not this (sections 8.2 to 10.6).
+A change that no table allows is refused: `forbidden` to those who may change nothing of the kind, `not-allowed` to
+those who may, but not this (sections 8.2 to 10.6).
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ class Rooms:
             if not stanza.to.local:
                 self._receive_at_domain(addressed)
             elif (room := self._rooms.get(addressed.to.bare)) is not None:
-                reception.receive(room, stanza, now)
+                reception.receive(room, addressed, now)
             elif stanza.kind == "presence" and stanza.type is None and self._creates(addressed):
                 self._create(addressed, now)
             else:
