@@ -1,6 +1,7 @@
 """From a client's stream header to its session: SASL, the new stream, binding or resumption (RFC 6120 sections 6, 7).
 
-A pure state machine: what the client said goes in, bytes and an action for the host come out. The states and the ways between them are in `login_states.py`.
+A pure state machine: what the client said goes in, bytes and an action for the host come out. The states and the ways
+between them are in `login_states.py`.
 
 Whoever runs it keeps the client's bytes back while it waits for the host (WAIT_VERIFIED, WAIT_BOUND, WAIT_RESUMED).
 """
@@ -23,7 +24,7 @@ from megaphone.stream.opening import own_header, read_opening
 from megaphone.stream.resumption import failed
 from megaphone.stream.stanza import CLIENT_NAMESPACE, parse
 from megaphone.wire.stanza_writer import STANZA_NAMES, iq_error
-from megaphone.wire.writer import PROCEED, STARTTLS_OFFER, STREAM_END, TLS_NAMESPACE, stream_error
+from megaphone.wire.writer import STREAM_END, stream_error
 
 __all__ = ["Action", "Login", "State", "Step", "Transport"]
 
@@ -53,8 +54,9 @@ SESSION_FEATURES = (
 class Step:
     """The answer to one event: send `data`, then do `action`.
 
-    `condition` is the stream error in `data`, or "". The others belong to one action each: `account` and `anonymous` to
-    AUTHENTICATED, `check` to VERIFY, `resource` (normalised) to BIND, `resume` to RESUME.
+    `condition` is the stream error in `data`, or "". The others belong to one action each: `account`, `anonymous` and
+    `by_token` (the account may have to be made) to AUTHENTICATED, `check` to VERIFY, `resource` (normalised) to BIND,
+    `resume` to RESUME.
     """
 
     data: bytes
@@ -62,6 +64,7 @@ class Step:
     condition: str = ""
     account: JID | None = None
     anonymous: bool = False
+    by_token: bool = False
     check: PasswordCheck | None = field(default=None, repr=False)
     resource: str | None = None
     resume: Resume | None = None
@@ -71,8 +74,7 @@ class Login:
     """The login of one connection.
 
     `authenticators` are the domains served here, by their normalised names. `default_domain` is what we call ourselves
-    towards a client that named none of them (RFC 6120 section 4.9.1.2); it may be "". With `starttls` STARTTLS is
-    offered beside the mechanisms. `features` is added to SESSION_FEATURES, whole elements.
+    towards a client that named none of them (RFC 6120 section 4.9.1.2); it may be "".
     """
 
     __slots__ = (
@@ -81,8 +83,6 @@ class Login:
         "_bind_id",
         "_default_domain",
         "_failures",
-        "_features",
-        "_starttls",
         "_transport",
         "account",
         "anonymous",
@@ -96,14 +96,10 @@ class Login:
         transport: Transport,
         *,
         default_domain: str = "",
-        starttls: bool = False,
-        features: bytes = b"",
     ) -> None:
         self._authenticators = authenticators
         self._transport = transport
         self._default_domain = default_domain
-        self._starttls = starttls
-        self._features = features
         self._attempt: Attempt | None = None
         self._bind_id = ""
         self._failures = 0
@@ -113,9 +109,9 @@ class Login:
         self.anonymous = False
 
     @classmethod
-    def authenticated(cls, account: JID, *, anonymous: bool = False, features: bytes = b"") -> Login:
+    def authenticated(cls, account: JID, *, anonymous: bool = False) -> Login:
         """Go on with a client that was authenticated elsewhere: the next it sends is a stream header."""
-        login = cls({}, Transport(), default_domain=account.domain, features=features)
+        login = cls({}, Transport(), default_domain=account.domain)
         login.account, login.anonymous = account, anonymous
         login.state = State.WAIT_RESTART
         return login
@@ -130,12 +126,7 @@ class Login:
         own = own_header(header, self.domain or self._default_domain, stream_id, client)
         if condition:
             return self._error(condition, text, before=own)
-        if self.account is not None:
-            features = SESSION_FEATURES + self._features
-        else:
-            features = self._authenticator().feature(self._transport)
-            if self._starttls:
-                features = STARTTLS_OFFER + features
+        features = SESSION_FEATURES if self.account is not None else self._authenticator().feature(self._transport)
         return Step(own + b"<stream:features>%b</stream:features>" % features, self._take(Event.HEADER))
 
     def receive_element(self, data: bytes, now: float) -> Step:
@@ -152,8 +143,6 @@ class Login:
             return self._error("not-authorized", "After SASL a new stream begins")
         if element.tag.startswith("{" + sasl.SASL_NAMESPACE + "}"):
             return self._receive_sasl(element, now)
-        if self._starttls and element.tag == "{" + TLS_NAMESPACE + "}starttls" and self.state is State.WAIT_AUTH:
-            return Step(PROCEED, self._take(Event.STARTTLS))
         return self._error("not-authorized", "Authenticate first")  # section 4.9.3.12
 
     def receive_end(self) -> Step:
@@ -222,8 +211,13 @@ class Login:
         self._attempt = None
         self._failures = 0
         self.account, self.anonymous = outcome.account, outcome.anonymous
-        action = self._take(Event.SUCCEEDED)
-        return Step(sasl.success(outcome.message), action, account=self.account, anonymous=self.anonymous)
+        return Step(
+            sasl.success(outcome.message),
+            self._take(Event.SUCCEEDED),
+            account=outcome.account,
+            anonymous=outcome.anonymous,
+            by_token=outcome.by_token,
+        )
 
     def _failed(self, error: SASLError) -> Step:
         self._attempt = None

@@ -41,7 +41,6 @@ class Event(Enum):
     PASSWORD = "a password that has to be checked"  # noqa: S105
     SUCCEEDED = "SASL succeeded"
     FAILED = "SASL failed, and may be tried again"
-    STARTTLS = "<starttls/> where it is offered"
     BIND = "a request to bind a resource"
     RESUME = "a request to resume a session"
     REFUSED = "a request that is answered with an error"
@@ -55,7 +54,6 @@ class Action(Enum):
     """What the host has to do after it sent the bytes."""
 
     CONTINUE = "wait for the client's next element"
-    START_TLS = "begin the TLS handshake; then a new Login"
     VERIFY = "make `check` (in a thread if it likes) and call verified()"
     AUTHENTICATED = "wait for a new stream header: the client is `account`"
     BIND = "bind `resource`, or one of the host's choice if it is None, and call bound() or refuse_bind()"
@@ -70,7 +68,6 @@ TRANSITIONS: dict[tuple[State, Event], tuple[State, Action]] = {
     (State.WAIT_AUTH, Event.PASSWORD): (State.WAIT_VERIFIED, Action.VERIFY),
     (State.WAIT_AUTH, Event.SUCCEEDED): (State.WAIT_RESTART, Action.AUTHENTICATED),
     (State.WAIT_AUTH, Event.FAILED): (State.WAIT_AUTH, Action.CONTINUE),
-    (State.WAIT_AUTH, Event.STARTTLS): (State.DONE, Action.START_TLS),
     (State.WAIT_RESPONSE, Event.CHALLENGED): (State.WAIT_RESPONSE, Action.CONTINUE),
     (State.WAIT_RESPONSE, Event.PASSWORD): (State.WAIT_VERIFIED, Action.VERIFY),
     (State.WAIT_RESPONSE, Event.SUCCEEDED): (State.WAIT_RESTART, Action.AUTHENTICATED),

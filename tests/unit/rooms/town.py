@@ -1,11 +1,12 @@
-"""Rooms between people, in one process: an outlet that carries every word into an inbox, and dialogues to write it down.
+"""Rooms between people, in one process: an outlet that carries every word into an inbox, and dialogues.
 
-    romeo >> <presence to='verona@r.x/Romeo'><x xmlns='muc'/></presence>        what romeo's client sends
-    romeo << <presence from='verona@r.x/Romeo'>…                                what it gets next, and nothing before it
+    romeo >> <presence to='verona@r.x/Romeo'><x xmlns='muc'/></presence>     what romeo's client sends
+    romeo << <presence from='verona@r.x/Romeo'>…                             what it gets next, and nothing before it
 
-A dialogue is exact: after each `>>`, everything that anybody gets is in the lines that follow, each person's in its order.
+A dialogue is exact: after each `>>`, all that anybody gets is in the lines that follow, each person's in its order.
 Left out, since they are checked apart: occupant-ids, and the text of errors. Names are bare local parts, each with one
-client "c"; "romeo/2" is another client. Namespaces of XEP-0045 are written short: muc, muc#user, muc#admin, muc#owner.
+client "c"; "romeo/2" is another client. Some namespaces are written short: muc, muc#user, disco#info, and stanzas, that
+of RFC 6120's error conditions.
 """
 
 import re
@@ -24,7 +25,9 @@ DOMAIN = "r.x"
 ROOM = JID("verona", DOMAIN)
 SETTINGS = RoomSettings(secret=b"0123456789abcdef")
 START = 1_700_000_000.0
-_SHORT = re.compile(r"xmlns='(muc(?:#\w+)?)'")
+PROTOCOL = "http://jabber.org/protocol/"
+_LONG = {"stanzas": "urn:ietf:params:xml:ns:xmpp-stanzas"}
+_SHORT = re.compile(r"xmlns='(muc(?:#\w+)?|disco#\w+|stanzas)'")
 _LINE = re.compile(r"(\S+) (>>|<<) (.*)", re.DOTALL)
 
 
@@ -35,7 +38,7 @@ def person(name: str) -> JID:
 
 
 def expand(text: str) -> str:
-    return _SHORT.sub(r"xmlns='http://jabber.org/protocol/\1'", text)
+    return _SHORT.sub(lambda match: f"xmlns='{_LONG.get(match[1], PROTOCOL + match[1])}'", text)
 
 
 class Town:
@@ -108,7 +111,8 @@ class Town:
             new = self.rooms.room(JID(room, DOMAIN)) is None
             self.say(name, f"<presence to='{room}@{DOMAIN}/{name.partition('/')[0]}'><x xmlns='muc'/></presence>")
             if new:
-                self.say(name, f"<iq to='{room}@{DOMAIN}' type='set' id='open'><query xmlns='muc#owner'>{SUBMIT}/></query></iq>")
+                query = f"<query xmlns='muc#owner'>{SUBMIT}/></query>"
+                self.say(name, f"<iq to='{room}@{DOMAIN}' type='set' id='open'>{query}</iq>")
         self.inboxes.clear()
 
     def configure(self, name: str = "romeo", **fields: str | list[str]) -> None:
@@ -116,8 +120,11 @@ class Town:
         content = ""
         for key, value in fields.items():
             values = [value] if isinstance(value, str) else value
-            content += f"<field var='muc#roomconfig_{key}'>" + "".join(f"<value>{each}</value>" for each in values) + "</field>"
-        self.say(name, f"<iq to='{ROOM}' type='set' id='f'><query xmlns='muc#owner'>{SUBMIT}>{content}</x></query></iq>")
+            content += (
+                f"<field var='muc#roomconfig_{key}'>{''.join(f'<value>{each}</value>' for each in values)}</field>"
+            )
+        query = f"<query xmlns='muc#owner'>{SUBMIT}>{content}</x></query>"
+        self.say(name, f"<iq to='{ROOM}' type='set' id='f'>{query}</iq>")
         assert meaning(self.inboxes[person(name)][-1]) == meaning(f"<iq from='{ROOM}' type='result' id='f'/>".encode())
         self.inboxes.clear()
 

@@ -8,8 +8,9 @@ from collections.abc import Callable
 
 from slixmpp.util.sasl import choose
 
+from megaphone.errors import StorageError
 from megaphone.service.accounts import Credentials, make_credentials
-from megaphone.service.authenticator import Authenticator
+from megaphone.service.authenticator import Authenticator, LoginSettings
 from megaphone.service.login import Login
 from megaphone.stream.jid import JID
 from megaphone.wire.header import StreamHeader, read_stream_header
@@ -42,7 +43,7 @@ class Accounts:
 
     def credentials(self, account: JID) -> Credentials | None:
         if self.broken:
-            raise OSError(28, "No space left on device")
+            raise StorageError("/data/megaphone.sqlite3", "disk I/O error")
         return self.kept.get(account)
 
 
@@ -52,13 +53,19 @@ def counting_token() -> Callable[[int], bytes]:
     return lambda size: next(numbers).to_bytes(size, "big")
 
 
-def authenticator(accounts: Accounts | None = None, **settings: object) -> Authenticator:
-    """Return an authenticator of example.org where juliet has an account."""
+def authenticator(accounts: Accounts | None = None, *, secret: bytes = b"s" * 32, **settings: object) -> Authenticator:
+    """Return an authenticator of example.org where juliet has an account; `settings` are those of LoginSettings."""
     if accounts is None:
         accounts = Accounts()
         accounts.add(JULIET, PASSWORD)
-    given: dict[str, object] = {"token": counting_token(), "secret": b"s" * 32, "iterations": 5, **settings}
-    return Authenticator(DOMAIN, accounts, **given)  # type: ignore[arg-type]
+    given: dict[str, object] = {"iterations": 5, **settings}
+    return Authenticator(
+        DOMAIN,
+        accounts,
+        token=counting_token(),
+        secret=secret,
+        settings=LoginSettings(**given),  # type: ignore[arg-type]
+    )
 
 
 def auth(mechanism: str, message: bytes | None = None) -> bytes:

@@ -5,6 +5,7 @@ from itertools import product
 
 import pytest
 
+from megaphone.service.accounts import PasswordCheck
 from megaphone.service.attempt import Transport
 from megaphone.service.login import AUTH_FAILURES, BIND_FAILURES, Login, Step
 from megaphone.service.login_states import TRANSITIONS, Action, Event, State
@@ -79,21 +80,14 @@ def play(script: str, login: Login | None = None) -> Login:
         login = Login({DOMAIN: authenticator()}, TLS)
     lines = [line.strip() for line in script.splitlines() if line.strip()]
     transcript = []
-    checks = []
+    checks: list[PasswordCheck] = []
     for line in lines:
         sent = line[3:] if line[:2] == ">>" else line[2:]
         if line[:2] not in (">>", "! "):
             continue
         transcript.append(line)
         if line.startswith("! "):
-            step = {
-                "check": lambda: login.verified(checks[-1].holds(), 0.0),
-                "bind": lambda: login.bound(JULIET.at("balcony")),
-                "conflict": lambda: login.refuse_bind("conflict"),
-                "resume": lambda: login.resumed(resumed("abc", 3)),
-                "unknown session": lambda: login.refuse_resume(),
-                "lost session": lambda: login.refuse_resume(41),
-            }[sent]()
+            step = host_says(login, sent, checks)
         elif sent == END:
             step = login.receive_end()
         elif re.match(r"<\?xml|<[a-z]+:stream ", sent):
@@ -107,6 +101,18 @@ def play(script: str, login: Login | None = None) -> Login:
         assert (f"<{step.condition} " in step.data.decode()) if step.condition else b"stream:error" not in step.data
     assert transcript == lines
     return login
+
+
+def host_says(login: Login, call: str, checks: list[PasswordCheck]) -> Step:
+    """Make the host's call that a line of a dialogue names."""
+    return {
+        "check": lambda: login.verified(checks[-1].holds(), 0.0),
+        "bind": lambda: login.bound(JULIET.at("balcony")),
+        "conflict": lambda: login.refuse_bind("conflict"),
+        "resume": lambda: login.resumed(resumed("abc", 3)),
+        "unknown session": lambda: login.refuse_resume(),
+        "lost session": lambda: login.refuse_resume(41),
+    }[call]()
 
 
 def told(step: Step) -> str:
@@ -448,19 +454,6 @@ def test_the_new_stream_is_to_the_domain_of_the_account() -> None:
     assert check is not None
     login.verified(check.holds(), 0.0)
     assert login.receive_header(header(to="example.net"), "s2").condition == "host-unknown"
-
-
-def test_starttls_is_offered_and_taken() -> None:
-    login = Login({DOMAIN: authenticator()}, Transport(), starttls=True)
-    offered = login.receive_header(header(), "s1").data
-    assert b"<stream:features><starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/><mechanisms " in offered
-    step = login.receive_element(b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>", 0.0)
-    assert (step.action, step.data) == (Action.START_TLS, b"<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>")
-
-
-def test_features_of_the_host_are_added() -> None:
-    login = Login.authenticated(JULIET, features=b"<x xmlns='urn:x'/>")
-    assert b"<x xmlns='urn:x'/></stream:features>" in login.receive_header(header(), "s1").data
 
 
 def test_channel_binding_is_offered_where_there_is_some() -> None:

@@ -75,9 +75,7 @@ ROUTING = [
 
 @pytest.mark.parametrize("fast", [False, True])
 @pytest.mark.parametrize(("type_", "sessions", "to", "outcome"), ROUTING)
-def test_routing(
-    type_: str | None, sessions: dict[str, int | None] | None, to: str, outcome: str, fast: bool
-) -> None:
+def test_routing(type_: str | None, sessions: dict[str, int | None] | None, to: str, outcome: str, fast: bool) -> None:
     world = World(fast=fast)
     for resource, priority in (sessions or {}).items():
         world.bind(f"romeo/{resource}")
@@ -90,8 +88,11 @@ def test_routing(
     kept = sum(len(user.offline) for user in world.store.users.values())
     if outcome == E:
         assert (got, kept) == ("", 0)
-        assert answers == [f"<message to='juliet@example.org/balcony' from='{to}' type='error' id='1'>".encode()
-                           + NOT_THERE.encode() + b"</message>"]
+        assert answers == [
+            f"<message to='juliet@example.org/balcony' from='{to}' type='error' id='1'>".encode()
+            + NOT_THERE.encode()
+            + b"</message>"
+        ]
     else:
         assert answers == []
         assert (got, kept) == (("", 1) if outcome == "kept" else (outcome, 0))
@@ -113,7 +114,8 @@ def test_other_domains() -> None:
     World().play("""
         juliet/balcony >> <message to='nurse@example.com' id='1'/>
         juliet/balcony << <message to='juliet@example.org/balcony' from='nurse@example.com' id='1' type='error'>
-            <error type='cancel'><remote-server-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></message>
+            <error type='cancel'><remote-server-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>
+            </message>
         juliet/balcony >> <message to='verona@conference.example.org' type='groupchat'><body>hi</body></message>
         elsewhere << <message to='verona@conference.example.org' from='juliet@example.org/balcony' type='groupchat'>
             <body>hi</body></message>

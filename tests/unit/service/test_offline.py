@@ -16,13 +16,16 @@ def test_they_wait_for_somebody_who_takes_messages() -> None:
         at 1033632001.5
         juliet/balcony >> <message to='romeo@example.org/gone' type='chat' id='2'><body>two</body></message>
         romeo/pda >> <presence><priority>-1</priority></presence>
-        romeo/pda << <presence to='romeo@example.org/pda' from='romeo@example.org/pda'><priority>-1</priority></presence>
+        romeo/pda << <presence to='romeo@example.org/pda' from='romeo@example.org/pda'><priority>-1</priority>
+            </presence>
         romeo/pda >> <presence><priority>1</priority></presence>
         romeo/pda << <presence to='romeo@example.org/pda' from='romeo@example.org/pda'><priority>1</priority></presence>
         romeo/pda << <message from='juliet@example.org/balcony' to='romeo@example.org' type='chat' id='1'>
-            <body>one</body><delay xmlns='urn:xmpp:delay' from='example.org' stamp='2002-10-03T08:00:00.000Z'/></message>
+            <body>one</body><delay xmlns='urn:xmpp:delay' from='example.org' stamp='2002-10-03T08:00:00.000Z'/>
+            </message>
         romeo/pda << <message from='juliet@example.org/balcony' to='romeo@example.org/gone' type='chat' id='2'>
-            <body>two</body><delay xmlns='urn:xmpp:delay' from='example.org' stamp='2002-10-03T08:00:01.500Z'/></message>
+            <body>two</body><delay xmlns='urn:xmpp:delay' from='example.org' stamp='2002-10-03T08:00:01.500Z'/>
+            </message>
         romeo/pda ends
         romeo/pda >> <presence/>
         romeo/pda << <presence to='romeo@example.org/pda' from='romeo@example.org/pda'/>

@@ -86,7 +86,8 @@ def test_directed_presence() -> None:
         romeo/orchard >> <presence/>
         romeo/orchard << <presence to='romeo@example.org/orchard' from='romeo@example.org/orchard'/>
         nurse/hall >> <presence to='romeo@example.org'><status>A word</status></presence>
-        romeo/orchard << <presence to='romeo@example.org' from='nurse@example.org/hall'><status>A word</status></presence>
+        romeo/orchard << <presence to='romeo@example.org' from='nurse@example.org/hall'><status>A word</status>
+            </presence>
         nurse/hall >> <presence to='romeo@example.org/orchard'/>
         romeo/orchard << <presence to='romeo@example.org/orchard' from='nurse@example.org/hall'/>
         nurse/hall >> <presence to='romeo@example.org/nowhere'/>
@@ -125,7 +126,9 @@ def test_probes() -> None:
             <text xmlns='urn:ietf:params:xml:ns:xmpp-stanzas' xml:lang='en'>*</text></error></presence>
     """)
     # a roster that believes in a subscription that is none is put right by it
-    world.store.put_roster_item(JID("nurse", "example.org"), RosterItem(JID("juliet", "example.org"), subscription="to"), 1)
+    world.store.put_roster_item(
+        JID("nurse", "example.org"), RosterItem(JID("juliet", "example.org"), subscription="to"), 1
+    )
     world.end("nurse/hall")
     world.services[0].home.forget("nurse")
     world.play("""
@@ -183,7 +186,9 @@ def test_presence_for_a_user_goes_to_available_sessions_only() -> None:
     world.receive_routed("<presence to='juliet@example.org' from='verona@conference.example.org/romeo' type='error'/>")
     assert len(world.take("juliet/balcony")) == 1
     assert world.take("juliet/chamber") == []
-    world.receive_routed("<presence to='juliet@example.org/chamber' from='verona@conference.example.org' type='error'/>")
+    world.receive_routed(
+        "<presence to='juliet@example.org/chamber' from='verona@conference.example.org' type='error'/>"
+    )
     assert len(world.take("juliet/chamber")) == 1
 
 

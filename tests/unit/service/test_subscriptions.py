@@ -292,17 +292,24 @@ def test_limits() -> None:
             <text xmlns='urn:ietf:params:xml:ns:xmpp-stanzas' xml:lang='en'>*</text></error></presence>
         juliet/balcony >> <presence to='romeo@example.com' type='subscribe'/>
         juliet/balcony << <presence to='juliet@example.org/balcony' from='romeo@example.com' type='error'>
-            <error type='cancel'><remote-server-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></presence>
+            <error type='cancel'><remote-server-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>
+            </presence>
     """)
     # Romeo's roster has no room for a second request: it is declined
     world.send("nurse/hall", "<iq type='get' id='r'><query xmlns='jabber:iq:roster'/></iq>")
     world.take("nurse/hall")
-    world.send("nurse/hall", f"<presence to='romeo@example.org' type='subscribe'><status>{'x' * 200}</status></presence>")
+    world.send(
+        "nurse/hall", f"<presence to='romeo@example.org' type='subscribe'><status>{'x' * 200}</status></presence>"
+    )
     got = world.take("nurse/hall")
-    assert [b"ask='subscribe'" in got[0], b"type='unsubscribed'" in got[1], b"subscription='none'/>" in got[2]] == [True] * 3
+    assert [b"ask='subscribe'" in got[0], b"type='unsubscribed'" in got[1], b"subscription='none'/>" in got[2]] == [
+        True
+    ] * 3
     # a long request is kept without its contents
     world = World(request_bytes=120)
-    world.send("nurse/hall", f"<presence to='romeo@example.org' type='subscribe'><status>{'x' * 200}</status></presence>")
+    world.send(
+        "nurse/hall", f"<presence to='romeo@example.org' type='subscribe'><status>{'x' * 200}</status></presence>"
+    )
     world.send("romeo/orchard", "<presence/>")
     assert world.take("romeo/orchard")[1] == (
         b"<presence to='romeo@example.org' from='nurse@example.org' type='subscribe'/>"
