@@ -10,7 +10,8 @@ Every write has a position, one more than the last. `committed` is the position 
 again, new writes get StorageFullError meanwhile, removals are still taken.
 
 A statement is run for many rows at once where it can be: SQLite gives up the interpreter's lock for each call, and a
-busy event loop is slow to give it back.
+busy event loop is slow to give it back. For the same reason rows that are many, and whose order among others does not
+matter, are brought together: see `Statement.stage`.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ GATHER_SECONDS: Final = 0.005  # how long the first write of a batch waits for o
 RETRY_SECONDS: Final = 1.0  # between two attempts to write to a disk that refuses
 FLUSH_SECONDS: Final = 5.0
 
-_ROWS_AT_ONCE: Final = 128
+_ROWS_AT_ONCE: Final = 256
 _CLOSING_RETRY_SECONDS: Final = 0.05
 # What may be better the next time; any other error means the row itself, and it is dropped.
 _TRANSIENT: Final = frozenset(
@@ -62,6 +63,10 @@ class Statement(NamedTuple):
     head: str
     row: str = ""
     tail: str = ""
+    stage: int = 0
+    """Within a transaction, rows of a lower stage are written before those of a higher one, else in their order."""
+    padding: tuple[None, ...] = ()
+    """A row that does nothing: with it a few texts, which sqlite3 keeps compiled, do for any number of rows."""
 
     def text(self, rows: int) -> str:
         """Return the SQL for so many rows at once."""
@@ -286,7 +291,8 @@ class Writer:
                 for row in rows:
                     self._write_alone(row)
             else:
-                for statement, run in itertools.groupby(rows, lambda row: row.statement):
+                staged = sorted(rows, key=lambda row: row.statement.stage)
+                for statement, run in itertools.groupby(staged, lambda row: row.statement):
                     self._write_run(statement, [row.values for row in run])
             connection.execute("COMMIT")
         except BaseException:
@@ -301,10 +307,12 @@ class Writer:
                 execute(statement.head, values)
             return
         start = 0
-        while start < len(rows):  # powers of two: few different texts, which sqlite3 keeps compiled
-            count = min(_ROWS_AT_ONCE, 1 << (len(rows) - start).bit_length() - 1)
+        while start < len(rows):
+            left = len(rows) - start
+            bits = (left - 1).bit_length() if statement.padding else left.bit_length() - 1
+            count = min(_ROWS_AT_ONCE, 1 << bits)
             flat = tuple(itertools.chain.from_iterable(rows[start : start + count]))
-            execute(statement.text(count), flat)
+            execute(statement.text(count), flat + statement.padding * max(0, count - left))
             start += count
 
     def _write_alone(self, row: _Write) -> None:

@@ -12,7 +12,7 @@ from megaphone.storage.storage import Storage
 from megaphone.storage.users import SQLiteUsers
 from tests.unit.storage.conftest import ROMEO
 
-KILLS = 8
+KILLS = 5
 
 
 class Victim:
