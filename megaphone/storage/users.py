@@ -14,7 +14,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from megaphone.service.ports import OfflineMessage, RosterItem, StoredUser
-from megaphone.storage.writer import Statement
+from megaphone.storage.transaction import Statement
 from megaphone.stream.jid import JID
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ import pytest
 
 from megaphone.errors import StorageError, StorageFullError
 from megaphone.storage.database import connect, database_path
-from megaphone.storage.writer import TRANSACTION_ROWS, Statement, Writer
+from megaphone.storage.transaction import ROWS_AT_ONCE, Statement
+from megaphone.storage.writer import TRANSACTION_ROWS, Writer
 
 PUT = Statement("INSERT OR REPLACE INTO secret (name, value) VALUES ", "(?, ?)")
 PUT_ALONE = Statement("INSERT OR REPLACE INTO secret (name, value) VALUES (?, ?)")
@@ -113,7 +114,9 @@ def test_rows_of_a_stage_are_brought_together(directory: str, count: int) -> Non
     first = {kind: next(n for n, text in enumerate(texts) if kind in text) for kind in ("SELECT", "DELETE")}
     assert sum("VALUES (?, ?)" not in text and "VALUES ('counted'" in text for text in texts) == count
     assert first["DELETE"] > first["SELECT"] > max(n for n, text in enumerate(texts) if "'counted'" in text)
-    assert sum("SELECT" in text for text in texts) == sum("DELETE" in text for text in texts) == -(-count // 256)
+    assert (
+        sum("SELECT" in text for text in texts) == sum("DELETE" in text for text in texts) == -(-count // ROWS_AT_ONCE)
+    )
 
 
 def test_a_write_and_its_removal_cancel_each_other(directory: str) -> None:
