@@ -56,7 +56,7 @@ class Router:
         self.workers = workers
         self.now = now
         self.keeping = False  # the stanza under way comes from somebody who will be told that it is safe
-        self._fault = fault
+        self.fault = fault
         self._work: deque[Callable[[], None]] = deque()
         self._draining = False
         self._kept_from: set[int] = set()
@@ -125,7 +125,7 @@ class Router:
                 try:
                     work()
                 except Exception as error:  # noqa: BLE001 - one stanza's trouble must not cost the others
-                    self._fault(error)
+                    self.fault(error)
         finally:
             self._draining = False
 

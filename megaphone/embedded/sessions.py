@@ -16,7 +16,7 @@ from megaphone.edge.reasons import reason_of
 from megaphone.errors import StorageError
 from megaphone.stream import resumption
 from megaphone.stream.nonza import Ack, AckRequest, ClientState, Enable, Resume, read_nonza
-from megaphone.stream.resumption import HandledTooManyError, SMLimits, StreamManagement
+from megaphone.stream.resumption import EndedSessions, HandledTooManyError, SMLimits, StreamManagement
 from megaphone.wire.writer import STREAM_END, stream_error
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ class Sessions:
         self._resume_seconds = resume_seconds
         self._limits = limits
         self._by_id: dict[str, EmbeddedStream] = {}
+        self._ended = EndedSessions()
         self._waiting: deque[tuple[float, EmbeddedStream]] = deque()  # by the time when they have waited long enough
         self._key = 0  # under which the stanza under way is kept in the store: > 0 by us, < 0 by the service
 
@@ -73,6 +74,10 @@ class Sessions:
         if stream is None or stream.session.user.jid != account:
             return None
         return stream
+
+    def handled(self, previd: str, account: JID) -> int | None:
+        """Return how many stanzas were handled of a session that can no longer be resumed, if that is known."""
+        return self._ended.handled(previd, account)
 
     def resume(self, stream: EmbeddedStream, old: EmbeddedStream, wish: Resume) -> None:
         """Go on with a session on a new stream (XEP-0198 section 5)."""
@@ -277,7 +282,8 @@ class Sessions:
         self._router.service.ended(session, now)
         if management is None:
             return
-        self._by_id.pop(management.id, None)
+        if self._by_id.pop(management.id, None) is not None:
+            self._ended.add(management.id, session.user.jid, management.handled)
         stream.resumable(None)
         keys, stream.keys = stream.keys, []
         stanzas = management.take_all()

@@ -293,6 +293,8 @@ cdef class EmbeddedStream(Owner):
     def go_on(self):
         """Takes what has come meanwhile, and what comes."""
         cdef bytes held = self.held
+        if not self.waiting:
+            return
         self.waiting = False
         self.held = None
         if held:

@@ -172,9 +172,12 @@ class Worker(Process):
         """Put this configuration in force; ConfigError, and nothing has changed, if it cannot be."""
         config = load.parse(text, self._file)
         certificates = self._load_certificates(config)
+        token_keys = read_token_keys(config, self._file)
         log.configure(config.log.format, config.log.level)
         self._certificates = certificates
         self._apply(config)
+        if self.embedded is not None:
+            self.embedded.apply(config, token_keys)
 
     # --- life ------------------------------------------------------------
 
