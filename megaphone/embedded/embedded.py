@@ -81,6 +81,7 @@ class Embedded:
         self._board = board
         self._clients = clients
         self._facts_of = facts_of
+        self._counted_before: dict[Slot, int] = {}
         domain, service, rooms = config.domain[0].name, config.service, config.rooms
         self.domain = domain
         self.storage = Storage(
@@ -215,16 +216,23 @@ class Embedded:
         self.storage.close()
 
     def _put_on_board(self) -> None:
-        board = self._board
-        if self.bus is not None:
-            board.set(Slot.BUS_FRAMES_IN, self.bus.frames_in)
-            board.set(Slot.BUS_FRAMES_OUT, self.bus.frames_out)
-            board.set(Slot.BUS_BYTES_IN, self.bus.bytes_in)
-            board.set(Slot.BUS_BYTES_OUT, self.bus.bytes_out)
-            board.set(Slot.BUS_REFUSED, self.bus.refused)
-        board.set(Slot.STORE_WRITES, self.storage.writer.committed)
-        board.set(Slot.STORE_WAITING, self.storage.writer.position - self.storage.writer.committed)
+        """Show what others have counted; counters go on from where the process before this one left them."""
+        board, writer, bus = self._board, self.storage.writer, self.bus
+        counted = {Slot.STORE_WRITES: writer.committed}
+        if bus is not None:
+            counted |= {
+                Slot.BUS_FRAMES_IN: bus.frames_in,
+                Slot.BUS_FRAMES_OUT: bus.frames_out,
+                Slot.BUS_BYTES_IN: bus.bytes_in,
+                Slot.BUS_BYTES_OUT: bus.bytes_out,
+                Slot.BUS_REFUSED: bus.refused,
+            }
+        for slot, value in counted.items():
+            board.set(slot, self._counted_before.setdefault(slot, board.get(slot)) + value)
+        board.set(Slot.STORE_WAITING, writer.position - writer.committed)
         board.set(Slot.PROMISES_WAITING, len(self.promises))
+        board.set(Slot.ROOMS, len(self.rooms))
+        board.set(Slot.OCCUPANTS, len(self.router.occupants))
 
     # --- connections ------------------------------------------------------------
 
