@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import megaphone
 from megaphone.bus.homes import home_of
 from megaphone.bus.local import BusListener, LocalBus
-from megaphone.dispatch.counters import Reason, Slot
+from megaphone.dispatch.counters import Slot
 from megaphone.edge.connection import ClientConnection, adopt_connection
 from megaphone.embedded.frames import HomeFrames
 from megaphone.embedded.hand_over import HandOver, Record
@@ -151,7 +151,8 @@ class Embedded:
         self.router.promises = self.promises
         if self.bus is not None:
             self.logins.relay = self.router.relay = Relay(self.bus, dispatcher, board, self.logins.attach)
-        self.router.bus = self.bus
+        self.router.bus = self.streams.bus = self.bus
+        self.streams.home_of = self.router.home_of_user
         self.rooms.load(lambda room: self.router.home(room) == index)
         self.router.drain()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from megaphone.dispatch.counters import Reason, Slot
 from megaphone.edge.reasons import reason_of
@@ -161,7 +161,7 @@ class Sessions:
 
     def deliver(self, session: Session, stanza: bytes) -> None:
         """Send a stanza to the client of a session."""
-        stream = session.stream
+        stream = _stream_of(session)
         if (
             self._router.keeping
             and stream.resumption is not None
@@ -177,7 +177,7 @@ class Sessions:
 
     def deliver_stored(self, session: Session, stanza: bytes, key: int) -> None:
         """Send a message that the service keeps until it is settled."""
-        stream = session.stream
+        stream = _stream_of(session)
         self._key = -key
         stream.deliver(stanza)
         self._key = 0
@@ -230,7 +230,7 @@ class Sessions:
 
     def end_session(self, session: Session, condition: str, text: str) -> None:
         """End the stream of a session with a stream error; one that waits for its client is over at once."""
-        stream: EmbeddedStream = session.stream
+        stream = _stream_of(session)
         if stream.connection_id:
             self.close(stream, condition, text)
         else:
@@ -293,3 +293,8 @@ class Sessions:
         kept = [key for key in keys if key > 0]
         if kept:
             self._store.spool_remove(session.user.jid, kept)
+
+
+def _stream_of(session: Session) -> EmbeddedStream:
+    """To the service its `stream` is opaque."""
+    return cast("EmbeddedStream", session.stream)

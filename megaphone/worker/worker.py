@@ -55,7 +55,9 @@ class Worker(Process):
         self.pool = Pool(config, self.board, workers, self._file)
         self.uplink = Uplink(self.poller, self.dispatcher, self.board, self.pool, self._carriers(config, limits))
         self.embedded = self._embed(config, start) if config.embedded else None
-        self.clients.open_uplink = self.uplink.open if self.embedded is None else self.embedded.open_stream
+        self.clients.open_uplink = self.uplink.open
+        if self.embedded is not None:
+            self.clients.open_uplink = self.embedded.open_stream
         self.clients.on_fault = self._log_fault
         self.checks = HealthChecks(self.pool, self.board, config.health, self._upstream_changed)
         self._certificates = self._load_certificates(config)
