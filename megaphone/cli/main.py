@@ -22,14 +22,26 @@ from megaphone.cli.output import (
 )
 from megaphone.errors import ConfigError, MegaphoneError
 
-COMMANDS: Final = ("serve", "check", "status", "connections", "links", "kick", "drain", "reload", "probe", "hub")
+COMMANDS: Final = (
+    "serve",
+    "check",
+    "status",
+    "connections",
+    "links",
+    "kick",
+    "drain",
+    "reload",
+    "probe",
+    "chat",
+    "hub",
+)
 
 _EPILOG: Final = """\
 exit codes:
   0  done
   1  failed
   2  wrong usage, or a configuration that cannot be used
-  3  the running Megaphone could not be reached
+  3  the running Megaphone, or any server to chat through, could not be reached
 """
 
 
@@ -60,7 +72,7 @@ def build_parser(commands: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
         importlib.import_module(f"megaphone.cli.{name}").add_parser(subparsers)
     _add_config_option(parser)
     for name, subparser in subparsers.choices.items():
-        if name != "probe":  # it knows a server only by its address
+        if name not in ("probe", "chat"):  # they know a server only by its address
             _add_config_option(subparser, DEFAULT_HUB_CONFIG if name == "hub" else DEFAULT_CONFIG)
     parser.set_defaults(config=None)
     return parser
