@@ -22,7 +22,7 @@ from megaphone.sockets.endpoint import Endpoint
 
 STARTTLS: Final = "{urn:ietf:params:xml:ns:xmpp-tls}starttls"
 SERVICES_LIMIT: Final = 20  # items of a domain that are asked whether they are the rooms
-DISCO_SECONDS: Final = 5.0
+ANSWER_SECONDS: Final = 5.0
 CLOSE_SECONDS: Final = 1.0
 _SCRAM: Final = tuple(f"SCRAM-SHA-{size}{plus}" for size in ("512", "256", "1") for plus in ("-PLUS", ""))
 
@@ -124,9 +124,11 @@ class Connection(slixmpp.ClientXMPP):
     async def accept_defaults(self, room: str) -> None:
         """Unlock a room that we created (section 10.1.2); RefusedError if that is refused."""
         try:
-            await self._iq(room, "set", chat_stanzas.instant_room(), DISCO_SECONDS)
-        except (IqError, IqTimeout) as error:
-            raise RefusedError(f"the new room {room} cannot be configured: {_iq_failure(error)}") from None
+            await self._iq(room, "set", chat_stanzas.instant_room(), ANSWER_SECONDS)
+        except IqError as error:
+            raise RefusedError(f"the new room {room} cannot be configured: {error.condition}") from None
+        except IqTimeout:
+            raise ServerFailedError(f"no answer from {room}", reached=True) from None
 
     async def is_inside(self, room: str, nick: str, timeout_seconds: float) -> bool:
         """Whether the room still knows us (XEP-0410); TimeoutError if there is no answer at all."""
@@ -157,6 +159,11 @@ class Connection(slixmpp.ClientXMPP):
         self.lost.cancel()
         self._open.cancel()
 
+    def abort(self) -> None:
+        """Drop the connection; slixmpp's own cannot be called twice over TLS."""
+        if self.transport is not None and not self.transport.is_closing():
+            super().abort()
+
     def exception(self, exception: BaseException) -> None:
         """An error in a handler of ours or of slixmpp ends the connection instead of being swallowed."""
         self._fail(ServerFailedError(f"cannot go on: {exception!r}", reached=True))
@@ -173,15 +180,21 @@ class Connection(slixmpp.ClientXMPP):
 
     async def _ask(self, jid: str, what: str) -> ET.Element:
         query = f"{{http://jabber.org/protocol/disco#{what}}}query"
-        answer = await self._iq(jid, "get", ET.Element(query), DISCO_SECONDS)
+        answer = await self._iq(jid, "get", ET.Element(query), ANSWER_SECONDS)
         found = answer.find(query)
         return found if found is not None else ET.Element(query)
 
     async def _iq(self, to: str, kind: str, payload: ET.Element, timeout_seconds: float) -> ET.Element:
         iq = self.make_iq(ito=slixmpp.JID(to), itype=kind)  # type: ignore[arg-type]
         iq.append(payload)
-        answer: StanzaBase = await iq.send(timeout=timeout_seconds)  # type: ignore[no-untyped-call]
-        return answer.xml
+        answer: asyncio.Future[StanzaBase] = iq.send(timeout=timeout_seconds)  # type: ignore[no-untyped-call]
+        try:
+            await asyncio.wait(_either(answer, self.lost), return_when=asyncio.FIRST_COMPLETED)
+            if not answer.done():
+                raise ServerFailedError(self.lost.result(), reached=True)
+            return answer.result().xml
+        finally:
+            answer.cancel()
 
     # What slixmpp reports -------------------------------------------------------------------------------------------
 
@@ -240,8 +253,8 @@ def _of_element(receive: Callable[[ET.Element], None]) -> Callable[[StanzaBase],
     return lambda stanza: receive(stanza.xml)
 
 
-def _iq_failure(error: IqError | IqTimeout) -> str:
-    return "no answer" if isinstance(error, IqTimeout) else str(error.condition)
+def _either(*futures: asyncio.Future[Any]) -> set[asyncio.Future[Any]]:
+    return set(futures)
 
 
 def _is_loopback(host: str) -> bool:

@@ -51,7 +51,7 @@ class Session:
         self._leaving = asyncio.Event()
         self._connection: Connection | None = None
         self._joined_at: float | None = None  # through the present connection
-        self._heard_at = 0.0
+        self._heard_at: float | None = None  # the last stanza after which nothing was missed
         self._ever_joined = False
 
     # For the front ends ---------------------------------------------------------------------------------------------
@@ -152,11 +152,10 @@ class Session:
             await self._in_time(connection.open(), reached=False)
             if self.room is None:
                 self.room = Room(await self._room_jid(connection), self.settings.nick)
+            again = self._ever_joined
             await self._join(connection, self.room)
-            self._joined_at = time.monotonic()
-            if self._ever_joined:
+            if again:
                 self._show(ServerChanged(f"joined again through {server}"))
-            self._ever_joined = True
             await self._stay(connection, self.room)
         finally:
             self.rotation.prefer(connection.other_host)
@@ -178,8 +177,6 @@ class Session:
             return self.settings.room
         domain = self.settings.login.domain
         service = await connection.find_rooms()
-        if connection.lost.done():
-            raise ServerFailedError(connection.lost.result(), reached=True)
         if service is None:
             raise RefusedError(f"{domain} has no rooms; write the room in full: {self.settings.room}@SERVICE")
         return f"{self.settings.room}@{service}".lower()
@@ -202,6 +199,7 @@ class Session:
                     raise ServerFailedError(words, reached=True)
                 raise RefusedError(words)
             await asyncio.sleep(pause)
+        self._joined_at, self._ever_joined = time.monotonic(), True
         if room.locked:
             await connection.accept_defaults(room.jid)
             room.locked = False
@@ -213,12 +211,13 @@ class Session:
         self._send_unsent()
 
     async def _try_to_join(self, connection: Connection, room: Room, nick: str) -> chat_stanzas.StanzaError | None:
-        missed = int(time.monotonic() - self._heard_at) + HISTORY_MARGIN_SECONDS if self._ever_joined else None
+        first = self._heard_at is None
+        missed = None if self._heard_at is None else int(time.monotonic() - self._heard_at) + HISTORY_MARGIN_SECONDS
         stanza = chat_stanzas.join(
             room.jid,
             nick,
             password=self.settings.room_password,
-            maxstanzas=None if self._ever_joined else self.settings.history,
+            maxstanzas=self.settings.history if first else None,
             seconds=missed,
         )
         room.begin_join(nick)
