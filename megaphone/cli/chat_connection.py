@@ -55,6 +55,7 @@ class Connection(slixmpp.ClientXMPP):
         super().__init__(login.account or login.domain, login.password, ssl_context=context)
         self._login, self._server = login, server
         self.other_host = ""  # where the server sent us
+        self._answered = False
         self.enable_direct_tls = login.tls == "direct"
         self.enable_starttls = login.tls == "starttls"
         self.enable_plaintext = login.tls == "none"
@@ -199,12 +200,17 @@ class Connection(slixmpp.ClientXMPP):
     # What slixmpp reports -------------------------------------------------------------------------------------------
 
     def _on_stanza(self, stanza: StanzaBase) -> StanzaBase | None:
-        if stanza.name != "features" or self._login.tls != "starttls" or self._lenient:
+        if stanza.name != "features":
             return stanza
-        if "starttls" in self.features or stanza.xml.find(STARTTLS) is not None:
-            return stanza
-        self._fail(ServerFailedError("the server does not offer STARTTLS here", reached=True))
-        return None
+        self._answered = True
+        offered = stanza.xml.find(STARTTLS)
+        if self._login.tls == "starttls" and not self._lenient and offered is None and "starttls" not in self.features:
+            self._fail(ServerFailedError("the server does not offer STARTTLS here", reached=True))
+            return None
+        if self._login.tls == "none" and offered is not None and len(stanza.xml) == 1:
+            self._fail(ServerFailedError("the server lets in nobody without TLS: leave out --tls none", reached=True))
+            return None
+        return stanza
 
     def _on_session_start(self, _: Any) -> None:
         if not self._open.done():
@@ -225,7 +231,9 @@ class Connection(slixmpp.ClientXMPP):
         mechanism = str(self.plugin["feature_mechanisms"].mech.name)  # type: ignore[union-attr]
         if mechanism.endswith("-PLUS"):
             return  # slixmpp goes on without channel binding
-        self._fail(RefusedError(f"the server refused the login: {condition(failure)}"))
+        reason = f"the server refused the login: {condition(failure)}"
+        passing = failure["condition"] == "temporary-auth-failure"
+        self._fail(ServerFailedError(reason, reached=True) if passing else RefusedError(reason))
 
     def _on_no_mechanism(self, _: Any) -> None:
         if self._login.account is None:
@@ -237,6 +245,8 @@ class Connection(slixmpp.ClientXMPP):
         text = "the server closed the connection"
         if isinstance(reason, Exception):
             text += f": {why(reason)}"
+        if not self._answered and self._login.tls == "starttls":
+            text += "; it may expect --tls direct on this port"
         self._fail(ServerFailedError(text, reached=True))
 
     def _fail(self, error: ServerFailedError | RefusedError) -> None:
