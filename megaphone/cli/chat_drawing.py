@@ -12,9 +12,10 @@ from rich.text import Text
 from megaphone.cli.chat_events import Event, Said
 from megaphone.cli.chat_text import readable_lines, readable_nick
 
-NICK_COLUMNS: Final = 14
-NARROW_COLUMNS: Final = 60  # below it, the author has less room
-NARROW_NICK_COLUMNS: Final = 9
+NICK_COLUMNS: Final = 12
+NARROW_COLUMNS: Final = 50  # below it, the author has less room
+NARROW_NICK_COLUMNS: Final = 8
+ONE_COLUMN_COLUMNS: Final = 30  # below it, there are plain lines
 
 _SIGNS: Final = {
     "JOIN": ("→", "green"),
@@ -29,6 +30,12 @@ _SIGNS: Final = {
 
 def draw_event(event: Event, at: datetime.datetime, width: int) -> Table:
     """The event as it stands in the log, `width` columns wide; `at` is in local time."""
+    if width < ONE_COLUMN_COLUMNS:
+        grid = Table.grid()
+        grid.add_column(overflow="fold")
+        for line in event.lines():
+            grid.add_row(Text(line))
+        return grid
     grid = Table.grid(padding=(0, 1), expand=True)
     grid.add_column(width=5, no_wrap=True)
     grid.add_column(

@@ -1,24 +1,23 @@
 """A chat that fills the terminal: room and server on top, the talk, who is here, and a line to type in (textual)."""
 
-import datetime
-from collections import deque
 from typing import ClassVar, Final
 
 from rich.text import Text
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
-from textual.widgets import Input, Label, RichLog, Static
+from textual.events import Resize
+from textual.widgets import Input, Label, Static
 from textual.worker import Worker
 
-from megaphone.cli.chat_drawing import draw_day, draw_event, draw_occupants, time_of
-from megaphone.cli.chat_events import Event, Said
+from megaphone.cli.chat_drawing import draw_occupants
+from megaphone.cli.chat_events import Event
 from megaphone.cli.chat_lines import EXIT, PROMPT
 from megaphone.cli.chat_session import Session
 from megaphone.cli.chat_settings import ChatError, Settings
+from megaphone.cli.chat_talk import Talk
 from megaphone.cli.chat_text import readable
 
-EVENTS_LIMIT: Final = 1_000  # kept to be drawn anew when the terminal changes its width
 OCCUPANTS_MIN_COLUMNS: Final = 60  # a narrower terminal has no room for who is here
 
 
@@ -43,9 +42,9 @@ class ChatScreen(App[None]):
     #title { width: 1fr; padding: 0 1; }
     #server { width: auto; padding: 0 1; }
     #talk { height: 1fr; padding: 0 1; scrollbar-size-vertical: 1; background: $surface; }
-    #here { width: 20; padding: 0 1; border-left: solid $primary-darken-2; background: $surface; }
+    #here { width: 18; padding: 0 1; border-left: solid $primary-darken-2; background: $surface; }
     #line { height: 1; background: $panel; }
-    #prompt { color: $accent; padding: 0 0 0 1; text-style: bold; }
+    #prompt { color: $accent; padding: 0 1; text-style: bold; }
     #input { width: 1fr; background: $panel; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -60,9 +59,6 @@ class ChatScreen(App[None]):
         self.session: Session | None = None
         self.error: ChatError | None = None
         self.work: Worker[None] | None = None
-        self._events: deque[tuple[Event, datetime.datetime]] = deque(maxlen=EVENTS_LIMIT)
-        self._drawn_columns = 0
-        self._drawn_day: datetime.date | None = None
 
     def compose(self) -> ComposeResult:
         """The four parts of the screen."""
@@ -70,9 +66,7 @@ class ChatScreen(App[None]):
             yield Static(id="title")
             yield Static(id="server")
         with Horizontal():
-            talk = RichLog(id="talk", max_lines=20 * EVENTS_LIMIT, min_width=0)
-            talk.can_focus = False
-            yield talk
+            yield Talk(id="talk")
             yield Static(id="here")
         with Horizontal(id="line"):
             yield Label(PROMPT.strip(), id="prompt")
@@ -86,10 +80,10 @@ class ChatScreen(App[None]):
         self.set_interval(0.5, self._draw_state)
         self._draw_state()
 
-    def on_resize(self) -> None:
-        """Draw the talk anew for another width."""
-        self.query_one("#here").display = self.size.width >= OCCUPANTS_MIN_COLUMNS
-        self.call_after_refresh(self._draw_all)
+    def on_resize(self, resized: Resize) -> None:
+        """Show who is here if there is room."""
+        self.query_one("#here").display = resized.size.width >= OCCUPANTS_MIN_COLUMNS
+        self.call_after_refresh(self._draw_state)
 
     def on_input_submitted(self, submitted: Input.Submitted) -> None:
         """Say the line that was typed."""
@@ -99,7 +93,7 @@ class ChatScreen(App[None]):
         elif text and self.session is not None:
             if self.session.say_nowait(text):
                 submitted.input.clear()
-                self.query_one("#talk", RichLog).scroll_end(animate=False)
+                self.query_one("#talk", Talk).follow()
             else:
                 self.notify("Too many of your lines wait to be heard", severity="warning", markup=False)
 
@@ -112,7 +106,7 @@ class ChatScreen(App[None]):
 
     def action_scroll(self, pages: int) -> None:
         """Scroll the talk while the focus stays on the line."""
-        talk = self.query_one("#talk", RichLog)
+        talk = self.query_one("#talk", Talk)
         if pages < 0:
             talk.scroll_page_up(animate=False)
         else:
@@ -129,32 +123,9 @@ class ChatScreen(App[None]):
     # Drawing --------------------------------------------------------------------------------------------------------
 
     def _show(self, event: Event) -> None:
-        at = time_of(event.stamp if isinstance(event, Said) else None)
-        self._events.append((event, at))
-        self._draw(event, at)
-        self._draw_state()
-
-    def _draw_all(self) -> None:
-        talk = self.query_one("#talk", RichLog)
-        if talk.scrollable_content_region.width != self._drawn_columns:
-            talk.clear()
-            self._drawn_day = None
-            for event, at in self._events:
-                self._draw(event, at)
-        self._draw_state()
-
-    def _draw(self, event: Event, at: datetime.datetime) -> None:
-        talk = self.query_one("#talk", RichLog)
-        columns = talk.scrollable_content_region.width
-        if columns <= 0:
-            return  # not laid out yet; the first resize draws it
-        self._drawn_columns = columns
-        at_end = talk.is_vertical_scroll_end
-        if at.date() != self._drawn_day:
-            if self._drawn_day is not None or at.date() != datetime.date.today():
-                talk.write(draw_day(at.date()), width=columns, scroll_end=at_end)
-            self._drawn_day = at.date()
-        talk.write(draw_event(event, at, columns), width=columns, scroll_end=at_end)
+        if self.is_running:
+            self.query_one("#talk", Talk).add(event)
+            self._draw_state()
 
     def _draw_state(self) -> None:
         session = self.session
