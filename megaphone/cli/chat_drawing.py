@@ -17,12 +17,14 @@ NARROW_COLUMNS: Final = 50  # below it, the author has less room
 NARROW_NICK_COLUMNS: Final = 8
 ONE_COLUMN_COLUMNS: Final = 30  # below it, there are plain lines
 
+_DIM: Final = "grey62"
+
 _SIGNS: Final = {
     "JOIN": ("→", "green"),
     "LEAVE": ("←", "red"),
     "NICK": ("↔", "cyan"),
     "SUBJECT": ("#", "cyan"),
-    "ROOM": ("·", "bright_black"),
+    "ROOM": ("·", _DIM),
     "SERVER": ("!", "yellow"),
     "ERROR": ("✗", "bold red"),
 }
@@ -45,7 +47,7 @@ def draw_event(event: Event, at: datetime.datetime, width: int) -> Table:
         overflow="ellipsis",
     )
     grid.add_column(ratio=1, overflow="fold")
-    time = Text(f"{at:%H:%M}", "bright_black")
+    time = Text(f"{at:%H:%M}", _DIM)
     if isinstance(event, Said):
         who = Text(readable_nick(event.nick), nick_style(event.nick) + Style(bold=event.mine))
         text = Text("\n".join(readable_lines(event.text)))
@@ -56,13 +58,13 @@ def draw_event(event: Event, at: datetime.datetime, width: int) -> Table:
     for line in event.lines():
         tag, text_of_tag = line.removeprefix("[").split("] ", 1)
         sign, style = _SIGNS[tag]
-        grid.add_row(time, Text(sign, style), Text(text_of_tag, "bright_black" if tag in ("JOIN", "LEAVE") else style))
+        grid.add_row(time, Text(sign, style), Text(text_of_tag, _DIM if tag in ("JOIN", "LEAVE") else style))
     return grid
 
 
 def draw_day(day: datetime.date) -> Text:
     """What stands between the events of two days."""
-    return Text(f"── {day:%A}, {day.day} {day:%B %Y} ──", "bright_black", justify="center")
+    return Text(f"── {day:%A}, {day.day} {day:%B %Y} ──", _DIM, justify="center")
 
 
 def draw_occupants(nicks: list[str], ours: str, rows: int) -> Text:
@@ -75,7 +77,7 @@ def draw_occupants(nicks: list[str], ours: str, rows: int) -> Text:
         text.append("\n")
         text.append(readable_nick(nick), nick_style(nick) + Style(bold=nick == ours))
     if len(shown) < len(ordered):
-        text.append(f"\n… {len(ordered) - len(shown)} more", "bright_black")
+        text.append(f"\n… {len(ordered) - len(shown)} more", _DIM)
     return text
 
 

@@ -42,7 +42,8 @@ class ChatScreen(App[None]):
     #title { width: 1fr; padding: 0 1; }
     #server { width: auto; padding: 0 1; }
     #talk { height: 1fr; padding: 0 1; scrollbar-size-vertical: 1; background: $surface; }
-    #here { width: 18; padding: 0 1; border-left: solid $primary-darken-2; background: $surface; }
+    #talk, #talk:hover { scrollbar-background: $surface; scrollbar-background-hover: $surface; }
+    #here { width: 18; height: 1fr; padding: 0 1; border-left: solid $primary-darken-2; background: $surface; }
     #line { height: 1; background: $panel; }
     #prompt { color: $accent; padding: 0 1; text-style: bold; }
     #input { width: 1fr; background: $panel; }
