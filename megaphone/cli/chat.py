@@ -121,8 +121,9 @@ def _settings(args: argparse.Namespace) -> Settings:
     account = None if args.account is None else _jid(args.account, "JID")
     if account is not None and (not account.user or account.resource):
         raise _UsageError(f"{args.account!r} names no account; write user@domain")
-    servers = _servers(args, account)
-    domain = _domain(args, account, servers[0])
+    given_domain = None if args.domain is None else _domain_option(args.domain)
+    servers = _servers(args, given_domain or (account.domain if account is not None else "localhost"))
+    domain = _domain(given_domain, account, servers[0])
     nick = args.nick.strip()
     if not nick:
         raise _UsageError("--as needs a name")
@@ -146,24 +147,27 @@ def _settings(args: argparse.Namespace) -> Settings:
     )
 
 
-def _servers(args: argparse.Namespace, account: "slixmpp.JID | None") -> list[Endpoint]:
-    default = args.domain or (account.domain if account is not None else "localhost")
+def _servers(args: argparse.Namespace, default: str) -> list[Endpoint]:
     try:
         return parse_servers(args.server or [default], DEFAULT_PORTS[args.tls])
     except ValueError as error:
         raise _UsageError(f"--server: {error}") from None
 
 
-def _domain(args: argparse.Namespace, account: "slixmpp.JID | None", server: Endpoint) -> str:
+def _domain(given: str | None, account: "slixmpp.JID | None", server: Endpoint) -> str:
     if account is not None:
-        if args.domain is not None and _jid(args.domain, "domain").full != account.domain:
-            raise _UsageError(f"the account {account.bare} is not of the domain {args.domain}")
+        if given not in (None, account.domain):
+            raise _UsageError(f"the account {account.bare} is not of the domain {given}")
         return str(account.domain)
-    if args.domain is None:
-        return "localhost" if is_ip_address(server.host) else server.host
-    domain = _jid(args.domain, "domain")
+    if given is not None:
+        return given
+    return "localhost" if is_ip_address(server.host) else server.host
+
+
+def _domain_option(text: str) -> str:
+    domain = _jid(text, "domain")
     if domain.full != domain.domain:
-        raise _UsageError(f"{args.domain!r} is no domain")
+        raise _UsageError(f"{text!r} is no domain")
     return str(domain.domain)
 
 
