@@ -161,7 +161,7 @@ def _domain(given: str | None, account: "slixmpp.JID | None", server: Endpoint) 
         return str(account.domain)
     if given is not None:
         return given
-    return "localhost" if is_ip_address(server.host) else server.host
+    return "localhost" if is_ip_address(server.host) else _domain_option(server.host)
 
 
 def _domain_option(text: str) -> str:

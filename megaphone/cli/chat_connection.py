@@ -24,6 +24,14 @@ STARTTLS: Final = "{urn:ietf:params:xml:ns:xmpp-tls}starttls"
 SERVICES_LIMIT: Final = 20  # items of a domain that are asked whether they are the rooms
 ANSWER_SECONDS: Final = 5.0
 CLOSE_SECONDS: Final = 1.0
+# What a ping through the room to ourselves is answered by our own client, for its nick, or by a network in between
+# (XEP-0410, section 3.2); any other error means that we are no occupants.
+_INSIDE: Final = frozenset(
+    {
+        *("service-unavailable", "feature-not-implemented", "item-not-found"),
+        *("remote-server-not-found", "remote-server-timeout"),
+    }
+)
 _SCRAM: Final = tuple(f"SCRAM-SHA-{size}{plus}" for size in ("512", "256", "1") for plus in ("-PLUS", ""))
 
 
@@ -136,7 +144,7 @@ class Connection(slixmpp.ClientXMPP):
         try:
             await self._iq(f"{room}/{nick}", "get", ET.Element("{urn:xmpp:ping}ping"), timeout_seconds)
         except IqError as error:
-            return error.condition != "not-acceptable"
+            return error.condition in _INSIDE
         except IqTimeout:
             raise TimeoutError from None
         return True

@@ -9,12 +9,14 @@ import pytest
 from tests.adversity.network import Network
 from tests.link.server import run
 from tests.scenarios.chatter import Chatter, chatting, start
-from tests.servers.model import ALICE, BOB
+from tests.servers.certificates import CertificateAuthority
+from tests.servers.ejabberd import Ejabberd
+from tests.servers.model import ALICE, BOB, ROOMS, Endpoint
 from tests.servers.process import LOOPBACK, free_port
 from tests.servers.prosody_chat import GUEST_ROOMS, GUESTS, ProsodyChat
 
 LINES = 30
-SERVICE_OF = {"guests": GUEST_ROOMS, "accounts": "rooms.example.test"}
+SERVICE_OF = {"guests": GUEST_ROOMS, "accounts": ROOMS, "of_ejabberd": ROOMS}
 
 
 def through(*ports: int) -> tuple[str, ...]:
@@ -27,13 +29,24 @@ def guests(prosody_with_guests: ProsodyChat) -> tuple[str, ...]:
     return through(prosody_with_guests.starttls.port)
 
 
+def of_alice(endpoint: Endpoint, authority: CertificateAuthority, directory: Path) -> tuple[str | Path, ...]:
+    (directory / "password").write_text(ALICE.password)
+    login = ("--account", ALICE.jid, "--password-file", directory / "password", "--ca", authority.certificate)
+    return ("--server", f"{endpoint.host}:{endpoint.port}", "--tls", endpoint.tls, *login)
+
+
 @pytest.fixture
-def accounts(prosody_with_guests: ProsodyChat, authority, tmp_path: Path) -> tuple[str | Path, ...]:
+def accounts(
+    prosody_with_guests: ProsodyChat, authority: CertificateAuthority, tmp_path: Path
+) -> tuple[str | Path, ...]:
     """Options of Alice, whose rooms have an archive and stanza-ids."""
-    (tmp_path / "password").write_text(ALICE.password)
-    server = f"{LOOPBACK}:{prosody_with_guests.direct.port}"
-    login = ("--account", ALICE.jid, "--password-file", tmp_path / "password", "--ca", authority.certificate)
-    return ("--server", server, "--tls", "direct", *login)
+    return of_alice(prosody_with_guests.direct, authority, tmp_path)
+
+
+@pytest.fixture
+def of_ejabberd(ejabberd: Ejabberd, authority: CertificateAuthority, tmp_path: Path) -> tuple[str | Path, ...]:
+    """Options of Alice at an ejabberd."""
+    return of_alice(ejabberd.starttls, authority, tmp_path)
 
 
 def test_three_clients_see_the_same_in_the_same_order(guests: tuple[str, ...]) -> None:
@@ -137,16 +150,14 @@ def test_what_could_steer_the_terminal_arrives_as_text(guests: tuple[str, ...]) 
     run(main())
 
 
-@pytest.mark.parametrize("who", ["guests", "accounts"])
-def test_after_a_loss_it_goes_on_through_the_next_server(
-    who: str, prosody_with_guests: ProsodyChat, request: pytest.FixtureRequest
-) -> None:
+@pytest.mark.parametrize("who", ["guests", "accounts", "of_ejabberd"])
+def test_after_a_loss_it_goes_on_through_the_next_server(who: str, request: pytest.FixtureRequest) -> None:
     """With and without stanza-ids: nothing is shown twice, nothing that was said meanwhile is missed."""
     options: tuple[str | Path, ...] = request.getfixturevalue(who)
-    public = prosody_with_guests.starttls if who == "guests" else prosody_with_guests.direct
+    host, _, port = str(options[1]).rpartition(":")
 
     async def main() -> None:
-        target = (public.host, public.port)
+        target = (host, int(port))
         room = f"{who}@{SERVICE_OF[who]}"
         async with Network(target) as first, Network(target) as second:
             at_first, at_second = (f"{LOOPBACK}:{network.address[1]}" for network in (first, second))
