@@ -1,7 +1,9 @@
 """`megaphone chat` with pipes against a real server: talking, coming and going, and going on after a loss."""
 
 import asyncio
+import contextlib
 import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,8 +13,10 @@ from tests.link.server import run
 from tests.scenarios.chatter import Chatter, chatting, start
 from tests.servers.certificates import CertificateAuthority
 from tests.servers.ejabberd import Ejabberd
+from tests.servers.megaphone import Edge, upstream_of
 from tests.servers.model import ALICE, BOB, ROOMS, Endpoint
 from tests.servers.process import LOOPBACK, free_port
+from tests.servers.prosody import Prosody
 from tests.servers.prosody_chat import GUEST_ROOMS, GUESTS, ProsodyChat
 
 LINES = 30
@@ -192,6 +196,37 @@ def test_after_a_loss_it_goes_on_through_the_next_server(who: str, request: pyte
                 await john.leave()
 
     run(main())
+
+
+def test_one_of_two_megaphones_is_killed_and_only_its_clients_move(
+    tmp_path: Path, authority: CertificateAuthority, prosody_behind_edge: Prosody
+) -> None:
+    async def main(first: Edge, second: Edge) -> None:
+        at_first, at_second = (f"{LOOPBACK}:{edge.direct.port}" for edge in (first, second))
+        moving = ("--server", f"{at_first},{at_second}", *of_alice(first.direct, authority, tmp_path)[2:])
+        staying = of_alice(second.direct, authority, tmp_path)
+        async with (
+            chatting("killed", "John", options=moving) as (john,),
+            chatting("killed", "Mary", options=staying) as (mary,),
+        ):
+            mary.type("before")
+            await john.shows("[Mary] before")
+            first.process.signal(signal.SIGKILL)
+            await john.shows(f"[SERVER] lost {at_first}, trying {at_second}")
+            john.type("still here")
+            await mary.shows("[John] still here")
+            await john.shows(f"[SERVER] joined again through {at_second}")
+            for chatter in (john, mary):
+                await chatter.leave()
+            assert john.said() == mary.said() == ["[Mary] before", "[John] still here"]
+            assert not any(line.startswith("[SERVER]") for line in mary.lines)
+
+    with contextlib.ExitStack() as stack:
+        edges = [Edge(tmp_path / name, authority, [upstream_of(prosody_behind_edge)]) for name in ("first", "second")]
+        for edge in edges:
+            stack.callback(edge.stop)
+            edge.start()
+        run(main(*edges))
 
 
 def test_a_server_that_is_away_for_a_while_is_tried_with_growing_pauses(prosody_with_guests: ProsodyChat) -> None:
