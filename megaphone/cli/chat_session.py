@@ -33,7 +33,7 @@ PENDING_LIMIT: Final = 20  # lines of ours that the room has not reflected; the 
 STABLE_SECONDS: Final = 10.0  # a connection that lasted so long was a good one
 HISTORY_MARGIN_SECONDS: Final = 60  # asked for beyond what was missed; what was seen is not shown again
 CATCH_UP_SECONDS: Final = 5.0
-LEAVE_SECONDS: Final = 2.0
+LEAVE_SECONDS: Final = 5.0
 LOCKED_PAUSES: Final = (0.1, 0.2, 0.4, 0.8, 1.6)  # somebody else creates the room just now
 CONFLICT_PAUSES: Final = (0.5, 1.0, 2.0, 4.0)  # until the room drops what is left of our lost connection
 
