@@ -38,3 +38,44 @@ class RestartLimitError(MegaphoneError):
 
 class AdminError(MegaphoneError):
     """The running Megaphone could not be asked, or refused the request."""
+
+
+class StorageError(MegaphoneError):
+    """The database could not be opened, read or written: names the file and the reason in words."""
+
+    def __init__(self, file: str, reason: str) -> None:
+        super().__init__(f"{file}: {reason}")
+        self.file = file
+        self.reason = reason
+
+
+class StorageFullError(StorageError):
+    """A write that was not taken: too many are queued, or the disk takes none (answer: resource-constraint)."""
+
+
+class SASLError(MegaphoneError):
+    """A login that is refused: `condition` is one of RFC 6120 section 6.5, `text` is for the client's user."""
+
+    def __init__(self, condition: str, text: str = "") -> None:
+        super().__init__(f"{condition}: {text}" if text else condition)
+        self.condition = condition
+        self.text = text
+
+
+class BindError(MegaphoneError):
+    """A resource that cannot be bound: `condition` is the stanza error that says so (RFC 6120 section 7)."""
+
+    def __init__(self, condition: str, text: str) -> None:
+        super().__init__(f"{condition}: {text}")
+        self.condition = condition
+        self.text = text
+
+
+class RoomError(MegaphoneError):
+    """What a room refuses: `condition` and `type` are RFC 6120 section 8.3.3's, the text is for people."""
+
+    def __init__(self, condition: str, text: str = "", *, type_: str | None = None) -> None:
+        super().__init__(text or condition)
+        self.condition = condition
+        self.type = type_
+        self.text = text

@@ -3,7 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from megaphone.cli.output import DEFAULT_CONFIG, OK, USAGE, print_error, print_json
+from megaphone.cli.output import OK, USAGE, print_error, print_json
 from megaphone.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -23,11 +23,12 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(args: argparse.Namespace) -> int:
     """Checks; 0 or 2."""
-    from megaphone.config.load import check_environment, load
+    from megaphone.cli.configured import configured
+    from megaphone.config.load import check_environment
 
-    path = args.config or DEFAULT_CONFIG
     try:
-        config = load(path)
+        given = configured(args)
+        config, path = given.config, given.file
         warnings = check_environment(config, path)
     except ConfigError as error:
         if args.json:
@@ -41,8 +42,8 @@ def run(args: argparse.Namespace) -> int:
     else:
         for warning in warnings:
             print(f"{path}: warning: {warning}")
-        domains = ", ".join(found["domains"])
-        print(f"{path}: ok, listens on {', '.join(found['listen'])}, fronts {domains}")
+        does = "serves" if config.embedded else "fronts"
+        print(f"{path}: ok, listens on {', '.join(found['listen'])}, {does} {', '.join(found['domains'])}")
     return OK
 
 

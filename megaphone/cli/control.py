@@ -10,6 +10,7 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from megaphone.cli.output import DEFAULT_CONFIG
+from megaphone.config import default
 from megaphone.errors import AdminError, ConfigError
 
 DEFAULT_SOCKET: Final = "/run/megaphone/admin.sock"
@@ -39,15 +40,15 @@ def socket_path(args: argparse.Namespace) -> str:
         tables = tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         if args.config is None:
-            return DEFAULT_SOCKET
+            return default.control_socket()
         raise ConfigError(str(path), "", "there is no such file (or use --socket PATH)") from None
     except OSError as error:
         raise ConfigError(str(path), "", f"cannot be read: {error.strerror} (or use --socket PATH)") from None
     except ValueError as error:
         raise ConfigError(str(path), "", f"is not TOML: {error} (or use --socket PATH)") from None
     admin = tables.get("admin", {})
-    default = DEFAULT_HUB_SOCKET if "hub" in tables else DEFAULT_SOCKET
-    found = admin.get("socket", default) if isinstance(admin, dict) else default
+    usual = DEFAULT_HUB_SOCKET if "hub" in tables else DEFAULT_SOCKET
+    found = admin.get("socket", usual) if isinstance(admin, dict) else usual
     if not isinstance(found, str) or not found:
         raise ConfigError(str(path), "admin.socket", "there is no control socket to ask (or use --socket PATH)")
     return found

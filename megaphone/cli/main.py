@@ -34,6 +34,7 @@ COMMANDS: Final = (
     "probe",
     "chat",
     "hub",
+    "user",
 )
 
 _EPILOG: Final = """\
@@ -62,7 +63,7 @@ def build_parser(commands: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
     parser = Parser(
         prog="megaphone",
         description="An XMPP edge: holds client connections open and carries them into ejabberd, Prosody or any other "
-        "XMPP server.",
+        "XMPP server; and with no server behind it a chat service.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -73,9 +74,19 @@ def build_parser(commands: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
     _add_config_option(parser)
     for name, subparser in subparsers.choices.items():
         if name not in ("probe", "chat"):  # they know a server only by its address
-            _add_config_option(subparser, DEFAULT_HUB_CONFIG if name == "hub" else DEFAULT_CONFIG)
+            for each in with_actions(subparser):
+                _add_config_option(each, DEFAULT_HUB_CONFIG if name == "hub" else DEFAULT_CONFIG)
     parser.set_defaults(config=None)
     return parser
+
+
+def with_actions(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
+    """The parser of a command and those of its actions, if it has any."""
+    found = [parser]
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            found += action.choices.values()
+    return found
 
 
 def _add_config_option(parser: argparse.ArgumentParser, default: str = DEFAULT_CONFIG) -> None:

@@ -1,32 +1,38 @@
-"""`megaphone serve`: reads the configuration, then is the supervisor until the node has drained."""
+"""`megaphone serve`: reads the configuration, makes the database, then is the supervisor until the node has drained."""
 
 import argparse
 import os
 import sys
 import textwrap
+from typing import TYPE_CHECKING, NoReturn
 
 from megaphone.cli.output import DEFAULT_CONFIG, OK, USAGE, print_error
+from megaphone.errors import ConfigError, StorageError
+
+if TYPE_CHECKING:
+    from megaphone.config.schema import Config
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Adds `serve` to the command line."""
     parser = subparsers.add_parser(
         "serve",
-        help="run the edge",
-        description="Run the edge in the foreground until SIGTERM or Ctrl-C drains it; a second one ends it quickly. "
-        "SIGHUP reloads the configuration.",
+        help="run the edge or the chat service",
+        description="Run the edge, or the chat service, in the foreground until SIGTERM or Ctrl-C drains it; a second "
+        "one ends it quickly. SIGHUP reloads the configuration. Without a configuration file: a chat service for this "
+        "machine.",
     )
     parser.add_argument("--no-banner", action="store_true", help="do not print what listens where")
 
 
 def run(args: argparse.Namespace) -> int:
     """Serves; 0 after a drain. RestartLimitError when workers kept crashing, ConfigError for an unusable file."""
-    path = os.path.abspath(args.config or DEFAULT_CONFIG)
-    if not os.path.lexists(path):
+    if args.config is not None and not os.path.lexists(args.config):
         from megaphone.config.rules import SMALLEST_CONFIG
 
         print_error(
-            f"{path}: there is no configuration file, and Megaphone needs one to know which server it fronts.\n"
+            f"{os.path.abspath(args.config)}: there is no configuration file, and Megaphone needs one to know which "
+            "server it fronts.\n"
             "The smallest one, for clients and a server on this machine, without TLS:\n\n"
             f"{textwrap.indent(SMALLEST_CONFIG, '    ')}\n"
             "Save it, check it with `megaphone check -c FILE`, and run `megaphone serve -c FILE`."
@@ -36,18 +42,42 @@ def run(args: argparse.Namespace) -> int:
     import trio
 
     from megaphone import log
-    from megaphone.config.load import check_environment, parse, read_text
+    from megaphone.cli.configured import configured
+    from megaphone.config.load import check_environment
     from megaphone.supervisor import notify, open_files
     from megaphone.supervisor.node import Node
+    from megaphone.supervisor.reload import read_candidate
 
-    text = read_text(path)
-    config = parse(text, path)
+    found = configured(args)
+    config, path = found.config, found.file
     log.configure(config.log.format, config.log.level)
     warnings = [*check_environment(config, path), open_files.shortage(config, open_files.raise_limit())]
     for warning in filter(None, warnings):
         log.get_logger("serve").warning("configuration", warning=warning)
-    node = Node(config, config_text=text, config_path=path, notifier=notify.from_environment())
+    if config.embedded:
+        _prepare_data(config, path)
+    node = Node(
+        config,
+        config_text=found.text,
+        config_path=path,
+        notifier=notify.from_environment(),
+        read_candidate=_nothing_to_reload if found.built_in else read_candidate,
+    )
     if not args.no_banner:
         print(node.banner(), file=sys.stderr, flush=True)
     trio.run(node.run)
     return OK
+
+
+def _prepare_data(config: "Config", path: str) -> None:
+    """Make the database before workers open it, all at once."""
+    from megaphone.storage import database
+
+    try:
+        database.prepare(config.service.data)
+    except StorageError as error:
+        raise ConfigError(path, "service.data", str(error)) from None
+
+
+def _nothing_to_reload(path: str, current: "Config") -> NoReturn:
+    raise ConfigError(path, "", f"there is no file to read again; write {DEFAULT_CONFIG} and restart")

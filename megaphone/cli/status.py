@@ -45,7 +45,8 @@ def page(status: dict[str, Any]) -> str:
         ),
         "",
         table(
-            ("DOMAIN", "UPSTREAMS"), [(domain["name"], ", ".join(domain["upstreams"])) for domain in status["domains"]]
+            ("DOMAIN", "UPSTREAMS"),
+            [(domain["name"], ", ".join(domain["upstreams"]) or "served here") for domain in status["domains"]],
         ),
         "",
         table(

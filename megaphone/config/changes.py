@@ -9,6 +9,8 @@ from megaphone.config.schema import Config, Table
 
 # These are laid out once: sockets, workers, the size of their registries, the upstreams' places on the counter boards.
 RESTART_TABLES = ("node", "listen", "upstream", "admin")
+# The embedded service: its database is open, and this is what its users and rooms are called.
+RESTART_KEYS = (("service", "data"), ("rooms", "domain"))
 
 
 def restart_needed(old: Config, new: Config) -> tuple[str, ...]:
@@ -21,6 +23,14 @@ def restart_needed(old: Config, new: Config) -> tuple[str, ...]:
                 changed += differences(f"{name}[{index}]", left, right)
         else:
             changed += differences(name, before, after)
+    if old.embedded and new.embedded:
+        changed += [
+            f"{table}.{key}"
+            for table, key in RESTART_KEYS
+            if getattr(getattr(old, table), key) != getattr(getattr(new, table), key)
+        ]
+        if old.domain[0].name != new.domain[0].name:
+            changed.append("domain[0].name")
     return tuple(changed)
 
 

@@ -1,4 +1,4 @@
-"""What the configuration needs from this machine: certificate files, OpenSSL's opinion, Unix sockets, directories."""
+"""What the configuration needs from this machine: certificates, OpenSSL's opinion, sockets, directories, a database."""
 
 import os
 import stat
@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from megaphone.config.certificates import CertificateFacts, CertificateProblem, look_into
 from megaphone.config.link_secret import read_secret
 from megaphone.config.schema import Config, Upstream
-from megaphone.errors import ConfigError, TLSError
+from megaphone.config.token_keys import read_token_keys
+from megaphone.errors import ConfigError, StorageError, TLSError
 from megaphone.sockets.endpoint import Endpoint, is_ip_address, parse_address
 from megaphone.sockets.tls import ClientContext, TLSContext
-from megaphone.stream.jid import ascii_domain
+from megaphone.storage import database
+from megaphone.stream.domain import ascii_domain
 
 EXPIRY_NOTICE_DAYS = 14
 
@@ -29,6 +31,9 @@ def check_environment(config: Config, file: str = "configuration") -> tuple[str,
         if upstream.mode == "link":
             link_secret(upstream, index, file)
             link_tls(upstream, index, file)
+    if config.embedded:
+        read_token_keys(config, file)
+        _check_data(config, file)
     return (
         *_certificate_warnings(config, facts),
         *_domain_warnings(config, facts),
@@ -90,6 +95,23 @@ def link_tls(upstream: Upstream, index: int, file: str) -> ClientContext | None:
         return ClientContext(upstream.ca, upstream.certificate, upstream.key, host, is_ip_address(host))
     except TLSError as error:
         raise ConfigError(file, f"upstream[{index}].ca", str(error)) from None
+
+
+def _check_data(config: Config, file: str) -> None:
+    """Look at the database, or at where its directory will be made."""
+    directory = config.service.data
+    existing = directory
+    while not os.path.lexists(existing):
+        existing = os.path.dirname(existing) or "."
+    if not os.path.isdir(existing):
+        raise ConfigError(file, "service.data", f"cannot be {directory}: {existing} is not a directory")
+    if not os.access(existing, os.W_OK | os.X_OK, effective_ids=True):
+        missing = "" if existing == directory else f", and {directory} does not exist"
+        raise ConfigError(file, "service.data", f"this user may not create files in {existing}{missing}")
+    try:
+        database.inspect(directory)
+    except StorageError as error:
+        raise ConfigError(file, "service.data", str(error)) from None
 
 
 def _certificate_warnings(config: Config, facts: list[CertificateFacts]) -> Iterator[str]:

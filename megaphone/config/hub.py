@@ -35,7 +35,7 @@ from megaphone.config.shape import build
 from megaphone.errors import ConfigError, TLSError
 from megaphone.sockets.endpoint import parse_address
 from megaphone.sockets.tls import TLSContext
-from megaphone.stream.jid import normalise_domain
+from megaphone.stream.domain import normalise_domain
 from megaphone.wire.link_messages import WINDOW_BYTES
 
 SMALLEST_HUB = """\

@@ -8,9 +8,10 @@ from typing import NoReturn, TypeVar
 from msgspec.structs import replace
 
 from megaphone.config.schema import Certificate, Config, Domain, Upstream
+from megaphone.config.service_rules import apply_service_rules
 from megaphone.errors import ConfigError
 from megaphone.sockets.endpoint import UNIX_PATH_LIMIT_BYTES, Endpoint, expand_sources, parse_address, parse_network
-from megaphone.stream.jid import ascii_domain, normalise_domain
+from megaphone.stream.domain import ascii_domain, normalise_domain
 
 UPSTREAMS_LIMIT = 64  # the counter board has room for as many (dispatch.counters)
 
@@ -27,6 +28,15 @@ upstreams = ["server"]
 name = "server"
 address = "127.0.0.1:5232"
 proxy_protocol = false
+"""
+
+SMALLEST_SERVICE = """\
+[[listen]]
+address = "127.0.0.1:5222"
+tls = "none"
+
+[[domain]]
+name = "localhost"
 """
 
 _DIRECT_KEYS = {"proxy_protocol": True, "source_addresses": ()}  # and their defaults
@@ -72,16 +82,15 @@ class Rules:
         domains = self.domains()
         self.check_limits()
         self.check_admin()
-        return replace(self.config, certificate=certificates, domain=domains, upstream=upstreams)
+        config = replace(self.config, certificate=certificates, domain=domains, upstream=upstreams)
+        return apply_service_rules(config, self.file)
 
     def check_something_to_do(self) -> None:
-        """Refuse a configuration without a listener, a domain or an upstream."""
-        missing = [name for name in ("listen", "domain", "upstream") if not getattr(self.config, name)]
+        """Refuse a configuration without a listener or a domain."""
+        missing = [name for name in ("listen", "domain") if not getattr(self.config, name)]
         if missing:
             tables = " and no ".join(f"[[{name}]]" for name in missing)
-            self.refuse(
-                "", f"there is no {tables}, so there is nothing to do. The smallest configuration:\n\n{SMALLEST_CONFIG}"
-            )
+            self.refuse("", f"there is no {tables}, so there is nothing to do. {smallest_configurations()}")
 
     def check_listeners(self) -> None:
         """Refuse addresses that cannot be listened on, and keys without a meaning there."""
@@ -211,8 +220,18 @@ class Rules:
             if name in seen:
                 self.refuse(f"{key}.name", f'"{name}" is also the name of domain[{seen[name]}]')
             seen[name] = index
-            if not domain.upstreams:
-                self.refuse(f"{key}.upstreams", "is empty, so nobody would serve the domain")
+            if not domain.upstreams and upstreams:
+                self.refuse(
+                    f"{key}.upstreams",
+                    "is empty, so nobody would serve the domain: name the [[upstream]]s that do. Megaphone serves a "
+                    "domain itself only in a configuration without any [[upstream]]",
+                )
+            if domain.upstreams and not upstreams:
+                self.refuse(
+                    f"{key}.upstreams[0]",
+                    f'there is no [[upstream]] "{domain.upstreams[0]}"; leave out "upstreams" for a domain that '
+                    "Megaphone serves itself",
+                )
             for position, upstream in enumerate(domain.upstreams):
                 path = f"{key}.upstreams[{position}]"
                 if upstream not in upstreams:
@@ -241,6 +260,14 @@ class Rules:
             self.refuse("admin.socket", f'must be an absolute path, not "{admin.socket}"')
         if len(admin.socket.encode("utf-8", "surrogateescape")) > UNIX_PATH_LIMIT_BYTES:
             self.refuse("admin.socket", f"has more than the {UNIX_PATH_LIMIT_BYTES} bytes that a Unix socket may have")
+
+
+def smallest_configurations() -> str:
+    """Return, for somebody who has none, the smallest configuration of each kind."""
+    return (
+        f"The smallest configuration of a chat service:\n\n{SMALLEST_SERVICE}\n"
+        f"and that of an edge in front of a server:\n\n{SMALLEST_CONFIG}"
+    )
 
 
 def is_loopback(host: str) -> bool:

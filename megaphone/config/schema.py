@@ -51,7 +51,7 @@ class Domain(Table, frozen=True):
     """`[[domain]]`: an XMPP domain and the upstreams that serve it."""
 
     name: str
-    upstreams: tuple[str, ...]
+    upstreams: tuple[str, ...] = ()  # none: the embedded service
 
 
 class Upstream(Table, frozen=True):
@@ -70,6 +70,44 @@ class Upstream(Table, frozen=True):
     certificate: str = ""  # PEM file, leaf first
     key: str = ""
     server_name: str = ""  # that the server's certificate must be for; "": the host of `address`
+
+
+class Service(Table, frozen=True):
+    """`[service]`: the embedded service, which serves the domain when there is no upstream."""
+
+    data: str = "/var/lib/megaphone"  # directory; a relative path starts at the configuration file's directory
+    anonymous: bool = False  # SASL ANONYMOUS (XEP-0175)
+    plain_without_tls: bool = False
+    scram_iterations: Annotated[int, Meta(ge=4096, le=10_000_000)] = 10_000  # RFC 7677 section 4 asks for 4,096
+    failed_logins_per_address: Positive = 20  # that cost nothing; from then on it has to wait
+    failed_logins_per_account: Positive = 8
+    sessions_per_user: Annotated[int, Meta(ge=1, le=1000)] = 10
+    resource_conflict: Literal["replace", "reject", "rename"] = "replace"
+    resume_seconds: Annotated[int, Meta(ge=0, le=86_400)] = 300  # XEP-0198; 0 = no resumption
+    resume_stanzas: Positive = 1000  # sent and not acknowledged, of one session
+    resume_bytes: Positive = 1_048_576
+    offline_messages: Annotated[int, Meta(ge=0, le=1_000_000)] = 1000  # of one user
+    offline_bytes: Positive = 4_194_304  # of one user
+    roster_items: Annotated[int, Meta(ge=1, le=100_000)] = 2000  # of one user
+
+
+class TokenKey(Table, frozen=True):
+    """`[[token_key]]`: a key that login tokens are signed with."""
+
+    id: str
+    secret_file: str  # a relative path starts at the configuration file's directory
+
+
+class Rooms(Table, frozen=True):
+    """`[rooms]`: the chat rooms of the embedded service (XEP-0045)."""
+
+    domain: str = ""  # "" = "conference." before the service's domain
+    create: Literal["anyone", "accounts", "nobody"] = "accounts"
+    max_rooms: Positive = 100_000  # of one worker
+    max_rooms_per_user: Positive = 100  # that one user has created
+    max_occupants: Annotated[int, Meta(ge=1, le=1_000_000)] = 20_000  # of one room
+    history_messages: Annotated[int, Meta(ge=0, le=200)] = 20  # that a room shows to who joins
+    kept_messages: Positive = 10_000  # of one persistent room, on disk
 
 
 class Health(Table, frozen=True):
@@ -148,9 +186,17 @@ class Config(Table, frozen=True):
     tls: Tls = Tls()
     domain: tuple[Domain, ...] = ()
     upstream: tuple[Upstream, ...] = ()
+    service: Service = Service()
+    token_key: tuple[TokenKey, ...] = ()
+    rooms: Rooms = Rooms()
     health: Health = Health()
     limits: Limits = Limits()
     restart: Restart = Restart()
     drain: Drain = Drain()
     admin: Admin = Admin()
     log: Log = Log()
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the domain is served by Megaphone itself: there is no upstream."""
+        return not self.upstream

@@ -48,6 +48,14 @@ class Admission:
         connection.admitted = True
         return None
 
+    def count(self, connection: ClientConnection) -> None:
+        """Count a connection that another worker has admitted and gives to this one."""
+        address = connection.client_address
+        if not in_networks(address, self._trusted):
+            self._sketch.opened(prefix_of(address))
+            self._sketch.opened(address)
+            connection.admitted = True
+
     def released(self, connection: ClientConnection) -> None:
         """Take an admitted connection out of the counts."""
         address = connection.client_address

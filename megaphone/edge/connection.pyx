@@ -26,6 +26,8 @@ from megaphone.sockets.receiver cimport open_socket
 from megaphone.sockets.tls cimport TLS
 from megaphone.wire.framer cimport ERROR, HEADER, MORE, STANZA, Scan, framer_free, framer_rests, framer_start, scan
 
+import os
+
 from megaphone.edge import opening
 from megaphone.sockets.client_address import address_text
 from megaphone.sockets.receiver import socket_bytes
@@ -62,6 +64,21 @@ cdef ClientConnection accept_connection(Clients clients, ListenerFacts listener,
     # so that a successor after a crash goes on where we were
     clients.board.slots[<int> GENERATION] = clients.dispatcher.generation
     connection.enter(AWAITING_PROXY)
+    return connection
+
+
+def adopt_connection(Clients clients, ListenerFacts listener, int fd, bytes address, int port, str domain):
+    """Takes over an authenticated connection of another process (`ClientConnection.surrender`), which begins its stream anew.
+
+    None if there is no room for it (the socket is closed then).
+    """
+    cdef ClientConnection connection = accept_connection(clients, listener, fd, <const uint8_t*> (<const char*> address), port)
+    if connection is not None:
+        clients.board.slots[<int> ADOPTED] += 1
+        clients.board.slots[<int> ACCEPTED] -= 1
+        clients.admission.count(connection)
+        connection.domain = domain
+        connection.mark_authenticated()
     return connection
 
 
@@ -165,6 +182,15 @@ cdef class ClientConnection(ClosableConnection):
 
     # --- for opening.py, the worker and operators -----------------------------------------------------------------------
 
+    def own(self, Owner owner):
+        """Gives an authenticated connection its session owner, who hears what comes next."""
+        self.owner = owner
+        self.clients.dispatcher.get_data(self.id)
+
+    def own_quietly(self, Owner owner):
+        """As `own`; nothing is read until that owner asks for it."""
+        self.owner = owner
+
     def attach(self, Owner owner):
         """Gives the connection its session owner; from now on its bytes are relayed."""
         self.owner = owner
@@ -198,6 +224,29 @@ cdef class ClientConnection(ClosableConnection):
                 self.receiver.decrypt(data, len(rest))
             else:
                 self.open_bytes(data, len(rest))
+
+    def surrender(self):
+        """Gives the socket to another process: a descriptor of it; this connection is over, and nobody hears of it.
+
+        For a plain connection whose stream is about to begin anew. ValueError if TLS holds the socket.
+        """
+        cdef int fd
+        if self.receiver.tls is not None:
+            raise ValueError("a connection with TLS stays with its process")
+        fd = os.dup(self.receiver.fd)
+        self.owner = None
+        self.clients.board.slots[<int> SURRENDERED] += 1
+        self.enter(CLOSED)
+        if self.admitted:
+            self.clients.admission.released(self)
+        self.receiver.close()
+        self.clients.dispatcher.release(self)
+        return fd
+
+    def resume_stream(self, bytes received not None):
+        """An adopted connection goes on with what its former process had read and not taken."""
+        if received:
+            self.take_bytes(<const uint8_t*> (<const char*> received), len(received))
 
     def finish(self, str condition, int reason):
         """Ends the connection with a stream error ("" for none)."""

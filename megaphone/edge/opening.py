@@ -12,7 +12,7 @@ from megaphone.dispatch.counters import Reason, Slot
 from megaphone.edge.reasons import reason_of
 from megaphone.errors import ProxyHeaderError
 from megaphone.sockets.client_address import address_bytes, address_text
-from megaphone.stream.jid import normalise_domain
+from megaphone.stream.domain import normalise_domain
 from megaphone.stream.negotiation import Action, Negotiation
 from megaphone.wire import header, proxy_protocol, writer
 from megaphone.wire.link_open import Open, Transport

@@ -1,88 +1,112 @@
-"""Brings the domain part of a JID into the one form in which two of them can be compared (RFC 7622 section 3.2)."""
+"""A JID: local part, domain and resource, each in the one form in which two of them can be compared (RFC 7622)."""
 
-import ipaddress
+from __future__ import annotations
+
 import re
-import unicodedata
+from functools import lru_cache
+from typing import NamedTuple
 
-DOMAIN_LIMIT_BYTES = 1023
+from precis_i18n import get_profile
 
-_PLAIN_LABEL = re.compile("[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
-# Letters, marks and digits make a label; these few others belong to words of some scripts (RFC 5892 appendix A).
-_CONTEXTUAL = frozenset("-\u00b7\u0375\u05f3\u05f4\u200c\u200d\u30fb")
-_DOTS = str.maketrans("\u3002\uff0e\uff61", "...")
+from megaphone.stream.domain import normalise_domain
+
+PART_LIMIT_BYTES = 1023
+CACHE_SIZE = 65_536
+
+_PLAIN_LOCAL = re.compile(r"[!#-%(-.0-9;=?\[-~A-Z]+")  # ASCII without space and "&'/:<>@
+_PLAIN_RESOURCE = re.compile(r"[ -~]+")
+# RFC 7622 section 3.3.1: what the PRECIS class allows and a local part does not.
+_NOT_LOCAL = frozenset("\"&'/:<>@")
+
+_username = get_profile("UsernameCaseMapped")
+_opaque = get_profile("OpaqueString")
 
 
-def normalise_domain(text: str) -> str:
-    """Return `text` in lower case, without a final dot, its international labels as Unicode.
+class JID(NamedTuple):
+    """One address; `local` and `resource` are "" where the JID has none. Made by `JID.parse` and `JID.of`.
 
-    Raises ValueError with the reason for what is no domain name and no IP address; "[2001:db8::1]" is the form of an
-    IPv6 address here.
+    The parts are normalised, so that equal JIDs are equal tuples, and `str` gives the text that others see.
     """
-    if len(text.encode("utf-8", "surrogatepass")) > DOMAIN_LIMIT_BYTES:
-        raise ValueError(f"a domain has at most {DOMAIN_LIMIT_BYTES} bytes")
-    if text.startswith("["):
-        return _ipv6_literal(text)
-    labels = text.translate(_DOTS).removesuffix(".").split(".")
-    return ".".join(_normalise_label(label) for label in labels)
+
+    local: str
+    domain: str
+    resource: str = ""
+
+    @staticmethod
+    def parse(text: str) -> JID:
+        """Read "local@domain/resource"; ValueError with the reason for what is no JID (answer: jid-malformed)."""
+        return _parse(text)
+
+    @staticmethod
+    def of(local: str, domain: str, resource: str = "") -> JID:
+        """Make a JID from parts that are not normalised yet; ValueError for what they cannot be."""
+        return JID(
+            normalise_local(local) if local else "",
+            normalise_domain(domain),
+            normalise_resource(resource) if resource else "",
+        )
+
+    @property
+    def bare(self) -> JID:
+        """The JID without its resource."""
+        return self if not self.resource else JID(self.local, self.domain)
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether it has no resource."""
+        return not self.resource
+
+    def at(self, resource: str) -> JID:
+        """Return the full JID of this one's bare JID with a resource that is normalised already."""
+        return JID(self.local, self.domain, resource)
+
+    def __str__(self) -> str:
+        text = f"{self.local}@{self.domain}" if self.local else self.domain
+        return f"{text}/{self.resource}" if self.resource else text
 
 
-def _ipv6_literal(text: str) -> str:
+@lru_cache(CACHE_SIZE)
+def _parse(text: str) -> JID:
+    # RFC 7622 section 3.1: the first "/" ends the domain, the first "@" before it the local part
+    address, slash, resource = text.partition("/")
+    local, at, domain = address.partition("@")
+    if not at:
+        local, domain = "", address
+    elif not local:
+        raise ValueError("the local part before @ is empty")
+    if slash and not resource:
+        raise ValueError("the resource behind / is empty")
+    return JID.of(local, domain, resource)
+
+
+def normalise_local(text: str) -> str:
+    """Return a local part as UsernameCaseMapped of RFC 8265 gives it; ValueError for what is none."""
+    if _PLAIN_LOCAL.fullmatch(text):
+        return _within_limit(text.lower(), "local part")
+    normal = _enforced(_username, text, "local part")
+    if not _NOT_LOCAL.isdisjoint(normal):
+        raise ValueError(f"the local part {text[:40]!r} holds one of \"&'/:<>@")
+    return normal
+
+
+def normalise_resource(text: str) -> str:
+    """Return a resource, or a nick, as OpaqueString of RFC 8265 gives it; ValueError for what is none."""
+    if _PLAIN_RESOURCE.fullmatch(text):
+        return _within_limit(text, "resource")
+    return _enforced(_opaque, text, "resource")
+
+
+def _enforced(profile: object, text: str, what: str) -> str:
+    if len(text) > PART_LIMIT_BYTES:  # before the work that long texts make
+        raise ValueError(f"the {what} has more than {PART_LIMIT_BYTES} bytes")
     try:
-        if text.endswith("]") and "%" not in text:  # a zone index means nothing to anybody else
-            return f"[{ipaddress.IPv6Address(text[1:-1])}]"
-    except ipaddress.AddressValueError:
-        pass
-    raise ValueError(f"{text[:80]!r} is not an IPv6 address in brackets")
-
-
-def _normalise_label(label: str) -> str:
-    lowered = label.lower() if label.isascii() else _map_characters(label)
-    if not lowered:
-        raise ValueError("a domain has no empty label (two dots in a row, or none of it at all)")
-    if not lowered.isascii():
-        return _check_unicode(lowered)
-    if len(lowered) > 63:
-        raise ValueError(f"the label {lowered[:20]!r}... is longer than 63 characters")
-    if not _PLAIN_LABEL.fullmatch(lowered):
-        raise ValueError(f"the label {lowered!r} is not made of letters, digits and inner hyphens")
-    if not lowered.startswith("xn--"):
-        return lowered
-    try:
-        decoded = lowered[4:].encode().decode("punycode")
+        normal: str = profile.enforce(text)  # type: ignore[attr-defined]
     except UnicodeError:
-        decoded = ""
-    # an encoding that comes out otherwise would be a second spelling of the same name
-    if decoded.isascii() or _map_characters(decoded) != decoded or _encoded(decoded) != lowered:
-        raise ValueError(f"the label {lowered!r} is not valid Punycode (RFC 3492)")
-    return _check_unicode(decoded)
+        raise ValueError(f"the {what} {text[:40]!r} holds a character that none may have, or is empty") from None
+    return _within_limit(normal, what)
 
 
-def _map_characters(label: str) -> str:
-    """Map full-width forms, case and composition as RFC 5895 section 2 does."""
-    narrow = "".join(
-        unicodedata.normalize("NFKC", character) if "\uff00" <= character <= "\uffef" else character
-        for character in label
-    )
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", narrow).lower())
-
-
-def _encoded(label: str) -> str:
-    return "xn--" + label.encode("punycode").decode()
-
-
-def _check_unicode(label: str) -> str:
-    for character in label:
-        if unicodedata.category(character)[0] not in "LMN" and character not in _CONTEXTUAL:
-            raise ValueError(f"the label {label[:63]!r} holds {character!r}, which no domain name has")
-    if unicodedata.category(label[0]).startswith("M") or label[0] == "-" or label[-1] == "-":
-        raise ValueError(f"the label {label[:63]!r} begins or ends with a character that must stand inside")
-    if label.startswith("xn--"):
-        raise ValueError(f"the label {label[:63]!r} is both Unicode and Punycode")
-    if len(label) > 63 or len(_encoded(label)) > 63:
-        raise ValueError(f"the label {label[:20]!r}... is longer than 63 characters")
-    return label
-
-
-def ascii_domain(domain: str) -> str:
-    """Return a normalised domain as DNS and TLS write it, its international labels as Punycode (RFC 5891)."""
-    return ".".join(label if label.isascii() else _encoded(label) for label in domain.split("."))
+def _within_limit(text: str, what: str) -> str:
+    if len(text.encode()) > PART_LIMIT_BYTES:
+        raise ValueError(f"the {what} has more than {PART_LIMIT_BYTES} bytes")
+    return text

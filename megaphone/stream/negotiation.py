@@ -15,11 +15,10 @@ chooses.
 """
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 
-from megaphone.stream.jid import normalise_domain
+from megaphone.stream.opening import own_header, read_opening
 from megaphone.wire.header import StreamHeader
 from megaphone.wire.writer import (
     PROCEED,
@@ -28,10 +27,7 @@ from megaphone.wire.writer import (
     TLS_NAMESPACE,
     starttls_features,
     stream_error,
-    stream_header,
 )
-
-FROM_LIMIT_CHARACTERS = 3071  # the longest JID there is (RFC 7622 section 3.1); a longer one is not given back
 
 
 class State(Enum):
@@ -92,8 +88,9 @@ class Step:
 class Negotiation:
     """The negotiation of one connection.
 
-    `is_known_domain` is asked with a normalised domain (`stream.jid.normalise_domain`). `default_domain` is the name
-    that the edge gives itself towards a client that named no domain of ours (RFC 6120 section 4.9.1.2); it may be "".
+    `is_known_domain` knows domains by their normalised names (`stream.domain.normalise_domain`). `default_domain` is
+    the name that the edge gives itself towards a client that named no domain of ours (RFC 6120 section 4.9.1.2); it may
+    be "".
     """
 
     __slots__ = ("_default_domain", "_is_known_domain", "_starttls_required", "domain", "state")
@@ -112,7 +109,7 @@ class Negotiation:
 
         Refusals: invalid-namespace, bad-format, unsupported-version, host-unknown.
         """
-        condition, text = self._refusal(header)
+        self.domain, condition, text = read_opening(header, self._is_known_domain)
         if condition:
             event, answer = Event.HEADER_REFUSED, stream_error(condition, text) + STREAM_END
         elif self._starttls_required:
@@ -122,9 +119,7 @@ class Negotiation:
         action = self._take(event)
         if action is Action.OFFER:  # the header, too, is the server's to answer
             return Step(b"", action)
-        client = header.from_ if header.from_ and len(header.from_) <= FROM_LIMIT_CHARACTERS else None
-        own = stream_header(from_domain=self.domain or self._default_domain, to=client, stream_id=stream_id)
-        return Step(own + answer, action, condition)
+        return Step(own_header(header, self.domain or self._default_domain, stream_id) + answer, action, condition)
 
     def receive_element(self, local_name: str, namespace: str) -> Step:
         """Answer the start of a first-level element."""
@@ -149,18 +144,3 @@ class Negotiation:
         except KeyError:
             raise RuntimeError(f"negotiation cannot take {event.name} in {self.state.name}") from None
         return action
-
-    def _refusal(self, header: StreamHeader) -> tuple[str, str]:
-        """Return the stream error that answers `header`, or ("", ""); sets `domain` as soon as it is known."""
-        if header.to is not None:
-            with suppress(ValueError):  # what is no domain is none of ours
-                domain = normalise_domain(header.to)
-                self.domain = domain if self._is_known_domain(domain) else None
-        try:
-            header.check()
-        except ValueError as error:
-            condition, text = error.args
-            return condition, text
-        if self.domain is None:  # section 4.9.3.6
-            return "host-unknown", "The stream is to no domain that is served here"
-        return "", ""

@@ -1,4 +1,4 @@
-"""What an operator reads when Megaphone has started: what listens where, and what it fronts."""
+"""What an operator reads when Megaphone has started: what listens where, and what it fronts or serves."""
 
 from collections.abc import Sequence
 
@@ -14,6 +14,10 @@ def banner(
     rows += [("listen", f"{entry.address}  {_security(config.listen[entry.listen_index])}") for entry in bound]
     addresses = {upstream.name: upstream.address for upstream in config.upstream}
     for domain in config.domain:
+        if config.embedded:
+            rows += [("domain", f"{domain.name}, served here"), ("rooms", config.rooms.domain)]
+            rows.append(("data", config.service.data))
+            continue
         servers = ", ".join(f"{name} ({addresses.get(name, '?')})" for name in domain.upstreams)
         rows.append(("domain", f"{domain.name} -> {servers}"))
     if admin:

@@ -29,6 +29,8 @@ class Start(Struct, tag="start", frozen=True):
     sketch_fd: int
     listeners: list[tuple[int, int]]  # (index in [[listen]], descriptor)
     ticket_keys: list[str]
+    bus_directory: str = ""  # where the other workers' sockets are; "" with one worker, and in a hub
+    bus_fds: tuple[int, ...] = ()  # our own listening sockets there: for frames, for connections
 
 
 class Reload(Struct, tag="reload", frozen=True):

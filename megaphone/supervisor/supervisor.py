@@ -26,6 +26,7 @@ from megaphone.edge.sketch import SEED_BYTES, sketch_bytes
 from megaphone.errors import ConfigError, MegaphoneError, RestartLimitError
 from megaphone.supervisor import certificate, channel, tickets
 from megaphone.supervisor.boards import SharedMemory
+from megaphone.supervisor.bus_sockets import BusSockets
 from megaphone.supervisor.child import Child, Exit, State
 from megaphone.supervisor.conversation import WorkerUnavailableError
 from megaphone.supervisor.listeners import open_listeners
@@ -89,6 +90,7 @@ class Supervisor:
         self.listeners = open_listeners(config.listen, workers=workers, file=config_path)
         self._sketch = SharedMemory("megaphone-sketch", sketch_bytes(workers))
         self._sketch.memory[:SEED_BYTES] = secrets.token_bytes(SEED_BYTES)
+        self._bus = BusSockets(workers)
         self.seats = tuple(Seat(index) for index in range(workers))
         self.ready = trio.Event()  # all workers have been ready once
         self.draining = trio.Event()
@@ -109,6 +111,7 @@ class Supervisor:
         finally:
             self.listeners.close()
             self._sketch.close()
+            self._bus.close()
             for seat in self.seats:
                 seat.board.close()
             self.notifier.close()
@@ -168,6 +171,8 @@ class Supervisor:
             sketch_fd=self._sketch.descriptor,
             listeners=descriptors,
             ticket_keys=self._ticket_keys_hex(),
+            bus_directory=self._bus.directory,
+            bus_fds=self._bus.of_worker(seat.index),
         )
         seat.child = Child(
             index=seat.index,
@@ -176,7 +181,12 @@ class Supervisor:
             settings=lambda: self.config.restart,
             on_ready=self._worker_ready,
         )
-        inherited = [seat.board.descriptor, self._sketch.descriptor, *(descriptor for _, descriptor in descriptors)]
+        inherited = [
+            seat.board.descriptor,
+            self._sketch.descriptor,
+            *start.bus_fds,
+            *(descriptor for _, descriptor in descriptors),
+        ]
         how = await seat.child.run(start, inherited)
         seat.process_ended(how)
         return how

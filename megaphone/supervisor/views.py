@@ -25,7 +25,7 @@ def not_ready_reasons(supervisor: Supervisor) -> list[str]:
     ]
     ready = [seat for seat in supervisor.seats if seat.state is State.READY]
     positions = {upstream.name: position for position, upstream in enumerate(supervisor.config.upstream)}
-    for domain in supervisor.config.domain:
+    for domain in () if supervisor.config.embedded else supervisor.config.domain:
         lacking = [str(seat.index) for seat in ready if not _reaches(seat, domain, positions)]
         if lacking:
             seen_by = "any worker" if len(lacking) == len(ready) else f"worker {', '.join(lacking)}"

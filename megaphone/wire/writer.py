@@ -90,19 +90,35 @@ def stream_header(*, from_domain: str, to: str | None, stream_id: str, lang: str
     )
 
 
-def stream_error(condition: str, text: str = "") -> bytes:
+def stream_error(condition: str, text: str = "", *, detail: bytes = b"") -> bytes:
     """Return one `<stream:error/>` (RFC 6120 section 4.9.2); `text` is for people, in English.
 
-    Raises ValueError for a condition that section 4.9.3 does not define.
+    `detail` is an application-specific condition, one whole element (section 4.9.4). Raises ValueError for a condition
+    that section 4.9.3 does not define.
     """
     if condition not in STREAM_ERROR_CONDITIONS:
         raise ValueError(f"{condition!r} is not a stream error condition of RFC 6120 section 4.9.3")
     text_element = (
         b"<text xmlns='urn:ietf:params:xml:ns:xmpp-streams' xml:lang='en'>%b</text>" % escape(text) if text else b""
     )
-    return b"<stream:error><%b xmlns='urn:ietf:params:xml:ns:xmpp-streams'/>%b</stream:error>" % (
+    return b"<stream:error><%b xmlns='urn:ietf:params:xml:ns:xmpp-streams'/>%b%b</stream:error>" % (
         condition.encode(),
         text_element,
+        detail,
+    )
+
+
+def see_other_host(host: str, port: int | None = None) -> bytes:
+    """Return the `<stream:error/>` that sends a client elsewhere (RFC 6120 section 4.9.3.19).
+
+    `host` is a domain name or an IP address; an IPv6 address may stand in brackets or not.
+    """
+    if ":" in host and not host.startswith("["):
+        host = f"[{host}]"
+    address = host if port is None else f"{host}:{port}"
+    return (
+        b"<stream:error><see-other-host xmlns='urn:ietf:params:xml:ns:xmpp-streams'>%b</see-other-host></stream:error>"
+        % escape(address)
     )
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from megaphone.config.hub import SMALLEST_HUB
-from megaphone.config.rules import SMALLEST_CONFIG
+from megaphone.config.rules import SMALLEST_CONFIG, smallest_configurations
 
 # The configuration that every row changes. $NAMES stand for what differs from run to run.
 GOOD = """\
@@ -221,10 +221,10 @@ CONFIGURATION = (
     Mistake(
         what="An empty file",
         old=GOOD,
-        error="$FILE: there is no [[listen]] and no [[domain]] and no [[upstream]], so there is nothing to do. "
-        f"The smallest configuration:\n\n{SMALLEST_CONFIG}",
-        shown="$FILE: there is no [[listen]] and no [[domain]] and no [[upstream]], so there is nothing to do. "
-        "The smallest configuration: …",
+        error="$FILE: there is no [[listen]] and no [[domain]], so there is nothing to do. "
+        + smallest_configurations(),
+        shown="$FILE: there is no [[listen]] and no [[domain]], so there is nothing to do. "
+        "The smallest configuration of a chat service: … and that of an edge in front of a server: …",
     ),
     Mistake(what="No file", no_file=True, error="$FILE: cannot be read: No such file or directory"),
     Mistake(

@@ -258,7 +258,8 @@ def test_the_reference_documents_every_command_and_option() -> None:
     parser = main.build_parser()
     (subparsers,) = [action for action in parser._actions if action.dest == "command"]
     for name, subparser in subparsers.choices.items():
-        known = {option for action in subparser._actions for option in action.option_strings} - {"-h", "--help"}
+        actions = [action for each in main.with_actions(subparser) for action in each._actions]
+        known = {option for action in actions for option in action.option_strings} - {"-h", "--help"}
         everywhere = {"-c", "--config", "--socket", "--json"}
         described = set(re.findall(r"`(--?[a-z][a-z-]*)", sections[name]))
         assert known - everywhere <= described, name

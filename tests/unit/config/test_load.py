@@ -145,7 +145,7 @@ def test_toml_mistakes_name_their_place(text: str, key: str, reason: str) -> Non
 @pytest.mark.parametrize(
     ("text", "tables"),
     [
-        ("", "[[listen]] and no [[domain]] and no [[upstream]]"),
+        ("", "[[listen]] and no [[domain]]"),
         ("[[listen]]\naddress = ':1'\ntls = 'none'", "[[domain]]"),
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 from msgspec import NODEFAULT, inspect
 
 from megaphone.config.load import parse
-from megaphone.config.rules import SMALLEST_CONFIG
+from megaphone.config.rules import SMALLEST_CONFIG, SMALLEST_SERVICE
 from megaphone.config.schema import Config
 from megaphone.config.shape import key_paths, range_in_words
 from megaphone.metrics import METRICS, REASONS
@@ -91,8 +91,9 @@ def test_examples_can_be_used(text: str) -> None:
     assert isinstance(parse(text, "example.toml"), Config)
 
 
-def test_the_smallest_configuration_is_the_one_in_the_error_message() -> None:
-    assert f"```toml\n{SMALLEST_CONFIG}```" in PAGE
+@pytest.mark.parametrize("smallest", [SMALLEST_CONFIG, SMALLEST_SERVICE])
+def test_the_smallest_configurations_are_those_in_the_error_message(smallest: str) -> None:
+    assert f"```toml\n{smallest}```" in PAGE
 
 
 def test_metrics_reasons_and_stream_errors_exist() -> None:

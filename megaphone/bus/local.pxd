@@ -1,0 +1,36 @@
+# The mesh of a node's workers, compiled interface.
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+from megaphone.dispatch.dispatcher cimport Sink
+from megaphone.sockets.poller cimport Poller
+from megaphone.sockets.receiver cimport Receiver
+
+cdef enum:
+    FRAME_HEAD_BYTES = 5            # length of what follows the length: 4 bytes; kind: 1 byte
+    FRAME_LIMIT_BYTES = 4194304
+
+cdef class FrameTaker:
+    # Whoever takes the frames of all peers, in the order in which each peer sent them.
+    cdef void take_frame(self, int peer, int kind, const uint8_t* data, size_t length)
+    cdef void take_batch_end(self, int peer)                # what one read brought has been taken
+    cpdef void peer_lost(self, int peer)                    # its process is gone
+    cpdef void confirmed(self, int peer, uint64_t serial)   # what it was to keep is safe, up to the frame with this serial
+
+cdef class LocalBus:
+    cdef readonly Poller poller
+    cdef readonly int index
+    cdef readonly int workers
+    cdef readonly bytes instance
+    cdef object paths
+    cdef FrameTaker taker
+    cdef list outgoing              # Outgoing of each worker, None for our own
+    cdef set incoming
+    cdef readonly uint64_t frames_out
+    cdef readonly uint64_t frames_in
+    cdef readonly uint64_t bytes_out
+    cdef readonly uint64_t bytes_in
+    cdef readonly uint64_t refused
+    cdef uint32_t limit_bytes
+    cdef bint send(self, int peer, int kind, const uint8_t* first, size_t first_length, const uint8_t* second, size_t second_length, bint keep)
+    cdef void confirm(self, int peer, uint64_t position)
+    cdef uint64_t taken(self, int peer)

@@ -1,0 +1,35 @@
+"""The keys that login tokens are signed with: small files that only their owner reads."""
+
+import os
+import stat
+
+from megaphone.config.schema import Config
+from megaphone.errors import ConfigError
+from megaphone.service.tokens import TokenKey
+
+_LIMIT_BYTES = 4096
+
+
+def read_token_keys(config: Config, file: str) -> tuple[TokenKey, ...]:
+    """Return the keys in the order of the configuration, the first one signs; ConfigError if one cannot be used."""
+    keys = []
+    for index, table in enumerate(config.token_key):
+        try:
+            keys.append(TokenKey.from_file(table.id, _content(table.secret_file)))
+        except ValueError as error:
+            raise ConfigError(file, f"token_key[{index}].secret_file", f"{table.secret_file}: {error}") from None
+    return tuple(keys)
+
+
+def _content(path: str) -> bytes:
+    try:
+        with open(path, "rb") as opened:
+            mode = os.fstat(opened.fileno()).st_mode
+            content = opened.read(_LIMIT_BYTES + 1)
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror}") from None
+    if mode & stat.S_IROTH:
+        raise ValueError(f"can be read by every user of this machine; use chmod {mode & 0o770:o}")
+    if len(content) > _LIMIT_BYTES:
+        raise ValueError(f"is larger than {_LIMIT_BYTES} bytes")
+    return content

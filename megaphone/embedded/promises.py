@@ -1,0 +1,89 @@
+"""What may be acknowledged when: XEP-0198's `<a/>`, and the confirmations between workers.
+
+A client that has stream management takes an acknowledged message for safe. It is safe as soon as it is in SQLite, or the
+client it is for has acknowledged it, or the home it was sent to has said the same. All three count upwards, so whatever
+waits, waits in one row:
+
+    asked ─► (do it, when the store has committed n, and peer 1 has confirmed a, peer 2 has confirmed b …)
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Writes(Protocol):
+    """The part of a store that counts: every write has a number, and all up to `committed` are durable."""
+
+    @property
+    def position(self) -> int:
+        """The number of the last write that was queued."""
+
+    @property
+    def committed(self) -> int:
+        """The number up to which all writes are durable."""
+
+
+class Peers(Protocol):
+    """The part of the bus that counts."""
+
+    @property
+    def index(self) -> int: ...
+    @property
+    def workers(self) -> int: ...
+    def promised(self, peer: int) -> int:
+        """The serial of the last frame to this peer that was to be kept."""
+
+    def has_confirmed(self, peer: int) -> int:
+        """The serial up to which it has confirmed these."""
+
+
+class Promises:
+    """The promises of one worker, kept in the order in which they were made."""
+
+    def __init__(self, writes: Writes, peers: Peers | None) -> None:
+        self._writes = writes
+        self._peers = peers
+        self._others = [] if peers is None else [peer for peer in range(peers.workers) if peer != peers.index]
+        self._waiting: deque[tuple[Callable[[], None], int, tuple[tuple[int, int], ...]]] = deque()
+        self._local: deque[tuple[Callable[[], None], int]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._waiting) + len(self._local)
+
+    def when_safe(self, keep: Callable[[], None]) -> None:
+        """Call `keep` as soon as everything that was sent or written so far is safe; at once if it is already."""
+        serials = tuple((peer, serial) for peer in self._others if (serial := self._unconfirmed(peer)))
+        if not self._waiting and not serials and self._writes.committed >= self._writes.position:
+            keep()
+        else:
+            self._waiting.append((keep, self._writes.position, serials))
+
+    def when_written(self, keep: Callable[[], None]) -> None:
+        """Call `keep` as soon as everything that was written here so far is durable, whatever peers have confirmed."""
+        if not self._local and self._writes.committed >= self._writes.position:
+            keep()
+        else:
+            self._local.append((keep, self._writes.position))
+
+    def look(self) -> None:
+        """Keep what can be kept: after a commit, and after a confirmation."""
+        committed = self._writes.committed
+        while self._local and self._local[0][1] <= committed:
+            self._local.popleft()[0]()
+        while self._waiting and self._waiting[0][1] <= committed and self._confirmed(self._waiting[0][2]):
+            self._waiting.popleft()[0]()
+
+    def _unconfirmed(self, peer: int) -> int:
+        """The serial to wait for; 0 if there is nothing to wait for."""
+        assert self._peers is not None  # noqa: S101 - there are no others without peers
+        promised = self._peers.promised(peer)
+        return promised if promised > self._peers.has_confirmed(peer) else 0
+
+    def _confirmed(self, serials: tuple[tuple[int, int], ...]) -> bool:
+        peers = self._peers
+        return peers is None or all(peers.has_confirmed(peer) >= serial for peer, serial in serials)

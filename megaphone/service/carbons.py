@@ -1,0 +1,97 @@
+"""Message carbons (XEP-0280): the user's other clients see what one of them sends and gets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from xml.parsers import expat
+
+from megaphone.service.contents import (
+    CARBONS,
+    HINTS,
+    MUC_USER,
+    has,
+    has_body,
+    is_invitation,
+    message_type,
+    only_chat_state,
+)
+from megaphone.wire.stamp import stamp
+from megaphone.wire.stanza_writer import message
+from megaphone.wire.start_tag import read_start_tag
+
+if TYPE_CHECKING:
+    from collections.abc import Container
+
+    from megaphone.service.home import Home
+    from megaphone.service.session import Session, User
+    from megaphone.stream.stanza import Stanza
+
+
+def is_eligible(stanza: Stanza, *, received: bool) -> bool:
+    """Whether a message is copied at all (XEP-0280 section 6.1): what people write, and nobody has excepted.
+
+    A private message from a room comes to each client that is in the room by itself; an invitation is for all of them.
+    """
+    kind = message_type(stanza)
+    if kind not in ("chat", "normal") or has(stanza, CARBONS, "private") or has(stanza, HINTS, "no-copy"):
+        return False
+    invitation = is_invitation(stanza)
+    if received and not invitation and has(stanza, MUC_USER, "x"):
+        return False
+    return kind == "chat" or invitation or has_body(stanza)
+
+
+def sent(home: Home, session: Session, stanza: Stanza) -> None:
+    """Copy what a session has sent to the user's other sessions that want carbons."""
+    others = [each for each in session.user.sessions if each.carbons and each is not session]
+    if others and is_eligible(stanza, received=False):
+        _copy(home, session.user, stanza, "sent", others)
+
+
+def received(home: Home, user: User, stanza: Stanza, got: Container[Session]) -> None:
+    """Copy what some sessions have got to the others that want carbons."""
+    others = [each for each in user.sessions if each.carbons and each not in got and each.jid != stanza.from_]
+    if others and is_eligible(stanza, received=True):
+        _copy(home, user, stanza, "received", others)
+
+
+def is_carbon(stanza: Stanza) -> bool:
+    """Whether a message is such a copy."""
+    return has(stanza, CARBONS, "sent", "received")
+
+
+def _copy(home: Home, user: User, stanza: Stanza, direction: str, sessions: list[Session]) -> None:
+    content = b"<%b xmlns='urn:xmpp:carbons:2'><forwarded xmlns='urn:xmpp:forward:0'>%b</forwarded></%b>" % (
+        direction.encode(),
+        in_client_namespace(stanza.data),
+        direction.encode(),
+    )
+    kind = message_type(stanza)
+    waits = only_chat_state(stanza)
+    for session in sessions:
+        copy = message(from_=str(user.jid), to=str(session.jid), type_=kind, content=content)
+        if waits and stanza.from_ is not None:
+            home.deliver_when_active(session, copy, direction, stanza.from_)
+        else:
+            home.deliver(session, copy)
+
+
+def in_client_namespace(data: bytes) -> bytes:
+    """Return a stanza that says itself that it belongs to jabber:client, to stand below another namespace."""
+    _, end, _ = read_start_tag(data)
+    if b"xmlns" in data[:end] and _declares_default(data):
+        return data
+    return stamp(data, declarations=b" xmlns='jabber:client'")
+
+
+def _declares_default(data: bytes) -> bool:
+    parser = expat.ParserCreate()
+    found: list[bool] = []
+
+    def start(_: str, attributes: dict[str, str]) -> None:
+        if not found:
+            found.append("xmlns" in attributes)
+
+    parser.StartElementHandler = start
+    parser.Parse(data)
+    return found[0]

@@ -1,0 +1,186 @@
+"""The users whose home is this worker: finding and remembering them, and the ways by which stanzas leave."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from megaphone.service import client_state
+from megaphone.service.session import NO_ITEMS, Inbox, Session, User
+from megaphone.stream.jid import JID
+from megaphone.wire.writer import escape
+
+if TYPE_CHECKING:
+    from megaphone.service.ports import Outlet, RosterItem, UserStore
+    from megaphone.service.refusal import Refusal
+    from megaphone.service.settings import Settings
+    from megaphone.stream.stanza import Stanza
+
+PRESENCES_KEPT_ONCE = 4_096
+
+
+class Home:
+    """What all parts of the service share.
+
+    `users` holds those who have a session, by local part. `plain_targets` is for the host: the JIDs, as they stand in
+    `to`, whose messages of type chat, normal and headline can be delivered to a session just as they are.
+    """
+
+    def __init__(self, domain: str, outlet: Outlet, store: UserStore, settings: Settings) -> None:
+        self.domain = domain
+        self.domain_jid = JID("", domain)
+        self.outlet = outlet
+        self.store = store
+        self.settings = settings
+        self.users: dict[str, User] = {}
+        self.plain_targets: dict[bytes, Session] = {}
+        self._remembered: dict[str, User] = {}  # without a session; the longest unused first
+        self._presences: dict[bytes, bytes] = {}
+        self._pushes = 0
+
+    # --- users ---
+
+    def user(self, local: str) -> User | None:
+        """Return a user, with or without a session; None if there is no such account."""
+        user = self.users.get(local) or self._remembered.pop(local, None)
+        if user is None:
+            jid = JID(local, self.domain)
+            stored = self.store.load(jid)
+            if stored is None:
+                return None
+            user = User(local, self.domain, key_of(jid))
+            if stored.roster:
+                user.roster = {item.jid: item for item in stored.roster}
+            user.roster_version = stored.roster_version
+            if stored.blocked:
+                user.blocked = frozenset(stored.blocked)
+            if stored.offline_messages:
+                user.inbox = Inbox(stored.offline_messages, stored.offline_bytes)
+        if not user.sessions:
+            self.remember(user)
+        return user
+
+    def current(self, user: User) -> User | None:
+        """Return what stands for the user of a session that has ended; None if the account is no more."""
+        return user if user.anonymous else self.user(user.local)
+
+    def remember(self, user: User) -> None:
+        """Keep a user without a session in memory, and forget the one who was needed longest ago."""
+        if user.anonymous:
+            return
+        self._remembered[user.local] = user
+        if len(self._remembered) > self.settings.users_remembered:
+            del self._remembered[next(iter(self._remembered))]
+
+    def forget(self, local: str) -> None:
+        """Remember a user without a session no longer."""
+        self._remembered.pop(local, None)
+
+    def add(self, session: Session) -> None:
+        """Take up a new session."""
+        user = session.user
+        self._remembered.pop(user.local, None)
+        self.users[user.local] = user
+        user.sessions = (*user.sessions, session)
+        self.refresh(user)
+
+    def remove(self, session: Session) -> None:
+        """Let a session go; nothing is delivered to it any more."""
+        user = session.user
+        session.ended = True
+        session.held = None
+        if session.key is not None:
+            self.plain_targets.pop(session.key, None)
+        user.sessions = tuple(each for each in user.sessions if each is not session)
+        self.refresh(user)
+        if not user.sessions:
+            del self.users[user.local]
+            self.remember(user)
+
+    def refresh(self, user: User) -> None:
+        """Bring `plain_targets` and `plain_sender` of a user up to date, after a change of whatever they depend on."""
+        targets = self.plain_targets
+        sessions = user.sessions
+        carbons = sum(session.carbons for session in sessions)
+        for session in sessions:
+            alone = not user.blocked and carbons == session.carbons
+            session.plain_sender = alone
+            if session.key is None:
+                continue
+            if alone and not session.inactive:
+                targets[session.key] = session
+            else:
+                targets.pop(session.key, None)
+        if user.key is None:
+            return
+        takers = [session for session in sessions if session.takes_messages]
+        if len(takers) == 1 and takers[0].plain_sender and not takers[0].inactive:
+            targets[user.key] = takers[0]
+        else:
+            targets.pop(user.key, None)
+
+    def put_item(self, user: User, item: RosterItem, *, changed: bool) -> None:
+        """Keep a roster item; `changed` if a client's view of the roster changes with it."""
+        if user.roster is NO_ITEMS:
+            user.roster = {}
+        user.roster[item.jid] = item  # type: ignore[index]  # the shared empty one was replaced
+        user.roster_version += changed
+        if not user.anonymous:
+            self.store.put_roster_item(user.jid, item, user.roster_version)
+
+    def remove_item(self, user: User, item: RosterItem) -> None:
+        """Forget a roster item."""
+        del user.roster[item.jid]  # type: ignore[attr-defined]  # not empty, hence not the shared one
+        if not user.roster:
+            user.roster = NO_ITEMS
+        user.roster_version += item.listed
+        if not user.anonymous:
+            self.store.remove_roster_item(user.jid, item.jid, user.roster_version)
+
+    # --- stanzas ---
+
+    def reaches(self, jid: JID) -> bool:
+        """Whether the host can route to the domain of a JID; others are remote, and there is no federation."""
+        return jid.domain == self.domain or self.settings.is_local_domain(jid.domain)
+
+    def deliver(self, session: Session, stanza: bytes) -> None:
+        """Send a stanza to a client now, behind all that waits for it."""
+        if session.ended:
+            return
+        if session.held:
+            client_state.release(self, session)
+        self.outlet.deliver(session, stanza)
+
+    def deliver_when_active(self, session: Session, stanza: bytes, what: str, source: JID) -> None:
+        """Send a stanza that may wait until somebody looks at the client, and that a newer one of its kind replaces."""
+        if session.inactive and not session.ended:
+            client_state.hold(self, session, stanza, what, source)
+        else:
+            self.deliver(session, stanza)
+
+    def refuse(self, stanza: Stanza, refusal: Refusal, session: Session | None = None) -> None:
+        """Answer a stanza with an error if one may be; `session` is its sender's where that is here."""
+        if not stanza.answerable or stanza.from_ is None:
+            return
+        error = refusal.answer(stanza, from_=stanza.to)
+        if session is not None:
+            self.deliver(session, error)
+        else:
+            self.outlet.route(error, stanza.from_)
+
+    def push_id(self) -> str:
+        """Return the id of one more request of the service's own."""
+        self._pushes += 1
+        return f"push-{self._pushes}"
+
+    def kept_once(self, presence: bytes) -> bytes:
+        """Return the same bytes for equal presences: most clients of one kind say the same."""
+        if len(self._presences) >= PRESENCES_KEPT_ONCE:
+            self._presences.clear()
+        return self._presences.setdefault(presence, presence)
+
+
+def key_of(jid: JID) -> bytes | None:
+    """Return a JID as it stands in an attribute of the usual markup; None if that is not its text."""
+    text = str(jid)
+    key = text.encode()
+    return key if escape(text) == key else None

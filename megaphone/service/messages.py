@@ -1,0 +1,113 @@
+"""Messages: what a client sends, and what comes for a user here, by type and priority (RFC 6121 sections 5 and 8).
+
+    to              nobody there     none takes messages      some do
+    bare            refused          chat, normal: kept       chat, normal: those of the highest priority
+                                     groupchat: refused       groupchat: refused
+                                     headline: dropped        headline: all of them
+    full, is there  as it is to that one, available or not, whatever its priority
+    full, is not    refused          chat: as to the bare JID; normal, groupchat: refused; headline: dropped
+
+A session takes messages if it is available with a priority that is not negative. Errors go to a full JID that is there
+and nowhere else.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from megaphone.service import carbons, offline
+from megaphone.service.contents import message_type, only_chat_state
+from megaphone.service.refusal import BLOCKED, Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from megaphone.service.home import Home
+    from megaphone.service.session import Session, User
+    from megaphone.stream.jid import JID
+    from megaphone.stream.stanza import Stanza
+
+
+def send(home: Home, session: Session, stanza: Stanza) -> None:
+    """Pass on a message that a client here has sent; without `to` it is for the user (RFC 6120 section 8.1.1.1)."""
+    user = session.user
+    to = stanza.to
+    data = stanza.data
+    if to is None:
+        to = user.jid
+        data = stanza.stamped(to=to)
+    if user.blocks(to):
+        raise Refusal("not-acceptable", detail=BLOCKED)
+    if not home.reaches(to):
+        raise Refusal("remote-server-not-found")
+    if to.domain == home.domain:
+        if not to.local:
+            raise Refusal("service-unavailable", "Nobody reads what is sent to the server itself")
+        if to.local == user.local:  # the other clients get it, or a copy, anyway
+            home.outlet.route(data, to)
+            return
+    if not session.plain_sender:
+        carbons.sent(home, session, stanza)
+    home.outlet.route(data, to)
+
+
+def receive(home: Home, stanza: Stanza, to: JID, now: float) -> None:
+    """Deliver a message for a user whose home is here, keep it, or refuse it."""
+    user = home.user(to.local)
+    if user is None or (user.blocked and stanza.from_ is not None and user.blocks(stanza.from_)):
+        raise Refusal("service-unavailable")
+    kind = message_type(stanza)
+    if to.resource:
+        session = user.session(to.resource)
+        if session is not None:
+            _deliver(home, user, stanza, (session,))
+            return
+    if kind in ("error", "headline") and (to.resource or kind == "error"):
+        return
+    if kind == "groupchat" or (to.resource and kind != "chat"):
+        raise Refusal("service-unavailable")
+    takers = takers_of(user, everybody=kind == "headline")
+    if takers:
+        _deliver(home, user, stanza, takers)
+    elif kind != "headline":
+        offline.keep(home, user, stanza, now)
+
+
+def takers_of(user: User, *, everybody: bool = False) -> Sequence[Session]:
+    """Return the sessions that get a message to the bare JID: those of the highest priority, or all that take any."""
+    takers = [session for session in user.sessions if session.takes_messages]
+    if everybody or len(takers) < 2:
+        return takers
+    highest = max(session.priority for session in takers)
+    return [session for session in takers if session.priority == highest]
+
+
+def give_back(home: Home, session: Session, stanza: Stanza, now: float) -> None:
+    """Find another place for a message that was delivered to a session and never got to its client.
+
+    It goes to the user's other sessions, who may have seen it as a carbon, or is kept. What is of no use later, or can
+    be asked for again, is dropped: presence, headlines, what a room has said, copies of other messages.
+    """
+    user = home.current(session.user)
+    if user is None or (stanza.kind == "iq" and stanza.type in ("get", "set")):
+        raise Refusal("service-unavailable")
+    if stanza.kind != "message" or message_type(stanza) not in ("chat", "normal") or carbons.is_carbon(stanza):
+        return
+    takers = [each for each in user.sessions if each is not session and each.takes_messages]
+    if takers:
+        late = offline.delayed(home, stanza, now)
+        for taker in takers:
+            home.deliver(taker, late)
+    else:
+        offline.keep(home, user, stanza, now)
+
+
+def _deliver(home: Home, user: User, stanza: Stanza, sessions: Sequence[Session]) -> None:
+    waits = any(session.inactive for session in sessions) and only_chat_state(stanza)
+    for session in sessions:
+        if waits and stanza.from_ is not None:
+            home.deliver_when_active(session, stanza.data, "message", stanza.from_)
+        else:
+            home.deliver(session, stanza.data)
+    if len(user.sessions) > len(sessions):
+        carbons.received(home, user, stanza, sessions)

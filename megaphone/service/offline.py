@@ -1,0 +1,93 @@
+"""Messages for users who are not there: kept with the time they came, delivered later (XEP-0160, XEP-0203)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from megaphone.service.contents import may_be_stored, only_chat_state
+from megaphone.service.refusal import Refusal
+from megaphone.service.session import Inbox
+from megaphone.stream.stanza import with_child
+
+if TYPE_CHECKING:
+    from megaphone.service.home import Home
+    from megaphone.service.session import Session, User
+    from megaphone.stream.stanza import Stanza
+
+DELAY = "urn:xmpp:delay"
+
+
+def keep(home: Home, user: User, stanza: Stanza, now: float) -> None:
+    """Keep a message for later; Refusal if it may not be kept or there is no room for it."""
+    if only_chat_state(stanza) and not may_be_stored(stanza):
+        return  # of no use later, and no answer is expected (XEP-0160 section 3)
+    if user.anonymous or not may_be_stored(stanza):
+        raise Refusal("service-unavailable")
+    data = delayed(home, stanza, now)
+    inbox = user.inbox or Inbox(0, 0)
+    if (
+        inbox.messages >= home.settings.offline_messages_per_user
+        or inbox.bytes + len(data) > home.settings.offline_bytes_per_user
+    ):
+        raise Refusal("resource-constraint", "Too many messages wait for this user")
+    inbox.messages += 1
+    inbox.bytes += len(data)
+    user.inbox = inbox
+    home.store.put_offline_message(user.jid, data, now)
+
+
+def delayed(home: Home, stanza: Stanza, now: float) -> bytes:
+    """Return a message with the time at which it came; no other time in it claims to be from this domain."""
+    data = stanza.data
+    if DELAY.encode() in data:
+        kept = bytearray()
+        at = 0
+        for child, element in zip(stanza.children, stanza.tree, strict=True):
+            if child.namespace == DELAY and element.get("from") == home.domain:
+                kept += data[at : child.begin]
+                at = child.end
+        data = bytes(kept) + data[at:]
+    stamp = timestamp(now).encode()
+    return with_child(data, b"<delay xmlns='urn:xmpp:delay' from='%b' stamp='%b'/>" % (home.domain.encode(), stamp))
+
+
+def deliver(home: Home, session: Session) -> None:
+    """Give a session that has become able to get messages all that waits and is not under way to another."""
+    inbox = session.user.inbox
+    if inbox is None:
+        return
+    for message in home.store.offline_messages(session.user.jid):
+        if message.key not in inbox.given:
+            inbox.given[message.key] = (session, len(message.stanza))
+            home.outlet.deliver_stored(session, message.stanza, message.key)
+
+
+def settled(home: Home, user: User, key: int) -> None:
+    """Forget a message that a client has safely got; one that is forgotten already is no error."""
+    inbox = user.inbox
+    if inbox is None or key not in inbox.given:
+        return
+    _, length = inbox.given.pop(key)
+    inbox.messages -= 1
+    inbox.bytes -= length
+    if inbox.messages <= 0:
+        user.inbox = None
+    home.store.remove_offline_messages(user.jid, (key,))
+
+
+def abandoned(home: Home, session: Session) -> None:
+    """Give what a session has not got before its end to another of the user."""
+    inbox = session.user.inbox
+    if inbox is None or not inbox.given:
+        return
+    inbox.given = {key: given for key, given in inbox.given.items() if given[0] is not session}
+    for other in session.user.sessions:
+        if other.takes_messages:
+            deliver(home, other)
+            return
+
+
+def timestamp(now: float) -> str:
+    """Return Unix seconds as a DateTime of XEP-0082, in UTC, to the millisecond."""
+    return datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
