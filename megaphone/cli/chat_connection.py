@@ -57,9 +57,9 @@ class Connection(slixmpp.ClientXMPP):
         presence: Callable[[ET.Element], None],
         message: Callable[[ET.Element], None],
     ) -> None:
-        # Where nobody can be between and there is no password, nothing is won by TLS or a certificate.
-        self._lenient = login.account is None and login.ca_file is None and _is_loopback(server.host)
-        context = trust(login.ca_file, insecure=login.insecure or self._lenient)
+        # On this machine nobody is in between: TLS may be missing, and without a password any certificate will do.
+        self._near = login.ca_file is None and _is_loopback(server.host)
+        context = trust(login.ca_file, insecure=login.insecure or (self._near and login.account is None))
         super().__init__(login.account or login.domain, login.password, ssl_context=context)
         self._login, self._server = login, server
         self.other_host = ""  # where the server sent us
@@ -97,9 +97,8 @@ class Connection(slixmpp.ClientXMPP):
         if self._login.account is None:
             mechanisms.use_mech = "ANONYMOUS"
             return
-        without_tls = self._login.tls == "none"
-        mechanisms.use_mechs = _SCRAM if without_tls else (*_SCRAM, "PLAIN")
-        mechanisms.unencrypted_scram = without_tls
+        mechanisms.use_mechs = (*_SCRAM, "PLAIN")  # slixmpp gives no password to PLAIN without TLS
+        mechanisms.unencrypted_scram = self._near or self._login.tls == "none"
 
     # What a session does with it ------------------------------------------------------------------------------------
 
@@ -212,7 +211,7 @@ class Connection(slixmpp.ClientXMPP):
             return stanza
         self._answered = True
         offered = stanza.xml.find(STARTTLS)
-        if self._login.tls == "starttls" and not self._lenient and offered is None and "starttls" not in self.features:
+        if self._login.tls == "starttls" and not self._near and offered is None and "starttls" not in self.features:
             self._fail(ServerFailedError("the server does not offer STARTTLS here", reached=True))
             return None
         if self._login.tls == "none" and offered is not None and len(stanza.xml) == 1:
