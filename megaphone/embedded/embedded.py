@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import secrets
 import time
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import megaphone
 from megaphone.bus.homes import home_of
 from megaphone.bus.local import BusListener, LocalBus
-from megaphone.dispatch.counters import Reason, Slot
+from megaphone.dispatch.counters import Slot
 from megaphone.edge.connection import ClientConnection, adopt_connection
 from megaphone.embedded.frames import HomeFrames
 from megaphone.embedded.hand_over import HandOver, Record
@@ -23,11 +24,10 @@ from megaphone.embedded.sessions import Sessions
 from megaphone.embedded.stream import Streams
 from megaphone.rooms.ports import RoomConfig, RoomSettings
 from megaphone.rooms.rooms import Rooms
-from megaphone.service.authenticator import Authenticator
-from megaphone.service.failed_logins import ACCOUNT_POLICY, ADDRESS_POLICY, FailedLogins
+from megaphone.service.authenticator import Authenticator, LoginSettings
+from megaphone.service.failed_logins import ACCOUNT_POLICY, ADDRESS_POLICY
 from megaphone.service.service import Service
 from megaphone.service.settings import Settings
-from megaphone.service.tokens import TokenKey, TokenKeys
 from megaphone.storage.accounts import SQLiteAccounts
 from megaphone.storage.rooms import SQLiteRooms
 from megaphone.storage.storage import Storage
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from megaphone.edge.limits import ListenerFacts
     from megaphone.embedded.stream import EmbeddedStream
     from megaphone.service.session import Session
+    from megaphone.service.tokens import TokenKey
     from megaphone.sockets.poller import Poller
     from megaphone.stream.jid import JID
 
@@ -120,15 +121,13 @@ class Embedded:
                 occupants_limit=rooms.max_occupants,
             ),
         )
+        accounts = SQLiteAccounts(self.storage)
         self.authenticator = Authenticator(
             domain,
-            SQLiteAccounts(self.storage),
+            accounts,
             token=secrets.token_bytes,
             secret=self.storage.secret("logins"),
-            tokens=TokenKeys(domain, token_keys),
-            anonymous=self._anonymous_name if service.anonymous else None,
-            plain_without_tls=service.plain_without_tls,
-            iterations=service.scram_iterations,
+            settings=self._login_settings(config, token_keys),
         )
         self.logins = Logins(
             loop=loop,
@@ -137,6 +136,8 @@ class Embedded:
             router=self.router,
             sessions=self.sessions,
             authenticator=self.authenticator,
+            accounts=accounts,
+            promises=self.promises,
             give=self._give,
             listen_of=listen_of,
         )
@@ -150,7 +151,8 @@ class Embedded:
         self.router.promises = self.promises
         if self.bus is not None:
             self.logins.relay = self.router.relay = Relay(self.bus, dispatcher, board, self.logins.attach)
-        self.router.bus = self.bus
+        self.router.bus = self.streams.bus = self.bus
+        self.streams.home_of = self.router.home_of_user
         self.rooms.load(lambda room: self.router.home(room) == index)
         self.router.drain()
 
@@ -167,7 +169,22 @@ class Embedded:
             is_local_domain=self.router.is_local_domain,
         )
 
+    def _login_settings(self, config: Config, token_keys: Sequence[TokenKey]) -> LoginSettings:
+        service = config.service
+        return LoginSettings(
+            tokens=tuple(token_keys),
+            anonymous=self._anonymous_name if service.anonymous else None,
+            plain_without_tls=service.plain_without_tls,
+            iterations=service.scram_iterations,
+            address_locks=replace(ADDRESS_POLICY, free_failures=service.failed_logins_per_address),
+            account_locks=replace(ACCOUNT_POLICY, free_failures=service.failed_logins_per_account),
+        )
+
     # --- life ------------------------------------------------------------
+
+    def apply(self, config: Config, token_keys: Sequence[TokenKey]) -> None:
+        """Put those parts of a new configuration in force that need no restart: who may log in, and how."""
+        self.authenticator.apply(self._login_settings(config, token_keys))
 
     def open(self) -> None:
         """Start talking to the other workers."""

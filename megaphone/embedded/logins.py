@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from megaphone.dispatch.counters import Reason, Slot
 from megaphone.edge.reasons import reason_of
 from megaphone.embedded.hand_over import Record
-from megaphone.errors import BindError
+from megaphone.errors import BindError, StorageError
 from megaphone.service.attempt import Transport
 from megaphone.service.login import Action, Login
 from megaphone.sockets.client_address import address_text
@@ -26,12 +26,14 @@ if TYPE_CHECKING:
 
     from megaphone.dispatch.counters import Board
     from megaphone.edge.connection import ClientConnection
+    from megaphone.embedded.promises import Promises
     from megaphone.embedded.relay import Relay, RemoteConnection
     from megaphone.embedded.router import Router
     from megaphone.embedded.sessions import Sessions
     from megaphone.embedded.stream import EmbeddedStream, Streams
     from megaphone.service.authenticator import Authenticator
     from megaphone.service.login import Step
+    from megaphone.storage.accounts import SQLiteAccounts
 
 _STANDARD_PREFIX = ("stream", "http://etherx.jabber.org/streams")
 _IPV6_PREFIX_BYTES = 8
@@ -41,8 +43,8 @@ _FAILURE = b"<failure "
 class Logins:
     """The streams of one worker that have no session yet.
 
-    `relay` is set before the first stream where there are other workers. `give(peer, record, descriptor)` sends a connection to another worker; `listen_of(connection)` is the place of its
-    listener in the configuration.
+    `relay` is set before the first stream where there are other workers. `give(peer, record, descriptor)` sends a
+    connection to another worker; `listen_of(connection)` is the place of its listener in the configuration.
     """
 
     relay: Relay | None = None
@@ -56,6 +58,8 @@ class Logins:
         router: Router,
         sessions: Sessions,
         authenticator: Authenticator,
+        accounts: SQLiteAccounts,
+        promises: Promises,
         give: Callable[[int, Record, int], None],
         listen_of: Callable[[ClientConnection], int],
     ) -> None:
@@ -65,6 +69,8 @@ class Logins:
         self._router = router
         self._sessions = sessions
         self._authenticators = {authenticator.domain: authenticator}
+        self._accounts = accounts
+        self._promises = promises
         self._give = give
         self._listen_of = listen_of
         self._connections: dict[int, ClientConnection] = {}  # of streams that may still move, by id
@@ -152,14 +158,29 @@ class Logins:
         checking.add_done_callback(checked)
 
     def _authenticated(self, stream: EmbeddedStream, step: Step) -> None:
-        """The client is known: its stream begins anew at its home."""
+        """The client is known; whoever comes with a token and has no account gets one first."""
         assert step.account is not None  # noqa: S101 - AUTHENTICATED has one
         self._board.add(Slot.LOGINS, 1)
-        home = self._router.home(step.account)
+        if not step.by_token:
+            self._send_home(stream, step)
+            return
+        stream.wait()
+        try:
+            self._accounts.ensure(step.account, self._router.now(), random=secrets.token_bytes)
+        except StorageError as error:
+            self._router.fault(error)  # if there is no account yet, the home will not bind
+        self._promises.when_written(lambda: self._send_home(stream, step))
+
+    def _send_home(self, stream: EmbeddedStream, step: Step) -> None:
+        """The client's stream begins anew at the home of its account."""
         connection = self._connections.pop(stream.connection_id, None)
+        if not stream.connection_id or step.account is None:
+            return  # it has hung up meanwhile
+        home = self._router.home(step.account)
         if home == self._router.index or connection is None:
             stream.say(step.data)
             stream.expect_header()
+            stream.go_on()
             return
         stream.wait()  # what the client has said in the same breath goes along
         if connection.tls is not None:
@@ -167,6 +188,7 @@ class Logins:
             self._router.later(lambda: self._relay_to(home, stream, connection, step))
         else:
             self._router.later(lambda: self._give_to(home, stream, connection, step))
+        self._router.drain()
 
     def _give_to(self, home: int, stream: EmbeddedStream, connection: ClientConnection, step: Step) -> None:
         if not stream.connection_id or step.account is None:
@@ -210,7 +232,7 @@ class Logins:
         assert login.account is not None  # noqa: S101 - it is authenticated
         found = self._sessions.resumable(step.resume.previd, login.account)
         if found is None:
-            self._follow(stream, login.refuse_resume())
+            self._follow(stream, login.refuse_resume(self._sessions.handled(step.resume.previd, login.account)))
             return
         self._connections.pop(stream.connection_id, None)
         self._sessions.resume(stream, found, step.resume)

@@ -74,7 +74,8 @@ class Occupants:
     ) -> Iterator[Session]:
         moderators = self._moderators.get(room, ())
         for occupant, session in sessions.items():
-            if occupant not in except_ and (audience == "all" or (occupant in moderators) == (audience == "moderators")):
+            wanted = audience == "all" or (occupant in moderators) == (audience == "moderators")
+            if wanted and occupant not in except_:
                 yield session
 
     def rooms(self) -> list[JID]:

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import secrets
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from megaphone.dispatch.counters import Reason, Slot
 from megaphone.edge.reasons import reason_of
 from megaphone.errors import StorageError
 from megaphone.stream import resumption
 from megaphone.stream.nonza import Ack, AckRequest, ClientState, Enable, Resume, read_nonza
-from megaphone.stream.resumption import HandledTooManyError, SMLimits, StreamManagement
+from megaphone.stream.resumption import EndedSessions, HandledTooManyError, SMLimits, StreamManagement
 from megaphone.wire.writer import STREAM_END, stream_error
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ class Sessions:
         self._resume_seconds = resume_seconds
         self._limits = limits
         self._by_id: dict[str, EmbeddedStream] = {}
+        self._ended = EndedSessions()
         self._waiting: deque[tuple[float, EmbeddedStream]] = deque()  # by the time when they have waited long enough
         self._key = 0  # under which the stanza under way is kept in the store: > 0 by us, < 0 by the service
 
@@ -73,6 +74,10 @@ class Sessions:
         if stream is None or stream.session.user.jid != account:
             return None
         return stream
+
+    def handled(self, previd: str, account: JID) -> int | None:
+        """Return how many stanzas were handled of a session that can no longer be resumed, if that is known."""
+        return self._ended.handled(previd, account)
 
     def resume(self, stream: EmbeddedStream, old: EmbeddedStream, wish: Resume) -> None:
         """Go on with a session on a new stream (XEP-0198 section 5)."""
@@ -156,7 +161,7 @@ class Sessions:
 
     def deliver(self, session: Session, stanza: bytes) -> None:
         """Send a stanza to the client of a session."""
-        stream = session.stream
+        stream = _stream_of(session)
         if (
             self._router.keeping
             and stream.resumption is not None
@@ -172,7 +177,7 @@ class Sessions:
 
     def deliver_stored(self, session: Session, stanza: bytes, key: int) -> None:
         """Send a message that the service keeps until it is settled."""
-        stream = session.stream
+        stream = _stream_of(session)
         self._key = -key
         stream.deliver(stanza)
         self._key = 0
@@ -225,7 +230,7 @@ class Sessions:
 
     def end_session(self, session: Session, condition: str, text: str) -> None:
         """End the stream of a session with a stream error; one that waits for its client is over at once."""
-        stream: EmbeddedStream = session.stream
+        stream = _stream_of(session)
         if stream.connection_id:
             self.close(stream, condition, text)
         else:
@@ -277,7 +282,8 @@ class Sessions:
         self._router.service.ended(session, now)
         if management is None:
             return
-        self._by_id.pop(management.id, None)
+        if self._by_id.pop(management.id, None) is not None:
+            self._ended.add(management.id, session.user.jid, management.handled)
         stream.resumable(None)
         keys, stream.keys = stream.keys, []
         stanzas = management.take_all()
@@ -287,3 +293,8 @@ class Sessions:
         kept = [key for key in keys if key > 0]
         if kept:
             self._store.spool_remove(session.user.jid, kept)
+
+
+def _stream_of(session: Session) -> EmbeddedStream:
+    """To the service its `stream` is opaque."""
+    return cast("EmbeddedStream", session.stream)

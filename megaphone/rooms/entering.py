@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from megaphone.errors import RoomError
 from megaphone.rooms import presence
 from megaphone.rooms.history import wanted
-from megaphone.rooms.names import MUC, Status, delay
+from megaphone.rooms.names import MUC, OCCUPANT_ID, Status, delay, element
 from megaphone.rooms.occupants import Occupant
 from megaphone.rooms.ports import Affiliation, Role, Whois
 from megaphone.wire.stamp import add_child, stamp
@@ -55,12 +55,14 @@ def enter(room: Room, stanza: Addressed, nick: str, now: float, *, created: bool
     if stanza.child(MUC, "x") is None and not room.settings.join_without_x:
         raise RoomError("not-acceptable", "you are not in this room; enter it with <x/> of XEP-0045", type_="cancel")
     session = stanza.from_
+    if session.is_bare:
+        raise RoomError("jid-malformed", "only a client with a resource can be in a room")
     affiliation = check_admission(room, stanza)
     occupant = claim_nick(room, session.bare, nick)
     was = Role.NONE
     if occupant is None:
-        id_ = occupant_id(room, session.bare)
-        occupant = Occupant(nick, room.jid.at(nick), session.bare, room.role_for(affiliation), id_)
+        mark = occupant_mark(room, session.bare)
+        occupant = Occupant(nick, room.jid.at(nick), session.bare, room.role_for(affiliation), mark)
     else:
         was = occupant.role
     room.occupants.enter(occupant, session, presence.payload(stanza, room.settings.presence_limit_bytes))
@@ -110,10 +112,10 @@ def claim_nick(room: Room, bare: JID, nick: str) -> Occupant | None:
     return occupant
 
 
-def occupant_id(room: Room, bare: JID) -> str:
-    """Return the same id for the same user in this room, and no other anywhere (XEP-0421 section 3)."""
+def occupant_mark(room: Room, bare: JID) -> bytes:
+    """Return `<occupant-id/>`: the same for the same user in this room, and no other anywhere (XEP-0421 section 3)."""
     digest = hmac.digest(room.secret, str(bare).encode(), "sha256")
-    return base64.urlsafe_b64encode(digest[:18]).decode()
+    return element(b"occupant-id", OCCUPANT_ID, id=base64.urlsafe_b64encode(digest[:18]).decode())
 
 
 def change_nick(room: Room, occupant: Occupant, stanza: Addressed, nick: str) -> None:
@@ -131,7 +133,7 @@ def change_nick(room: Room, occupant: Occupant, stanza: Addressed, nick: str) ->
         return
     was = Role.NONE if target is None else target.role
     if target is None:
-        target = Occupant(nick, room.jid.at(nick), session.bare, occupant.role, occupant.id)
+        target = Occupant(nick, room.jid.at(nick), session.bare, occupant.role, occupant.mark)
     elif alone and occupant.role in room.config.presence_broadcast:
         presence.hide(room, occupant)
     presence.tell_gone(room, occupant, session, why=new_nick)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from megaphone.errors import RoomError
 from megaphone.rooms.forged import without_forged
-from megaphone.rooms.names import CLIENT, OCCUPANT_ID, STANZA_ID, element
+from megaphone.rooms.names import CLIENT
 from megaphone.rooms.ports import StoredMessage, Subject
 from megaphone.rooms.privileges import SPEAKING, SUBJECT
 from megaphone.wire.stamp import add_child, stamp
@@ -45,8 +45,7 @@ def receive_groupchat(room: Room, stanza: Addressed, now: float) -> None:
 def _reflect(room: Room, stanza: Addressed, now: float) -> StoredMessage:
     sender = room.sender(stanza)
     id_ = room.next_id(now)
-    said = element(b"stanza-id", STANZA_ID, by=room.address, id=str(id_))
-    said += element(b"occupant-id", OCCUPANT_ID, id=sender.id)
+    said = b"%b id='%d'/>%b" % (room.mark, id_, sender.mark)
     stamped = stamp(without_forged(stanza, room.jid), to=None, from_=str(sender.jid))
     message = StoredMessage(id_, now, sender.nick, add_child(stamped, said))
     room.outlet.fan_out(room.jid, message.stanza)

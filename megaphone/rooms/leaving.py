@@ -94,6 +94,15 @@ def remove(room: Room, occupants: Iterable[Occupant], why: presence.Why) -> None
             room.occupants.leave(session)
 
 
+def shut_down(room: Room) -> None:
+    """Tell everybody in the room that the service goes down (XEP-0045 section 15.6.2, status 332)."""
+    why = presence.Why((Status.SHUT_DOWN,))
+    for session, occupant in tuple(room.occupants.by_session.items()):
+        room.outlet.occupant_removed(room.jid, session)
+        presence.tell_gone(room, occupant, session, why=why)
+        room.occupants.leave(session)
+
+
 def lose(room: Room, is_lost: Callable[[JID], bool]) -> None:
     """Remove the users whose home has died (XEP-0045 section 7.14, status 333)."""
     lost = [each for bare, all_of_it in room.occupants.by_bare.items() if is_lost(bare) for each in all_of_it]

@@ -28,16 +28,16 @@ class Asked(NamedTuple):
 class Occupant:
     """One nick in the room."""
 
-    __slots__ = ("asked", "bare", "id", "jid", "nick", "plain", "revealing", "role", "sessions")
+    __slots__ = ("asked", "bare", "jid", "mark", "nick", "plain", "revealing", "role", "sessions")
 
-    def __init__(self, nick: str, jid: JID, bare: JID, role: Role, id_: str) -> None:
+    def __init__(self, nick: str, jid: JID, bare: JID, role: Role, mark: bytes) -> None:
         self.nick = nick
         self.jid = jid
         """The occupant JID: room/nick."""
         self.bare = bare
         self.role = role
-        self.id = id_
-        """Its occupant-id (XEP-0421)."""
+        self.mark = mark
+        """Its occupant-id (XEP-0421), as it stands in everything that it says."""
         self.sessions: dict[JID, bytes] = {}
         """The presence of each full JID, without addresses and without what the room adds; the current one is last."""
         self.plain: bytes | None = None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from megaphone.errors import RoomError
 from megaphone.rooms.forged import without_forged
-from megaphone.rooms.names import OCCUPANT_ID, Status, element, muc_user
+from megaphone.rooms.names import Status, element, muc_user
 from megaphone.rooms.ports import Audience, Role, Whois
 from megaphone.wire.stamp import add_child, stamp
 from megaphone.wire.writer import escape
@@ -71,7 +71,7 @@ def rendered(
     )
     statuses = (Status.SELF_PRESENCE, *why.statuses) if own else why.statuses
     stamped = stamp(content, from_=str(occupant.jid), type_="unavailable" if gone else None)
-    return add_child(stamped, element(b"occupant-id", OCCUPANT_ID, id=occupant.id) + muc_user(item, statuses))
+    return add_child(stamped, occupant.mark + muc_user(item, statuses))
 
 
 def plain(room: Room, occupant: Occupant) -> bytes:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from megaphone.errors import RoomError
 from megaphone.rooms.forged import without_forged
 from megaphone.rooms.leaving import leave, shows_ghost
-from megaphone.rooms.names import MUC_USER, OCCUPANT_ID, Status, element
+from megaphone.rooms.names import MUC_USER, Status, element
 from megaphone.rooms.presence import Why
 from megaphone.rooms.privileges import PRIVATE
 from megaphone.wire.stamp import add_child, stamp
@@ -28,7 +28,7 @@ def receive_private(room: Room, stanza: Addressed, now: float) -> None:
     if sender.role not in PRIVATE[room.config.allow_pm]:
         raise RoomError("forbidden", "private messages are not allowed to you in this room")
     # the empty <x/> lets the recipient's server see that it is a private message, for carbons (XEP-0280 section 6.1)
-    said = element(b"x", MUC_USER) + element(b"occupant-id", OCCUPANT_ID, id=sender.id)
+    said = element(b"x", MUC_USER) + sender.mark
     message = add_child(stamp(without_forged(stanza, room.jid), to=None, from_=str(sender.jid)), said)
     for session in occupant.sessions:
         room.send(message, session)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from megaphone.errors import RoomError
 from megaphone.rooms.affiliations import Affiliations
 from megaphone.rooms.history import Tail
-from megaphone.rooms.names import MUC_USER, element, muc_user
+from megaphone.rooms.names import MUC_USER, STANZA_ID, element, muc_user
 from megaphone.rooms.occupants import Occupants
 from megaphone.rooms.ports import Affiliated, Affiliation, Audience, Role, RoomRecord, StoredMessage, Whois
 from megaphone.rooms.privileges import ROLE_ON_ENTERING
@@ -58,6 +58,7 @@ class Room:
         "id",
         "jid",
         "locked",
+        "mark",
         "occupants",
         "requests",
         "secret",
@@ -75,6 +76,8 @@ class Room:
     ) -> None:
         self.jid = record.room
         self.address = str(record.room)
+        self.mark = element(b"stanza-id", STANZA_ID, by=self.address).removesuffix(b"/>")
+        """The beginning of its stanza-ids (XEP-0359), which end with their own id."""
         self.config = record.config
         self.creator = record.creator
         self.created = record.created

@@ -177,6 +177,13 @@ class Rooms:
         for room in self._rooms.values():
             room.announce_anew()
 
+    def shut_down(self) -> None:
+        """Tell all occupants that the service goes down, and let them go; persistent rooms come back with `load`."""
+        for room in self._rooms.values():
+            leaving.shut_down(room)
+        self._rooms.clear()
+        self._created.clear()
+
     # --- the room list, at the domain's home ---
 
     def listed(self, room: JID, name: str, occupants: int) -> None:

@@ -55,7 +55,9 @@ class Worker(Process):
         self.pool = Pool(config, self.board, workers, self._file)
         self.uplink = Uplink(self.poller, self.dispatcher, self.board, self.pool, self._carriers(config, limits))
         self.embedded = self._embed(config, start) if config.embedded else None
-        self.clients.open_uplink = self.uplink.open if self.embedded is None else self.embedded.open_stream
+        self.clients.open_uplink = self.uplink.open
+        if self.embedded is not None:
+            self.clients.open_uplink = self.embedded.open_stream
         self.clients.on_fault = self._log_fault
         self.checks = HealthChecks(self.pool, self.board, config.health, self._upstream_changed)
         self._certificates = self._load_certificates(config)
@@ -172,9 +174,12 @@ class Worker(Process):
         """Put this configuration in force; ConfigError, and nothing has changed, if it cannot be."""
         config = load.parse(text, self._file)
         certificates = self._load_certificates(config)
+        token_keys = read_token_keys(config, self._file)
         log.configure(config.log.format, config.log.level)
         self._certificates = certificates
         self._apply(config)
+        if self.embedded is not None:
+            self.embedded.apply(config, token_keys)
 
     # --- life ------------------------------------------------------------
 

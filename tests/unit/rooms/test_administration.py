@@ -223,3 +223,16 @@ def test_reasons_are_cut() -> None:
     room = town.rooms.room(ROOM)
     assert room is not None
     assert [each.reason for each in room.affiliations if each.reason] == ["&" * 500]
+
+
+def test_who_moderates_goes_on_doing_so_as_a_member_and_not_as_none() -> None:
+    town = Town()
+    town.enter("romeo", "juliet")
+    room = town.rooms.room(ROOM)
+    assert room is not None
+    juliet = room.occupants.by_nick["juliet"]
+    town.admin("romeo", "<item nick='juliet' role='moderator'/>")
+    for affiliation, role in (("member", "moderator"), ("none", "participant"), ("admin", "moderator")):
+        town.admin("romeo", f"<item jid='juliet@x' affiliation='{affiliation}'/>")
+        assert juliet.role == role
+        assert town.audience[ROOM][person("juliet")] is (role == "moderator")

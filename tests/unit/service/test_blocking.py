@@ -33,6 +33,7 @@ def test_a_quarrel() -> None:
             <blocklist xmlns='urn:xmpp:blocking'/></iq>
         juliet/balcony >> <iq type='set' id='2'><block xmlns='urn:xmpp:blocking'><item jid='romeo@example.org'/>
             </block></iq>
+        juliet/balcony << <presence to='juliet@example.org/balcony' from='romeo@example.org' type='unavailable'/>
         juliet/balcony << <iq to='juliet@example.org/balcony' type='set' id='*'>
             <block xmlns='urn:xmpp:blocking'><item jid='romeo@example.org'/></block></iq>
         juliet/balcony << <iq to='juliet@example.org/balcony' type='result' id='2'/>

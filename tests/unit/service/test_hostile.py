@@ -93,7 +93,7 @@ def check_limits(world: World) -> None:
         assert len(session.held or ()) <= 2
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(CLIENTS), stanzas), max_size=12), st.sampled_from([1, 3]))
 def test_anything(program: list[tuple[str, str]], homes: int) -> None:
     world = World(*USERS, homes=homes, **SMALL)

@@ -127,9 +127,7 @@ def test_before_binding(elements: list[bytes]) -> None:
         assert login.state is State.WAIT_BIND
 
 
-@pytest.mark.parametrize(
-    "element", [b"<not:declared/>", b"<a", b"<a b='1' b='2'/>", b"</s>", b"<a>&nbsp;</a>"]
-)
+@pytest.mark.parametrize("element", [b"<not:declared/>", b"<a", b"<a b='1' b='2'/>", b"</s>", b"<a>&nbsp;</a>"])
 @pytest.mark.parametrize("authenticated", [False, True])
 def test_what_no_framer_lets_through(element: bytes, authenticated: bool) -> None:
     if authenticated:

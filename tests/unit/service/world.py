@@ -208,9 +208,12 @@ def is_plain(stanza: Stanza) -> bool:
 
 
 def check_targets(service: Service) -> None:
-    """What the host relies on: no target is left of a session that has ended."""
+    """What the host relies on: a target is there, is looked at, and nobody else has a say."""
     for key, session in service.plain_targets.items():
         assert not session.ended
+        assert not session.inactive
+        assert not session.user.blocked
+        assert not any(other.carbons for other in session.user.sessions if other is not session)
         assert session in session.user.sessions
         assert key in (str(session.jid).encode(), str(session.jid.bare).encode())
 
