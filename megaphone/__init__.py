@@ -9,6 +9,7 @@ sockets      non-blocking sockets: poller, receiver, sender, TLS (compiled)
 wire         bytes: framer, header reader, writer, PROXY protocol (compiled where hot; no I/O)
 stream       one XMPP stream as a state machine (no I/O)
 dispatch     the centre: registry, mailbox, dispatcher, counters (no I/O)
+rooms        chat rooms, XEP-0045 (no I/O)
 uplink       server sockets: choice, health, fail-over
 hub          the other end of links beside a server without a module; the uplink opens its sockets
 metrics      every Prometheus metric on one screen

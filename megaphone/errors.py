@@ -69,3 +69,13 @@ class BindError(MegaphoneError):
         super().__init__(f"{condition}: {text}")
         self.condition = condition
         self.text = text
+
+
+class RoomError(MegaphoneError):
+    """What a room refuses: `condition` and `type` are RFC 6120 section 8.3.3's, the text is for people."""
+
+    def __init__(self, condition: str, text: str = "", *, type_: str | None = None) -> None:
+        super().__init__(text or condition)
+        self.condition = condition
+        self.type = type_
+        self.text = text

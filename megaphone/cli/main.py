@@ -22,14 +22,27 @@ from megaphone.cli.output import (
 )
 from megaphone.errors import ConfigError, MegaphoneError
 
-COMMANDS: Final = ("serve", "check", "status", "connections", "links", "kick", "drain", "reload", "probe", "hub")
+COMMANDS: Final = (
+    "serve",
+    "check",
+    "status",
+    "connections",
+    "links",
+    "kick",
+    "drain",
+    "reload",
+    "probe",
+    "chat",
+    "hub",
+    "user",
+)
 
 _EPILOG: Final = """\
 exit codes:
   0  done
   1  failed
   2  wrong usage, or a configuration that cannot be used
-  3  the running Megaphone could not be reached
+  3  the running Megaphone, or any server to chat through, could not be reached
 """
 
 
@@ -50,7 +63,7 @@ def build_parser(commands: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
     parser = Parser(
         prog="megaphone",
         description="An XMPP edge: holds client connections open and carries them into ejabberd, Prosody or any other "
-        "XMPP server.",
+        "XMPP server; and with no server behind it a chat service.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -60,10 +73,20 @@ def build_parser(commands: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
         importlib.import_module(f"megaphone.cli.{name}").add_parser(subparsers)
     _add_config_option(parser)
     for name, subparser in subparsers.choices.items():
-        if name != "probe":  # it knows a server only by its address
-            _add_config_option(subparser, DEFAULT_HUB_CONFIG if name == "hub" else DEFAULT_CONFIG)
+        if name not in ("probe", "chat"):  # they know a server only by its address
+            for each in with_actions(subparser):
+                _add_config_option(each, DEFAULT_HUB_CONFIG if name == "hub" else DEFAULT_CONFIG)
     parser.set_defaults(config=None)
     return parser
+
+
+def with_actions(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
+    """The parser of a command and those of its actions, if it has any."""
+    found = [parser]
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            found += action.choices.values()
+    return found
 
 
 def _add_config_option(parser: argparse.ArgumentParser, default: str = DEFAULT_CONFIG) -> None:

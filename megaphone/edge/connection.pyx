@@ -183,9 +183,13 @@ cdef class ClientConnection(ClosableConnection):
     # --- for opening.py, the worker and operators -----------------------------------------------------------------------
 
     def own(self, Owner owner):
-        """Gives an adopted connection its session owner."""
+        """Gives an authenticated connection its session owner, who hears what comes next."""
         self.owner = owner
         self.clients.dispatcher.get_data(self.id)
+
+    def own_quietly(self, Owner owner):
+        """As `own`; nothing is read until that owner asks for it."""
+        self.owner = owner
 
     def attach(self, Owner owner):
         """Gives the connection its session owner; from now on its bytes are relayed."""

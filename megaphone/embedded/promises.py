@@ -1,8 +1,8 @@
 """What may be acknowledged when: XEP-0198's `<a/>`, and the confirmations between workers.
 
-A client that has stream management takes an acknowledged message for safe. It is safe as soon as it is in SQLite, or the
-client it is for has acknowledged it, or the home it was sent to has said the same. All three count upwards, so whatever
-waits, waits in one row:
+A client that has stream management takes an acknowledged message for safe. It is safe as soon as it is in SQLite, or
+the client it is for has acknowledged it, or the home it was sent to has said the same. All three count upwards, so
+whatever waits, waits in one row:
 
     asked ─► (do it, when the store has committed n, and peer 1 has confirmed a, peer 2 has confirmed b …)
 """
@@ -20,7 +20,7 @@ class Writes(Protocol):
     """The part of a store that counts: every write has a number, and all up to `committed` are durable."""
 
     @property
-    def written(self) -> int:
+    def position(self) -> int:
         """The number of the last write that was queued."""
 
     @property
@@ -32,9 +32,13 @@ class Peers(Protocol):
     """The part of the bus that counts."""
 
     @property
-    def index(self) -> int: ...
+    def index(self) -> int:
+        """Which worker we are."""
+
     @property
-    def workers(self) -> int: ...
+    def workers(self) -> int:
+        """How many there are."""
+
     def promised(self, peer: int) -> int:
         """The serial of the last frame to this peer that was to be kept."""
 
@@ -58,17 +62,17 @@ class Promises:
     def when_safe(self, keep: Callable[[], None]) -> None:
         """Call `keep` as soon as everything that was sent or written so far is safe; at once if it is already."""
         serials = tuple((peer, serial) for peer in self._others if (serial := self._unconfirmed(peer)))
-        if not self._waiting and not serials and self._writes.committed >= self._writes.written:
+        if not self._waiting and not serials and self._writes.committed >= self._writes.position:
             keep()
         else:
-            self._waiting.append((keep, self._writes.written, serials))
+            self._waiting.append((keep, self._writes.position, serials))
 
     def when_written(self, keep: Callable[[], None]) -> None:
         """Call `keep` as soon as everything that was written here so far is durable, whatever peers have confirmed."""
-        if not self._local and self._writes.committed >= self._writes.written:
+        if not self._local and self._writes.committed >= self._writes.position:
             keep()
         else:
-            self._local.append((keep, self._writes.written))
+            self._local.append((keep, self._writes.position))
 
     def look(self) -> None:
         """Keep what can be kept: after a commit, and after a confirmation."""

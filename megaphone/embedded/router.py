@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from megaphone.bus.local import LocalBus
     from megaphone.embedded.occupants import Occupants
     from megaphone.embedded.promises import Promises
+    from megaphone.embedded.relay import Relay
     from megaphone.rooms.rooms import Rooms
     from megaphone.service.service import Service
 
@@ -36,7 +37,8 @@ _ADDED, _MODERATOR_ADDED, _CHANGED, _MODERATOR_CHANGED, _REMOVED = range(5)
 class Router:
     """The routes of one worker. `now` gives Unix seconds; `fault` is told of mistakes of ours.
 
-    `service`, `rooms`, `occupants`, `promises` and `bus` (None with one worker) are set before the first stanza.
+    `service`, `rooms`, `occupants`, `promises`, and with several workers `bus` and `relay`, are set before the first
+    stanza.
     """
 
     service: Service
@@ -44,10 +46,17 @@ class Router:
     occupants: Occupants
     promises: Promises
     bus: LocalBus | None = None
-    take_relay: Callable[[int, int, bytes], None]
+    relay: Relay
 
     def __init__(
-        self, *, domain: str, rooms_domain: str, index: int, workers: int, now: Callable[[], float], fault: Callable[[Exception], None]
+        self,
+        *,
+        domain: str,
+        rooms_domain: str,
+        index: int,
+        workers: int,
+        now: Callable[[], float],
+        fault: Callable[[Exception], None],
     ) -> None:
         self.domain = domain
         self.rooms_domain = rooms_domain
@@ -55,7 +64,7 @@ class Router:
         self.workers = workers
         self.now = now
         self.keeping = False  # the stanza under way comes from somebody who will be told that it is safe
-        self._fault = fault
+        self.fault = fault
         self._work: deque[Callable[[], None]] = deque()
         self._draining = False
         self._kept_from: set[int] = set()
@@ -68,6 +77,14 @@ class Router:
         if jid.local:
             return home_of(f"{jid.local}@{jid.domain}", self.workers)
         return home_of(jid.domain, self.workers) if jid.domain == self.rooms_domain else self.index
+
+    def home_of_user(self, to: bytes) -> int:
+        """The home of a user of our domain, by a JID as a client wrote it; our own index for anything else."""
+        try:
+            jid = JID.parse(to.decode())
+        except ValueError:
+            return self.index
+        return self.home(jid) if jid.domain == self.domain else self.index
 
     def is_local_domain(self, domain: str) -> bool:
         """Whether somebody of this node answers for a domain."""
@@ -83,7 +100,8 @@ class Router:
             self._work.append(lambda: self._take(stanza, to, keeping))
             return
         flags = RouteFlag.KEEP if self.keeping else 0
-        if not self.bus.send_frame(home, FrameKind.ROUTE, route_frame(str(to).encode(), stanza, flags), keep=self.keeping):
+        payload = route_frame(str(to).encode(), stanza, flags)
+        if not self.bus.send_frame(home, FrameKind.ROUTE, payload, keep=self.keeping):
             self._refuse(stanza)
 
     def take_route(self, to: bytes, stanza: bytes, flags: int) -> None:
@@ -124,7 +142,7 @@ class Router:
                 try:
                     work()
                 except Exception as error:  # noqa: BLE001 - one stanza's trouble must not cost the others
-                    self._fault(error)
+                    self.fault(error)
         finally:
             self._draining = False
 
@@ -215,7 +233,7 @@ class Router:
     def take_frame(self, peer: int, kind: int, payload: bytes) -> None:
         """Take a frame of another worker that is not ROUTE."""
         if kind >= FrameKind.RELAY:
-            self.take_relay(peer, kind, payload)
+            self.relay.take_frame(peer, kind, payload)
             self.drain()
             return
         values: list[Any] = msgspec.msgpack.decode(payload)
@@ -251,6 +269,8 @@ class Router:
 
         def tell() -> None:
             self.rooms.home_lost(is_gone, self.now())
+            if home_of(self.rooms_domain, self.workers) == peer:
+                self.rooms.list_anew()
             self.service.home_lost(is_gone, self.now())
             for room in self.occupants.rooms():
                 if is_gone(room):
@@ -262,3 +282,4 @@ class Router:
 
         self._work.append(tell)
         self.drain()
+        self.relay.peer_lost(peer)

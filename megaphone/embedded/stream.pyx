@@ -1,6 +1,6 @@
 """One client's stream into the embedded service: the owner of its connection.
 
-    put_data ─► cut ─┬─ plain <message/> to a session of this worker ─► pass_on: stamp `from`, send_data     (no Python)
+    put_data ─► cut ─┬─ plain <message/> ─► pass_on: stamp `from`, send_data, or a frame to another worker   (no Python)
                      └─ all else ─► Host.take_header, take_element, take_stream_end                        (Python)
     Host ─► write ─► (XEP-0198 queue) ─► send_data
 
@@ -16,11 +16,19 @@ from libc.string cimport memcpy
 
 from megaphone.dispatch.counters cimport *
 from megaphone.dispatch.dispatcher cimport DELIVERED, FULL, GONE
+from megaphone.sockets.poller cimport TICKS_PER_SECOND
 from megaphone.wire.framer cimport ERROR, HEADER, MESSAGE_ELEMENT, MORE, STANZA, STREAM_END, condition_of
 from megaphone.wire.stanza_reader cimport Cut, next_stanza, stanza_reader_free, stanza_reader_start
 from megaphone.wire.start_tag cimport Attribute, Slice, Tag, is_name, is_text, next_attribute, open_tag
 
+from megaphone.wire.stamp import prefix_declarations
 from megaphone.wire.writer import escape
+
+cdef enum:
+    HOMES_LIMIT = 65536
+    OVERFLOW_BYTES = 8388608    # what a client may leave lying beyond a full mailbox: a burst, such as a large room's presence
+    SILENCE_TICKS = 300 * TICKS_PER_SECOND      # after which a client is asked for a sign of life ...
+    ANSWER_TICKS = 60 * TICKS_PER_SECOND        # ... and how long it may take for that
 
 
 cdef class Streams(Flushable):
@@ -32,6 +40,7 @@ cdef class Streams(Flushable):
         self.board = board
         self.host = host
         self.plain_targets = {}
+        self.homes = {}
         self.turn_ends = []
         self.bounds = Bounds(0xFFFFFFFF, 255, 255)      # the edge has measured what comes here
 
@@ -49,15 +58,24 @@ cdef class Streams(Flushable):
             self.scratch_bytes = length + 4096
         return self.scratch
 
+    cdef bint send_home(self, bytes to, const uint8_t* stanza, size_t length) except? False:
+        """Sends a plain message to the home of `to`; False if that is here, or takes no more."""
+        cdef bytes head
+        home = self.homes.get(to)
+        if home is None:
+            if len(self.homes) >= HOMES_LIMIT:
+                self.homes.clear()
+            home = self.homes[to] = self.home_of(to)
+        if home == self.bus.index:
+            return False
+        head = b"\x02%b%b" % (len(to).to_bytes(2, "big"), to)      # frames.py: ROUTE, PLAIN
+        return self.bus.send(home, 2, <const uint8_t*> <const char*> head, len(head), stanza, length, False)
+
     cdef void at_turn_end(self, EmbeddedStream stream):
         if not stream.awaits_end:
             stream.awaits_end = True
             self.turn_ends.append(stream)
             self.poller.flush_later(self)
-
-    def want_turn_end(self, EmbeddedStream stream):
-        """Calls the host's `take_turn_end(stream)` at the end of this turn."""
-        self.at_turn_end(stream)
 
     def flush_soon(self):
         """Calls the host's `end_turn()` at the end of this turn."""
@@ -77,9 +95,9 @@ cdef class Streams(Flushable):
         stanza_reader_start(&stream.reader)
         stream.streams = self
         stream.connection_id = connection.id
+        stream.heard_ticks = self.poller.now_ticks
         stream.login = login
         stream.expects_header = True
-        stream.declarations = b""
         return stream
 
     def fan_out(self, sessions, bytes stanza, str from_):
@@ -119,6 +137,8 @@ cdef class EmbeddedStream(Owner):
     # --- from the client ------------------------------------------------------------
 
     cdef void take_data(self, Connection connection, const uint8_t* data, size_t length):
+        self.heard_ticks = self.streams.poller.now_ticks
+        self.asked = False
         if self.waiting:
             self.held = (self.held or b"") + PyBytes_FromStringAndSize(<const char*> data, length)
             return
@@ -163,17 +183,19 @@ cdef class EmbeddedStream(Owner):
 
     cdef bytes stamp(self, const uint8_t* stanza, size_t length):
         """The client's stanza with `from` as it is known to be, and what its header declared."""
+        cdef bytes declared
         cdef Tag tag
         cdef Attribute attribute
         cdef const uint8_t* kept
         cdef uint8_t* at
         cdef uint8_t* begin
-        begin = at = self.streams.room(length + len(self.from_attribute) + len(self.declarations))
+        declared = b"" if self.declarations is None else self.missing_declarations(PyBytes_FromStringAndSize(<const char*> stanza, length))
+        begin = at = self.streams.room(length + len(self.from_attribute) + len(declared))
         open_tag(&tag, stanza, stanza + length)
         memcpy(at, stanza, tag.at - stanza)
         at += tag.at - stanza
-        memcpy(at, <const char*> self.declarations, len(self.declarations))
-        at += len(self.declarations)
+        memcpy(at, <const char*> declared, len(declared))
+        at += len(declared)
         memcpy(at, <const char*> self.from_attribute, len(self.from_attribute))
         at += len(self.from_attribute)
         kept = tag.at
@@ -194,19 +216,17 @@ cdef class EmbeddedStream(Owner):
         cdef uint8_t* at
         cdef uint8_t* begin
         cdef Slice to
+        cdef bytes key
         cdef object target
-        if self.has_resumption or not self.session.plain_sender:
+        if self.has_resumption or self.declarations is not None or not self.session.plain_sender:
             return False
         to.data = NULL
-        begin = at = self.streams.room(length + len(self.from_attribute) + len(self.declarations))
+        begin = at = self.streams.room(length + len(self.from_attribute))
         open_tag(&tag, stanza, stanza + length)
         if tag.name.prefix:
             return False
         memcpy(at, stanza, tag.at - stanza)
         at += tag.at - stanza
-        if len(self.declarations):
-            memcpy(at, <const char*> self.declarations, len(self.declarations))
-            at += len(self.declarations)
         memcpy(at, <const char*> self.from_attribute, len(self.from_attribute))
         at += len(self.from_attribute)
         kept = tag.at
@@ -223,11 +243,14 @@ cdef class EmbeddedStream(Owner):
                 return False
         if to.data == NULL or to.raw:
             return False
-        target = self.streams.plain_targets.get(PyBytes_FromStringAndSize(<const char*> to.data, to.length))
-        if target is None:
+        key = PyBytes_FromStringAndSize(<const char*> to.data, to.length)
+        target = self.streams.plain_targets.get(key)
+        if target is None and self.streams.bus is None:
             return False
         memcpy(at, kept, stanza + length - kept)
         at += stanza + length - kept
+        if target is None:
+            return self.streams.send_home(key, begin, at - begin)
         (<EmbeddedStream?> target.stream).write(begin, at - begin)
         return True
 
@@ -247,7 +270,9 @@ cdef class EmbeddedStream(Owner):
             return GONE
         status = self.streams.dispatcher.send_data(self.connection_id, data, length)
         if status == FULL:
-            self.streams.host.take_full(self)
+            if self.over_bytes <= OVERFLOW_BYTES < self.over_bytes + length:
+                self.streams.host.take_overflow(self)
+            self.over_bytes = min(self.over_bytes + length, <size_t> 0x7FFFFFFF)
         return status
 
     def deliver(self, bytes stanza not None):
@@ -267,9 +292,14 @@ cdef class EmbeddedStream(Owner):
         self.to_value = escape(jid)
         self.from_attribute = b" from='%b'" % self.to_value
 
-    def declare(self, bytes declarations not None):
-        """Puts these attributes (" xmlns:x='…'") into each of the client's stanzas."""
-        self.declarations = declarations
+    def declare(self, prefixes):
+        """Lets these (prefix, namespace name), which the client's header declares, stand in each of its stanzas too."""
+        self.declarations = tuple((b" xmlns:%b=" % prefix.encode(), escape(name)) for prefix, name in prefixes)
+
+    cdef bytes missing_declarations(self, bytes stanza):
+        """Those that the stanza does not declare itself."""
+        cdef list own = [each.strip().partition(b"=")[0].rstrip() for each in prefix_declarations(stanza)]
+        return b"".join([b"%b'%b'" % (begun, name) for begun, name in self.declarations if begun[1:-1] not in own])
 
     def expect_header(self):
         """The client begins its stream anew (RFC 6120 section 6.4.6)."""
@@ -282,6 +312,8 @@ cdef class EmbeddedStream(Owner):
     def go_on(self):
         """Takes what has come meanwhile, and what comes."""
         cdef bytes held = self.held
+        if not self.waiting:
+            return
         self.waiting = False
         self.held = None
         if held:
@@ -309,6 +341,15 @@ cdef class EmbeddedStream(Owner):
         """The connection is no longer this stream's."""
         self.connection_id = 0
 
+    def at_turn_end(self):
+        """Tells the host of this stream at the end of the turn."""
+        self.streams.at_turn_end(self)
+
+    def ask_sign_of_life(self, bytes question not None):
+        """Asks the client whether it is there."""
+        self.asked = True
+        self.say(question)
+
     # --- the end ------------------------------------------------------------
 
     cdef void take_client_end(self, Connection connection, bint said_goodbye):
@@ -317,8 +358,22 @@ cdef class EmbeddedStream(Owner):
 
     cdef void take_shutdown(self, Connection connection, int reason):
         if self.connection_id:
+            self.former_id = self.connection_id
             self.connection_id = 0
             self.streams.host.take_gone(self, reason)
+
+    cdef void take_room(self, Connection connection):
+        self.over_bytes = 0
+
+    cdef void take_tick(self, Connection connection, uint32_t now_ticks):
+        """About once a second: is the client still there?"""
+        cdef uint32_t silent = now_ticks - self.heard_ticks
+        if self.session is None:
+            return
+        if self.asked and silent > SILENCE_TICKS + ANSWER_TICKS:
+            self.end("connection-timeout", IDLE_TIMEOUT)
+        elif not self.asked and silent > SILENCE_TICKS:
+            self.streams.host.ping(self)
 
 
 def stream_bytes():

@@ -78,7 +78,7 @@ class Outlet(Protocol):
     def fan_out(
         self, room: JID, stanza: bytes, *, audience: Audience = Audience.ALL, except_: Collection[JID] = ()
     ) -> None:
-        """Send one stanza that has no `to` to the room's occupants as `occupant_…` has told of them; the host writes `to`.
+        """Send one stanza that has no `to` to the occupants that `occupant_…` has told of; the host writes `to`.
 
         `except_` holds the few full JIDs that do not get it: the sessions of one occupant.
         """
@@ -138,7 +138,7 @@ class RoomConfig:
 
     @classmethod
     def of(cls, values: Mapping[str, object]) -> RoomConfig:
-        """Return what `values` gave; keys of another version are passed over, ValueError for what is no value of a key."""
+        """Return what `values` gave; keys of another version are passed over, ValueError for a value that is none."""
         given: dict[str, Any] = {each.name: values[each.name] for each in fields(cls) if each.name in values}
         if "whois" in given:
             given["whois"] = Whois(given["whois"])
@@ -201,13 +201,13 @@ class StoredMessage:
 class RoomLog(Protocol):
     """The messages of persistent rooms, for history on join: what a replicated archive may take over."""
 
-    def append(self, room: JID, message: StoredMessage) -> None:
+    def append(self, room: JID, message: StoredMessage) -> object:
         """Keep a message; returns at once. How long it is kept is the log's affair."""
 
     def tail(self, room: JID, count: int) -> Sequence[StoredMessage]:
         """Return the last `count` messages (1 or more), oldest first, those included that `append` has queued."""
 
-    def forget(self, room: JID) -> None:
+    def forget(self, room: JID) -> object:
         """Drop every message of a room that has been destroyed; returns at once."""
 
 
@@ -220,13 +220,13 @@ class RoomStore(RoomLog, Protocol):
     def affiliations(self, room: JID) -> Iterable[Affiliated]:
         """Return every affiliation of a room."""
 
-    def put_room(self, record: RoomRecord) -> None:
+    def put_room(self, record: RoomRecord) -> object:
         """Keep a room in place of what was kept of it; its affiliations and messages stay."""
 
-    def put_affiliation(self, room: JID, affiliated: Affiliated) -> None:
+    def put_affiliation(self, room: JID, affiliated: Affiliated) -> object:
         """Keep one affiliation in place of this JID's former one; with NONE, drop it."""
 
-    def delete_room(self, room: JID) -> None:
+    def delete_room(self, room: JID) -> object:
         """Drop a room with its affiliations; its messages are `forget`'s."""
 
 
@@ -255,6 +255,8 @@ class RoomSettings:
     sessions_per_occupant_limit: int = 10
     """Resources of one user under one nick."""
     nick_limit_bytes: int = 128
+    presence_limit_bytes: int = 16_384
+    """Of one presence: each occupant's is kept."""
     title_limit_characters: int = 200
     description_limit_characters: int = 2_000
     password_limit_characters: int = 200

@@ -37,7 +37,7 @@ class Credentials:
 
 
 class AccountStore(Protocol):
-    """Where accounts are kept. Reads answer at once; OSError says that the disk does not."""
+    """Where accounts are kept. Reads answer at once; StorageError says that the disk does not."""
 
     def credentials(self, account: JID) -> Credentials | None:
         """Return what is kept of this account (a bare JID); None if there is none."""

@@ -49,10 +49,14 @@ class Challenge:
 
 @dataclass(frozen=True, slots=True)
 class Authenticated:
-    """The client is `account`; `message` is the mechanism's last word, if it has one."""
+    """The client is `account`; `message` is the mechanism's last word, if it has one.
+
+    An account known `by_token` may be kept nowhere here yet.
+    """
 
     account: JID
     anonymous: bool = False
+    by_token: bool = False
     message: bytes | None = None
 
 
@@ -148,7 +152,7 @@ class Attempt:
     def _anonymous(self, message: bytes) -> Outcome:
         if len(text_of(message)) > TRACE_LIMIT_CHARACTERS:
             raise SASLError("malformed-request", f"The trace has at most {TRACE_LIMIT_CHARACTERS} characters")
-        choose = self._authenticator.anonymous
+        choose = self._authenticator.settings.anonymous
         account = None if choose is None else self._account_called(choose())
         if account is None:
             raise SASLError("temporary-auth-failure", "There is no name left for you; try again later")
@@ -171,14 +175,14 @@ class Attempt:
         return self._credentials
 
     def _token(self, token: str, authzid: str) -> Authenticated:
-        """Believe a token: its account need not be kept here, it is the back end's."""
+        """Believe a token: its account need not be kept here, the back end says that it exists."""
         self._authenticator.check_locks(self._transport.address, None, self._now)
         account = self._authenticator.tokens.check(token, self._now)
         _check_authzid(authzid, account)
         kept = self._authenticator.kept(account)
         if kept is not None and kept.disabled:
             raise SASLError("account-disabled")
-        return Authenticated(account)
+        return Authenticated(account, by_token=True)
 
     def _accepted(self, message: bytes | None = None) -> Authenticated:
         if self._account is None or self._credentials is None:

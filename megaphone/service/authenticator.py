@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from megaphone.errors import SASLError
+from megaphone.errors import SASLError, StorageError
 from megaphone.service.accounts import ITERATIONS, Credentials, unknown_credentials
 from megaphone.service.attempt import Attempt, Transport
-from megaphone.service.failed_logins import ACCOUNT_POLICY, ADDRESS_POLICY, FailedLogins
-from megaphone.service.tokens import TokenKeys
+from megaphone.service.failed_logins import ACCOUNT_POLICY, ADDRESS_POLICY, FailedLogins, LockPolicy
+from megaphone.service.tokens import TokenKey, TokenKeys
 from megaphone.stream.sasl import mechanisms_feature
 from megaphone.stream.scram import PLUS
 
@@ -20,13 +21,29 @@ if TYPE_CHECKING:
 _SCRAM = ("SCRAM-SHA-256", "SCRAM-SHA-1")  # strongest first, as clients like to choose
 
 
+@dataclass(frozen=True, slots=True)
+class LoginSettings:
+    """What an operator may set about logins, and change while they go on.
+
+    `anonymous()` returns the local part for a client that wants no account; the mechanism is not offered without such a
+    callable. `plain_without_tls` also lets tokens through in clear. `mechanisms_off` are not offered. `iterations` are
+    those of new passwords: unknown users look as if theirs was one.
+    """
+
+    tokens: tuple[TokenKey, ...] = ()
+    anonymous: Callable[[], str] | None = None
+    plain_without_tls: bool = False
+    mechanisms_off: frozenset[str] = frozenset()
+    iterations: int = ITERATIONS
+    address_locks: LockPolicy = ADDRESS_POLICY
+    account_locks: LockPolicy = ACCOUNT_POLICY
+
+
 class Authenticator:
     """The logins of one domain.
 
     `token(n)` returns n bytes that nobody can guess. `secret` makes unknown users look like known ones: random, 16
-    bytes or more, the same on all workers and after a restart. `anonymous()` returns the local part for a client that
-    wants no account, or the mechanism is not offered if there is no such callable. `plain_without_tls` also lets tokens
-    through in clear. `mechanisms_off` are not offered.
+    bytes or more, the same on all workers and after a restart.
     """
 
     def __init__(
@@ -36,38 +53,36 @@ class Authenticator:
         *,
         token: Callable[[int], bytes],
         secret: bytes,
-        tokens: TokenKeys | None = None,
-        anonymous: Callable[[], str] | None = None,
-        plain_without_tls: bool = False,
-        mechanisms_off: frozenset[str] = frozenset(),
-        iterations: int = ITERATIONS,
-        addresses: FailedLogins | None = None,
-        failed_accounts: FailedLogins | None = None,
+        settings: LoginSettings | None = None,
     ) -> None:
         if len(secret) < 16:
             raise ValueError("the secret for unknown users has at least 16 bytes")
         self.domain = domain
-        self._accounts = accounts
         self.token = token
-        self.tokens = tokens or TokenKeys(domain)
-        self.anonymous = anonymous
+        self._accounts = accounts
         self._secret = secret
-        self._plain_without_tls = plain_without_tls
-        self._off = mechanisms_off
-        self._iterations = iterations
-        self._addresses = addresses if addresses is not None else FailedLogins(ADDRESS_POLICY)
-        self._failed_accounts = failed_accounts if failed_accounts is not None else FailedLogins(ACCOUNT_POLICY)
+        self._addresses = FailedLogins(ADDRESS_POLICY)
+        self._failed_accounts = FailedLogins(ACCOUNT_POLICY)
+        self.apply(settings or LoginSettings())
+
+    def apply(self, settings: LoginSettings) -> None:
+        """Take these settings from now on, for streams that begin and logins that are under way."""
+        self.settings = settings
+        self.tokens = TokenKeys(self.domain, settings.tokens)
+        self._addresses.policy = settings.address_locks
+        self._failed_accounts.policy = settings.account_locks
         self._features: dict[tuple[bool, tuple[str, ...]], bytes] = {}
 
     def mechanisms(self, transport: Transport) -> tuple[str, ...]:
         """Return what is offered on a connection, the strongest first."""
         offered = [each + PLUS for each in _SCRAM if transport.bindings]
         offered += _SCRAM
-        if transport.encrypted or self._plain_without_tls:
+        settings = self.settings
+        if transport.encrypted or settings.plain_without_tls:
             offered += ["OAUTHBEARER"] if self.tokens else []
             offered += ["PLAIN"]
-        offered += ["ANONYMOUS"] if self.anonymous is not None else []
-        return tuple(each for each in offered if each not in self._off)
+        offered += ["ANONYMOUS"] if settings.anonymous is not None else []
+        return tuple(each for each in offered if each not in settings.mechanisms_off)
 
     def feature(self, transport: Transport) -> bytes:
         """Return the stream feature that offers them."""
@@ -88,9 +103,10 @@ class Authenticator:
         offered = self.mechanisms(transport)
         if mechanism in offered:
             return Attempt(self, mechanism, transport, plus_offered=any(each.endswith(PLUS) for each in offered))
-        if mechanism in ("PLAIN", "OAUTHBEARER") and mechanism not in self._off and not transport.encrypted:
+        off = self.settings.mechanisms_off
+        if mechanism in ("PLAIN", "OAUTHBEARER") and mechanism not in off and not transport.encrypted:
             raise SASLError("encryption-required", f"{mechanism} is possible over TLS only")
-        if mechanism in self._off:
+        if mechanism in off:
             raise SASLError("mechanism-too-weak", f"{mechanism} is switched off here")
         raise SASLError("invalid-mechanism", "This mechanism is not offered here")
 
@@ -98,12 +114,13 @@ class Authenticator:
         """Return what is kept of an account; temporary-auth-failure if that cannot be known now."""
         try:
             return self._accounts.credentials(account)
-        except OSError:
+        except StorageError:
             raise SASLError("temporary-auth-failure", "The accounts cannot be reached; try again later") from None
 
     def pretended(self, account: JID | None, username: str) -> Credentials:
         """Return what looks like the credentials of a name that has no account."""
-        return unknown_credentials(username if account is None else account.local, self._secret, self._iterations)
+        name = username if account is None else account.local
+        return unknown_credentials(name, self._secret, self.settings.iterations)
 
     def check_locks(self, address: str, account: JID | None, now: float) -> None:
         """Refuse for a while whoever failed too often: temporary-auth-failure (RFC 6120 section 6.5.11)."""

@@ -44,6 +44,10 @@ def block(home: Home, session: Session, element: Element) -> bytes:
             home.store.put_blocked(user.jid, jid)
     for contact in before - _seen_by(user):
         presence.show_all(home, user, contact, gone=True)
+    # nothing is heard of them any more: what the clients have heard before must not look like the present
+    for item in user.roster.values():
+        if item.subscription in ("to", "both") and any(_covers(jid, item.jid) for jid in new):
+            presence.tell_gone(home, user, item.jid)
     home.refresh(user)
     _push(home, user, b"block", jids)
     return b""

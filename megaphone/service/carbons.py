@@ -16,8 +16,8 @@ from megaphone.service.contents import (
     only_chat_state,
 )
 from megaphone.wire.stamp import stamp
-from megaphone.wire.start_tag import read_start_tag
 from megaphone.wire.stanza_writer import message
+from megaphone.wire.start_tag import read_start_tag
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def is_eligible(stanza: Stanza, *, received: bool) -> bool:
-    """Whether a message is copied at all (XEP-0280 section 6.1): one that people exchange, and that nobody has excepted.
+    """Whether a message is copied at all (XEP-0280 section 6.1): what people write, and nobody has excepted.
 
     A private message from a room comes to each client that is in the room by itself; an invitation is for all of them.
     """

@@ -32,10 +32,10 @@ ACCOUNT_POLICY = LockPolicy(free_failures=8, first_lock_seconds=1.0, longest_loc
 class FailedLogins:
     """The failures of one kind of key: addresses (an IPv6 client's is its /64), or accounts."""
 
-    __slots__ = ("_failures", "_policy")
+    __slots__ = ("_failures", "policy")
 
     def __init__(self, policy: LockPolicy) -> None:
-        self._policy = policy
+        self.policy = policy  # may be replaced; it counts for the next failure
         self._failures: OrderedDict[Hashable, tuple[int, float, float]] = OrderedDict()  # count, last, locked until
 
     def __len__(self) -> int:
@@ -48,7 +48,7 @@ class FailedLogins:
 
     def failed(self, key: Hashable, now: float) -> None:
         """Count a wrong password."""
-        policy = self._policy
+        policy = self.policy
         count, last, _ = self._failures.pop(key, (0, now, 0.0))
         count = 1 if now - last >= policy.forget_seconds else count + 1
         doublings = min(count - policy.free_failures - 1, 30)

@@ -47,7 +47,7 @@ class Home:
             stored = self.store.load(jid)
             if stored is None:
                 return None
-            user = User(jid, key_of(jid))
+            user = User(local, self.domain, key_of(jid))
             if stored.roster:
                 user.roster = {item.jid: item for item in stored.roster}
             user.roster_version = stored.roster_version
@@ -59,11 +59,15 @@ class Home:
             self.remember(user)
         return user
 
+    def current(self, user: User) -> User | None:
+        """Return what stands for the user of a session that has ended; None if the account is no more."""
+        return user if user.anonymous else self.user(user.local)
+
     def remember(self, user: User) -> None:
         """Keep a user without a session in memory, and forget the one who was needed longest ago."""
         if user.anonymous:
             return
-        self._remembered[user.jid.local] = user
+        self._remembered[user.local] = user
         if len(self._remembered) > self.settings.users_remembered:
             del self._remembered[next(iter(self._remembered))]
 
@@ -74,8 +78,8 @@ class Home:
     def add(self, session: Session) -> None:
         """Take up a new session."""
         user = session.user
-        self._remembered.pop(user.jid.local, None)
-        self.users[user.jid.local] = user
+        self._remembered.pop(user.local, None)
+        self.users[user.local] = user
         user.sessions = (*user.sessions, session)
         self.refresh(user)
 
@@ -89,7 +93,7 @@ class Home:
         user.sessions = tuple(each for each in user.sessions if each is not session)
         self.refresh(user)
         if not user.sessions:
-            del self.users[user.jid.local]
+            del self.users[user.local]
             self.remember(user)
 
     def refresh(self, user: User) -> None:

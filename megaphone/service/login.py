@@ -1,20 +1,7 @@
 """From a client's stream header to its session: SASL, the new stream, binding or resumption (RFC 6120 sections 6, 7).
 
-A pure state machine: what the client said goes in, bytes and an action for the host come out.
-
-    WAIT_HEADER ── header ──► WAIT_AUTH ◄──────────── failure ─────────────┐
-                               │  ▲ │                                      │
-              <auth/>,         │  │ └─ PLAIN ──► WAIT_VERIFIED ── verified()┤
-              challenge        ▼  │ failure            │                   │
-                          WAIT_RESPONSE ── success ────┤ success           │
-                                                       ▼
-                       AUTHENTICATED: here the connection may move to another worker, which goes on from
-                       (account, anonymous) alone
-                                                       ▼
-                          WAIT_RESTART ── header ──► WAIT_BIND ◄──── refused ───┐
-                                                       │ ├─ bind ───► WAIT_BOUND ───┴─► bound() ──► BOUND
-                                                       │ └─ resume ─► WAIT_RESUMED ───► resumed() ► BOUND
-    every state ── stream error, </stream:stream> ──► DONE
+A pure state machine: what the client said goes in, bytes and an action for the host come out. The states and the ways
+between them are in `login_states.py`.
 
 Whoever runs it keeps the client's bytes back while it waits for the host (WAIT_VERIFIED, WAIT_BOUND, WAIT_RESUMED).
 """
@@ -22,13 +9,13 @@ Whoever runs it keeps the client's bytes back while it waits for the host (WAIT_
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import TYPE_CHECKING
 from xml.etree.ElementTree import ParseError
 
 from megaphone.errors import SASLError
 from megaphone.service.accounts import PasswordCheck
 from megaphone.service.attempt import Attempt, Authenticated, Challenge, Transport
+from megaphone.service.login_states import TRANSITIONS, Action, Event, State
 from megaphone.stream import sasl
 from megaphone.stream.binding import Bind, bind_result, is_own_request, read_bind
 from megaphone.stream.jid import JID
@@ -37,7 +24,9 @@ from megaphone.stream.opening import own_header, read_opening
 from megaphone.stream.resumption import failed
 from megaphone.stream.stanza import CLIENT_NAMESPACE, parse
 from megaphone.wire.stanza_writer import STANZA_NAMES, iq_error
-from megaphone.wire.writer import PROCEED, STARTTLS_OFFER, STREAM_END, TLS_NAMESPACE, stream_error
+from megaphone.wire.writer import STREAM_END, stream_error
+
+__all__ = ["Action", "Login", "State", "Step", "Transport"]
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,87 +50,13 @@ SESSION_FEATURES = (
 )
 
 
-class State(Enum):
-    """Where a login stands."""
-
-    WAIT_HEADER = "wait for the stream header"
-    WAIT_AUTH = "wait for <auth/>"
-    WAIT_RESPONSE = "wait for <response/>"
-    WAIT_VERIFIED = "wait for the host to check a password"
-    WAIT_RESTART = "authenticated; wait for the new stream header"
-    WAIT_BIND = "wait for the client to bind a resource or to resume"
-    WAIT_BOUND = "wait for the host to bind the resource"
-    WAIT_RESUMED = "wait for the host to resume the session"
-    BOUND = "the session has its stream"
-    DONE = "the stream is over"
-
-
-class Event(Enum):
-    """What a client's words, or the host's, come to."""
-
-    HEADER = "a good stream header"
-    CHALLENGED = "a SASL message that is answered with a challenge"
-    PASSWORD = "a password that has to be checked"  # noqa: S105
-    SUCCEEDED = "SASL succeeded"
-    FAILED = "SASL failed, and may be tried again"
-    STARTTLS = "<starttls/> where it is offered"
-    BIND = "a request to bind a resource"
-    RESUME = "a request to resume a session"
-    REFUSED = "a request that is answered with an error"
-    ATTACHED = "the host has bound or resumed"
-    ERROR = "what gets a stream error"
-    END = "</stream:stream>"
-
-
-class Action(Enum):
-    """What the host has to do after it sent the bytes."""
-
-    CONTINUE = "wait for the client's next element"
-    START_TLS = "begin the TLS handshake; then a new Login"
-    VERIFY = "make `check` (in a thread if it likes) and call verified()"
-    AUTHENTICATED = "wait for a new stream header: the client is `account`"
-    BIND = "bind `resource`, or one of the host's choice if it is None, and call bound() or refuse_bind()"
-    RESUME = "find the session `resume.previd` and call resumed() or refuse_resume()"
-    ATTACHED = "pass what follows to the session"
-    CLOSE = "close the connection"
-
-
-TRANSITIONS: dict[tuple[State, Event], tuple[State, Action]] = {
-    (State.WAIT_HEADER, Event.HEADER): (State.WAIT_AUTH, Action.CONTINUE),
-    (State.WAIT_AUTH, Event.CHALLENGED): (State.WAIT_RESPONSE, Action.CONTINUE),
-    (State.WAIT_AUTH, Event.PASSWORD): (State.WAIT_VERIFIED, Action.VERIFY),
-    (State.WAIT_AUTH, Event.SUCCEEDED): (State.WAIT_RESTART, Action.AUTHENTICATED),
-    (State.WAIT_AUTH, Event.FAILED): (State.WAIT_AUTH, Action.CONTINUE),
-    (State.WAIT_AUTH, Event.STARTTLS): (State.DONE, Action.START_TLS),
-    (State.WAIT_RESPONSE, Event.CHALLENGED): (State.WAIT_RESPONSE, Action.CONTINUE),
-    (State.WAIT_RESPONSE, Event.PASSWORD): (State.WAIT_VERIFIED, Action.VERIFY),
-    (State.WAIT_RESPONSE, Event.SUCCEEDED): (State.WAIT_RESTART, Action.AUTHENTICATED),
-    (State.WAIT_RESPONSE, Event.FAILED): (State.WAIT_AUTH, Action.CONTINUE),
-    (State.WAIT_VERIFIED, Event.SUCCEEDED): (State.WAIT_RESTART, Action.AUTHENTICATED),
-    (State.WAIT_VERIFIED, Event.FAILED): (State.WAIT_AUTH, Action.CONTINUE),
-    (State.WAIT_RESTART, Event.HEADER): (State.WAIT_BIND, Action.CONTINUE),
-    (State.WAIT_BIND, Event.BIND): (State.WAIT_BOUND, Action.BIND),
-    (State.WAIT_BIND, Event.RESUME): (State.WAIT_RESUMED, Action.RESUME),
-    (State.WAIT_BIND, Event.REFUSED): (State.WAIT_BIND, Action.CONTINUE),
-    (State.WAIT_BOUND, Event.ATTACHED): (State.BOUND, Action.ATTACHED),
-    (State.WAIT_BOUND, Event.REFUSED): (State.WAIT_BIND, Action.CONTINUE),
-    (State.WAIT_RESUMED, Event.ATTACHED): (State.BOUND, Action.ATTACHED),
-    (State.WAIT_RESUMED, Event.REFUSED): (State.WAIT_BIND, Action.CONTINUE),
-}
-TRANSITIONS |= {
-    (state, event): (State.DONE, Action.CLOSE)
-    for state in State
-    if state not in (State.BOUND, State.DONE)
-    for event in (Event.ERROR, Event.END)
-}
-
-
 @dataclass(frozen=True, slots=True)
 class Step:
     """The answer to one event: send `data`, then do `action`.
 
-    `condition` is the stream error in `data`, or "". The others belong to one action each: `account` and `anonymous` to
-    AUTHENTICATED, `check` to VERIFY, `resource` (normalised) to BIND, `resume` to RESUME.
+    `condition` is the stream error in `data`, or "". The others belong to one action each: `account`, `anonymous` and
+    `by_token` (the account may have to be made) to AUTHENTICATED, `check` to VERIFY, `resource` (normalised) to BIND,
+    `resume` to RESUME.
     """
 
     data: bytes
@@ -149,6 +64,7 @@ class Step:
     condition: str = ""
     account: JID | None = None
     anonymous: bool = False
+    by_token: bool = False
     check: PasswordCheck | None = field(default=None, repr=False)
     resource: str | None = None
     resume: Resume | None = None
@@ -158,8 +74,7 @@ class Login:
     """The login of one connection.
 
     `authenticators` are the domains served here, by their normalised names. `default_domain` is what we call ourselves
-    towards a client that named none of them (RFC 6120 section 4.9.1.2); it may be "". With `starttls` STARTTLS is
-    offered beside the mechanisms. `features` is added to SESSION_FEATURES, whole elements.
+    towards a client that named none of them (RFC 6120 section 4.9.1.2); it may be "".
     """
 
     __slots__ = (
@@ -168,8 +83,6 @@ class Login:
         "_bind_id",
         "_default_domain",
         "_failures",
-        "_features",
-        "_starttls",
         "_transport",
         "account",
         "anonymous",
@@ -183,14 +96,10 @@ class Login:
         transport: Transport,
         *,
         default_domain: str = "",
-        starttls: bool = False,
-        features: bytes = b"",
     ) -> None:
         self._authenticators = authenticators
         self._transport = transport
         self._default_domain = default_domain
-        self._starttls = starttls
-        self._features = features
         self._attempt: Attempt | None = None
         self._bind_id = ""
         self._failures = 0
@@ -200,9 +109,9 @@ class Login:
         self.anonymous = False
 
     @classmethod
-    def authenticated(cls, account: JID, *, anonymous: bool = False, features: bytes = b"") -> Login:
+    def authenticated(cls, account: JID, *, anonymous: bool = False) -> Login:
         """Go on with a client that was authenticated elsewhere: the next it sends is a stream header."""
-        login = cls({}, Transport(), default_domain=account.domain, features=features)
+        login = cls({}, Transport(), default_domain=account.domain)
         login.account, login.anonymous = account, anonymous
         login.state = State.WAIT_RESTART
         return login
@@ -217,12 +126,7 @@ class Login:
         own = own_header(header, self.domain or self._default_domain, stream_id, client)
         if condition:
             return self._error(condition, text, before=own)
-        if self.account is not None:
-            features = SESSION_FEATURES + self._features
-        else:
-            features = self._authenticator().feature(self._transport)
-            if self._starttls:
-                features = STARTTLS_OFFER + features
+        features = SESSION_FEATURES if self.account is not None else self._authenticator().feature(self._transport)
         return Step(own + b"<stream:features>%b</stream:features>" % features, self._take(Event.HEADER))
 
     def receive_element(self, data: bytes, now: float) -> Step:
@@ -239,8 +143,6 @@ class Login:
             return self._error("not-authorized", "After SASL a new stream begins")
         if element.tag.startswith("{" + sasl.SASL_NAMESPACE + "}"):
             return self._receive_sasl(element, now)
-        if self._starttls and element.tag == "{" + TLS_NAMESPACE + "}starttls" and self.state is State.WAIT_AUTH:
-            return Step(PROCEED, self._take(Event.STARTTLS))
         return self._error("not-authorized", "Authenticate first")  # section 4.9.3.12
 
     def receive_end(self) -> Step:
@@ -258,7 +160,7 @@ class Login:
 
     def bound(self, jid: JID) -> Step:
         """Go on after BIND: the host has bound `jid`, a full JID (section 7.6)."""
-        return Step(bind_result(self._bind_id, jid), self._take(Event.ATTACHED))
+        return Step(bind_result(self._bind_id, jid), self._take(Event.BOUND))
 
     def refuse_bind(self, condition: str, text: str = "") -> Step:
         """Go on after BIND: conflict, resource-constraint or not-allowed (sections 7.6.2 and 7.7.2)."""
@@ -266,7 +168,7 @@ class Login:
 
     def resumed(self, data: bytes) -> Step:
         """Go on after RESUME: `data` is `<resumed/>` (`resumption.resumed`)."""
-        return Step(data, self._take(Event.ATTACHED))
+        return Step(data, self._take(Event.RESUMED))
 
     def refuse_resume(self, h: int | None = None) -> Step:
         """Go on after RESUME: there is no such session; `h` is how far it had come, if that is known (XEP-0198, 5)."""
@@ -309,8 +211,13 @@ class Login:
         self._attempt = None
         self._failures = 0
         self.account, self.anonymous = outcome.account, outcome.anonymous
-        action = self._take(Event.SUCCEEDED)
-        return Step(sasl.success(outcome.message), action, account=self.account, anonymous=self.anonymous)
+        return Step(
+            sasl.success(outcome.message),
+            self._take(Event.SUCCEEDED),
+            account=outcome.account,
+            anonymous=outcome.anonymous,
+            by_token=outcome.by_token,
+        )
 
     def _failed(self, error: SASLError) -> Step:
         self._attempt = None

@@ -43,7 +43,7 @@ def send(home: Home, session: Session, stanza: Stanza) -> None:
     if to.domain == home.domain:
         if not to.local:
             raise Refusal("service-unavailable", "Nobody reads what is sent to the server itself")
-        if to.local == user.jid.local:  # the other clients get it, or a copy, anyway
+        if to.local == user.local:  # the other clients get it, or a copy, anyway
             home.outlet.route(data, to)
             return
     if not session.plain_sender:
@@ -88,8 +88,8 @@ def give_back(home: Home, session: Session, stanza: Stanza, now: float) -> None:
     It goes to the user's other sessions, who may have seen it as a carbon, or is kept. What is of no use later, or can
     be asked for again, is dropped: presence, headlines, what a room has said, copies of other messages.
     """
-    user = session.user
-    if stanza.kind == "iq" and stanza.type in ("get", "set"):
+    user = home.current(session.user)
+    if user is None or (stanza.kind == "iq" and stanza.type in ("get", "set")):
         raise Refusal("service-unavailable")
     if stanza.kind != "message" or message_type(stanza) not in ("chat", "normal") or carbons.is_carbon(stanza):
         return

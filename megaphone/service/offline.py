@@ -1,4 +1,4 @@
-"""Messages for users who are not there: kept with the time they came, delivered when somebody is (XEP-0160, XEP-0203)."""
+"""Messages for users who are not there: kept with the time they came, delivered later (XEP-0160, XEP-0203)."""
 
 from __future__ import annotations
 

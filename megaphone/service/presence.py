@@ -1,4 +1,4 @@
-"""Presence (RFC 6121 section 4): who is there, who is told, and who asks. Nobody's presence but the user's own is kept."""
+"""Presence (RFC 6121 section 4): who is there, who is told, who asks. Only the presence of users here is kept."""
 
 from __future__ import annotations
 
@@ -207,16 +207,22 @@ def home_lost(home: Home, is_lost: Callable[[JID], bool]) -> None:
     """Tell the users here that contacts and rooms are gone whose home has died; `is_lost` is asked of bare JIDs."""
     for user in home.users.values():
         lost = [item.jid for item in user.roster.values() if item.subscription in ("to", "both") and is_lost(item.jid)]
+        for contact in lost:
+            tell_gone(home, user, contact)
         for session in user.sessions:
-            if session.available:
-                for contact in lost:
-                    _tell_gone(home, session, contact, b"")
             gone = {jid for jid in session.direct or () if is_lost(jid.bare)}
             if session.direct is not None and gone:
                 session.direct = (session.direct - gone) or None
             for jid in gone:
                 if jid.domain != home.domain:
                     _tell_gone(home, session, jid, _ROOM_GONE if jid.resource else b"")
+
+
+def tell_gone(home: Home, user: User, contact: JID) -> None:
+    """Let the user's clients know that nothing of a contact is there any more."""
+    for session in user.sessions:
+        if session.available:
+            _tell_gone(home, session, contact, b"")
 
 
 def _tell_gone(home: Home, session: Session, jid: JID, content: bytes) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Request(NamedTuple):
-    """One request: `session` is its sender's, None where somebody else's account is asked; `user` is whose account it is."""
+    """One request: `user` is whose account is asked; `session` is the sender's, None where that is somebody else."""
 
     home: Home
     stanza: Stanza

@@ -119,4 +119,5 @@ def _item(item: RosterItem) -> bytes:
     ask = b" ask='subscribe'" if item.ask else b""
     groups = b"".join(b"<group>%b</group>" % escape(group) for group in item.groups)
     jid, subscription = escape(str(item.jid)), item.subscription.encode()
-    return b"<item jid='%b'%b subscription='%b'%b>%b</item>" % (jid, name, subscription, ask, groups)
+    end = b">%b</item>" % groups if groups else b"/>"
+    return b"<item jid='%b'%b subscription='%b'%b%b" % (jid, name, subscription, ask, end)

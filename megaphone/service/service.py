@@ -54,15 +54,14 @@ class Service:
         home = self.home
         user = home.users.get(account.local)
         if user is None:
-            user = User(JID(account.local, home.domain), key_of(account.bare), anonymous=True) if anonymous else None
+            user = User(account.local, home.domain, key_of(account.bare), anonymous=True) if anonymous else None
             user = user or home.user(account.local)
         if user is None:
             raise BindError("not-authorized", "There is no such account any more")
         resource = self._free_resource(user, resource, now)
         if len(user.sessions) >= home.settings.sessions_per_user:
             raise BindError("resource-constraint", f"A user has at most {home.settings.sessions_per_user} sessions")
-        jid = user.jid.at(resource)
-        session = Session(user, jid, key_of(jid), stream)
+        session = Session(user, resource, key_of(user.jid.at(resource)), stream)
         home.add(session)
         return session
 
@@ -108,7 +107,9 @@ class Service:
 
     def settled(self, session: Session, key: int) -> None:
         """Forget a kept message that a client has safely got."""
-        offline.settled(self.home, session.user, key)
+        user = self.home.current(session.user)
+        if user is not None:
+            offline.settled(self.home, user, key)
 
     def client_state(self, session: Session, active: bool) -> None:
         """Take `<active/>` or `<inactive/>` from a client (XEP-0352); a resumed stream is active."""

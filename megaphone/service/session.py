@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from megaphone.stream.jid import JID
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from megaphone.service.ports import RosterItem
-    from megaphone.stream.jid import JID
 
 # What most users have of most things, shared by all of them; replaced, never changed.
 NO_ITEMS: Mapping[JID, RosterItem] = {}
@@ -19,7 +20,8 @@ class Session:
     """One bound resource. The host may read everything and changes nothing; `stream` is the host's own.
 
     `presence` is the last undirected available presence, without addresses and id; None for a session that is not
-    available. `key` is the JID as it stands in markup, None where that differs from its text.
+    available. `key` is the JID as it stands in markup, None where that differs from its text. Addresses are made when
+    they are asked for: a tuple of them would take a tenth of all that a session takes.
     """
 
     __slots__ = (
@@ -30,18 +32,18 @@ class Session:
         "held",
         "inactive",
         "interested",
-        "jid",
         "key",
         "plain_sender",
         "presence",
         "priority",
+        "resource",
         "stream",
         "user",
     )
 
-    def __init__(self, user: User, jid: JID, key: bytes | None, stream: object) -> None:
+    def __init__(self, user: User, resource: str, key: bytes | None, stream: object) -> None:
         self.user = user
-        self.jid = jid
+        self.resource = resource
         self.key = key
         self.stream = stream
         self.presence: bytes | None = None
@@ -57,6 +59,11 @@ class Session:
 
     def __repr__(self) -> str:
         return f"Session({str(self.jid)!r})"
+
+    @property
+    def jid(self) -> JID:
+        """The full JID."""
+        return JID(self.user.local, self.user.domain, self.resource)
 
     @property
     def available(self) -> bool:
@@ -81,15 +88,16 @@ class Inbox:
 
 
 class User:
-    """One user at home here: account, sessions, roster, block list. `jid` is the bare JID."""
+    """One user at home here: account, sessions, roster, block list."""
 
-    __slots__ = ("anonymous", "blocked", "inbox", "jid", "key", "roster", "roster_version", "sessions")
+    __slots__ = ("_sessions", "anonymous", "blocked", "domain", "inbox", "key", "local", "roster", "roster_version")
 
-    def __init__(self, jid: JID, key: bytes | None, *, anonymous: bool = False) -> None:
-        self.jid = jid
+    def __init__(self, local: str, domain: str, key: bytes | None, *, anonymous: bool = False) -> None:
+        self.local = local
+        self.domain = domain
         self.key = key
         self.anonymous = anonymous  # nothing of it is stored
-        self.sessions: tuple[Session, ...] = ()
+        self._sessions: Session | tuple[Session, ...] = ()  # most users have one
         self.roster = NO_ITEMS
         self.roster_version = 0
         self.blocked: frozenset[JID] = NO_JIDS
@@ -98,17 +106,32 @@ class User:
     def __repr__(self) -> str:
         return f"User({str(self.jid)!r})"
 
+    @property
+    def jid(self) -> JID:
+        """The bare JID."""
+        return JID(self.local, self.domain)
+
+    @property
+    def sessions(self) -> tuple[Session, ...]:
+        """The sessions, in the order in which they were bound."""
+        sessions = self._sessions
+        return (sessions,) if isinstance(sessions, Session) else sessions
+
+    @sessions.setter
+    def sessions(self, sessions: tuple[Session, ...]) -> None:
+        self._sessions = sessions[0] if len(sessions) == 1 else sessions
+
     def session(self, resource: str) -> Session | None:
         """Return the session of a resource, available or not."""
         for session in self.sessions:
-            if session.jid.resource == resource:
+            if session.resource == resource:
                 return session
         return None
 
     def blocks(self, jid: JID) -> bool:
         """Whether the block list has a JID, in any of the four forms of RFC 3921 section 10.1 (XEP-0191 section 2)."""
         blocked = self.blocked
-        if not blocked or (jid.local == self.jid.local and jid.domain == self.jid.domain):
+        if not blocked or (jid.local == self.local and jid.domain == self.domain):
             return False
         domain = jid.at("")._replace(local="")
         return jid in blocked or jid.bare in blocked or domain in blocked or domain.at(jid.resource) in blocked
@@ -116,4 +139,6 @@ class User:
     def shows_presence_to(self, contact: JID) -> bool:
         """Whether a bare JID is subscribed to the user's presence; the user themself is."""
         item = self.roster.get(contact)
-        return contact == self.jid or (item is not None and item.subscription in ("from", "both"))
+        return (contact.local, contact.domain) == (self.local, self.domain) or (
+            item is not None and item.subscription in ("from", "both")
+        )

@@ -99,8 +99,12 @@ def receive(home: Home, stanza: Stanza, to: JID, type_: str) -> None:
     """Take a subscription stanza for a user here (RFC 6121 sections 3.1.3, 3.1.6, 3.2.3 and 3.3.3)."""
     user = home.user(to.local)
     contact = stanza.from_
-    if user is None or contact is None or contact.bare == user.jid or user.blocks(contact):
+    if user is None or contact is None or contact.bare == user.jid:
         return  # nothing tells whether there is such a user
+    # Who is blocked cannot ask and is not heard (XEP-0191 section 3.6), but the two rosters have to stay in step.
+    blocked = user.blocks(contact)
+    if blocked and type_ == "subscribe":
+        return
     contact = contact.bare
     item = user.roster.get(contact)
     before = state_of(item)
@@ -119,12 +123,12 @@ def receive(home: Home, stanza: Stanza, to: JID, type_: str) -> None:
         request = stanza.stamped(to=user.jid, from_=contact)
         if len(request) > home.settings.request_bytes:
             request = write_presence(to=str(user.jid), from_=str(contact), type_="subscribe")
-    keep(home, user, item or RosterItem(contact, listed=False), after, request=request)
     said = request or stanza.stamped(to=user.jid, from_=contact)
-    for session in user.sessions:
+    for session in () if blocked else user.sessions:
         if session.available if type_ == "subscribe" else session.interested:
             home.deliver(session, said)
-    if type_ == "unsubscribe" and before.subscription in ("from", "both"):
+    keep(home, user, item or RosterItem(contact, listed=False), after, request=request)
+    if type_ == "unsubscribe" and not blocked and before.subscription in ("from", "both"):
         presence.show_all(home, user, contact, gone=True)
 
 

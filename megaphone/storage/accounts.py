@@ -7,12 +7,13 @@ import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from megaphone.service.accounts import Credentials
+from megaphone.service.accounts import ITERATIONS, SALT_BYTES, Credentials
 from megaphone.storage.database import connect, database_path, words
+from megaphone.storage.transaction import Statement
 from megaphone.stream.scram import ScramKeys
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from megaphone.storage.storage import Storage
     from megaphone.stream.jid import JID
@@ -30,15 +31,38 @@ _KEYS: Final = (
 )
 
 
+_GET: Final = f"SELECT disabled, {_KEYS} FROM account WHERE name = ?"  # noqa: S608
+_ENSURE: Final = Statement(
+    f"INSERT INTO account (name, created, changed, {_KEYS})"  # noqa: S608
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+)
+
+
 class SQLiteAccounts:
     """`service.accounts.AccountStore` for a worker."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
 
+    def ensure(self, account: JID, now: float, *, random: Callable[[int], bytes]) -> int:
+        """Make an account that no password opens, unless there is one: for whom a token was signed. Returns a position.
+
+        `random(n)` gives n bytes that nobody can guess. StorageFullError if it cannot be kept.
+        """
+        if self.credentials(account) is not None:
+            return self._storage.writer.position
+        salt = random(SALT_BYTES)
+        values = (account.local, now, 0.0, salt, ITERATIONS, random(20), random(20))
+        return self._storage.writer.put(
+            _ENSURE, (*values, salt, ITERATIONS, random(32), random(32)), owner=account.local
+        )
+
     def credentials(self, account: JID) -> Credentials | None:
-        """Return what is kept of this account; None if there is none. StorageError if it cannot be read."""
-        rows = self._storage.read(f"SELECT disabled, {_KEYS} FROM account WHERE name = ?", (account.local,))  # noqa: S608
+        """Return what is kept of this account; None if there is none. StorageError if it cannot be read.
+
+        It waits for nothing that is queued: people can log in while nothing can be written.
+        """
+        rows = self._storage.read(_GET, (account.local,))
         return _credentials(rows[0]) if rows else None
 
 

@@ -88,8 +88,9 @@ class Step:
 class Negotiation:
     """The negotiation of one connection.
 
-    `is_known_domain` is asked with a normalised domain (`stream.domain.normalise_domain`). `default_domain` is the name
-    that the edge gives itself towards a client that named no domain of ours (RFC 6120 section 4.9.1.2); it may be "".
+    `is_known_domain` knows domains by their normalised names (`stream.domain.normalise_domain`). `default_domain` is
+    the name that the edge gives itself towards a client that named no domain of ours (RFC 6120 section 4.9.1.2); it may
+    be "".
     """
 
     __slots__ = ("_default_domain", "_is_known_domain", "_starttls_required", "domain", "state")

@@ -13,13 +13,13 @@ FROM_LIMIT_CHARACTERS = 3071  # the longest JID there is (RFC 7622 section 3.1);
 def read_opening(header: StreamHeader, is_known_domain: Callable[[str], bool]) -> tuple[str | None, str, str]:
     """Return the domain that `header` names, if it is a known one, and the stream error that answers it, or "", "".
 
-    `is_known_domain` is asked with a normalised domain. The error is a condition and a text: invalid-namespace,
+    `is_known_domain` knows them by their normalised names. The error is a condition and a text: invalid-namespace,
     bad-format, unsupported-version (`StreamHeader.check`), host-unknown (section 4.9.3.6).
     """
     domain = None
     if header.to is not None:
         with suppress(ValueError):  # what is no domain is none of ours
-            named = normalise_domain(header.to)
+            named = header.to if is_known_domain(header.to) else normalise_domain(header.to)
             domain = named if is_known_domain(named) else None
     try:
         header.check()

@@ -9,11 +9,17 @@ and `received` for every stanza it has handled, and asks `wants_request` at the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import OrderedDict
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from megaphone.wire.stanza_writer import STANZA_ERROR_CONDITIONS
 from megaphone.wire.writer import STREAM_END, escape, stream_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from megaphone.stream.jid import JID
 
 COUNT_MASK = 0xFFFFFFFF  # counts are modulo 2 to the 32nd (section 4)
 ID_BYTES = 16
@@ -134,6 +140,30 @@ class StreamManagement:
         self.acknowledged = h
         self._unasked = min(self._unasked, len(queue))
         return count
+
+
+class EndedSessions:
+    """How far sessions had come that are over: what `<failed/>` tells a client that comes back too late (section 5).
+
+    The latest `limit` are remembered, so that its client need not send again what was handled.
+    """
+
+    __slots__ = ("_handled", "_limit")
+
+    def __init__(self, limit: int = 16_384) -> None:
+        self._limit = limit
+        self._handled: OrderedDict[str, tuple[JID, int]] = OrderedDict()
+
+    def add(self, id_: str, account: JID, handled: int) -> None:
+        """Remember a resumable session of `account`, a bare JID, that is over."""
+        self._handled[id_] = account, handled
+        if len(self._handled) > self._limit:
+            self._handled.popitem(last=False)
+
+    def handled(self, previd: str, account: JID) -> int | None:
+        """Return how many stanzas of the client were handled; None if that is not known, or is not `account`'s."""
+        found = self._handled.get(previd)
+        return found[1] if found is not None and found[0] == account else None
 
 
 def resumption_id(token: Callable[[int], bytes]) -> str:

@@ -167,6 +167,8 @@ class Process(ABC):
             if limit is not None and len(rows) >= limit:
                 break
             row = connection.describe()
+            if row is None:  # its socket is in another worker, which describes it
+                continue
             owner = row.get("jid")
             if (
                 (address is None or row["address"] == address)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from megaphone import log
 from megaphone.config import environment, load
+from megaphone.config.token_keys import read_token_keys
 from megaphone.dispatch.counters import Slot
 from megaphone.dispatch.dispatcher import Dispatcher
 from megaphone.edge import opening
@@ -18,7 +19,8 @@ from megaphone.edge.connection import connection_bytes
 from megaphone.edge.limits import ClientLimits, ListenerFacts
 from megaphone.edge.listener import Listener
 from megaphone.edge.sketch import Sketch, sketch_bytes
-from megaphone.errors import ConfigError, TLSError
+from megaphone.embedded.embedded import Embedded
+from megaphone.errors import ConfigError, StorageError, TLSError
 from megaphone.sockets.tls import CertificateChoice, TLSContext
 from megaphone.uplink.direct import DirectCarrier
 from megaphone.uplink.direct import stream_bytes as direct_stream_bytes
@@ -31,6 +33,7 @@ from megaphone.worker.process import SWEEPS_PER_SECOND, Process
 
 if TYPE_CHECKING:
     from megaphone.config.schema import Config
+    from megaphone.edge.connection import ClientConnection
     from megaphone.uplink.pool import Upstream
     from megaphone.uplink.uplink import Carrier
     from megaphone.worker.channel import Channel
@@ -51,7 +54,10 @@ class Worker(Process):
         self.clients.admission = Admission(sketch, config.limits)
         self.pool = Pool(config, self.board, workers, self._file)
         self.uplink = Uplink(self.poller, self.dispatcher, self.board, self.pool, self._carriers(config, limits))
+        self.embedded = self._embed(config, start) if config.embedded else None
         self.clients.open_uplink = self.uplink.open
+        if self.embedded is not None:
+            self.clients.open_uplink = self.embedded.open_stream
         self.clients.on_fault = self._log_fault
         self.checks = HealthChecks(self.pool, self.board, config.health, self._upstream_changed)
         self._certificates = self._load_certificates(config)
@@ -92,6 +98,32 @@ class Worker(Process):
             else direct
             for upstream, table in zip(self.pool.upstreams, config.upstream, strict=True)
         ]
+
+    def _embed(self, config: Config, start: dict[str, Any]) -> Embedded:
+        """Return the service that stands in for the servers behind."""
+        try:
+            return Embedded(
+                config,
+                loop=self._loop,
+                poller=self.poller,
+                dispatcher=self.dispatcher,
+                board=self.board,
+                clients=self.clients,
+                index=self.index,
+                workers=self._workers,
+                bus_directory=start["bus_directory"],
+                bus_fds=start["bus_fds"],
+                token_keys=read_token_keys(config, self._file),
+                facts_of=lambda listen: self._facts(self.config, listen),
+                listen_of=self._listen_of,
+                fault=self._log_fault,
+            )
+        except StorageError as error:
+            raise ConfigError(self._file, "service.data", str(error)) from None
+
+    def _listen_of(self, connection: ClientConnection) -> int:
+        """The place in the configuration of the listener that a connection came by."""
+        return next((listen for listen, listener in self._listeners if listener.facts is connection.listener), 0)
 
     def _load_certificates(self, config: Config) -> CertificateChoice | None:
         tls = config.tls
@@ -142,14 +174,19 @@ class Worker(Process):
         """Put this configuration in force; ConfigError, and nothing has changed, if it cannot be."""
         config = load.parse(text, self._file)
         certificates = self._load_certificates(config)
+        token_keys = read_token_keys(config, self._file)
         log.configure(config.log.format, config.log.level)
         self._certificates = certificates
         self._apply(config)
+        if self.embedded is not None:
+            self.embedded.apply(config, token_keys)
 
     # --- life ------------------------------------------------------------
 
     def open_listeners(self) -> None:
         """Start accepting."""
+        if self.embedded is not None:
+            self.embedded.open()
         for _, listener in self._listeners:
             listener.open()
 
@@ -166,11 +203,15 @@ class Worker(Process):
     async def leave(self) -> None:
         """End the links in order."""
         self.uplink.close()
+        if self.embedded is not None:
+            self.embedded.close()
 
     def sweep(self) -> None:
         """End what has taken too long."""
         self.clients.sweep(SWEEPS_PER_SECOND)
         self.uplink.sweep()
+        if self.embedded is not None:
+            self.embedded.sweep()
         for _, listener in self._listeners:
             listener.retry()
 

@@ -1,5 +1,6 @@
 """A database of its own for each test, with an account or two."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,10 +21,10 @@ CREDENTIALS = Credentials(
 )
 
 
-@pytest.fixture
-def directory(tmp_path: Path) -> str:
-    """A data directory with the accounts romeo and juliet."""
-    data = str(tmp_path / "data")
+@pytest.fixture(scope="session")
+def with_accounts(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A data directory with the accounts romeo and juliet, to be copied: making one takes longer."""
+    data = str(tmp_path_factory.mktemp("accounts"))
     prepare(data)
     book = AccountBook(data)
     for user in (ROMEO, JULIET):
@@ -33,7 +34,16 @@ def directory(tmp_path: Path) -> str:
 
 
 @pytest.fixture
+def directory(tmp_path: Path, with_accounts: str) -> str:
+    """A data directory of the test's own with the accounts romeo and juliet."""
+    shutil.copytree(with_accounts, tmp_path / "data")
+    return str(tmp_path / "data")
+
+
+@pytest.fixture
 def storage(directory: str) -> Iterator[Storage]:
+    """The database of `directory`, open; everything written to it must get there."""
     opened = Storage(directory)
     yield opened
     assert opened.close() == 0
+    assert opened.writer.dropped == 0

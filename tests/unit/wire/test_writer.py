@@ -66,6 +66,27 @@ def test_error_text_is_escaped(text: str) -> None:
     assert content == writer._NOT_XML.sub("\ufffd", text)
 
 
+def test_error_with_an_application_specific_condition() -> None:
+    *_, detail = parse_children(writer.stream_error("undefined-condition", "why", detail=b"<x xmlns='urn:x'/>"))
+    assert detail == ("urn:x x", {}, "")
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "address"),
+    [
+        ("other.example", None, "other.example"),
+        ("other.example", 5223, "other.example:5223"),
+        ("192.0.2.1", 5222, "192.0.2.1:5222"),
+        ("2001:db8::1", None, "[2001:db8::1]"),
+        ("[2001:db8::1]", 5222, "[2001:db8::1]:5222"),
+        ("<&", None, "<&"),
+    ],
+)
+def test_see_other_host(host: str, port: int | None, address: str) -> None:
+    _, child = parse_children(writer.see_other_host(host, port))
+    assert child == ("urn:ietf:params:xml:ns:xmpp-streams see-other-host", {}, address)
+
+
 @pytest.mark.parametrize("condition", ["", "not-a-condition", "see-other-host", "policy-violation/><x"])
 def test_unknown_condition_is_refused(condition: str) -> None:
     with pytest.raises(ValueError, match="RFC 6120"):

@@ -1,0 +1,269 @@
+"""Puts the embedded service of one worker together: streams, logins, sessions, rooms, their homes and their store."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import megaphone
+from megaphone.bus.homes import home_of
+from megaphone.bus.local import BusListener, LocalBus
+from megaphone.dispatch.counters import Slot
+from megaphone.edge.connection import ClientConnection, adopt_connection
+from megaphone.embedded.frames import HomeFrames
+from megaphone.embedded.hand_over import HandOver, Record
+from megaphone.embedded.host import Host, SessionOutlet
+from megaphone.embedded.logins import Logins
+from megaphone.embedded.occupants import Occupants
+from megaphone.embedded.promises import Promises
+from megaphone.embedded.relay import Relay
+from megaphone.embedded.router import Router
+from megaphone.embedded.sessions import Sessions
+from megaphone.embedded.stream import Streams
+from megaphone.rooms.ports import RoomConfig, RoomSettings
+from megaphone.rooms.rooms import Rooms
+from megaphone.service.authenticator import Authenticator, LoginSettings
+from megaphone.service.failed_logins import ACCOUNT_POLICY, ADDRESS_POLICY
+from megaphone.service.service import Service
+from megaphone.service.settings import Settings
+from megaphone.storage.accounts import SQLiteAccounts
+from megaphone.storage.rooms import SQLiteRooms
+from megaphone.storage.storage import Storage
+from megaphone.storage.users import SQLiteUsers
+from megaphone.stream.resumption import SMLimits
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Sequence
+
+    from megaphone.config.schema import Config
+    from megaphone.dispatch.counters import Board
+    from megaphone.dispatch.dispatcher import Dispatcher
+    from megaphone.edge.clients import Clients
+    from megaphone.edge.limits import ListenerFacts
+    from megaphone.embedded.stream import EmbeddedStream
+    from megaphone.service.session import Session
+    from megaphone.service.tokens import TokenKey
+    from megaphone.sockets.poller import Poller
+    from megaphone.stream.jid import JID
+
+_ANONYMOUS_TRIES = 10_000
+
+
+class Embedded:
+    """The embedded service of one worker. StorageError if its database cannot be opened.
+
+    `facts_of(listen)` gives the facts of a listener of the configuration; `bus_directory` and `bus_fds` are the
+    supervisor's (supervisor.bus_sockets).
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        poller: Poller,
+        dispatcher: Dispatcher,
+        board: Board,
+        clients: Clients,
+        index: int,
+        workers: int,
+        bus_directory: str,
+        bus_fds: Sequence[int],
+        token_keys: Sequence[TokenKey],
+        facts_of: Callable[[int], ListenerFacts],
+        listen_of: Callable[[ClientConnection], int],
+        fault: Callable[[Exception], None],
+    ) -> None:
+        self._loop = loop
+        self._board = board
+        self._clients = clients
+        self._facts_of = facts_of
+        self._counted_before: dict[Slot, int] = {}
+        domain, service, rooms = config.domain[0].name, config.service, config.rooms
+        self.domain = domain
+        self.storage = Storage(
+            service.data, worker=index, call_soon=loop.call_soon_threadsafe, on_committed=lambda _: self._committed()
+        )
+        users = SQLiteUsers(self.storage)
+        self.streams = Streams(poller, dispatcher, board, None)
+        self.router = Router(
+            domain=domain, rooms_domain=rooms.domain, index=index, workers=workers, now=time.time, fault=fault
+        )
+        self.bus: LocalBus | None = None
+        self.hand_over: HandOver | None = None
+        if workers > 1:
+            frames = [f"{bus_directory}/{worker}.frames" for worker in range(workers)]
+            self.bus = LocalBus(poller, index, frames, HomeFrames(self.streams, self.router))
+            self._bus_listener = BusListener(self.bus, bus_fds[0])
+            connections = [f"{bus_directory}/{worker}.connections" for worker in range(workers)]
+            self.hand_over = HandOver(loop, bus_fds[1], connections, self._adopt, fault)
+        self.promises = Promises(self.storage.writer, self.bus)
+        self.sessions = Sessions(
+            board=board,
+            router=self.router,
+            promises=self.promises,
+            store=users,
+            resume_seconds=service.resume_seconds,
+            limits=SMLimits(stanzas=service.resume_stanzas, bytes=service.resume_bytes),
+        )
+        self.service = Service(domain, SessionOutlet(self.sessions, self.router), users, self._settings(config))
+        self.rooms = Rooms(
+            rooms.domain,
+            self.router,
+            SQLiteRooms(self.storage, rooms.domain, rooms.kept_messages),
+            RoomSettings(
+                secret=self.storage.secret("rooms"),
+                defaults=RoomConfig(history_length=rooms.history_messages),
+                rooms_limit=rooms.max_rooms,
+                rooms_per_user_limit=rooms.max_rooms_per_user,
+                occupants_limit=rooms.max_occupants,
+            ),
+        )
+        accounts = SQLiteAccounts(self.storage)
+        self.authenticator = Authenticator(
+            domain,
+            accounts,
+            token=secrets.token_bytes,
+            secret=self.storage.secret("logins"),
+            settings=self._login_settings(config, token_keys),
+        )
+        self.logins = Logins(
+            loop=loop,
+            board=board,
+            streams=self.streams,
+            router=self.router,
+            sessions=self.sessions,
+            authenticator=self.authenticator,
+            accounts=accounts,
+            promises=self.promises,
+            give=self._give,
+            listen_of=listen_of,
+        )
+        self.streams.host = Host(
+            board=board, router=self.router, promises=self.promises, sessions=self.sessions, logins=self.logins
+        )
+        self.streams.plain_targets = self.service.plain_targets
+        self.router.service = self.service
+        self.router.rooms = self.rooms
+        self.router.occupants = Occupants(self.streams, self._session_of)
+        self.router.promises = self.promises
+        if self.bus is not None:
+            self.logins.relay = self.router.relay = Relay(self.bus, dispatcher, board, self.logins.attach)
+        self.router.bus = self.streams.bus = self.bus
+        self.streams.home_of = self.router.home_of_user
+        self.rooms.load(lambda room: self.router.home(room) == index)
+        self.router.drain()
+
+    def _settings(self, config: Config) -> Settings:
+        service = config.service
+        return Settings(
+            resource_conflict=service.resource_conflict,
+            sessions_per_user=service.sessions_per_user,
+            roster_items=service.roster_items,
+            offline_messages_per_user=service.offline_messages,
+            offline_bytes_per_user=service.offline_bytes,
+            version=megaphone.__version__,
+            components=((config.rooms.domain, "Rooms"),),
+            is_local_domain=self.router.is_local_domain,
+        )
+
+    def _login_settings(self, config: Config, token_keys: Sequence[TokenKey]) -> LoginSettings:
+        service = config.service
+        return LoginSettings(
+            tokens=tuple(token_keys),
+            anonymous=self._anonymous_name if service.anonymous else None,
+            plain_without_tls=service.plain_without_tls,
+            iterations=service.scram_iterations,
+            address_locks=replace(ADDRESS_POLICY, free_failures=service.failed_logins_per_address),
+            account_locks=replace(ACCOUNT_POLICY, free_failures=service.failed_logins_per_account),
+        )
+
+    # --- life ------------------------------------------------------------
+
+    def apply(self, config: Config, token_keys: Sequence[TokenKey]) -> None:
+        """Put those parts of a new configuration in force that need no restart: who may log in, and how."""
+        self.authenticator.apply(self._login_settings(config, token_keys))
+
+    def open(self) -> None:
+        """Start talking to the other workers."""
+        if self.bus is not None:
+            self._bus_listener.open()
+            self.bus.open()
+        if self.hand_over is not None:
+            self.hand_over.open()
+
+    def sweep(self) -> None:
+        """Do what is due; called 8 times a second."""
+        if self.bus is not None:
+            self.bus.sweep()
+            self._bus_listener.retry()
+        if self.hand_over is not None:
+            self.hand_over.sweep()
+        self.sessions.sweep()
+        self._put_on_board()
+
+    def close(self) -> None:
+        """End everything; what is queued is written."""
+        self.router.drain()
+        if self.hand_over is not None:
+            self.hand_over.close()
+        if self.bus is not None:
+            self._bus_listener.close()
+            self.bus.close()
+        self.storage.close()
+
+    def _put_on_board(self) -> None:
+        """Show what others have counted; counters go on from where the process before this one left them."""
+        board, writer, bus = self._board, self.storage.writer, self.bus
+        counted = {Slot.STORE_WRITES: writer.committed}
+        if bus is not None:
+            counted |= {
+                Slot.BUS_FRAMES_IN: bus.frames_in,
+                Slot.BUS_FRAMES_OUT: bus.frames_out,
+                Slot.BUS_BYTES_IN: bus.bytes_in,
+                Slot.BUS_BYTES_OUT: bus.bytes_out,
+                Slot.BUS_REFUSED: bus.refused,
+            }
+        for slot, value in counted.items():
+            board.set(slot, self._counted_before.setdefault(slot, board.get(slot)) + value)
+        board.set(Slot.STORE_WAITING, writer.position - writer.committed)
+        board.set(Slot.PROMISES_WAITING, len(self.promises))
+        board.set(Slot.ROOMS, len(self.rooms))
+        board.set(Slot.OCCUPANTS, len(self.router.occupants))
+
+    # --- connections ------------------------------------------------------------
+
+    def open_stream(self, connection: ClientConnection, domain: str) -> EmbeddedStream:
+        """Return the owner of a connection whose header names our domain."""
+        return self.logins.open(connection, domain)
+
+    def _give(self, peer: int, record: Record, descriptor: int) -> None:
+        assert self.hand_over is not None  # noqa: S101 - with one worker every home is here
+        self.hand_over.give(peer, record, descriptor)
+
+    def _adopt(self, record: Record, descriptor: int) -> None:
+        facts = self._facts_of(record.listen)
+        connection = adopt_connection(
+            self._clients, facts, descriptor, record.address, record.port, record.account[1]
+        )
+        if connection is not None:
+            self.logins.adopt(connection, record)
+
+    def _anonymous_name(self) -> str:
+        """A local part that nobody can guess, at home here, so that its connection can stay."""
+        name = ""
+        for _ in range(_ANONYMOUS_TRIES):
+            name = secrets.token_hex(8)
+            if home_of(f"{name}@{self.domain}", self.router.workers) == self.router.index:
+                break
+        return name
+
+    def _session_of(self, jid: JID) -> Session | None:
+        user = self.service.home.users.get(jid.local)
+        return None if user is None else user.session(jid.resource)
+
+    def _committed(self) -> None:
+        self.promises.look()

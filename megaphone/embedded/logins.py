@@ -1,0 +1,254 @@
+"""Leads each new stream from its header to a session, and its connection to the home of its user.
+
+The words are `service.login`'s; here is what they need from outside: passwords checked in a thread, sessions bound and
+resumed, connections given away.
+"""
+
+from __future__ import annotations
+
+import secrets
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from megaphone.dispatch.counters import Reason, Slot
+from megaphone.edge.reasons import reason_of
+from megaphone.embedded.hand_over import Record
+from megaphone.errors import BindError, StorageError
+from megaphone.service.attempt import Transport
+from megaphone.service.login import Action, Login
+from megaphone.sockets.client_address import address_text
+from megaphone.stream.jid import JID
+from megaphone.wire.header import read_stream_header
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from megaphone.dispatch.counters import Board
+    from megaphone.edge.connection import ClientConnection
+    from megaphone.embedded.promises import Promises
+    from megaphone.embedded.relay import Relay, RemoteConnection
+    from megaphone.embedded.router import Router
+    from megaphone.embedded.sessions import Sessions
+    from megaphone.embedded.stream import EmbeddedStream, Streams
+    from megaphone.service.authenticator import Authenticator
+    from megaphone.service.login import Step
+    from megaphone.storage.accounts import SQLiteAccounts
+
+_STANDARD_PREFIX = ("stream", "http://etherx.jabber.org/streams")
+_IPV6_PREFIX_BYTES = 8
+_FAILURE = b"<failure "
+
+
+class Logins:
+    """The streams of one worker that have no session yet.
+
+    `relay` is set before the first stream where there are other workers. `give(peer, record, descriptor)` sends a
+    connection to another worker; `listen_of(connection)` is the place of its listener in the configuration.
+    """
+
+    relay: Relay | None = None
+
+    def __init__(
+        self,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        board: Board,
+        streams: Streams,
+        router: Router,
+        sessions: Sessions,
+        authenticator: Authenticator,
+        accounts: SQLiteAccounts,
+        promises: Promises,
+        give: Callable[[int, Record, int], None],
+        listen_of: Callable[[ClientConnection], int],
+    ) -> None:
+        self._loop = loop
+        self._board = board
+        self._streams = streams
+        self._router = router
+        self._sessions = sessions
+        self._authenticators = {authenticator.domain: authenticator}
+        self._accounts = accounts
+        self._promises = promises
+        self._give = give
+        self._listen_of = listen_of
+        self._connections: dict[int, ClientConnection] = {}  # of streams that may still move, by id
+
+    # --- streams begin ------------------------------------------------------------
+
+    def open(self, connection: ClientConnection, domain: str) -> EmbeddedStream:
+        """Return the owner of a new connection whose stream header names `domain`."""
+        login = Login(self._authenticators, _transport(connection), default_domain=domain)
+        stream = self._streams.open(connection, login)
+        if self._router.workers > 1:
+            self._connections[connection.id] = connection
+        return stream
+
+    def adopt(self, connection: ClientConnection, record: Record) -> EmbeddedStream:
+        """Return the owner of a connection that another worker has authenticated."""
+        stream = self._streams.open(connection, Login.authenticated(JID(*record.account), anonymous=record.anonymous))
+        connection.own(stream)
+        stream.say(record.say)
+        connection.resume_stream(record.received)
+        return stream
+
+    def attach(self, connection: RemoteConnection, account: tuple[str, str], anonymous: bool) -> EmbeddedStream:
+        """Return the owner of a connection that another worker has authenticated and keeps."""
+        return self._streams.open(connection, Login.authenticated(JID(*account), anonymous=anonymous))
+
+    def gone(self, stream_id: int) -> None:
+        """The connection with this id is gone, or its stream has a session."""
+        self._connections.pop(stream_id, None)
+
+    # --- what the client says ------------------------------------------------------------
+
+    def take_header(self, stream: EmbeddedStream, data: bytes) -> None:
+        """Answer a stream header."""
+        try:
+            header = read_stream_header(data)
+        except ValueError as error:
+            stream.end(str(error.args[0]), reason_of(str(error.args[0])))
+            return
+        others = [(prefix, name) for prefix, name in header.prefixes if (prefix, name) != _STANDARD_PREFIX]
+        if others:
+            stream.declare(others)
+        self._follow(stream, stream.login.receive_header(header, secrets.token_hex(8)))
+
+    def take_element(self, stream: EmbeddedStream, data: bytes) -> None:
+        """Answer a first-level element."""
+        self._follow(stream, stream.login.receive_element(data, self._router.now()))
+
+    def take_stream_end(self, stream: EmbeddedStream) -> None:
+        """Answer `</stream:stream>`."""
+        stream.say(stream.login.receive_end().data)
+        stream.end("", Reason.CLIENT_CLOSED)
+
+    # --- what follows ------------------------------------------------------------
+
+    def _follow(self, stream: EmbeddedStream, step: Step) -> None:
+        if step.action is Action.AUTHENTICATED:
+            self._authenticated(stream, step)
+            return
+        if step.data:
+            if step.data.startswith(_FAILURE):
+                self._board.add(Slot.LOGIN_FAILURES, 1)
+            stream.say(step.data)
+        if step.action is Action.VERIFY:
+            self._verify(stream, step)
+        elif step.action is Action.BIND:
+            self._bind(stream, step)
+        elif step.action is Action.RESUME:
+            self._resume(stream, step)
+        elif step.action is Action.CLOSE:
+            stream.end("", reason_of(step.condition) if step.condition else Reason.CLIENT_CLOSED)
+
+    def _verify(self, stream: EmbeddedStream, step: Step) -> None:
+        assert step.check is not None  # noqa: S101 - VERIFY has one
+        stream.wait()
+        checking = self._loop.run_in_executor(None, step.check.holds)
+
+        def checked(done: asyncio.Future[bool]) -> None:
+            if not stream.connection_id:
+                return  # it has hung up meanwhile
+            self._follow(stream, stream.login.verified(done.result(), self._router.now()))
+            stream.go_on()
+            self._router.drain()
+
+        checking.add_done_callback(checked)
+
+    def _authenticated(self, stream: EmbeddedStream, step: Step) -> None:
+        """The client is known; whoever comes with a token and has no account gets one first."""
+        assert step.account is not None  # noqa: S101 - AUTHENTICATED has one
+        self._board.add(Slot.LOGINS, 1)
+        if not step.by_token:
+            self._send_home(stream, step)
+            return
+        stream.wait()
+        try:
+            self._accounts.ensure(step.account, self._router.now(), random=secrets.token_bytes)
+        except StorageError as error:
+            self._router.fault(error)  # if there is no account yet, the home will not bind
+        self._promises.when_written(lambda: self._send_home(stream, step))
+
+    def _send_home(self, stream: EmbeddedStream, step: Step) -> None:
+        """The client's stream begins anew at the home of its account."""
+        connection = self._connections.pop(stream.connection_id, None)
+        if not stream.connection_id or step.account is None:
+            return  # it has hung up meanwhile
+        home = self._router.home(step.account)
+        if home == self._router.index or connection is None:
+            stream.say(step.data)
+            stream.expect_header()
+            stream.go_on()
+            return
+        stream.wait()  # what the client has said in the same breath goes along
+        if connection.tls is not None:
+            stream.say(step.data)
+            self._router.later(lambda: self._relay_to(home, stream, connection, step))
+        else:
+            self._router.later(lambda: self._give_to(home, stream, connection, step))
+        self._router.drain()
+
+    def _give_to(self, home: int, stream: EmbeddedStream, connection: ClientConnection, step: Step) -> None:
+        if not stream.connection_id or step.account is None:
+            return
+        record = Record(
+            account=(step.account.local, step.account.domain),
+            anonymous=step.anonymous,
+            address=connection.client_address,
+            port=connection.port,
+            listen=self._listen_of(connection),
+            say=step.data,
+            received=stream.take_held(),
+        )
+        stream.let_go()
+        self._give(home, record, connection.surrender())
+
+    def _relay_to(self, home: int, stream: EmbeddedStream, connection: ClientConnection, step: Step) -> None:
+        if stream.connection_id and step.account is not None and self.relay is not None:
+            received = stream.take_held()
+            stream.let_go()
+            self.relay.open(connection, home, step.account, step.anonymous, received)
+
+    def _bind(self, stream: EmbeddedStream, step: Step) -> None:
+        login: Login = stream.login
+        assert login.account is not None  # noqa: S101 - it is authenticated
+        try:
+            session = self._router.service.bind(
+                login.account, step.resource, self._router.now(), stream=stream, anonymous=login.anonymous
+            )
+        except BindError as error:
+            self._follow(stream, login.refuse_bind(error.condition, error.text))
+            return
+        self._connections.pop(stream.connection_id, None)
+        answer = login.bound(session.jid)
+        self._sessions.bound(stream, session)
+        stream.say(answer.data)
+
+    def _resume(self, stream: EmbeddedStream, step: Step) -> None:
+        login: Login = stream.login
+        assert step.resume is not None  # noqa: S101 - RESUME has one
+        assert login.account is not None  # noqa: S101 - it is authenticated
+        found = self._sessions.resumable(step.resume.previd, login.account)
+        if found is None:
+            self._follow(stream, login.refuse_resume(self._sessions.handled(step.resume.previd, login.account)))
+            return
+        self._connections.pop(stream.connection_id, None)
+        self._sessions.resume(stream, found, step.resume)
+
+
+def _transport(connection: ClientConnection) -> Transport:
+    tls = connection.tls
+    address = connection.client_address
+    counted = address_text(address)
+    if ":" in counted:
+        counted = address[:_IPV6_PREFIX_BYTES].hex()
+    bindings = {}
+    if tls is not None:
+        with suppress(AttributeError):
+            if tls.exporter:
+                bindings["tls-exporter"] = tls.exporter
+            if tls.unique:
+                bindings["tls-unique"] = tls.unique
+    return Transport(encrypted=tls is not None, bindings=bindings, address=counted)

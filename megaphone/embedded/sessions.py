@@ -1,0 +1,300 @@
+"""The sessions of one worker and their connections: XEP-0198, XEP-0352, what happens when a connection goes.
+
+    bound ─► connected ── connection lost ──► waiting (only with XEP-0198) ── resumed ──► connected
+                 │                               │ time is over
+                 └── </stream:stream>, error ────┴──► ended: what was not acknowledged goes back to the service
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import deque
+from typing import TYPE_CHECKING, Final, cast
+
+from megaphone.dispatch.counters import Reason, Slot
+from megaphone.edge.reasons import reason_of
+from megaphone.errors import StorageError
+from megaphone.stream import resumption
+from megaphone.stream.nonza import Ack, AckRequest, ClientState, Enable, Resume, read_nonza
+from megaphone.stream.resumption import EndedSessions, HandledTooManyError, SMLimits, StreamManagement
+from megaphone.wire.writer import STREAM_END, stream_error
+
+if TYPE_CHECKING:
+    from megaphone.dispatch.counters import Board
+    from megaphone.embedded.promises import Promises
+    from megaphone.embedded.router import Router
+    from megaphone.embedded.stream import EmbeddedStream
+    from megaphone.service.session import Session
+    from megaphone.storage.users import SQLiteUsers
+    from megaphone.stream.jid import JID
+
+# A connection that ended so may have been lost on the way: its client comes back. All else was somebody's decision.
+LOST: Final = frozenset(
+    {Reason.CLIENT_RESET, Reason.IDLE_TIMEOUT, Reason.SLOW_CONSUMER, Reason.REMOTE_CONNECTION_FAILED, Reason.INTERNAL}
+)
+_MESSAGE: Final = b"<message"
+_MINUS_ONE: Final = (1 << 64) - 1  # a gauge goes down by wrapping
+
+
+class Sessions:
+    """The sessions at home in one worker. `resume_seconds` is how long one waits for its client; 0: not at all."""
+
+    def __init__(
+        self,
+        *,
+        board: Board,
+        router: Router,
+        promises: Promises,
+        store: SQLiteUsers,
+        resume_seconds: int,
+        limits: SMLimits,
+    ) -> None:
+        self._board = board
+        self._router = router
+        self._promises = promises
+        self._store = store
+        self._resume_seconds = resume_seconds
+        self._limits = limits
+        self._by_id: dict[str, EmbeddedStream] = {}
+        self._ended = EndedSessions()
+        self._waiting: deque[tuple[float, EmbeddedStream]] = deque()  # by the time when they have waited long enough
+        self._key = 0  # under which the stanza under way is kept in the store: > 0 by us, < 0 by the service
+
+    # --- begin ------------------------------------------------------------
+
+    def bound(self, stream: EmbeddedStream, session: Session) -> None:
+        """A resource was bound on this stream."""
+        stream.bound(session, str(session.jid))
+        self._board.add(Slot.SESSIONS_BOUND, 1)
+        self._board.add(Slot.SESSIONS, 1)
+
+    def resumable(self, previd: str, account: JID) -> EmbeddedStream | None:
+        """Return the stream of the session that can be resumed under this id, if it is the account's."""
+        stream = self._by_id.get(previd)
+        if stream is None or stream.session.user.jid != account:
+            return None
+        return stream
+
+    def handled(self, previd: str, account: JID) -> int | None:
+        """Return how many stanzas were handled of a session that can no longer be resumed, if that is known."""
+        return self._ended.handled(previd, account)
+
+    def resume(self, stream: EmbeddedStream, old: EmbeddedStream, wish: Resume) -> None:
+        """Go on with a session on a new stream (XEP-0198 section 5)."""
+        management: StreamManagement = old.resumption
+        try:
+            first = management.acknowledged
+            stanzas = management.resume(wish.h)
+        except HandledTooManyError as error:
+            stream.say(error.answer)
+            stream.end("", Reason.INVALID_XML)
+            return
+        self._settle(old, (wish.h - first) & resumption.COUNT_MASK)
+        session: Session = old.session
+        if old.connection_id:
+            old.say(resumption.REPLACED)
+            old.session = None
+            old.end("", Reason.SERVER_CLOSED)
+        else:
+            old.session = None
+            self._attached(old)
+        answer = stream.login.resumed(resumption.resumed(management.id, management.handled))
+        stream.bound(session, str(session.jid))
+        session.stream = stream
+        stream.resumable(management)
+        stream.keys, old.keys = old.keys, []
+        old.resumable(None)
+        self._by_id[management.id] = stream
+        stream.say(answer.data)
+        for stanza in stanzas:
+            stream.say(stanza)
+        self._board.add(Slot.SESSIONS_RESUMED, 1)
+        self._router.service.client_state(session, True)
+        stream.at_turn_end()
+
+    # --- what a client says between stanzas ------------------------------------------------------------
+
+    def take_element(self, stream: EmbeddedStream, data: bytes) -> None:
+        """Take a first-level element that is no stanza."""
+        try:
+            nonza = read_nonza(data)
+        except ValueError as error:
+            self.close(stream, str(error.args[0]), str(error.args[1]))
+            return
+        management: StreamManagement | None = stream.resumption
+        if isinstance(nonza, AckRequest) and management is not None:
+            answer = resumption.answer(management.handled)
+            self._promises.when_safe(lambda: stream.say(answer))
+        elif isinstance(nonza, Ack) and management is not None:
+            self._acknowledged(stream, management, nonza.h)
+        elif isinstance(nonza, Enable):
+            self._enable(stream, nonza)
+        elif isinstance(nonza, ClientState):
+            self._router.service.client_state(stream.session, nonza.active)
+        elif isinstance(nonza, Resume):
+            stream.say(resumption.failed("unexpected-request"))
+        else:
+            self.close(stream, "unsupported-stanza-type", "")
+
+    def _acknowledged(self, stream: EmbeddedStream, management: StreamManagement, h: int) -> None:
+        try:
+            count = management.acknowledge(h)
+        except HandledTooManyError as error:
+            stream.say(error.answer)
+            stream.end("", Reason.INVALID_XML)
+            return
+        self._settle(stream, count)
+        stream.at_turn_end()
+
+    def _enable(self, stream: EmbeddedStream, wish: Enable) -> None:
+        if stream.resumption is not None:
+            stream.say(resumption.failed("unexpected-request"))
+            return
+        id_ = resumption.resumption_id(secrets.token_bytes) if wish.resume and self._resume_seconds else ""
+        stream.resumable(StreamManagement(id_, self._limits))
+        stream.keys = []
+        if id_:
+            self._by_id[id_] = stream
+        stream.say(resumption.enabled(id_, self._resume_seconds))
+
+    # --- to the client ------------------------------------------------------------
+
+    def deliver(self, session: Session, stanza: bytes) -> None:
+        """Send a stanza to the client of a session."""
+        stream = _stream_of(session)
+        if (
+            self._router.keeping
+            and stream.resumption is not None
+            and not session.user.anonymous
+            and stanza.startswith(_MESSAGE)
+        ):
+            try:
+                self._key = self._store.spool_add(session.user.jid, stanza, self._router.now())
+            except StorageError:
+                self._key = 0  # the promise cannot be given; when_safe waits for what was written before
+        stream.deliver(stanza)
+        self._key = 0
+
+    def deliver_stored(self, session: Session, stanza: bytes, key: int) -> None:
+        """Send a message that the service keeps until it is settled."""
+        stream = _stream_of(session)
+        self._key = -key
+        stream.deliver(stanza)
+        self._key = 0
+        if stream.resumption is None:
+            self._router.later(lambda: self._router.service.settled(session, key))
+
+    def queue(self, stream: EmbeddedStream, stanza: bytes) -> None:
+        """Send a stanza that waits for its acknowledgement."""
+        management: StreamManagement = stream.resumption
+        fits = management.sent(stanza)
+        stream.keys.append(self._key)
+        stream.say(stanza)
+        if not fits:
+            self._board.add(Slot.OVERFLOWS, 1)
+            if stream.connection_id:
+                self.close(stream, "resource-constraint", "too much waits for your acknowledgement")
+            else:
+                self._router.later(lambda: self._finish(stream))
+        elif management.wants_request(pause=False):
+            stream.say(resumption.REQUEST)
+        else:
+            stream.at_turn_end()
+
+    def ask(self, stream: EmbeddedStream) -> None:
+        """At the end of a turn: ask for an acknowledgement if one is due."""
+        management: StreamManagement | None = stream.resumption
+        if management is not None and stream.connection_id and management.wants_request(pause=True):
+            stream.say(resumption.REQUEST)
+
+    def _settle(self, stream: EmbeddedStream, count: int) -> None:
+        """The client has these: what was kept of them is kept no longer."""
+        keys = stream.keys[:count]
+        del stream.keys[:count]
+        if not any(keys):
+            return
+        session: Session = stream.session
+        kept = [key for key in keys if key > 0]
+        if kept:
+            self._store.spool_remove(session.user.jid, kept)
+        for key in keys:
+            if key < 0:
+                self._router.service.settled(session, -key)
+
+    # --- the end ------------------------------------------------------------
+
+    def close(self, stream: EmbeddedStream, condition: str, text: str) -> None:
+        """End the stream of a session with a stream error."""
+        stream.say(stream_error(condition, text) + STREAM_END)
+        stream.end("", reason_of(condition))
+
+    def end_session(self, session: Session, condition: str, text: str) -> None:
+        """End the stream of a session with a stream error; one that waits for its client is over at once."""
+        stream = _stream_of(session)
+        if stream.connection_id:
+            self.close(stream, condition, text)
+        else:
+            self._router.later(lambda: self._finish(stream))
+
+    def take_stream_end(self, stream: EmbeddedStream) -> None:
+        """The client has said goodbye."""
+        stream.say(STREAM_END)
+        stream.end("", Reason.CLIENT_CLOSED)
+
+    def gone(self, stream: EmbeddedStream, reason: int) -> None:
+        """The connection of a session is gone."""
+        if stream.session is None:
+            return  # the session goes on elsewhere
+        management: StreamManagement | None = stream.resumption
+        if management is None or not management.id or reason not in LOST or stream.session.ended:
+            self._finish(stream)
+            return
+        stream.detached = True
+        self._board.add(Slot.SESSIONS_WAITING, 1)
+        self._waiting.append((self._router.now() + self._resume_seconds, stream))
+
+    def sweep(self) -> None:
+        """End the sessions that have waited long enough."""
+        now = self._router.now()
+        while self._waiting and self._waiting[0][0] <= now:
+            _, stream = self._waiting.popleft()
+            if stream.detached:
+                self._board.add(Slot.SESSIONS_EXPIRED, 1)
+                self._finish(stream)
+        self._router.drain()
+
+    def _attached(self, stream: EmbeddedStream) -> None:
+        """The session waits no longer."""
+        if stream.detached:
+            stream.detached = False
+            self._board.add(Slot.SESSIONS_WAITING, _MINUS_ONE)
+
+    def _finish(self, stream: EmbeddedStream) -> None:
+        """The session is over: the service gets back what its client has not acknowledged."""
+        session: Session | None = stream.session
+        if session is None:
+            return
+        now = self._router.now()
+        management: StreamManagement | None = stream.resumption
+        stream.session = None
+        self._attached(stream)
+        self._board.add(Slot.SESSIONS, _MINUS_ONE)
+        self._router.service.ended(session, now)
+        if management is None:
+            return
+        if self._by_id.pop(management.id, None) is not None:
+            self._ended.add(management.id, session.user.jid, management.handled)
+        stream.resumable(None)
+        keys, stream.keys = stream.keys, []
+        stanzas = management.take_all()
+        self._router.service.requeue(
+            session, [stanza for stanza, key in zip(stanzas, keys, strict=True) if key >= 0], now
+        )
+        kept = [key for key in keys if key > 0]
+        if kept:
+            self._store.spool_remove(session.user.jid, kept)
+
+
+def _stream_of(session: Session) -> EmbeddedStream:
+    """To the service its `stream` is opaque."""
+    return cast("EmbeddedStream", session.stream)

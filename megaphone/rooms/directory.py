@@ -1,0 +1,49 @@
+"""The room list, which disco#items of the rooms' domain shows; it lives at the domain's home, and rooms tell it all."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from megaphone.rooms.names import DISCO_ITEMS, element
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from megaphone.stream.jid import JID
+
+
+class Directory:
+    """Public rooms by their JIDs: name, and about how many occupants."""
+
+    def __init__(self, limit: int) -> None:
+        self._rooms: dict[JID, tuple[str, int]] = {}
+        self._limit = limit
+
+    def __len__(self) -> int:
+        return len(self._rooms)
+
+    def put(self, room: JID, name: str, occupants: int) -> None:
+        """List a room, or list it anew; one too many is not listed."""
+        if room in self._rooms or len(self._rooms) < self._limit:
+            self._rooms[room] = (name, occupants)
+
+    def remove(self, room: JID) -> None:
+        """List a room no longer."""
+        self._rooms.pop(room, None)
+
+    def lose(self, is_lost: Callable[[JID], bool]) -> None:
+        """Remove the rooms whose home has died."""
+        for room in [room for room in self._rooms if is_lost(room)]:
+            del self._rooms[room]
+
+    def fullest(self, count: int) -> list[tuple[JID, str, int]]:
+        """Return the rooms with the most occupants, and among as many by name of the room."""
+        ordered = sorted(self._rooms.items(), key=lambda entry: (-entry[1][1], entry[0]))
+        return [(room, name, occupants) for room, (name, occupants) in ordered[:count]]
+
+    def items(self, count: int) -> bytes:
+        """Return `<query/>` of disco#items (XEP-0045 section 6.3)."""
+        content = b"".join(
+            element(b"item", jid=str(room), name=name or room.local) for room, name, _ in self.fullest(count)
+        )
+        return element(b"query", DISCO_ITEMS, content)

@@ -1,0 +1,74 @@
+"""What is said to all: messages, reflected to every occupant in one order, and the subject (XEP-0045 sections 7.4, 8).
+
+A plain message is looked at, not parsed: its header, and whether certain names occur in it at all. A room writes it
+once, with its stanza-id (XEP-0359) and the sender's occupant-id (XEP-0421), and one `fan_out` sends it to everybody.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from megaphone.errors import RoomError
+from megaphone.rooms.forged import without_forged
+from megaphone.rooms.names import CLIENT
+from megaphone.rooms.ports import StoredMessage, Subject
+from megaphone.rooms.privileges import SPEAKING, SUBJECT
+from megaphone.wire.stamp import add_child, stamp
+from megaphone.wire.stanza_header import read_stanza_header
+
+if TYPE_CHECKING:
+    from megaphone.rooms.addressed import Addressed
+    from megaphone.rooms.room import Room
+
+
+def receive_groupchat(room: Room, stanza: Addressed, now: float) -> None:
+    """Reflect a message to all occupants, its sender included, or change the subject."""
+    sender = room.sender(stanza)
+    if sets_subject(stanza):
+        if sender.role not in SUBJECT[room.config.change_subject]:
+            raise RoomError("forbidden", "you may not change the subject")
+        if len(stanza.data) > room.settings.subject_limit_bytes:
+            limit = room.settings.subject_limit_bytes
+            raise RoomError("not-acceptable", f"a message with a subject has at most {limit} bytes")
+        room.admit_message(now)
+        room.subject = Subject(_reflect(room, stanza, now).stanza, now)
+        room.save()
+        return
+    if sender.role not in SPEAKING:
+        raise RoomError("forbidden", "this room is moderated, and you have no voice")
+    room.admit_message(now)
+    message = _reflect(room, stanza, now)
+    if has_body(stanza):
+        room.remember(message)
+
+
+def _reflect(room: Room, stanza: Addressed, now: float) -> StoredMessage:
+    sender = room.sender(stanza)
+    id_ = room.next_id(now)
+    said = b"%b id='%d'/>%b" % (room.mark, id_, sender.mark)
+    stamped = stamp(without_forged(stanza, room.jid), to=None, from_=str(sender.jid))
+    message = StoredMessage(id_, now, sender.nick, add_child(stamped, said))
+    room.outlet.fan_out(room.jid, message.stanza)
+    return message
+
+
+def has_body(stanza: Addressed) -> bool:
+    """Whether a message has a `<body/>`: typing notifications and receipts have none, and are no history."""
+    header = read_stanza_header(stanza.data)
+    if header.child_name == "body" and header.child_namespace == CLIENT:
+        return True
+    return b"body" in stanza.data and _has_child(stanza, "body")
+
+
+def sets_subject(stanza: Addressed) -> bool:
+    """Whether a message has a `<subject/>` and neither body nor thread (XEP-0045 section 8.1)."""
+    return (
+        b"subject" in stanza.data
+        and _has_child(stanza, "subject")
+        and not _has_child(stanza, "body")
+        and not _has_child(stanza, "thread")
+    )
+
+
+def _has_child(stanza: Addressed, name: str) -> bool:
+    return any(child.name == name and child.namespace == CLIENT for child in stanza.children)

@@ -1,0 +1,255 @@
+"""One room: its state, and the few ways to speak for it. What it does with a stanza is said in `reception`'s tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from megaphone.errors import RoomError
+from megaphone.rooms.affiliations import Affiliations
+from megaphone.rooms.history import Tail
+from megaphone.rooms.names import MUC_USER, STANZA_ID, element, muc_user
+from megaphone.rooms.occupants import Occupants
+from megaphone.rooms.ports import Affiliated, Affiliation, Audience, Role, RoomRecord, StoredMessage, Whois
+from megaphone.rooms.privileges import ROLE_ON_ENTERING
+from megaphone.wire.stamp import stamp
+from megaphone.wire.stanza_writer import iq_result, message
+from megaphone.wire.writer import escape
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from megaphone.rooms.addressed import Addressed
+    from megaphone.rooms.occupants import Occupant
+    from megaphone.rooms.ports import Outlet, RoomLog, RoomSettings, RoomStore, Subject
+    from megaphone.stream.jid import JID
+
+BURST_SECONDS = 10.0
+
+
+class Surroundings:
+    """What all rooms of one worker share."""
+
+    __slots__ = ("closed", "log", "outlet", "settings", "store")
+
+    def __init__(
+        self, outlet: Outlet, store: RoomStore, log: RoomLog, settings: RoomSettings, closed: Callable[[Room], None]
+    ) -> None:
+        self.outlet = outlet
+        self.store = store
+        self.log = log
+        self.settings = settings
+        self.closed = closed
+        """Called with a room that has ceased to be."""
+
+
+class Room:
+    """A room and what it knows. `locked` is true until its creator has configured it (XEP-0045 section 10.1)."""
+
+    __slots__ = (
+        "_credit",
+        "_credit_time",
+        "_listed",
+        "_tail",
+        "address",
+        "affiliations",
+        "config",
+        "created",
+        "creator",
+        "id",
+        "jid",
+        "locked",
+        "mark",
+        "occupants",
+        "requests",
+        "secret",
+        "subject",
+        "surroundings",
+    )
+
+    def __init__(
+        self,
+        record: RoomRecord,
+        surroundings: Surroundings,
+        affiliations: Iterable[Affiliated],
+        *,
+        locked: bool = False,
+    ) -> None:
+        self.jid = record.room
+        self.address = str(record.room)
+        self.mark = element(b"stanza-id", STANZA_ID, by=self.address).removesuffix(b"/>")
+        """The beginning of its stanza-ids (XEP-0359), which end with their own id."""
+        self.config = record.config
+        self.creator = record.creator
+        self.created = record.created
+        self.secret = record.secret
+        self.subject: Subject | None = record.subject
+        self.locked = locked
+        self.surroundings = surroundings
+        self.affiliations = Affiliations(affiliations)
+        self.occupants = Occupants()
+        self.requests = 0
+        """How many requests have been passed on between occupants: makes their ids."""
+        self.id = 0
+        """The id of the last message."""
+        self._tail: Tail | None = None
+        self._listed: tuple[str, int] | None = None
+        self._credit = 0.0
+        self._credit_time = float("-inf")
+
+    # --- what it is ---
+
+    @property
+    def outlet(self) -> Outlet:
+        """Where its words go."""
+        return self.surroundings.outlet
+
+    @property
+    def settings(self) -> RoomSettings:
+        """What the operator has set."""
+        return self.surroundings.settings
+
+    @property
+    def persistent(self) -> bool:
+        """Whether it is in the store: a locked room is not yet."""
+        return self.config.persistent and not self.locked
+
+    @property
+    def record(self) -> RoomRecord:
+        """What a store keeps of it."""
+        return RoomRecord(self.jid, self.config, self.creator, self.created, self.secret, self.subject)
+
+    @property
+    def tail(self) -> Tail:
+        """Its last messages; those of a persistent room are read when they are first needed."""
+        if self._tail is None:
+            limit = self.settings.history_limit
+            stored = self.surroundings.log.tail(self.jid, limit) if self.persistent else ()
+            self._tail = Tail(limit, self.settings.history_limit_bytes, stored)
+            self.id = self._tail.last_id
+        return self._tail
+
+    def sender(self, stanza: Addressed) -> Occupant:
+        """Return the occupant who sent a stanza; RoomError if it was none (XEP-0045 section 7.4)."""
+        occupant = self.occupants.by_session.get(stanza.from_)
+        if occupant is None:
+            raise RoomError("not-acceptable", "you are not in this room", type_="cancel")
+        return occupant
+
+    def affiliation(self, stanza: Addressed) -> Affiliation:
+        """Return the affiliation of who sent a stanza."""
+        return self.affiliations.of(stanza.from_)
+
+    def role_for(self, affiliation: Affiliation) -> Role:
+        """Return the role that comes with an affiliation (XEP-0045 section 5.1.2); NONE for who may not be here."""
+        if affiliation is Affiliation.OUTCAST or (affiliation is Affiliation.NONE and self.config.members_only):
+            return Role.NONE
+        return ROLE_ON_ENTERING[affiliation][self.config.moderated]
+
+    # --- what it says ---
+
+    def answer(self, stanza: Addressed, content: bytes = b"") -> None:
+        """Answer a request with its result."""
+        result = iq_result(id_=stanza.id or "", to=str(stanza.from_), from_=str(stanza.to), content=content)
+        self.outlet.route(result, stanza.from_)
+
+    def send(self, stanza: bytes, to: JID) -> None:
+        """Send a stanza that has no `to` yet."""
+        self.outlet.route(stamp(stanza, to=str(to)), to)
+
+    def say_statuses(self, *statuses: int) -> None:
+        """Tell all occupants of changes that have a code (XEP-0045 section 10.2.1)."""
+        self.outlet.fan_out(self.jid, message(from_=self.address, type_="groupchat", content=muc_user(b"", statuses)))
+
+    def say_affiliation(self, affiliated: Affiliated) -> None:
+        """Tell of the affiliation of somebody who is not here to those who see real JIDs (XEP-0045 section 9.3)."""
+        reason = element(b"reason", content=escape(affiliated.reason)) if affiliated.reason else b""
+        item = element(
+            b"item", content=reason, affiliation=affiliated.affiliation, role=Role.NONE, jid=str(affiliated.jid)
+        )
+        audience = Audience.ALL if self.config.whois is Whois.ANYONE else Audience.MODERATORS
+        self.outlet.fan_out(
+            self.jid, message(from_=self.address, content=element(b"x", MUC_USER, item)), audience=audience
+        )
+
+    # --- what it keeps ---
+
+    def save(self) -> None:
+        """Keep what it is, if it is persistent, and tell the room list."""
+        if self.persistent:
+            self.surroundings.store.put_room(self.record)
+        self.announce()
+
+    def save_all(self) -> None:
+        """Keep everything about a room that has become persistent."""
+        self.save()
+        for affiliated in self.affiliations:
+            self.surroundings.store.put_affiliation(self.jid, affiliated)
+        for each in self.tail.all():
+            self.surroundings.log.append(self.jid, each)
+
+    def forget(self) -> None:
+        """Keep nothing any more."""
+        self.surroundings.store.delete_room(self.jid)
+        self.surroundings.log.forget(self.jid)
+
+    def put_affiliation(self, affiliated: Affiliated) -> None:
+        """Enter an affiliation, and keep it."""
+        self.affiliations.put(affiliated)
+        if self.persistent:
+            self.surroundings.store.put_affiliation(self.jid, affiliated)
+
+    def next_id(self, now: float) -> int:
+        """Return an id for a message: greater than any before, also before a restart."""
+        if self._tail is None:
+            _ = self.tail
+        self.id = max(self.id + 1, int(now * 1_000_000))
+        return self.id
+
+    def remember(self, stored: StoredMessage) -> None:
+        """Add a message to the history."""
+        self.tail.append(stored)
+        if self.persistent:
+            self.surroundings.log.append(self.jid, stored)
+
+    def admit_message(self, now: float) -> None:
+        """Raise RoomError if the room is being flooded."""
+        rate = self.settings.messages_per_second
+        if not rate:
+            return
+        self._credit = min(rate * BURST_SECONDS, self._credit + (now - self._credit_time) * rate)
+        self._credit_time = now
+        if self._credit < 1.0:
+            raise RoomError("resource-constraint", "too many messages in this room; try again later")
+        self._credit -= 1.0
+
+    def announce(self) -> None:
+        """Tell the room list what has changed: the name, whether it is public, and about how many are in it."""
+        listed = None
+        if self.config.public and not self.locked:
+            listed = (self.config.name, len(self.occupants).bit_length())
+        if listed == self._listed:
+            return
+        self._listed = listed
+        if listed is None:
+            self.outlet.unlisted(self.jid)
+        else:
+            self.outlet.listed(self.jid, self.config.name, len(self.occupants))
+
+    def announce_anew(self) -> None:
+        """Tell the room list as if nothing had been told yet."""
+        self._listed = None
+        self.announce()
+
+    def close_if_empty(self) -> None:
+        """End a temporary room that nobody is in any more (XEP-0045 section 4.2), or tell that fewer are."""
+        if self.occupants or self.persistent:
+            self.announce()
+        else:
+            self.close()
+
+    def close(self) -> None:
+        """End the room: it is listed no longer and has no occupants."""
+        if self._listed is not None:
+            self._listed = None
+            self.outlet.unlisted(self.jid)
+        self.surroundings.closed(self)

@@ -1,0 +1,199 @@
+"""The rooms at home on one worker, and their domain: the way in for every stanza, and for what happens to homes."""
+
+from __future__ import annotations
+
+import hmac
+from typing import TYPE_CHECKING, cast
+
+from megaphone.errors import RoomError
+from megaphone.rooms import entering, leaving, ownership, reception
+from megaphone.rooms.directory import Directory
+from megaphone.rooms.discovery import info
+from megaphone.rooms.names import DISCO_INFO, DISCO_ITEMS, MUC, PING, VERSION, element
+from megaphone.rooms.ports import Affiliated, Affiliation, RoomRecord
+from megaphone.rooms.room import Room, Surroundings
+from megaphone.stream.jid import JID
+from megaphone.wire.stanza_writer import iq_result
+from megaphone.wire.writer import escape
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from megaphone.rooms.addressed import Addressed
+    from megaphone.rooms.ports import Outlet, RoomLog, RoomSettings, RoomStore
+    from megaphone.stream.stanza import Stanza
+
+FEATURES = (DISCO_INFO, DISCO_ITEMS, MUC, PING, VERSION)
+
+
+class Rooms:
+    """XEP-0045 for one domain, without I/O: it is told the time and speaks through its outlet.
+
+    `log` keeps the messages if not the store does. Every method returns at once; none raises for what users send.
+    """
+
+    def __init__(
+        self,
+        domain: str,
+        outlet: Outlet,
+        store: RoomStore,
+        settings: RoomSettings,
+        *,
+        log: RoomLog | None = None,
+        version: str = "",
+    ) -> None:
+        self.jid = JID.parse(domain)
+        self.settings = settings
+        self._outlet = outlet
+        self._store = store
+        self._version = version
+        self._rooms: dict[JID, Room] = {}
+        self._created: dict[JID, int] = {}
+        self._directory = Directory(settings.rooms_limit)
+        self._surroundings = Surroundings(outlet, store, log or store, settings, self._closed)
+
+    def __len__(self) -> int:
+        return len(self._rooms)
+
+    def __iter__(self) -> Iterator[Room]:
+        return iter(self._rooms.values())
+
+    def room(self, jid: JID) -> Room | None:
+        """Return the room with this bare JID."""
+        return self._rooms.get(jid)
+
+    # --- stanzas ---
+
+    def receive(self, stanza: Stanza, now: float) -> None:
+        """Take a stanza to the domain, a room or an occupant; `from_` is the full JID of who sent it.
+
+        What is refused is answered with the error, unless it is an answer itself.
+        """
+        if stanza.to is None or stanza.from_ is None:
+            raise ValueError("a stanza for rooms has both addresses")
+        addressed = cast("Addressed", stanza)
+        try:
+            if not stanza.to.local:
+                self._receive_at_domain(addressed)
+            elif (room := self._rooms.get(addressed.to.bare)) is not None:
+                reception.receive(room, addressed, now)
+            elif stanza.kind == "presence" and stanza.type is None and self._creates(addressed):
+                self._create(addressed, now)
+            else:
+                reception.receive_without_room(addressed)
+        except RoomError as error:
+            if stanza.answerable:
+                answer = stanza.error(error.condition, type_=error.type, text=error.text)
+                self._outlet.route(answer, stanza.from_)
+
+    def _creates(self, stanza: Addressed) -> bool:
+        return self.settings.join_without_x or stanza.child(MUC, "x") is not None
+
+    def _create(self, stanza: Addressed, now: float) -> None:
+        """Make a room for who enters it first, its owner (XEP-0045 section 10.1)."""
+        jid, creator = stanza.to.bare, stanza.from_.bare
+        if not stanza.to.resource:
+            raise RoomError("jid-malformed", "say with which nick you enter")
+        if len(jid.local.encode()) > self.settings.room_name_limit_bytes:
+            limit = self.settings.room_name_limit_bytes
+            raise RoomError("not-acceptable", f"the name of a room has at most {limit} bytes")
+        if self._created.get(creator, 0) >= self.settings.rooms_per_user_limit:
+            raise RoomError("resource-constraint", "you have too many rooms")
+        if len(self._rooms) >= self.settings.rooms_limit:
+            raise RoomError("resource-constraint", "there are too many rooms")
+        secret = hmac.digest(self.settings.secret, f"{jid} {now!r}".encode(), "sha256")
+        record = RoomRecord(jid, self.settings.defaults, creator, now, secret)
+        # who asks without <x/> cannot configure it: section 7.2.1, groupchat 1.0
+        locked = stanza.child(MUC, "x") is not None
+        room = Room(record, self._surroundings, (Affiliated(creator, Affiliation.OWNER),), locked=locked)
+        entering.enter(room, stanza, stanza.to.resource, now, created=True)
+        self._add(room)
+        if not locked:
+            ownership.unlock(room)
+
+    def _receive_at_domain(self, stanza: Addressed) -> None:
+        """Answer for the domain: what it is, which rooms it has, that it is there."""
+        if stanza.kind != "iq":
+            if stanza.kind == "message" or stanza.type in (None, "subscribe"):
+                raise RoomError("service-unavailable", "this is a chat service: write to one of its rooms")
+            return
+        if stanza.type in ("result", "error"):
+            return
+        payload = stanza.payload
+        if payload is None or stanza.id is None:
+            raise RoomError("bad-request", "a request has an id and one child")
+        asked = (stanza.type, payload.tag)
+        if asked == ("get", f"{{{DISCO_INFO}}}query") and not payload.get("node"):
+            self._answer(stanza, info(self.settings.name, FEATURES))
+        elif asked == ("get", f"{{{DISCO_ITEMS}}}query") and not payload.get("node"):
+            self._answer(stanza, self._directory.items(self.settings.list_limit))
+        elif asked == ("get", f"{{{PING}}}ping"):
+            self._answer(stanza, b"")
+        elif asked == ("get", f"{{{VERSION}}}query"):
+            content = element(b"name", content=b"Megaphone")
+            content += element(b"version", content=escape(self._version))
+            self._answer(stanza, element(b"query", VERSION, content))
+        else:
+            about_node = payload.tag in (f"{{{DISCO_INFO}}}query", f"{{{DISCO_ITEMS}}}query") and stanza.type == "get"
+            raise RoomError("item-not-found" if about_node else "service-unavailable")
+
+    def _answer(self, stanza: Addressed, content: bytes) -> None:
+        result = iq_result(id_=stanza.id or "", to=str(stanza.from_), from_=str(stanza.to), content=content)
+        self._outlet.route(result, stanza.from_)
+
+    # --- rooms ---
+
+    def load(self, at_home: Callable[[JID], bool] = lambda room: True) -> None:
+        """Take over the persistent rooms whose home is here, which `at_home` says of their bare JIDs."""
+        for record in self._store.rooms():
+            if record.room not in self._rooms and record.room.domain == self.jid.domain and at_home(record.room):
+                room = Room(record, self._surroundings, self._store.affiliations(record.room))
+                self._add(room)
+                room.announce()
+
+    def _add(self, room: Room) -> None:
+        self._rooms[room.jid] = room
+        self._created[room.creator] = self._created.get(room.creator, 0) + 1
+
+    def _closed(self, room: Room) -> None:
+        if self._rooms.pop(room.jid, None) is None:
+            return
+        left = self._created[room.creator] - 1
+        if left:
+            self._created[room.creator] = left
+        else:
+            del self._created[room.creator]
+
+    # --- homes ---
+
+    def home_lost(self, is_lost: Callable[[JID], bool], now: float) -> None:
+        """Remove everybody and every listed room whose home has died, as `is_lost` says of bare JIDs."""
+        for room in list(self._rooms.values()):
+            leaving.lose(room, is_lost)
+        self._directory.lose(is_lost)
+
+    def list_anew(self) -> None:
+        """Tell the room list of every room: its home has been lost, and another has taken its place."""
+        for room in self._rooms.values():
+            room.announce_anew()
+
+    def shut_down(self) -> None:
+        """Tell all occupants that the service goes down, and let them go; persistent rooms come back with `load`."""
+        for room in self._rooms.values():
+            leaving.shut_down(room)
+        self._rooms.clear()
+        self._created.clear()
+
+    # --- the room list, at the domain's home ---
+
+    def listed(self, room: JID, name: str, occupants: int) -> None:
+        """Take what `Outlet.listed` has said, on any worker."""
+        self._directory.put(room, name, occupants)
+
+    def unlisted(self, room: JID) -> None:
+        """Take what `Outlet.unlisted` has said."""
+        self._directory.remove(room)
+
+    def items(self) -> list[tuple[JID, str, int]]:
+        """Return the room list: JID, name and about how many occupants, the fullest first."""
+        return self._directory.fullest(self.settings.list_limit)
