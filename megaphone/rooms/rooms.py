@@ -97,6 +97,8 @@ class Rooms:
         if len(jid.local.encode()) > self.settings.room_name_limit_bytes:
             limit = self.settings.room_name_limit_bytes
             raise RoomError("not-acceptable", f"the name of a room has at most {limit} bytes")
+        if not self.settings.may_create(creator):
+            raise RoomError("not-allowed", "you may not make rooms here")
         if self._created.get(creator, 0) >= self.settings.rooms_per_user_limit:
             raise RoomError("resource-constraint", "you have too many rooms")
         if len(self._rooms) >= self.settings.rooms_limit:
