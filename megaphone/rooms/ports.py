@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from megaphone.stream.jid import JID
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 
 class Affiliation(StrEnum):
@@ -245,6 +245,8 @@ class RoomSettings:
     """Of a new room."""
     join_without_x: bool = False
     """Whether presence without `<x xmlns='…/muc'/>` enters (groupchat 1.0); else only those who ask for it do."""
+    may_create: Callable[[JID], bool] = lambda creator: True
+    """Whether a bare JID may make a room."""
     rooms_limit: int = 100_000
     rooms_per_user_limit: int = 100
     """Created by one bare JID."""

@@ -52,6 +52,10 @@ class Rooms:
         self._directory = Directory(settings.rooms_limit)
         self._surroundings = Surroundings(outlet, store, log or store, settings, self._closed)
 
+    def apply(self, settings: RoomSettings) -> None:
+        """Take these settings from now on; what exists stays as it is."""
+        self.settings = self._surroundings.settings = settings
+
     def __len__(self) -> int:
         return len(self._rooms)
 
@@ -97,6 +101,8 @@ class Rooms:
         if len(jid.local.encode()) > self.settings.room_name_limit_bytes:
             limit = self.settings.room_name_limit_bytes
             raise RoomError("not-acceptable", f"the name of a room has at most {limit} bytes")
+        if not self.settings.may_create(creator):
+            raise RoomError("not-allowed", "you may not make rooms here")
         if self._created.get(creator, 0) >= self.settings.rooms_per_user_limit:
             raise RoomError("resource-constraint", "you have too many rooms")
         if len(self._rooms) >= self.settings.rooms_limit:
