@@ -5,9 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.alone import pytest_runtest_protocol
+from tests.distribution import pytest_xdist_make_scheduler
 from tests.servers.certificates import CertificateAuthority
 from tests.servers.ejabberd import Ejabberd
 from tests.servers.prosody import Front, Prosody
+
+__all__ = ["pytest_runtest_protocol", "pytest_xdist_make_scheduler"]
 
 
 @pytest.fixture(scope="session")
