@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 
 ALONE = (
-    # Thousands of clients log in and must be answered in time.
+    # Hundreds or thousands of clients must be answered in time.
     "tests/adversity/test_worker_killed.py",
     "tests/e2e/test_link_crowd.py",
     "tests/adversity/test_link_outage.py",
+    # A new Megaphone must be there before the old one's workers have gone.
+    "tests/adversity/test_supervisor_killed.py",
 )
 """Files whose tests need the whole machine; `tests.alone` lets them have it."""
 
