@@ -12,20 +12,27 @@ from typing import Any
 import pytest
 
 ALONE = (
-    # Hundreds or thousands of clients must be answered in time.
+    # Thousands of clients must be answered in time.
     "tests/adversity/test_worker_killed.py",
     "tests/e2e/test_link_crowd.py",
-    "tests/adversity/test_link_outage.py",
     # A new Megaphone must be there before the old one's workers have gone.
     "tests/adversity/test_supervisor_killed.py",
 )
 """Files whose tests need the whole machine; `tests.alone` lets them have it."""
 
 LONGEST = (
+    "tests/e2e/test_ejabberd_link.py",
     "tests/link prosody",
+    "tests/e2e/test_transcript.py",
+    "tests/adversity/test_link_outage.py",
+    "tests/fuzz/test_framer.py",
+    "tests/adversity/test_link_breaks.py",
     "tests/link ejabberd",
     "tests/link hub",
+    "tests/adversity/test_link_server_killed.py",
     "tests/link reference",
+    "tests/adversity/test_link_peers.py",
+    "tests/e2e/test_link_servers.py",
 )
 """What begins first, longest first: what begins last should be short, so that all processes end together."""
 
