@@ -17,8 +17,10 @@ ALONE = (
     "tests/e2e/test_link_crowd.py",
     # A new Megaphone must be there before the old one's workers have gone.
     "tests/adversity/test_supervisor_killed.py",
+    # A second is measured.
+    "tests/unit/supervisor/test_supervisor.py::test_kill_minus_nine_is_replaced_within_a_second_and_nobody_is_refused",
 )
-"""Files whose tests need the whole machine; `tests.alone` lets them have it."""
+"""Files, and tests of other files, that need the whole machine; `tests.alone` lets them have it."""
 
 LONGEST = (
     "tests/e2e/test_ejabberd_link.py",
@@ -41,7 +43,7 @@ SIDE = re.compile(r"tests/link/\w+\.py::\w+\[(reference|prosody|ejabberd|hub)\b"
 
 def is_alone(nodeid: str) -> bool:
     """Whether this test runs while no other does."""
-    return nodeid.partition("::")[0] in ALONE
+    return nodeid.partition("::")[0] in ALONE or nodeid.partition("[")[0] in ALONE
 
 
 def unit_of_work(nodeid: str) -> str:

@@ -73,10 +73,12 @@ def test_alone(tmp_path: Path) -> None:
     assert {names for names in overlapping if "test_alone" in names} == {frozenset({"test_alone"})}
 
 
-def test_names_are_those_of_files() -> None:
+def test_names_are_those_of_files_and_tests() -> None:
     root = Path(__file__).parents[1]
-    for path in (*ALONE, *(unit for unit in LONGEST if unit.endswith(".py"))):
-        assert (root / path).is_file(), path
+    for name in (*ALONE, *(unit for unit in LONGEST if unit.endswith(".py"))):
+        path, _, function = name.partition("::")
+        assert (root / path).is_file(), name
+        assert f"def {function}" in (root / path).read_text(), name
 
 
 @pytest.mark.parametrize(
@@ -87,6 +89,8 @@ def test_names_are_those_of_files() -> None:
         ("tests/link/test_reattach.py::test_it[hub-at once]", "tests/link hub"),
         ("tests/link/test_abuse.py::test_it[ejabberd]", "tests/link ejabberd"),
         (f"{ALONE[0]}::test_it[prosody]", "alone"),
+        (ALONE[-1], "alone"),
+        (f"{ALONE[-1]}_or_not", ALONE[-1].partition("::")[0]),
     ],
 )
 def test_units(nodeid: str, unit: str) -> None:

@@ -13,8 +13,8 @@ from tests.link.conformance import Talkers, send_garbage
 from tests.link.edge import Edge, facts
 from tests.link.frames import Reason
 from tests.link.server import run
-from tests.link.sides import NO_ARCHIVE
 from tests.link.session import SessionEndError
+from tests.link.sides import NO_ARCHIVE
 from tests.link.wire import Wire, WireClosedError
 from tests.link.xmpp import StreamEndError, XmppClient
 from tests.servers.certificates import CertificateAuthority
