@@ -52,7 +52,7 @@ def test_alone(tmp_path: Path) -> None:
         cwd=Path.cwd(),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -74,7 +74,7 @@ def _claim_block() -> bool:
     return False
 
 
-def wait_until(condition: Callable[[], bool], what: str, timeout_seconds: float = 30.0) -> None:
+def wait_until(condition: Callable[[], bool], what: str, timeout_seconds: float = 60.0) -> None:
     """Return as soon as `condition` holds; ServerError after `timeout_seconds`."""
     deadline = time.monotonic() + timeout_seconds
     while not condition():
@@ -150,7 +150,7 @@ class Process:
         """The last lines of its output."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
-    def wait_until(self, condition: Callable[[], bool], what: str, timeout_seconds: float = 60.0) -> None:
+    def wait_until(self, condition: Callable[[], bool], what: str, timeout_seconds: float = 120.0) -> None:
         """Wait for `condition`; ServerError with the log's tail if the process ends first or time runs out."""
 
         def ready() -> bool:
