@@ -174,7 +174,7 @@ def test_resumption_on_another_stream(side: ServerSide) -> None:
     async def main() -> None:
         async with edge_of(side) as edge:
             friend = await XmppClient.login(edge, BOB)
-            client = await XmppClient.login(edge, CAROL)  # what is not acknowledged in the end goes to other sessions
+            client = await XmppClient.login(edge, ALICE)
             await client.enable_resumption()
             friend.message(client.jid, "before")
             assert await client.next_body() == "before"
@@ -185,6 +185,7 @@ def test_resumption_on_another_stream(side: ServerSide) -> None:
             assert await after.next_body() == "between"
             friend.message(after.jid, "after")
             assert await after.next_body() == "after"
+            await after.leave()
 
     run(main())
 
