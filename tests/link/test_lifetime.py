@@ -1,5 +1,7 @@
 """Conformance: how long a link lives: acknowledgements, liveness, the grace time, ends and restarts of the server."""
 
+import asyncio
+
 import pytest
 
 from tests.link.conformance import edge_of, until_gone
@@ -8,6 +10,7 @@ from tests.link.frames import ACK_DUE_BYTES, GOES_ON, Frame, Reason, Type
 from tests.link.server import run
 from tests.link.session import SessionEndError
 from tests.link.sides import ServerSide
+from tests.link.wire import DEADLINE_SECONDS
 from tests.link.xmpp import StreamEndError, XmppClient
 from tests.servers.model import ALICE, BOB
 
@@ -87,14 +90,20 @@ def test_ack_is_due(side: ServerSide) -> None:
     async def main() -> None:
         async with edge_of(side, ping_seconds=None) as edge:
             client = await XmppClient.login(edge, ALICE)
+
+            def is_due() -> bool:
+                # The server's `reported` is our `acknowledged`, or more if its ACK or a PING of its own is on the way.
+                return edge.sent >= edge.acknowledged + ACK_DUE_BYTES
+
             for _ in range(5):
-                # `reported` of the server is our `acknowledged`, or more if its ACK is on the way.
-                due = edge.acknowledged + ACK_DUE_BYTES
-                before = edge.acks_received
-                while edge.sent < due:
-                    client.send(" " * 500)
-                    await client.stream.drain()
-                await edge.until(lambda: edge.acks_received > before and edge.acknowledged > due - ACK_DUE_BYTES)  # noqa: B023
+                acknowledged, acks = edge.acknowledged, edge.acks_received
+                async with asyncio.timeout(DEADLINE_SECONDS):
+                    while edge.acks_received == acks:
+                        while not is_due() and edge.acks_received == acks:
+                            client.send(" " * 500)
+                            await client.stream.drain()
+                        await edge.until(lambda: edge.acks_received > acks or not is_due())  # noqa: B023
+                assert edge.acknowledged > acknowledged
 
     run(main())
 
