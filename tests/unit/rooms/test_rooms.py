@@ -114,6 +114,14 @@ def test_a_creator_who_cannot_enter_leaves_no_room() -> None:
         assert not any(town.audience.values())
 
 
+def test_who_may_make_rooms() -> None:
+    town = Town(replace(SETTINGS, may_create=lambda user: user == person("romeo").bare))
+    town.say("juliet", "<presence to='verona@r.x/juliet'><x xmlns='muc'/></presence>")
+    assert [condition(each) for each in town.taken("juliet")] == ["not-allowed"]
+    town.enter("romeo", "juliet")
+    assert person("juliet") in town.audience[ROOM]
+
+
 def test_homes_that_die() -> None:
     town = Town()
     town.enter("romeo", "juliet", "tybalt", "tybalt/2", "mercutio")
