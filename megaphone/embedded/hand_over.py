@@ -49,7 +49,10 @@ class _Peer:
 
 
 class HandOver:
-    """The connections that come to one worker and go from it. `adopt` takes a record and a descriptor, which it owns."""
+    """The connections that come to one worker and go from it.
+
+    `adopt` takes a record and a descriptor, which it owns from then on.
+    """
 
     def __init__(
         self,

@@ -43,8 +43,8 @@ _FAILURE = b"<failure "
 class Logins:
     """The streams of one worker that have no session yet.
 
-    `relay` is set before the first stream where there are other workers. `give(peer, record, descriptor)` sends a connection to another worker; `listen_of(connection)` is the place of its
-    listener in the configuration.
+    `relay` is set before the first stream where there are other workers. `give(peer, record, descriptor)` sends a
+    connection to another worker; `listen_of(connection)` is the place of its listener in the configuration.
     """
 
     relay: Relay | None = None

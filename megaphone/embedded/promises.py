@@ -1,8 +1,8 @@
 """What may be acknowledged when: XEP-0198's `<a/>`, and the confirmations between workers.
 
-A client that has stream management takes an acknowledged message for safe. It is safe as soon as it is in SQLite, or the
-client it is for has acknowledged it, or the home it was sent to has said the same. All three count upwards, so whatever
-waits, waits in one row:
+A client that has stream management takes an acknowledged message for safe. It is safe as soon as it is in SQLite, or
+the client it is for has acknowledged it, or the home it was sent to has said the same. All three count upwards, so
+whatever waits, waits in one row:
 
     asked ─► (do it, when the store has committed n, and peer 1 has confirmed a, peer 2 has confirmed b …)
 """
@@ -32,9 +32,13 @@ class Peers(Protocol):
     """The part of the bus that counts."""
 
     @property
-    def index(self) -> int: ...
+    def index(self) -> int:
+        """Which worker we are."""
+
     @property
-    def workers(self) -> int: ...
+    def workers(self) -> int:
+        """How many there are."""
+
     def promised(self, peer: int) -> int:
         """The serial of the last frame to this peer that was to be kept."""
 

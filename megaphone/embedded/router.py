@@ -16,6 +16,7 @@ import msgspec
 
 from megaphone.bus.homes import home_of
 from megaphone.embedded.frames import FrameKind, RouteFlag, route_frame
+from megaphone.errors import StorageError, StorageFullError
 from megaphone.rooms.ports import Audience
 from megaphone.stream.jid import JID
 from megaphone.stream.stanza import Stanza
@@ -37,7 +38,8 @@ _ADDED, _MODERATOR_ADDED, _CHANGED, _MODERATOR_CHANGED, _REMOVED = range(5)
 class Router:
     """The routes of one worker. `now` gives Unix seconds; `fault` is told of mistakes of ours.
 
-    `service`, `rooms`, `occupants`, `promises`, and with several workers `bus` and `relay`, are set before the first stanza.
+    `service`, `rooms`, `occupants`, `promises`, and with several workers `bus` and `relay`, are set before the first
+    stanza.
     """
 
     service: Service
@@ -48,7 +50,14 @@ class Router:
     relay: Relay
 
     def __init__(
-        self, *, domain: str, rooms_domain: str, index: int, workers: int, now: Callable[[], float], fault: Callable[[Exception], None]
+        self,
+        *,
+        domain: str,
+        rooms_domain: str,
+        index: int,
+        workers: int,
+        now: Callable[[], float],
+        fault: Callable[[Exception], None],
     ) -> None:
         self.domain = domain
         self.rooms_domain = rooms_domain
@@ -70,6 +79,14 @@ class Router:
             return home_of(f"{jid.local}@{jid.domain}", self.workers)
         return home_of(jid.domain, self.workers) if jid.domain == self.rooms_domain else self.index
 
+    def home_of_user(self, to: bytes) -> int:
+        """The home of a user of our domain, by a JID as a client wrote it; our own index for anything else."""
+        try:
+            jid = JID.parse(to.decode())
+        except ValueError:
+            return self.index
+        return self.home(jid) if jid.domain == self.domain else self.index
+
     def is_local_domain(self, domain: str) -> bool:
         """Whether somebody of this node answers for a domain."""
         return domain in (self.domain, self.rooms_domain)
@@ -84,7 +101,8 @@ class Router:
             self._work.append(lambda: self._take(stanza, to, keeping))
             return
         flags = RouteFlag.KEEP if self.keeping else 0
-        if not self.bus.send_frame(home, FrameKind.ROUTE, route_frame(str(to).encode(), stanza, flags), keep=self.keeping):
+        payload = route_frame(str(to).encode(), stanza, flags)
+        if not self.bus.send_frame(home, FrameKind.ROUTE, payload, keep=self.keeping):
             self._refuse(stanza)
 
     def take_route(self, to: bytes, stanza: bytes, flags: int) -> None:
@@ -101,6 +119,8 @@ class Router:
                 self.rooms.receive(stanza, self.now())
             else:
                 self.service.receive_routed(stanza, self.now())
+        except StorageError as error:
+            self.refuse_unkept(stanza, error)
         finally:
             self.keeping = False
 
@@ -109,6 +129,12 @@ class Router:
         stanza = Stanza.read(data)
         if stanza.answerable and stanza.from_ is not None and stanza.kind != "presence":
             self.route(stanza.error("resource-constraint", text="too much waits for another worker"), stanza.from_)
+
+    def refuse_unkept(self, stanza: Stanza, error: StorageError) -> None:
+        """What would have to be kept cannot be: its sender is told, and may try again."""
+        condition = "resource-constraint" if isinstance(error, StorageFullError) else "internal-server-error"
+        if stanza.answerable and stanza.from_ is not None and stanza.kind != "presence":
+            self.route(stanza.error(condition, type_="wait", text="the server's disk takes nothing now"), stanza.from_)
 
     def later(self, work: Callable[[], None]) -> None:
         """Do this after what waits already."""

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import secrets
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from megaphone.dispatch.counters import Reason, Slot
 from megaphone.edge.reasons import reason_of
-from megaphone.errors import StorageError
 from megaphone.stream import resumption
 from megaphone.stream.nonza import Ack, AckRequest, ClientState, Enable, Resume, read_nonza
 from megaphone.stream.resumption import EndedSessions, HandledTooManyError, SMLimits, StreamManagement
@@ -59,6 +58,11 @@ class Sessions:
         self._ended = EndedSessions()
         self._waiting: deque[tuple[float, EmbeddedStream]] = deque()  # by the time when they have waited long enough
         self._key = 0  # under which the stanza under way is kept in the store: > 0 by us, < 0 by the service
+
+    def apply(self, resume_seconds: int, limits: SMLimits) -> None:
+        """Take other limits, for sessions that enable XEP-0198 from now on."""
+        self._resume_seconds = resume_seconds
+        self._limits = limits
 
     # --- begin ------------------------------------------------------------
 
@@ -161,23 +165,21 @@ class Sessions:
 
     def deliver(self, session: Session, stanza: bytes) -> None:
         """Send a stanza to the client of a session."""
-        stream = session.stream
+        stream = _stream_of(session)
         if (
             self._router.keeping
             and stream.resumption is not None
             and not session.user.anonymous
             and stanza.startswith(_MESSAGE)
         ):
-            try:
-                self._key = self._store.spool_add(session.user.jid, stanza, self._router.now())
-            except StorageError:
-                self._key = 0  # the promise cannot be given; when_safe waits for what was written before
+            # a StorageError refuses the message: its sender must not be told that it is safe
+            self._key = self._store.spool_add(session.user.jid, stanza, self._router.now())
         stream.deliver(stanza)
         self._key = 0
 
     def deliver_stored(self, session: Session, stanza: bytes, key: int) -> None:
         """Send a message that the service keeps until it is settled."""
-        stream = session.stream
+        stream = _stream_of(session)
         self._key = -key
         stream.deliver(stanza)
         self._key = 0
@@ -230,7 +232,7 @@ class Sessions:
 
     def end_session(self, session: Session, condition: str, text: str) -> None:
         """End the stream of a session with a stream error; one that waits for its client is over at once."""
-        stream: EmbeddedStream = session.stream
+        stream = _stream_of(session)
         if stream.connection_id:
             self.close(stream, condition, text)
         else:
@@ -293,3 +295,8 @@ class Sessions:
         kept = [key for key in keys if key > 0]
         if kept:
             self._store.spool_remove(session.user.jid, kept)
+
+
+def _stream_of(session: Session) -> EmbeddedStream:
+    """To the service its `stream` is opaque."""
+    return cast("EmbeddedStream", session.stream)

@@ -1,6 +1,7 @@
 # One client's stream into the embedded service, compiled interface.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
+from megaphone.bus.local cimport LocalBus
 from megaphone.dispatch.counters cimport Board
 from megaphone.dispatch.dispatcher cimport Connection, Dispatcher, Owner
 from megaphone.sockets.poller cimport Flushable, Poller
@@ -14,6 +15,9 @@ cdef class Streams(Flushable):
     cdef readonly Dispatcher dispatcher
     cdef readonly Board board
     cdef public dict plain_targets          # bytes of a JID -> Session that gets a plain message for it as it is
+    cdef public object home_of              # (JID as a client wrote it) -> the worker that is its home, or our own index
+    cdef public LocalBus bus                # None with one worker
+    cdef dict homes                         # bytes of a JID -> its home, for those that were asked for lately
     cdef public object host                 # embedded.host.Host: everything but the hot path
     cdef Bounds bounds
     cdef uint8_t* scratch                   # where a stanza is put together for one recipient
@@ -21,6 +25,7 @@ cdef class Streams(Flushable):
     cdef list turn_ends                     # streams that have something to say at the end of the turn
     cdef uint8_t* room(self, size_t length) except NULL
     cdef void at_turn_end(self, EmbeddedStream stream)
+    cdef bint send_home(self, bytes to, const uint8_t* stanza, size_t length) except? False
 
 cdef class EmbeddedStream(Owner):
     cdef readonly Streams streams

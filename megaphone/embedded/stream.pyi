@@ -1,10 +1,11 @@
 """Types of the compiled streams of the embedded service."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+from megaphone.bus.local import LocalBus
 from megaphone.dispatch.counters import Board
-from megaphone.dispatch.dispatcher import Dispatcher
+from megaphone.dispatch.dispatcher import Dispatcher, Owner
 from megaphone.sockets.poller import Poller
 
 class Streams:
@@ -12,11 +13,14 @@ class Streams:
 
     def __init__(self, poller: Poller, dispatcher: Dispatcher, board: Board, host: Any) -> None: ...
     plain_targets: dict[bytes, Any]
+    host: Any
+    home_of: Callable[[bytes], int]
+    bus: LocalBus | None
     def flush_soon(self) -> None: ...
     def open(self, connection: Any, login: Any) -> EmbeddedStream: ...
     def fan_out(self, sessions: Iterable[Any], stanza: bytes, from_: str) -> int: ...
 
-class EmbeddedStream:
+class EmbeddedStream(Owner):
     """One client's stream."""
 
     @property

@@ -1,6 +1,6 @@
 """One client's stream into the embedded service: the owner of its connection.
 
-    put_data ─► cut ─┬─ plain <message/> to a session of this worker ─► pass_on: stamp `from`, send_data     (no Python)
+    put_data ─► cut ─┬─ plain <message/> ─► pass_on: stamp `from`, send_data, or a frame to another worker   (no Python)
                      └─ all else ─► Host.take_header, take_element, take_stream_end                        (Python)
     Host ─► write ─► (XEP-0198 queue) ─► send_data
 
@@ -25,6 +25,7 @@ from megaphone.wire.stamp import prefix_declarations
 from megaphone.wire.writer import escape
 
 cdef enum:
+    HOMES_LIMIT = 65536
     OVERFLOW_BYTES = 8388608    # what a client may leave lying beyond a full mailbox: a burst, such as a large room's presence
     SILENCE_TICKS = 300 * TICKS_PER_SECOND      # after which a client is asked for a sign of life ...
     ANSWER_TICKS = 60 * TICKS_PER_SECOND        # ... and how long it may take for that
@@ -39,6 +40,7 @@ cdef class Streams(Flushable):
         self.board = board
         self.host = host
         self.plain_targets = {}
+        self.homes = {}
         self.turn_ends = []
         self.bounds = Bounds(0xFFFFFFFF, 255, 255)      # the edge has measured what comes here
 
@@ -55,6 +57,19 @@ cdef class Streams(Flushable):
             self.scratch = larger
             self.scratch_bytes = length + 4096
         return self.scratch
+
+    cdef bint send_home(self, bytes to, const uint8_t* stanza, size_t length) except? False:
+        """Sends a plain message to the home of `to`; False if that is here, or takes no more."""
+        cdef bytes head
+        home = self.homes.get(to)
+        if home is None:
+            if len(self.homes) >= HOMES_LIMIT:
+                self.homes.clear()
+            home = self.homes[to] = self.home_of(to)
+        if home == self.bus.index:
+            return False
+        head = b"\x02%b%b" % (len(to).to_bytes(2, "big"), to)      # frames.py: ROUTE, PLAIN
+        return self.bus.send(home, 2, <const uint8_t*> <const char*> head, len(head), stanza, length, False)
 
     cdef void at_turn_end(self, EmbeddedStream stream):
         if not stream.awaits_end:
@@ -201,6 +216,7 @@ cdef class EmbeddedStream(Owner):
         cdef uint8_t* at
         cdef uint8_t* begin
         cdef Slice to
+        cdef bytes key
         cdef object target
         if self.has_resumption or self.declarations is not None or not self.session.plain_sender:
             return False
@@ -227,11 +243,14 @@ cdef class EmbeddedStream(Owner):
                 return False
         if to.data == NULL or to.raw:
             return False
-        target = self.streams.plain_targets.get(PyBytes_FromStringAndSize(<const char*> to.data, to.length))
-        if target is None:
+        key = PyBytes_FromStringAndSize(<const char*> to.data, to.length)
+        target = self.streams.plain_targets.get(key)
+        if target is None and self.streams.bus is None:
             return False
         memcpy(at, kept, stanza + length - kept)
         at += stanza + length - kept
+        if target is None:
+            return self.streams.send_home(key, begin, at - begin)
         (<EmbeddedStream?> target.stream).write(begin, at - begin)
         return True
 

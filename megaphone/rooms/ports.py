@@ -201,13 +201,13 @@ class StoredMessage:
 class RoomLog(Protocol):
     """The messages of persistent rooms, for history on join: what a replicated archive may take over."""
 
-    def append(self, room: JID, message: StoredMessage) -> None:
+    def append(self, room: JID, message: StoredMessage) -> object:
         """Keep a message; returns at once. How long it is kept is the log's affair."""
 
     def tail(self, room: JID, count: int) -> Sequence[StoredMessage]:
         """Return the last `count` messages (1 or more), oldest first, those included that `append` has queued."""
 
-    def forget(self, room: JID) -> None:
+    def forget(self, room: JID) -> object:
         """Drop every message of a room that has been destroyed; returns at once."""
 
 
@@ -220,13 +220,13 @@ class RoomStore(RoomLog, Protocol):
     def affiliations(self, room: JID) -> Iterable[Affiliated]:
         """Return every affiliation of a room."""
 
-    def put_room(self, record: RoomRecord) -> None:
+    def put_room(self, record: RoomRecord) -> object:
         """Keep a room in place of what was kept of it; its affiliations and messages stay."""
 
-    def put_affiliation(self, room: JID, affiliated: Affiliated) -> None:
+    def put_affiliation(self, room: JID, affiliated: Affiliated) -> object:
         """Keep one affiliation in place of this JID's former one; with NONE, drop it."""
 
-    def delete_room(self, room: JID) -> None:
+    def delete_room(self, room: JID) -> object:
         """Drop a room with its affiliations; its messages are `forget`'s."""
 
 

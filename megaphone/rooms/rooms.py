@@ -52,6 +52,10 @@ class Rooms:
         self._directory = Directory(settings.rooms_limit, settings.list_limit)
         self._surroundings = Surroundings(outlet, store, log or store, settings, self._closed)
 
+    def apply(self, settings: RoomSettings) -> None:
+        """Take these settings from now on; what exists stays as it is."""
+        self.settings = self._surroundings.settings = settings
+
     def __len__(self) -> int:
         return len(self._rooms)
 

@@ -58,30 +58,33 @@ class OfflineMessage:
 
 
 class UserStore(Protocol):
-    """What outlives sessions, by bare JID. A read sees every earlier write; a write is queued and returns at once."""
+    """What outlives sessions, by bare JID. A read sees every earlier write; a write is queued and returns at once.
+
+    What a write returns is between store and host.
+    """
 
     def load(self, user: JID) -> StoredUser | None:
         """Return what is kept for a user; None if there is no such account."""
 
-    def put_roster_item(self, user: JID, item: RosterItem, version: int) -> None:
+    def put_roster_item(self, user: JID, item: RosterItem, version: int) -> object:
         """Keep an item in place of the one with the same JID, and the roster's version."""
 
-    def remove_roster_item(self, user: JID, jid: JID, version: int) -> None:
+    def remove_roster_item(self, user: JID, jid: JID, version: int) -> object:
         """Forget an item, and keep the roster's version."""
 
-    def put_blocked(self, user: JID, jid: JID) -> None:
+    def put_blocked(self, user: JID, jid: JID) -> object:
         """Keep one more JID on the block list; it may have a resource or no local part. Once more is no change."""
 
-    def remove_blocked(self, user: JID, jid: JID) -> None:
+    def remove_blocked(self, user: JID, jid: JID) -> object:
         """Take a JID off the block list."""
 
-    def put_offline_message(self, user: JID, stanza: bytes, at: float) -> None:
+    def put_offline_message(self, user: JID, stanza: bytes, at: float) -> object:
         """Keep a message behind those that wait already."""
 
     def offline_messages(self, user: JID) -> Sequence[OfflineMessage]:
         """Return the messages that wait, oldest first."""
 
-    def remove_offline_messages(self, user: JID, keys: Sequence[int]) -> None:
+    def remove_offline_messages(self, user: JID, keys: Sequence[int]) -> object:
         """Forget messages that have been delivered; a key that is gone already is no error."""
 
     def private(self, user: JID, name: str) -> bytes | None:
@@ -90,13 +93,13 @@ class UserStore(Protocol):
     def private_bytes(self, user: JID) -> int:
         """Return the bytes of all private XML of a user."""
 
-    def put_private(self, user: JID, name: str, element: bytes) -> None:
+    def put_private(self, user: JID, name: str, element: bytes) -> object:
         """Keep private XML in place of what has the same name."""
 
     def vcard(self, user: JID) -> bytes | None:
         """Return the user's `<vCard/>` (XEP-0054), one whole element; None if there is none."""
 
-    def put_vcard(self, user: JID, element: bytes) -> None:
+    def put_vcard(self, user: JID, element: bytes) -> object:
         """Keep the user's `<vCard/>`."""
 
 

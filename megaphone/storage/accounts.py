@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from megaphone.service.accounts import ITERATIONS, SALT_BYTES, Credentials
 from megaphone.storage.database import connect, database_path, words
-from megaphone.storage.writer import Statement
+from megaphone.storage.transaction import Statement
 from megaphone.stream.scram import ScramKeys
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from megaphone.storage.tables import APPLICATION_ID, MIGRATIONS
 
 FILE_NAME: Final = "megaphone.sqlite3"
 BUSY_SECONDS: Final = 5.0  # how long one process waits for another one's transaction
+READ_BUSY_SECONDS: Final = 2.0  # reads wait only while a log is recovered; less than a worker's heartbeat may be late
 SMALLEST_SQLITE: Final = (3, 37, 0)  # STRICT
 
 _PRAGMAS: Final = (
@@ -29,7 +30,7 @@ _WORDS: Final = {
     sqlite3.SQLITE_CORRUPT: "is damaged; restore it from a backup, or save what `sqlite3 FILE .recover` can read",
     sqlite3.SQLITE_NOTADB: "is not a database",
     sqlite3.SQLITE_CANTOPEN: "cannot be opened",
-    sqlite3.SQLITE_BUSY: f"was locked by another process for {BUSY_SECONDS:g} seconds",
+    sqlite3.SQLITE_BUSY: "was locked by another process for seconds",
     sqlite3.SQLITE_IOERR: "cannot be read or written: the disk reports an error",
     sqlite3.SQLITE_PERM: "may not be opened by this user",
 }
@@ -86,9 +87,10 @@ def connect(path: str, *, read_only: bool = False) -> sqlite3.Connection:
     if sqlite3.sqlite_version_info < SMALLEST_SQLITE:
         raise StorageError(path, f"needs SQLite 3.37 or newer; this Python has {sqlite3.sqlite_version}")
     # "mode=rw": a file that was taken away is an error, not a new and empty database
+    seconds = READ_BUSY_SECONDS if read_only else BUSY_SECONDS
     escaped = path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
     connection = sqlite3.connect(
-        f"file:{escaped}?mode=rw", uri=True, isolation_level=None, timeout=BUSY_SECONDS, check_same_thread=False
+        f"file:{escaped}?mode=rw", uri=True, isolation_level=None, timeout=seconds, check_same_thread=False
     )
     try:
         for pragma in _PRAGMAS:

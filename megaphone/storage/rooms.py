@@ -10,7 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from megaphone.rooms.ports import Affiliated, Affiliation, RoomConfig, RoomRecord, StoredMessage, Subject
-from megaphone.storage.writer import Statement
+from megaphone.storage.transaction import Statement
 from megaphone.stream.jid import JID
 
 if TYPE_CHECKING:

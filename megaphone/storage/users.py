@@ -14,7 +14,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from megaphone.service.ports import OfflineMessage, RosterItem, StoredUser
-from megaphone.storage.writer import Statement
+from megaphone.storage.transaction import Statement
 from megaphone.stream.jid import JID
 
 if TYPE_CHECKING:
@@ -52,9 +52,11 @@ _SPOOL: Final = Statement(
     " SELECT account.id, given.column2, given.column3, given.column4, given.column5 FROM (VALUES ",
     "(?, ?, ?, ?, ?)",
     ") AS given CROSS JOIN account ON account.name = given.column1",  # CROSS: in this order, not account by account
+    stage=1,
+    padding=(None,) * 5,
 )
-_REMOVE_SPOOLED: Final = Statement("DELETE FROM spool WHERE id IN (", "?", ")")
-_RELEASE_SPOOLED: Final = Statement("UPDATE spool SET held = 0 WHERE id IN (", "?", ")")
+_RELEASE_SPOOLED: Final = Statement("UPDATE spool SET held = 0 WHERE id IN (", "?", ")", stage=2, padding=(None,))
+_REMOVE_SPOOLED: Final = Statement("DELETE FROM spool WHERE id IN (", "?", ")", stage=3, padding=(None,))
 
 _ACCOUNT: Final = "(SELECT id FROM account WHERE name = ?)"
 _WAITING: Final = f"account = {_ACCOUNT} AND held <> ?"

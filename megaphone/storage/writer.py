@@ -8,71 +8,35 @@
 Every write has a position, one more than the last. `committed` is the position up to which everything survives
 `kill -9`. A disk that takes nothing any more stops the queue, not the service: what is queued stays and is tried
 again, new writes get StorageFullError meanwhile, removals are still taken.
-
-A statement is run for many rows at once where it can be: SQLite gives up the interpreter's lock for each call, and a
-busy event loop is slow to give it back.
 """
 
 from __future__ import annotations
 
 import contextlib
-import itertools
 import sqlite3
 import threading
 import time
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from megaphone import log
 from megaphone.errors import StorageError, StorageFullError
-from megaphone.storage.database import connect, in_words, primary_code
+from megaphone.storage.database import connect, in_words
+from megaphone.storage.transaction import REFUSALS, Write, is_transient, write_one_by_one, write_together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
 
+    from megaphone.storage.transaction import Statement, Value
+
 ROWS_LIMIT: Final = 100_000  # queued; removals may be as many again
 BYTES_LIMIT: Final = 134_217_728  # of texts and blobs, queued
 TRANSACTION_ROWS: Final = 4096  # at most, so that other processes get their turn
-GATHER_SECONDS: Final = 0.005  # how long the first write of a batch waits for others, and for its own removal
+GATHER_SECONDS: Final = 0.02  # how long the first write of a batch waits for others, and for its own removal
 RETRY_SECONDS: Final = 1.0  # between two attempts to write to a disk that refuses
-FLUSH_SECONDS: Final = 5.0
+FLUSH_SECONDS: Final = 2.0  # less than a worker's heartbeat may be late
+CLOSE_SECONDS: Final = 5.0
 
-_ROWS_AT_ONCE: Final = 128
 _CLOSING_RETRY_SECONDS: Final = 0.05
-# What may be better the next time; any other error means the row itself, and it is dropped.
-_TRANSIENT: Final = frozenset(
-    {
-        *(
-            sqlite3.SQLITE_FULL,
-            sqlite3.SQLITE_READONLY,
-            sqlite3.SQLITE_BUSY,
-            sqlite3.SQLITE_LOCKED,
-            sqlite3.SQLITE_IOERR,
-        ),
-        *(sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_NOMEM),
-        *(sqlite3.SQLITE_PERM, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_ABORT),
-    }
-)
-
-Value = str | bytes | int | float | None
-
-
-class Statement(NamedTuple):
-    """An SQL statement: `head`, `row` for each row with commas between, `tail`; no `row`: one row at a time."""
-
-    head: str
-    row: str = ""
-    tail: str = ""
-
-    def text(self, rows: int) -> str:
-        """Return the SQL for so many rows at once."""
-        return self.head + ", ".join([self.row] * rows) + self.tail
-
-
-class _Write(NamedTuple):
-    position: int
-    statement: Statement
-    values: tuple[Value, ...]
-    cost_bytes: int
 
 
 class Writer:
@@ -102,7 +66,7 @@ class Writer:
         self._retry_seconds = retry_seconds
         self._log = log.get_logger("storage")
         self._position = 0
-        self._queue: dict[Hashable, _Write] = {}
+        self._queue: dict[Hashable, Write] = {}
         self._queued_bytes = 0
         self._owners: set[Hashable] = set()  # whose rows are queued
         self._owners_writing: set[Hashable] = set()  # whose rows are in the batch being written
@@ -132,10 +96,7 @@ class Writer:
         with self._lock:
             if self.trouble or self._closing:
                 raise StorageFullError(self.path, self.trouble or "is being closed")
-            if (
-                len(self._queue) + self._writing_rows >= self._rows_limit
-                or self._queued_bytes + self._writing_bytes + cost > self._bytes_limit
-            ):
+            if self._rows() >= self._rows_limit or self._queued_bytes + self._writing_bytes + cost > self._bytes_limit:
                 raise StorageFullError(self.path, "too much is waiting to be written")
             return self._append(statement, values, owner, key, cost)
 
@@ -150,7 +111,7 @@ class Writer:
             if key is not None and (queued := self._queue.pop(key, None)) is not None:
                 self._queued_bytes -= queued.cost_bytes
                 return self._position
-            if len(self._queue) + self._writing_rows >= 2 * self._rows_limit:
+            if self._rows() >= 2 * self._rows_limit:
                 raise StorageFullError(self.path, self.trouble or "too much is waiting to be written")
             return self._append(statement, values, owner, None, 0)
 
@@ -161,7 +122,7 @@ class Writer:
 
     def settle_all(self) -> None:
         """Return when nothing is queued; StorageError if that takes too long."""
-        if self.queued and not self.flush():
+        if self.committed < self._position and not self.flush():
             raise StorageError(self.path, self.trouble or f"nothing was written for {FLUSH_SECONDS:g} seconds")
 
     def flush(self, timeout_seconds: float = FLUSH_SECONDS) -> bool:
@@ -186,9 +147,10 @@ class Writer:
     @property
     def queued(self) -> int:
         """How many rows are not committed yet."""
-        return len(self._queue) + self._writing_rows
+        with self._lock:
+            return self._rows()
 
-    def close(self, timeout_seconds: float = FLUSH_SECONDS) -> int:
+    def close(self, timeout_seconds: float = CLOSE_SECONDS) -> int:
         """Commit what is queued and end the thread; returns how many rows could not be written in that time."""
         with self._lock:
             self._closing = True
@@ -200,6 +162,9 @@ class Writer:
             self._log.error("not written", rows=left, file=self.path, reason=self.trouble or "there was no time")
         return left
 
+    def _rows(self) -> int:
+        return len(self._queue) + self._writing_rows
+
     def _append(
         self, statement: Statement, values: tuple[Value, ...], owner: Hashable, key: Hashable, cost: int
     ) -> int:
@@ -210,7 +175,7 @@ class Writer:
             self._queued_bytes -= replaced.cost_bytes
         if not self._queue:
             self._something_to_do.notify()
-        self._queue[key] = _Write(position, statement, values, cost)
+        self._queue[key] = Write(position, statement, values, cost)
         self._queued_bytes += cost
         if owner is not None:
             self._owners.add(owner)
@@ -233,7 +198,7 @@ class Writer:
         finally:
             self._connection.close()
 
-    def _next_batch(self) -> tuple[list[_Write], int] | None:
+    def _next_batch(self) -> tuple[list[Write], int] | None:
         with self._lock:
             while self.committed == self._position and not self._queue and not self._closing:
                 self._something_to_do.wait()
@@ -245,10 +210,12 @@ class Writer:
             rows = list(self._queue.values())
             self._queue = {}
             self._writing_rows, self._queued_bytes, self._writing_bytes = len(rows), 0, self._queued_bytes
-            self._owners, self._owners_writing = set(), self._owners
+            # in this order: `settle` looks without the lock
+            self._owners_writing = self._owners
+            self._owners = set()
             return rows, self._position
 
-    def _done(self, rows: Sequence[_Write], position: int) -> None:
+    def _done(self, rows: Sequence[Write], position: int) -> None:
         with self._lock:
             self.committed = position
             self._writing_rows -= len(rows)
@@ -260,14 +227,17 @@ class Writer:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits for it any more
                 self._call_soon(self._on_committed, position)
 
-    def _commit(self, rows: Sequence[_Write]) -> bool:
+    def _commit(self, rows: Sequence[Write]) -> bool:
         """Write rows in one transaction, however often it takes; False when the writer closes before it succeeds."""
         one_by_one = False
         while True:
             try:
-                self._transaction(rows, one_by_one)
-            except (sqlite3.Error, OverflowError, UnicodeEncodeError) as error:
-                transient = isinstance(error, sqlite3.Error) and primary_code(error) in _TRANSIENT
+                if one_by_one:
+                    write_one_by_one(self._connection, rows, self._refused)
+                else:
+                    write_together(self._connection, rows)
+            except REFUSALS as error:
+                transient = is_transient(error)
                 # what fails one by one, too, is no row: it is BEGIN or COMMIT
                 if (transient or one_by_one) and not self._wait_for_better_times(_said(error)):
                     return False
@@ -278,49 +248,14 @@ class Writer:
                     self.trouble = ""
                 return True
 
-    def _transaction(self, rows: Sequence[_Write], one_by_one: bool) -> None:
-        connection = self._connection
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            if one_by_one:
-                for row in rows:
-                    self._write_alone(row)
-            else:
-                for statement, run in itertools.groupby(rows, lambda row: row.statement):
-                    self._write_run(statement, [row.values for row in run])
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
-
-    def _write_run(self, statement: Statement, rows: Sequence[tuple[Value, ...]]) -> None:
-        execute = self._connection.execute
-        if not statement.row:
-            for values in rows:
-                execute(statement.head, values)
-            return
-        start = 0
-        while start < len(rows):  # powers of two: few different texts, which sqlite3 keeps compiled
-            count = min(_ROWS_AT_ONCE, 1 << (len(rows) - start).bit_length() - 1)
-            flat = tuple(itertools.chain.from_iterable(rows[start : start + count]))
-            execute(statement.text(count), flat)
-            start += count
-
-    def _write_alone(self, row: _Write) -> None:
-        """Write a row that may be the one SQLite refuses; if it is, say so and go on without it."""
-        try:
-            self._connection.execute(row.statement.text(1) if row.statement.row else row.statement.head, row.values)
-        except (sqlite3.Error, OverflowError, UnicodeEncodeError) as error:
-            if isinstance(error, sqlite3.Error) and primary_code(error) in _TRANSIENT:
-                raise
-            self.dropped += 1
-            self._log.error("row refused", file=self.path, statement=row.statement.head[:60], reason=str(error))
+    def _refused(self, row: Write, error: Exception) -> None:
+        self.dropped += 1
+        self._log.error("row refused", file=self.path, statement=row.statement.head[:60], reason=str(error))
 
     def _wait_for_better_times(self, reason: str) -> bool:
         with self._lock:
             if self.trouble != reason:
-                self._log.error("cannot write", file=self.path, reason=reason, queued=self.queued)
+                self._log.error("cannot write", file=self.path, reason=reason, queued=self._rows())
             self.trouble = reason
             self._something_done.notify_all()  # nobody should wait for this
             self._something_to_do.wait(_CLOSING_RETRY_SECONDS if self._closing else self._retry_seconds)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import socket
+import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from megaphone.uplink.uplink import Carrier
     from megaphone.worker.channel import Channel
 
+SWITCH_SECONDS = 0.0005
+
 
 class Worker(Process):
     """Everything one worker process owns."""
@@ -55,7 +58,9 @@ class Worker(Process):
         self.pool = Pool(config, self.board, workers, self._file)
         self.uplink = Uplink(self.poller, self.dispatcher, self.board, self.pool, self._carriers(config, limits))
         self.embedded = self._embed(config, start) if config.embedded else None
-        self.clients.open_uplink = self.uplink.open if self.embedded is None else self.embedded.open_stream
+        self.clients.open_uplink = self.uplink.open
+        if self.embedded is not None:
+            self.clients.open_uplink = self.embedded.open_stream
         self.clients.on_fault = self._log_fault
         self.checks = HealthChecks(self.pool, self.board, config.health, self._upstream_changed)
         self._certificates = self._load_certificates(config)
@@ -99,6 +104,8 @@ class Worker(Process):
 
     def _embed(self, config: Config, start: dict[str, Any]) -> Embedded:
         """Return the service that stands in for the servers behind."""
+        # the thread that writes to the database asks often, and for a moment each time
+        sys.setswitchinterval(SWITCH_SECONDS)
         try:
             return Embedded(
                 config,

@@ -155,7 +155,9 @@ def test_what_waits_is_bounded(tmp_path: Path) -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.binary(max_size=3000), min_size=1, max_size=20), st.lists(st.integers(1, 4000), min_size=1))
-def test_frames_survive_any_split(tmp_path_factory: pytest.TempPathFactory, payloads: list[bytes], cuts: list[int]) -> None:
+def test_frames_survive_any_split(
+    tmp_path_factory: pytest.TempPathFactory, payloads: list[bytes], cuts: list[int]
+) -> None:
     """Bytes of a peer come in pieces of any size."""
     mesh = Mesh(tmp_path_factory.mktemp("bus"), 2)
     member = mesh.start(1)

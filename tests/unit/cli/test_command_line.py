@@ -146,6 +146,22 @@ def test_serve_and_check_with_a_configuration_that_cannot_be_used(tmp_path: Path
     assert "Is a directory" in run("serve", "-c", str(tmp_path / "directory.toml"), code=2).stderr
 
 
+def test_a_service_whose_database_cannot_be_used(tmp_path: Path) -> None:
+    from megaphone.config.rules import SMALLEST_SERVICE
+
+    path = tmp_path / "m.toml"
+    admin = f'[admin]\naddress = ""\nsocket = "{tmp_path}/admin.sock"\n'
+    path.write_text(SMALLEST_SERVICE + '[service]\ndata = "data"\n' + admin)
+    shown = run("check", "-c", str(path), code=0).stdout
+    assert shown == f"{path}: ok, listens on 127.0.0.1:5222 (none), serves localhost\n"
+    assert not (tmp_path / "data").exists()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "megaphone.sqlite3").write_bytes(b"\xa5" * 8192)
+    for name in ("serve", "check"):
+        said = run(name, "-c", str(path), code=2).stderr
+        assert said == f"megaphone: error: {path}: service.data: {tmp_path}/data/megaphone.sqlite3: is not a database\n"
+
+
 def test_check_of_a_good_configuration(tmp_path: Path) -> None:
     path = tmp_path / "m.toml"
     path.write_text(

@@ -1,15 +1,25 @@
 """A process that writes until it is killed, and says what is committed: for test_killed.
 
-Standard output has one line for each transaction: "PUT first last" or "REMOVED first last", numbers of messages.
+Lines on standard output, each with the number of a message: PUT and REMOVED when that is committed, REMOVING before the
+removal is asked for.
 """
 
 import os
 import sys
+import threading
 from collections import deque
 
 from megaphone.storage.storage import Storage
 from megaphone.storage.users import SQLiteUsers
 from megaphone.stream.jid import JID
+
+speaking = threading.Lock()  # the loop and the storage's thread both speak
+
+
+def say(lines: str) -> None:
+    """Write lines in one call."""
+    with speaking:
+        os.write(1, lines.encode())
 
 
 def main(directory: str, worker: int) -> None:
@@ -21,7 +31,7 @@ def main(directory: str, worker: int) -> None:
         while expected and expected[0][0] <= position:
             lines.append(expected.popleft()[1])
         if lines:
-            os.write(1, "".join(lines).encode())  # one call: a line is whole or not there
+            say("".join(lines))
 
     storage = Storage(directory, worker=worker, call_soon=lambda call, position: call(position), on_committed=committed)
     store = SQLiteUsers(storage)
@@ -37,6 +47,7 @@ def main(directory: str, worker: int) -> None:
             for _ in range(2):
                 kept.popleft()
             removed = kept.popleft()
+            say(f"REMOVING {removed}\n")
             expected.append((store.spool_remove(romeo, [removed]), f"REMOVED {removed}\n"))
         if storage.writer.queued > 5000:
             storage.writer.flush()

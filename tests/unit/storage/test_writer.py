@@ -10,7 +10,8 @@ import pytest
 
 from megaphone.errors import StorageError, StorageFullError
 from megaphone.storage.database import connect, database_path
-from megaphone.storage.writer import TRANSACTION_ROWS, Statement, Writer
+from megaphone.storage.transaction import ROWS_AT_ONCE, Statement
+from megaphone.storage.writer import TRANSACTION_ROWS, Writer
 
 PUT = Statement("INSERT OR REPLACE INTO secret (name, value) VALUES ", "(?, ?)")
 PUT_ALONE = Statement("INSERT OR REPLACE INTO secret (name, value) VALUES (?, ?)")
@@ -86,6 +87,36 @@ def test_what_is_put_in_order_is_written_in_order(directory: str) -> None:
             else:
                 expected[str(number % 7)] = b"%d" % number
         assert kept(directory) == expected
+
+
+LATE = Statement(
+    "INSERT OR REPLACE INTO secret (name, value) SELECT column1, column2 FROM (VALUES ",
+    "(?, ?)",
+    ") WHERE column1 IS NOT NULL",
+    stage=1,
+    padding=(None, None),
+)
+LATE_REMOVE = Statement("DELETE FROM secret WHERE name IN (", "?", ")", stage=2, padding=(None,))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 255, 256, 257, 700])
+def test_rows_of_a_stage_are_brought_together(directory: str, count: int) -> None:
+    texts: list[str] = []
+    with writing(directory, gather_seconds=NEVER) as writer:
+        writer._connection.set_trace_callback(texts.append)
+        for number in range(count):
+            writer.put(LATE, (f"late{number}", b"x"))
+            writer.remove(LATE_REMOVE, (f"late{number - 1}",))
+            writer.put(PUT_ALONE, ("counted", b"%d" % number))
+        assert writer.flush()
+        writer._connection.set_trace_callback(None)
+    assert kept(directory) == {"counted": b"%d" % (count - 1), f"late{count - 1}": b"x"}
+    first = {kind: next(n for n, text in enumerate(texts) if kind in text) for kind in ("SELECT", "DELETE")}
+    assert sum("VALUES (?, ?)" not in text and "VALUES ('counted'" in text for text in texts) == count
+    assert first["DELETE"] > first["SELECT"] > max(n for n, text in enumerate(texts) if "'counted'" in text)
+    assert (
+        sum("SELECT" in text for text in texts) == sum("DELETE" in text for text in texts) == -(-count // ROWS_AT_ONCE)
+    )
 
 
 def test_a_write_and_its_removal_cancel_each_other(directory: str) -> None:

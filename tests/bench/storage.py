@@ -1,0 +1,121 @@
+"""`make bench WHAT=storage`: messages kept on disk, in batches by the writer's thread, beside one transaction for each.
+
+Both write the same rows to the same table with the same settings of SQLite (WAL, synchronous = NORMAL). A row counts
+when it is committed: from the first call until the last row is, wall time and the CPU time of the whole process.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+
+from megaphone.service.accounts import Credentials
+from megaphone.storage.accounts import AccountBook
+from megaphone.storage.database import connect, database_path, prepare
+from megaphone.storage.storage import Storage
+from megaphone.storage.users import SQLiteUsers
+from megaphone.stream.jid import JID
+from megaphone.stream.scram import ScramKeys
+from tests.bench.report import OURS, Figure, Target, print_report
+
+PLAIN = "sqlite3, a transaction for each"
+ROWS, PLAIN_ROWS = 20_000, 2_000
+USERS = 100
+STANZA = (
+    b"<message type='chat' id='m1' from='juliet@capulet.example/balcony' to='romeo@montague.example'>"
+    b"<body>O Romeo, Romeo, wherefore art thou Romeo? Deny thy father and refuse thy name</body></message>"
+)
+
+
+def timed(run: Callable[[], object], rows: int) -> tuple[float, float]:
+    """Return rows for each second, and microseconds of the process's CPU time for each row."""
+    begun, begun_cpu = time.perf_counter(), time.process_time()
+    run()
+    return rows / (time.perf_counter() - begun), (time.process_time() - begun_cpu) / rows * 1e6
+
+
+def measure_round(directory: str, figures: dict[str, Figure]) -> None:
+    """Measure everything once, and leave an empty spool."""
+    romeos = [JID(f"romeo{number}", "montague.example") for number in range(USERS)]
+    storage = Storage(directory)
+    store, writer = SQLiteUsers(storage), storage.writer
+    keys: list[int] = []
+
+    def spool() -> None:
+        for number in range(ROWS):
+            keys.append(store.spool_add(romeos[number % USERS], STANZA, 1.0))
+        wait(writer.flush)
+
+    def remove() -> None:
+        for number, key in enumerate(keys):
+            store.spool_remove(romeos[number % USERS], (key,))
+        wait(writer.flush)
+
+    def deliver() -> None:
+        for number in range(ROWS):
+            romeo = romeos[number % USERS]
+            store.spool_remove(romeo, (store.spool_add(romeo, STANZA, 1.0),))
+        wait(writer.flush)
+
+    for name, run in (("kept", spool), ("removed", remove), ("kept and removed at once", deliver)):
+        rate, cpu = timed(run, ROWS)
+        figures[f"{name}, rows"].add(OURS, rate)
+        figures[f"{name}, CPU"].add(OURS, cpu)
+    if storage.close() or writer.dropped:
+        raise RuntimeError("rows were lost")
+
+    connection = connect(database_path(directory))
+    numbers = [number for (number,) in connection.execute("SELECT id FROM account")]
+
+    def spool_plainly() -> None:
+        for number in range(PLAIN_ROWS):
+            connection.execute(
+                "INSERT INTO spool (id, account, at, held, stanza) VALUES (?, ?, ?, ?, ?)",
+                (number + 1, numbers[number % USERS], 1.0, 0, STANZA),
+            )
+
+    def remove_plainly() -> None:
+        for number in range(PLAIN_ROWS):
+            connection.execute("DELETE FROM spool WHERE id = ?", (number + 1,))
+
+    for name, run in (("kept", spool_plainly), ("removed", remove_plainly)):
+        rate, cpu = timed(run, PLAIN_ROWS)
+        figures[f"{name}, rows"].add(PLAIN, rate)
+        figures[f"{name}, CPU"].add(PLAIN, cpu)
+    connection.close()
+
+
+def wait(flush: Callable[[float], bool]) -> None:
+    """Wait until everything is on disk."""
+    if not flush(60.0):
+        raise RuntimeError("the writer does not write")
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="make bench WHAT=storage", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=7)
+    rounds = parser.parse_args().rounds
+    figures = {
+        "kept, rows": Figure("messages kept", "1/s", Target("ratio", 4, at_most=False), 0, peer=PLAIN),
+        "kept, CPU": Figure("the same, CPU", "us/row", Target("ratio", 0.5), 1, peer=PLAIN),
+        "removed, rows": Figure("messages removed", "1/s", None, 0, peer=PLAIN),
+        "removed, CPU": Figure("the same, CPU", "us/row", None, 1, peer=PLAIN),
+        "kept and removed at once, rows": Figure("messages delivered before they are written", "1/s", None, 0),
+        "kept and removed at once, CPU": Figure("the same, CPU", "us/row", None, 1),
+    }
+    keys = Credentials(*(ScramKeys(b"s" * 16, 4096, b"k" * size, b"k" * size) for size in (20, 32)))
+    with tempfile.TemporaryDirectory() as directory:
+        prepare(directory)
+        book = AccountBook(directory)
+        for number in range(USERS):
+            book.add(f"romeo{number}", keys, 1.0)
+        book.close()
+        for _ in range(rounds):
+            measure_round(directory, figures)
+    settings = {"rounds": rounds, "rows": ROWS, "plain_rows": PLAIN_ROWS, "stanza_bytes": len(STANZA), "users": USERS}
+    print_report("storage", settings, list(figures.values()), [OURS, PLAIN])
+
+
+if __name__ == "__main__":
+    main()
