@@ -1,4 +1,4 @@
-"""Our rooms beside Prosody's: the same script, and what every client gets, step by step.
+"""Our rooms beside Prosody's, and as the embedded service serves them: the same script, and what every client gets.
 
 Where XEP-0045 leaves room, clients have met Prosody's answer; a step in which ours differs stands in DIFFERENT with its
 reason. What is not compared: identifiers, texts of errors, stamps, and the order of status codes.
@@ -6,12 +6,20 @@ reason. What is not compared: identifiers, texts of errors, stamps, and the orde
 
 import asyncio
 import difflib
+import os
+import subprocess
+import sys
 from collections.abc import Iterable
+from pathlib import Path
 from xml.etree import ElementTree as ET
+
+import pytest
 
 from tests.scenarios.light import LightClient
 from tests.servers.certificates import CertificateAuthority
-from tests.servers.model import ACCOUNTS, DOMAIN, ROOMS
+from tests.servers.megaphone import Node
+from tests.servers.model import ACCOUNTS, DOMAIN, ROOMS, Endpoint
+from tests.servers.process import LOOPBACK, Process, free_port
 from tests.servers.prosody import Prosody
 from tests.unit.rooms.town import Town, expand, person
 
@@ -153,11 +161,11 @@ def normalised(element: ET.Element, jids: dict[str, str]) -> str:
     return text
 
 
-async def of_prosody(server: Prosody, authority: CertificateAuthority) -> dict[str, dict[str, list[str]]]:
+async def of_server(endpoint: Endpoint, authority: CertificateAuthority) -> dict[str, dict[str, list[str]]]:
+    """What every client of a server gets. A step is over when the room has answered everybody once more."""
     accounts = {account.user: account for account in ACCOUNTS}
     clients = {
-        name: await LightClient.login(server.plain, accounts[name.split("/")[0]], authority.certificate)
-        for name in NAMES
+        name: await LightClient.login(endpoint, accounts[name.split("/")[0]], authority.certificate) for name in NAMES
     }
     jids = {client.jid: str(person(name)) for name, client in clients.items()}
     jids |= {ROOMS: "r.x", f"@{DOMAIN}": "@x"}
@@ -165,13 +173,13 @@ async def of_prosody(server: Prosody, authority: CertificateAuthority) -> dict[s
         client.send("<presence/>")
         await client.ping()
     for client in clients.values():
-        await client.ping()  # skips the others' presence
+        await client.ping()  # skips the presence of a user's other client
     steps: dict[str, dict[str, list[str]]] = {}
     for step, (name, text) in SCRIPT.items():
         clients[name].send(expand(text).replace("r.x", ROOMS).replace("@x", f"@{DOMAIN}"))
         got: dict[str, list[str]] = {}
-        for other in sorted(NAMES, key=lambda each: each != name):  # when the sender is answered, all has been sent
-            clients[other].send(f"<iq type='get' id='settle' to='{DOMAIN}'><ping xmlns='urn:xmpp:ping'/></iq>")
+        for other in sorted(NAMES, key=lambda each: each != name):
+            clients[other].send(f"<iq type='get' id='settle' to='verona@{ROOMS}'><ping xmlns='urn:xmpp:ping'/></iq>")
             while (element := await clients[other].next()).get("id") != "settle":
                 got.setdefault(other, []).append(normalised(element, jids))
         steps[step] = {other: ordered(found) for other, found in got.items()}
@@ -205,10 +213,57 @@ def described(steps: dict[str, list[str]]) -> Iterable[str]:
             yield f"{name} << {stanza}"
 
 
-def test_same(prosody_behind_edge: Prosody, authority: CertificateAuthority) -> None:
-    theirs, ours = asyncio.run(of_prosody(prosody_behind_edge, authority)), of_town()
+def differences(theirs: dict[str, dict[str, list[str]]], ours: dict[str, dict[str, list[str]]]) -> set[str]:
+    """The steps in which somebody gets something else; what it is, is printed."""
     different = {step for step in SCRIPT if theirs[step] != ours[step]}
     for step in sorted(different, key=list(SCRIPT).index):
         print(f"\n=== {step}: {SCRIPT[step][0]} >> {SCRIPT[step][1]}")
         print(*difflib.ndiff(list(described(theirs[step])), list(described(ours[step]))), sep="\n")
-    assert different == set(DIFFERENT), "see what was printed"
+    return different
+
+
+def test_like_prosody(prosody_behind_edge: Prosody, authority: CertificateAuthority) -> None:
+    theirs = asyncio.run(of_server(prosody_behind_edge.plain, authority))
+    assert differences(theirs, of_town()) == set(DIFFERENT), "see what was printed"
+
+
+class Service(Node):
+    """Megaphone with nothing behind it."""
+
+    def __init__(self, directory: Path, authority: CertificateAuthority, workers: int) -> None:
+        super().__init__(directory, "megaphone")
+        self.direct = Endpoint(LOOPBACK, free_port(), "direct")
+        self.admin_port = free_port()
+        files = authority.issue(DOMAIN)
+        self.tables = {
+            "node": {"workers": workers},
+            "listen": [{"address": f"{LOOPBACK}:{self.direct.port}", "tls": "direct"}],
+            "certificate": [{"chain": str(files.chain), "key": str(files.key)}],
+            "domain": [{"name": DOMAIN}],
+            "service": {"data": str(directory / "data")},
+            "rooms": {"domain": ROOMS},
+            "admin": {"address": f"{LOOPBACK}:{self.admin_port}", "socket": str(self.admin_socket)},
+        }
+
+    def start(self) -> None:
+        self.write_config()
+        for account in ACCOUNTS:
+            if account.domain == DOMAIN:
+                add = [sys.executable, "-m", "megaphone", "user", "-c", str(self.config_path), "add"]
+                add += ["--password-file", "-", account.jid]
+                subprocess.run(add, input=account.password.encode(), check=True, capture_output=True)
+        command = [sys.executable, "-m", "megaphone", "serve", "--config", str(self.config_path)]
+        self._process = Process(command, directory=Path.cwd(), log=self.log, environment=os.environ)
+        self._process.wait_until(self.ready, "megaphone", 30.0)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_served_as_in_the_core(workers: int, authority: CertificateAuthority, tmp_path: Path) -> None:
+    """Real clients of the embedded service get what the core says, wherever users and rooms are at home."""
+    service = Service(tmp_path, authority, workers)
+    try:
+        service.start()
+        served = asyncio.run(of_server(service.direct, authority))
+    finally:
+        service.stop()
+    assert differences(served, of_town()) == set(), "see what was printed"
