@@ -84,6 +84,7 @@ class Embedded:
         self._counted_before: dict[Slot, int] = {}
         domain, service, rooms = config.domain[0].name, config.service, config.rooms
         self.domain = domain
+        self._create = rooms.create
         self.storage = Storage(
             service.data, worker=index, call_soon=loop.call_soon_threadsafe, on_committed=lambda _: self._committed()
         )
@@ -107,25 +108,19 @@ class Embedded:
             promises=self.promises,
             store=users,
             resume_seconds=service.resume_seconds,
-            limits=SMLimits(stanzas=service.resume_stanzas, bytes=service.resume_bytes),
+            limits=_sm_limits(config),
         )
         self.service = Service(domain, SessionOutlet(self.sessions, self.router), users, self._settings(config))
         self.rooms = Rooms(
             rooms.domain,
             self.router,
             SQLiteRooms(self.storage, rooms.domain, rooms.kept_messages),
-            RoomSettings(
-                secret=self.storage.secret("rooms"),
-                defaults=RoomConfig(history_length=rooms.history_messages),
-                rooms_limit=rooms.max_rooms,
-                rooms_per_user_limit=rooms.max_rooms_per_user,
-                occupants_limit=rooms.max_occupants,
-            ),
+            self._room_settings(config),
         )
-        accounts = SQLiteAccounts(self.storage)
+        self._accounts = SQLiteAccounts(self.storage)
         self.authenticator = Authenticator(
             domain,
-            accounts,
+            self._accounts,
             token=secrets.token_bytes,
             secret=self.storage.secret("logins"),
             settings=self._login_settings(config, token_keys),
@@ -137,7 +132,7 @@ class Embedded:
             router=self.router,
             sessions=self.sessions,
             authenticator=self.authenticator,
-            accounts=accounts,
+            accounts=self._accounts,
             promises=self.promises,
             give=self._give,
             listen_of=listen_of,
@@ -170,6 +165,17 @@ class Embedded:
             is_local_domain=self.router.is_local_domain,
         )
 
+    def _room_settings(self, config: Config) -> RoomSettings:
+        rooms = config.rooms
+        return RoomSettings(
+            secret=self.storage.secret("rooms"),
+            may_create=self._may_create,
+            defaults=RoomConfig(history_length=rooms.history_messages),
+            rooms_limit=rooms.max_rooms,
+            rooms_per_user_limit=rooms.max_rooms_per_user,
+            occupants_limit=rooms.max_occupants,
+        )
+
     def _login_settings(self, config: Config, token_keys: Sequence[TokenKey]) -> LoginSettings:
         service = config.service
         return LoginSettings(
@@ -184,8 +190,12 @@ class Embedded:
     # --- life ------------------------------------------------------------
 
     def apply(self, config: Config, token_keys: Sequence[TokenKey]) -> None:
-        """Put those parts of a new configuration in force that need no restart: who may log in, and how."""
+        """Put those parts of a new configuration in force that need no restart."""
+        self._create = config.rooms.create
         self.authenticator.apply(self._login_settings(config, token_keys))
+        self.service.apply(self._settings(config))
+        self.rooms.apply(self._room_settings(config))
+        self.sessions.apply(config.service.resume_seconds, _sm_limits(config))
 
     def open(self) -> None:
         """Start talking to the other workers."""
@@ -204,6 +214,11 @@ class Embedded:
             self.hand_over.sweep()
         self.sessions.sweep()
         self._put_on_board()
+
+    def drain(self) -> None:
+        """The worker goes: the rooms at home here tell their occupants (status 332)."""
+        self.rooms.shut_down()
+        self.router.drain()
 
     def close(self) -> None:
         """End everything; what is queued is written."""
@@ -261,9 +276,19 @@ class Embedded:
                 break
         return name
 
+    def _may_create(self, creator: JID) -> bool:
+        """Who may make rooms, `create` in [rooms] says."""
+        if self._create == "accounts":
+            return creator.domain == self.domain and self._accounts.credentials(creator) is not None
+        return self._create == "anyone"
+
     def _session_of(self, jid: JID) -> Session | None:
         user = self.service.home.users.get(jid.local)
         return None if user is None else user.session(jid.resource)
 
     def _committed(self) -> None:
         self.promises.look()
+
+
+def _sm_limits(config: Config) -> SMLimits:
+    return SMLimits(stanzas=config.service.resume_stanzas, bytes=config.service.resume_bytes)
