@@ -18,10 +18,8 @@
 -module(ejabberd_megaphone_socket).
 
 %% Called by the session
--export([new/4, start_client/2, deliver/3, say_closed/2, collect_garbage/2, shut/1, release/2, release_late/2, new_session_meter/0,
-         count_streams/2,
-         queued/1, cost/1, has_room/1,
-         tell_room/1, tell_closed/1]).
+-export([new/4, start_client/2, deliver/3, say_closed/2, collect_garbage/2, shut/1, release/2, release_late/2,
+         new_session_meter/0, count_streams/2, queued/1, cost/1, has_room/1, tell_room/1, tell_closed/1]).
 %% Called by ejabberd_c2s through xmpp_socket
 -export([send/2, get_owner/1, get_transport/1, controlling_process/2, close/1, sockname/1, peername/1, setopts/2,
          get_tls_last_message/2, get_tls_cb_exporter/1, get_negotiated_cipher/1, send_xml/2, reset_stream/1,
