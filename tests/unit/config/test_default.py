@@ -45,7 +45,8 @@ def test_roots_files_are_the_systems(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("ordinary_user")
-def test_it_serves_this_machine_only_and_can_be_used(tmp_path: Path) -> None:
+def test_it_serves_this_machine_only_and_can_be_used(tmp_path_factory: pytest.TempPathFactory) -> None:
+    tmp_path = tmp_path_factory.mktemp("x")  # the path of a Unix socket is short
     strange = tmp_path / 'a "quoted" \\ name'
     strange.mkdir()
     tmp_path.chmod(0o755)
