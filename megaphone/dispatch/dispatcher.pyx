@@ -52,6 +52,9 @@ cdef class Connection(Sink):
     cdef int deliver(self, const uint8_t* data, size_t length):
         return GONE
 
+    cdef int deliver_stanza(self, const uint8_t* data, size_t length):
+        return self.deliver(data, length)
+
     cdef void end(self, str condition, int reason):
         pass
 
@@ -171,6 +174,13 @@ cdef class Dispatcher:
         if connection is None:
             return GONE
         return connection.deliver(data, length)
+
+    cdef int send_stanza(self, uint64_t connection_id, const uint8_t* data, size_t length):
+        """As `send_data`, for one whole stanza that the session owner has made or checked: nobody need look at it again."""
+        cdef Connection connection = self.find(connection_id)
+        if connection is None:
+            return GONE
+        return connection.deliver_stanza(data, length)
 
     cdef void shutdown(self, uint64_t connection_id, str condition, int reason):
         cdef Connection connection = self.find(connection_id)

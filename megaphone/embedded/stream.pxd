@@ -54,4 +54,4 @@ cdef class EmbeddedStream(Owner):
     cdef bytes missing_declarations(self, bytes stanza)
     cdef bytes stamp(self, const uint8_t* stanza, size_t length)
     cdef int write(self, const uint8_t* data, size_t length)
-    cdef int put(self, const uint8_t* data, size_t length)
+    cdef int put(self, const uint8_t* data, size_t length, bint stanza)

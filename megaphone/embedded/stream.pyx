@@ -261,14 +261,17 @@ cdef class EmbeddedStream(Owner):
         if self.has_resumption:
             self.streams.host.queue(self, PyBytes_FromStringAndSize(<const char*> data, length))
             return DELIVERED
-        return self.put(data, length)
+        return self.put(data, length, True)
 
-    cdef int put(self, const uint8_t* data, size_t length):
-        """Bytes for the client's socket."""
+    cdef int put(self, const uint8_t* data, size_t length, bint stanza):
+        """Bytes for the client's socket: one whole stanza, or anything."""
         cdef int status
         if not self.connection_id:
             return GONE
-        status = self.streams.dispatcher.send_data(self.connection_id, data, length)
+        if stanza:
+            status = self.streams.dispatcher.send_stanza(self.connection_id, data, length)
+        else:
+            status = self.streams.dispatcher.send_data(self.connection_id, data, length)
         if status == FULL:
             if self.over_bytes <= OVERFLOW_BYTES < self.over_bytes + length:
                 self.streams.host.take_overflow(self)
@@ -281,7 +284,7 @@ cdef class EmbeddedStream(Owner):
 
     def say(self, bytes data not None):
         """Sends bytes that no acknowledgement counts: header, features, SASL, XEP-0198's own elements."""
-        self.put(<const uint8_t*> <const char*> data, len(data))
+        self.put(<const uint8_t*> <const char*> data, len(data), False)
 
     # --- what the host decides ------------------------------------------------------------
 
