@@ -85,6 +85,7 @@ class Sessions:
 
     def resume(self, stream: EmbeddedStream, old: EmbeddedStream, wish: Resume) -> None:
         """Go on with a session on a new stream (XEP-0198 section 5)."""
+        stream.streams.settle()
         management: StreamManagement = old.resumption
         try:
             first = management.acknowledged
@@ -120,6 +121,7 @@ class Sessions:
 
     def take_element(self, stream: EmbeddedStream, data: bytes) -> None:
         """Take a first-level element that is no stanza."""
+        stream.streams.settle()  # what was said before it is not counted after it
         try:
             nonza = read_nonza(data)
         except ValueError as error:
@@ -166,6 +168,7 @@ class Sessions:
     def deliver(self, session: Session, stanza: bytes) -> None:
         """Send a stanza to the client of a session."""
         stream = _stream_of(session)
+        stream.streams.settle()
         if (
             self._router.keeping
             and stream.resumption is not None
@@ -180,6 +183,7 @@ class Sessions:
     def deliver_stored(self, session: Session, stanza: bytes, key: int) -> None:
         """Send a message that the service keeps until it is settled."""
         stream = _stream_of(session)
+        stream.streams.settle()
         self._key = -key
         stream.deliver(stanza)
         self._key = 0
@@ -245,6 +249,7 @@ class Sessions:
 
     def gone(self, stream: EmbeddedStream, reason: int) -> None:
         """The connection of a session is gone."""
+        stream.streams.settle()
         if stream.session is None:
             return  # the session goes on elsewhere
         management: StreamManagement | None = stream.resumption
