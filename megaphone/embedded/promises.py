@@ -59,13 +59,22 @@ class Promises:
     def __len__(self) -> int:
         return len(self._waiting) + len(self._local)
 
+    @property
+    def all_kept(self) -> bool:
+        """Whether everything that was sent or written so far is safe."""
+        return (
+            not self._waiting
+            and self._writes.committed >= self._writes.position
+            and not any(map(self._unconfirmed, self._others))
+        )
+
     def when_safe(self, keep: Callable[[], None]) -> None:
         """Call `keep` as soon as everything that was sent or written so far is safe; at once if it is already."""
-        serials = tuple((peer, serial) for peer in self._others if (serial := self._unconfirmed(peer)))
-        if not self._waiting and not serials and self._writes.committed >= self._writes.position:
+        if self.all_kept:
             keep()
-        else:
-            self._waiting.append((keep, self._writes.position, serials))
+            return
+        serials = tuple((peer, serial) for peer in self._others if (serial := self._unconfirmed(peer)))
+        self._waiting.append((keep, self._writes.position, serials))
 
     def when_written(self, keep: Callable[[], None]) -> None:
         """Call `keep` as soon as everything that was written here so far is durable, whatever peers have confirmed."""

@@ -166,7 +166,7 @@ class Router:
             (room, stanza, sender, audience.value, [jid for jid in except_ if self.home(jid) != self.index])
         )
         for worker in workers:
-            self.bus.send_frame(worker, FrameKind.FAN_OUT, payload)
+            self.bus.send_frame(worker, FrameKind.FAN_OUT, payload, must=True)
 
     def _fan_out_here(self, room: JID, stanza: bytes, sender: str, audience: str, except_: Collection[JID]) -> None:
         self.occupants.fan_out(room, stanza, sender, audience, except_)
@@ -197,7 +197,7 @@ class Router:
                 del workers[home]
             if not workers:
                 del self._abroad[room]
-        self.bus.send_frame(home, FrameKind.OCCUPANT, msgspec.msgpack.encode((change, room, occupant)))
+        self.bus.send_frame(home, FrameKind.OCCUPANT, msgspec.msgpack.encode((change, room, occupant)), must=True)
 
     def _change_occupant(self, room: JID, occupant: JID, change: int) -> None:
         if change == _REMOVED:
@@ -220,7 +220,7 @@ class Router:
         if home == self.index or self.bus is None:
             self._work.append(lambda: self._list(*entry))
         else:
-            self.bus.send_frame(home, FrameKind.LISTED, msgspec.msgpack.encode(entry))
+            self.bus.send_frame(home, FrameKind.LISTED, msgspec.msgpack.encode(entry), must=True)
 
     def _list(self, room: JID, name: str | None, occupants: int) -> None:
         if name is None:
@@ -253,9 +253,10 @@ class Router:
         """One read of a peer has been dealt with: what was to be kept is confirmed as soon as it is durable."""
         if self.bus is None:
             return
-        bus, number = self.bus, self.bus.taken_from(peer)
-        if number:
-            self.promises.when_written(lambda: bus.confirm_to(peer, number))
+        incoming = self.bus.incoming_from(peer)
+        if incoming is not None:
+            number = incoming.number
+            self.promises.when_written(lambda: incoming.confirm(number))
 
     def confirmed(self, peer: int, serial: int) -> None:
         """A peer has confirmed."""
