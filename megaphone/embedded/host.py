@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from megaphone.embedded.sessions import Sessions
     from megaphone.embedded.stream import EmbeddedStream
     from megaphone.service.session import Session
-    from megaphone.stream.jid import JID
 
 _RESOURCE_BYTES = 8
 _NAMES = ("message", "presence", "iq")
@@ -71,7 +70,10 @@ class Host:
         except ValueError:
             self._refuse_address(session, element, data)
         else:
-            router.service.receive(session, stanza, router.now())
+            try:
+                router.service.receive(session, stanza, router.now())
+            except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer
+                router.failed(stanza, error)
         finally:
             router.keeping = False
             router.drain()
@@ -134,9 +136,3 @@ class Host:
         for stream in streams:
             self._sessions.ask(stream)
         self._promises.look()
-
-
-def session_of(service_users: dict[str, object], jid: JID) -> Session | None:
-    """Return the session of a full JID at home here."""
-    user = service_users.get(jid.local)
-    return None if user is None else user.session(jid.resource)  # type: ignore[attr-defined]

@@ -221,6 +221,9 @@ class Logins:
         except BindError as error:
             self._follow(stream, login.refuse_bind(error.condition, error.text))
             return
+        except StorageError:  # what is kept of this user cannot be read at the moment
+            self._follow(stream, login.refuse_bind("resource-constraint", "Try again later"))
+            return
         self._connections.pop(stream.connection_id, None)
         answer = login.bound(session.jid)
         self._sessions.bound(stream, session)

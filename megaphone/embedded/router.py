@@ -16,6 +16,7 @@ import msgspec
 
 from megaphone.bus.homes import home_of
 from megaphone.embedded.frames import FrameKind, RouteFlag, route_frame
+from megaphone.errors import StorageError
 from megaphone.rooms.ports import Audience
 from megaphone.stream.jid import JID
 from megaphone.stream.stanza import Stanza
@@ -102,7 +103,9 @@ class Router:
         flags = RouteFlag.KEEP if self.keeping else 0
         payload = route_frame(str(to).encode(), stanza, flags)
         if not self.bus.send_frame(home, FrameKind.ROUTE, payload, keep=self.keeping):
-            self._refuse(stanza)
+            refused = Stanza.read(stanza)
+            if refused.kind != "presence":
+                self._refuse(refused, "resource-constraint", "Too much waits for another worker; try again later")
 
     def take_route(self, to: bytes, stanza: bytes, flags: int) -> None:
         """Take a stanza that another worker has sent to somebody at home here."""
@@ -110,22 +113,30 @@ class Router:
         self.drain()
 
     def _take(self, data: bytes, to: JID, keeping: bool) -> None:
+        stanza = Stanza.read(data)
+        stanza.to = to
         self.keeping = keeping
         try:
-            stanza = Stanza.read(data)
-            stanza.to = to
             if to.domain == self.rooms_domain:
                 self.rooms.receive(stanza, self.now())
             else:
                 self.service.receive_routed(stanza, self.now())
+        except Exception as error:  # noqa: BLE001 - whatever it is, whoever waits for an answer gets one
+            self.failed(stanza, error)
         finally:
             self.keeping = False
 
-    def _refuse(self, data: bytes) -> None:
-        """So much waits for another worker already that no more can."""
-        stanza = Stanza.read(data)
-        if stanza.answerable and stanza.from_ is not None and stanza.kind != "presence":
-            self.route(stanza.error("resource-constraint", text="too much waits for another worker"), stanza.from_)
+    def failed(self, stanza: Stanza, error: Exception) -> None:
+        """The core could not deal with a stanza: because nothing can be stored, or by a mistake of ours."""
+        if isinstance(error, StorageError):
+            self._refuse(stanza, "resource-constraint", "Nothing can be stored at the moment; try again later")
+        else:
+            self.fault(error)
+            self._refuse(stanza, "internal-server-error", "")
+
+    def _refuse(self, stanza: Stanza, condition: str, text: str) -> None:
+        if stanza.answerable and stanza.from_ is not None:
+            self.route(stanza.error(condition, from_=stanza.from_.bare, text=text), stanza.from_)
 
     def later(self, work: Callable[[], None]) -> None:
         """Do this after what waits already."""
