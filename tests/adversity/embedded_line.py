@@ -80,6 +80,7 @@ class Line(asyncio.Protocol):
         self.handled_before: int | None = None  # what <resumed/> or <failed/> said that the server had handled
         self.resumption_id = ""
         self.jid = ""
+        self.port = 0  # its own
         self.condition = ""  # why the server ended the stream, or refused the login
         self.open = False
         self.down = False
@@ -97,6 +98,7 @@ class Line(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin the stream."""
         self._transport = cast(asyncio.Transport, transport)
+        self.port = int(transport.get_extra_info("sockname")[1])
         self._transport.write(HEADER % self._domain)
 
     def data_received(self, data: bytes) -> None:
