@@ -60,6 +60,7 @@ class Sessions:
         self._ended = EndedSessions()
         self._waiting: deque[tuple[float, EmbeddedStream]] = deque()  # by the time when they have waited long enough
         self._answers: dict[EmbeddedStream, int] = {}  # how many each stream waits for, until all is safe
+        self._unkept: deque[tuple[Session, int]] = deque()  # sent with this count while nothing could be written
         self._key = 0  # under which the stanza under way is kept in the store: > 0 by us, < 0 by the service
 
     # --- begin ------------------------------------------------------------
@@ -212,10 +213,30 @@ class Sessions:
         ):
             try:
                 self._key = self._store.spool_add(session.user.jid, stanza, self._router.now())
-            except StorageError:
-                self._key = 0  # the promise cannot be given; when_safe waits for what was written before
+            except StorageError:  # it is delivered all the same; until it can be kept nobody is told that it is safe
+                management: StreamManagement = stream.resumption
+                self._unkept.append((session, (management.sent_count + 1) & resumption.COUNT_MASK))
+                self._promises.hold(True)
         stream.deliver(stanza)
         self._key = 0
+
+    def _keep_late(self) -> None:
+        """Keep what could not be kept when it was delivered, unless its client has it by now."""
+        while self._unkept:
+            session, count = self._unkept[0]
+            stream = _stream_of(session)
+            management: StreamManagement | None = stream.resumption
+            if management is not None and not session.ended:
+                at = (count - management.acknowledged - 1) & resumption.COUNT_MASK
+                if at < len(stream.keys):
+                    try:
+                        stream.keys[at] = self._store.spool_add(
+                            session.user.jid, management.waiting[at], self._router.now()
+                        )
+                    except StorageError:
+                        return
+            self._unkept.popleft()
+        self._promises.hold(False)
 
     def deliver_stored(self, session: Session, stanza: bytes, key: int) -> None:
         """Send a message that the service keeps until it is settled."""
@@ -300,7 +321,9 @@ class Sessions:
         self._waiting.append((self._router.now() + self._resume_seconds, stream))
 
     def sweep(self) -> None:
-        """End the sessions that have waited long enough."""
+        """End the sessions that have waited long enough; called 8 times a second."""
+        if self._unkept:
+            self._keep_late()
         now = self._router.now()
         while self._waiting and self._waiting[0][0] <= now:
             _, stream = self._waiting.popleft()
