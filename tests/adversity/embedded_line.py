@@ -13,6 +13,7 @@ import hashlib
 import hmac
 import re
 import secrets
+import socket
 import ssl
 from collections.abc import Callable
 from typing import Protocol, cast
@@ -243,13 +244,21 @@ class Line(asyncio.Protocol):
         self._transport.write(STREAM_END)
 
 
-async def connect(line: Line, endpoint: Endpoint, tls: ssl.SSLContext | None, domain: str) -> None:
+async def connect(
+    line: Line, endpoint: Endpoint, tls: ssl.SSLContext | None, domain: str, *, receive_buffer_bytes: int = 0
+) -> None:
     """Open the connection of a line; OSError if there is none to be had."""
     direct = endpoint.tls == "direct"
-    await asyncio.get_running_loop().create_connection(
-        lambda: line,
-        endpoint.host,
-        endpoint.port,
-        ssl=tls if direct else None,
-        server_hostname=domain if direct else None,
-    )
+    loop = asyncio.get_running_loop()
+    connected = socket.socket()
+    try:
+        connected.setblocking(False)
+        if receive_buffer_bytes:
+            connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
+        await loop.sock_connect(connected, (endpoint.host, endpoint.port))
+        await loop.create_connection(
+            lambda: line, sock=connected, ssl=tls if direct else None, server_hostname=domain if direct else None
+        )
+    except BaseException:
+        connected.close()
+        raise

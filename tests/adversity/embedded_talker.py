@@ -86,11 +86,12 @@ class Talker:
         management: bool = False,
         resume: tuple[str, int] | None = None,
         presence: bool = True,
+        receive_buffer_bytes: int = 0,
     ) -> None:
         """As `login`, for the same talker once more."""
         self.line = Line(self, self.user, DOMAIN, resource=resource, resume=resume, management=management)
         self.connected = self.lost = False
-        await connect(self.line, endpoint, tls, DOMAIN)
+        await connect(self.line, endpoint, tls, DOMAIN, receive_buffer_bytes=receive_buffer_bytes)
         await self.until(lambda: self.connected or self.lost, "logged in")
         assert self.connected, f"{self.user}: {self.line.condition or 'hung up'}"
         if presence and not self.resumed:
