@@ -19,6 +19,7 @@ COUNT_MASK = 0xFFFFFFFF
 RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
 CONNECTING_AT_ONCE = 64
 LOGIN_SECONDS = 30.0
+AWAY_SECONDS = 4.0  # at most, after a connection that was lost on the client's side: its session waits
 UNACKNOWLEDGED_LIMIT = 50  # who waits longer says nothing more for a while
 ANSWER_EVERY = 8  # stanzas received before an unasked <a/>
 _MESSAGE = b"<message type='chat' to='%b' id='%d'><body>%b</body></message>"
@@ -59,6 +60,7 @@ class Person:
         self.line: Line | None = None
         self.unacknowledged: deque[int] = deque()  # numbers, 0 for what is no message
         self.leaving = False
+        self.away_seconds = 0.0
         self._previd = ""
         self._received = 0
         self._told = 0
@@ -124,7 +126,8 @@ class Person:
             if not self.leaving:
                 pause = RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)]
                 failures += 1
-                await asyncio.sleep(pause * random.uniform(0.5, 1.5))
+                away, self.away_seconds = self.away_seconds, 0.0
+                await asyncio.sleep(pause * random.uniform(0.5, 1.5) + away)
 
     def opened(self, line: Line, resumed: bool) -> None:
         """A session is there, or goes on."""
@@ -297,6 +300,7 @@ class Crowd:
                 drops -= 1
                 person = random.choice(self.people)
                 if person.talking and person.line is not None:
+                    person.away_seconds = random.uniform(0.0, AWAY_SECONDS)
                     random.choice((person.line.drop, person.line.hang_up))()
 
     async def everybody_talking(self, timeout_seconds: float) -> None:

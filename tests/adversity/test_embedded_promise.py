@@ -18,7 +18,7 @@ WORKERS = 4
 PEOPLE = 400
 TLS_SHARE = 0.2
 MESSAGES_PER_SECOND = 400.0
-DROPS_PER_SECOND = 5.0
+DROPS_PER_SECOND = 15.0  # their sessions hold messages when their worker is killed
 KILLS = 4
 PAUSE_SECONDS = 4.0
 
