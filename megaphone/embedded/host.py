@@ -73,8 +73,8 @@ class Host:
         else:
             try:
                 router.service.receive(session, stanza, router.now())
-            except StorageError as error:
-                router.refuse_unkept(stanza, error)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer
+                router.failed(stanza, error)
         finally:
             router.keeping = False
             router.drain()
@@ -137,4 +137,3 @@ class Host:
         for stream in streams:
             self._sessions.ask(stream)
         self._promises.look()
-

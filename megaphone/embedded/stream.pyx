@@ -71,7 +71,7 @@ cdef class Streams(Flushable):
         if home == self.bus.index:
             return False
         head = b"\x02%b%b" % (len(to).to_bytes(2, "big"), to)      # frames.py: ROUTE, PLAIN
-        return self.bus.send(home, 2, <const uint8_t*> <const char*> head, len(head), stanza, length, False)
+        return self.bus.send(home, 2, <const uint8_t*> <const char*> head, len(head), stanza, length, False, False)
 
     cdef void at_turn_end(self, EmbeddedStream stream):
         if not stream.awaits_end:
@@ -349,7 +349,7 @@ cdef class EmbeddedStream(Owner):
     cdef bytes missing_declarations(self, bytes stanza):
         """Those that the stanza does not declare itself."""
         cdef list own = [each.strip().partition(b"=")[0].rstrip() for each in prefix_declarations(stanza)]
-        return b"".join([b"%b'%b'" % (begun, name) for begun, name in self.declarations if begun[1:-1] not in own])
+        return b"".join([b"%b'%b'" % (begun, name) for begun, name in self.declarations if begun[1:len(begun) - 1] not in own])
 
     def expect_header(self):
         """The client begins its stream anew (RFC 6120 section 6.4.6)."""
