@@ -131,7 +131,7 @@ def edge_of_prosody_behind_hub(
 
 @pytest.fixture(scope="session")
 def embedded(tmp_path_factory: pytest.TempPathFactory, authority: CertificateAuthority) -> Iterator[Embedded]:
-    """Megaphone with nothing behind it, on two workers: Bob and Carol are at home on one of them, Alice on the other."""
+    """Megaphone with nothing behind it, on two workers: Bob and Carol are at home on one, Alice on the other."""
     service = Embedded(tmp_path_factory.mktemp("embedded"), authority)
     service.register()
     try:
