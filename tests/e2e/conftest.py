@@ -1,9 +1,10 @@
 """Megaphone in front of each server and by itself, started once per run for tests that leave it as they found it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.scenarios.company import Script, play
 from tests.servers.certificates import CertificateAuthority
 from tests.servers.ejabberd import Ejabberd
 from tests.servers.ejabberd_link import SECRET as EJABBERD_SECRET
@@ -139,3 +140,9 @@ def embedded(tmp_path_factory: pytest.TempPathFactory, authority: CertificateAut
         yield service
     finally:
         service.stop()
+
+
+@pytest.fixture
+def played(embedded: Embedded, authority: CertificateAuthority) -> Callable[[Script], None]:
+    """Runs a script with slixmpp clients of the embedded service."""
+    return lambda script: play(embedded, authority.certificate, script)
