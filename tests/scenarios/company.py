@@ -69,7 +69,7 @@ class Company:
     async def settle(self) -> None:
         """All that was sent has arrived, and so has all that this made the service send."""
         for client in self.clients * 2:
-            if client.sessionstarted:
+            if client.is_connected() and client.sessionstarted:
                 await client.settle()
 
     async def end(self) -> None:
