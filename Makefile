@@ -11,6 +11,8 @@ PYTHON ?= $(shell /usr/bin/python3 $(NEW_ENOUGH) 2>/dev/null && echo /usr/bin/py
 VENV := .venv
 STAMPS := .make
 PACKAGES := deploy/debian
+# Many tests wait for servers, so more of them than processors may run at once.
+TEST_PROCESSES ?= 4
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check -qq
 SOURCES := setup.py $(shell find megaphone -name '*.pyx' -o -name '*.pxd' -o -name '*.pxi' -o -name '*.h')
 export BUILD_REQUIREMENTS := import tomllib; \
@@ -29,7 +31,7 @@ run: env $(STAMPS)/packages-run ## start Megaphone in front of a throw-away Pros
 
 .PHONY: test
 test: env lint $(STAMPS)/packages-test ## lint, then all tests
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest -n $(TEST_PROCESSES)
 
 .PHONY: lint
 lint: env $(STAMPS)/dev ## ruff, mypy, import-linter

@@ -79,6 +79,7 @@ def adopt_connection(Clients clients, ListenerFacts listener, int fd, bytes addr
         clients.admission.count(connection)
         connection.domain = domain
         connection.mark_authenticated()
+        connection.sniffed = b""        # its JID is in what the session owner says first
     return connection
 
 

@@ -6,6 +6,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from megaphone.dispatch.counters import Reason, Slot
+from megaphone.errors import StorageError
 from megaphone.stream.stanza import Stanza
 from megaphone.wire.stanza_header import read_stanza_header
 from megaphone.wire.stanza_writer import bounce
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from megaphone.embedded.sessions import Sessions
     from megaphone.embedded.stream import EmbeddedStream
     from megaphone.service.session import Session
-    from megaphone.stream.jid import JID
 
 _RESOURCE_BYTES = 8
 _NAMES = ("message", "presence", "iq")
@@ -71,7 +71,10 @@ class Host:
         except ValueError:
             self._refuse_address(session, element, data)
         else:
-            router.service.receive(session, stanza, router.now())
+            try:
+                router.service.receive(session, stanza, router.now())
+            except StorageError as error:
+                router.refuse_unkept(stanza, error)
         finally:
             router.keeping = False
             router.drain()
@@ -135,8 +138,3 @@ class Host:
             self._sessions.ask(stream)
         self._promises.look()
 
-
-def session_of(service_users: dict[str, object], jid: JID) -> Session | None:
-    """Return the session of a full JID at home here."""
-    user = service_users.get(jid.local)
-    return None if user is None else user.session(jid.resource)  # type: ignore[attr-defined]

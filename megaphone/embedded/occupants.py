@@ -32,13 +32,19 @@ class Occupants:
         self._session_of = session_of
         self._rooms: dict[JID, dict[JID, Session]] = {}
         self._moderators: dict[JID, set[JID]] = {}
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
 
     def add(self, room: JID, occupant: JID, *, moderator: bool) -> None:
         """Reach this session from now on; one that has ended meanwhile is passed over."""
         session = self._session_of(occupant)
         if session is None:
             return
-        self._rooms.setdefault(room, {})[occupant] = session
+        sessions = self._rooms.setdefault(room, {})
+        self._count += occupant not in sessions
+        sessions[occupant] = session
         self.change(room, occupant, moderator=moderator)
 
     def change(self, room: JID, occupant: JID, *, moderator: bool) -> None:
@@ -56,7 +62,7 @@ class Occupants:
         self.change(room, occupant, moderator=False)
         sessions = self._rooms.get(room)
         if sessions is not None:
-            sessions.pop(occupant, None)
+            self._count -= sessions.pop(occupant, None) is not None
             if not sessions:
                 del self._rooms[room]
 
@@ -84,5 +90,5 @@ class Occupants:
 
     def forget(self, room: JID) -> None:
         """The room is gone, with whatever home it had."""
-        self._rooms.pop(room, None)
+        self._count -= len(self._rooms.pop(room, ()))
         self._moderators.pop(room, None)

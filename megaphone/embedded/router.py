@@ -16,6 +16,7 @@ import msgspec
 
 from megaphone.bus.homes import home_of
 from megaphone.embedded.frames import FrameKind, RouteFlag, route_frame
+from megaphone.errors import StorageError, StorageFullError
 from megaphone.rooms.ports import Audience
 from megaphone.stream.jid import JID
 from megaphone.stream.stanza import Stanza
@@ -118,6 +119,8 @@ class Router:
                 self.rooms.receive(stanza, self.now())
             else:
                 self.service.receive_routed(stanza, self.now())
+        except StorageError as error:
+            self.refuse_unkept(stanza, error)
         finally:
             self.keeping = False
 
@@ -126,6 +129,12 @@ class Router:
         stanza = Stanza.read(data)
         if stanza.answerable and stanza.from_ is not None and stanza.kind != "presence":
             self.route(stanza.error("resource-constraint", text="too much waits for another worker"), stanza.from_)
+
+    def refuse_unkept(self, stanza: Stanza, error: StorageError) -> None:
+        """What would have to be kept cannot be: its sender is told, and may try again."""
+        condition = "resource-constraint" if isinstance(error, StorageFullError) else "internal-server-error"
+        if stanza.answerable and stanza.from_ is not None and stanza.kind != "presence":
+            self.route(stanza.error(condition, type_="wait", text="the server's disk takes nothing now"), stanza.from_)
 
     def later(self, work: Callable[[], None]) -> None:
         """Do this after what waits already."""

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final, cast
 
 from megaphone.dispatch.counters import Reason, Slot
 from megaphone.edge.reasons import reason_of
-from megaphone.errors import StorageError
 from megaphone.stream import resumption
 from megaphone.stream.nonza import Ack, AckRequest, ClientState, Enable, Resume, read_nonza
 from megaphone.stream.resumption import EndedSessions, HandledTooManyError, SMLimits, StreamManagement
@@ -59,6 +58,11 @@ class Sessions:
         self._ended = EndedSessions()
         self._waiting: deque[tuple[float, EmbeddedStream]] = deque()  # by the time when they have waited long enough
         self._key = 0  # under which the stanza under way is kept in the store: > 0 by us, < 0 by the service
+
+    def apply(self, resume_seconds: int, limits: SMLimits) -> None:
+        """Take other limits, for sessions that enable XEP-0198 from now on."""
+        self._resume_seconds = resume_seconds
+        self._limits = limits
 
     # --- begin ------------------------------------------------------------
 
@@ -168,10 +172,8 @@ class Sessions:
             and not session.user.anonymous
             and stanza.startswith(_MESSAGE)
         ):
-            try:
-                self._key = self._store.spool_add(session.user.jid, stanza, self._router.now())
-            except StorageError:
-                self._key = 0  # the promise cannot be given; when_safe waits for what was written before
+            # a StorageError refuses the message: its sender must not be told that it is safe
+            self._key = self._store.spool_add(session.user.jid, stanza, self._router.now())
         stream.deliver(stanza)
         self._key = 0
 

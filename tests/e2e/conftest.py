@@ -14,6 +14,7 @@ from tests.servers.hub import Hub
 from tests.servers.linked import edge_with_links
 from tests.servers.megaphone import Edge, upstream_of
 from tests.servers.prosody import Prosody
+from tests.servers.prosody_chat import ProsodyChat
 from tests.servers.prosody_link import SECRET as PROSODY_SECRET
 from tests.servers.prosody_link import ProsodyLink
 
@@ -146,3 +147,17 @@ def embedded(tmp_path_factory: pytest.TempPathFactory, authority: CertificateAut
 def played(embedded: Embedded, authority: CertificateAuthority) -> Callable[[Script], None]:
     """Runs a script with slixmpp clients of the embedded service."""
     return lambda script: play(embedded, authority.certificate, script)
+
+
+@pytest.fixture(scope="session")
+def prosody_with_guests(
+    tmp_path_factory: pytest.TempPathFactory, authority: CertificateAuthority
+) -> Iterator[ProsodyChat]:
+    """A Prosody that lets in everybody, with rooms."""
+    server = ProsodyChat(tmp_path_factory.mktemp("prosody-guests"), authority)
+    server.register()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()

@@ -51,7 +51,7 @@ def address(number: int) -> str:
     return f"203.0.113.{1 + number}" if number % 5 else f"2001:db8::{1 + number:x}"
 
 
-async def until(edge: Edge, condition: Callable[[], bool], timeout_seconds: float = 20.0) -> None:
+async def until(edge: Edge, condition: Callable[[], bool], timeout_seconds: float = 60.0) -> None:
     """Ask ejabberd, outside the loop, until the answer is true."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout_seconds
