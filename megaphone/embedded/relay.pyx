@@ -228,6 +228,7 @@ cdef class RemoteConnection(Connection):
     cdef uint64_t remote_id
     cdef uint32_t under_way             # bytes on their way to the client's mailbox, or in it beyond its limit
     cdef bint full
+    cdef bint broke_off                 # the client hung up without </stream:stream>: its session may be resumed
     cdef bint released
 
     cdef void pause_reading(self):
@@ -266,7 +267,7 @@ cdef class RemoteConnection(Connection):
         self.relay.board.slots[<int> RELAYED_OPEN] -= 1
         if owner is not None:
             self.owner = None
-            owner.take_shutdown(self, reason)
+            owner.take_shutdown(self, CLIENT_RESET if reason == CLIENT_CLOSED and self.broke_off else reason)
         self.relay.dispatcher.release(self)
 
     cdef void take_frame(self, int kind, const uint8_t* data, size_t length):
@@ -281,6 +282,7 @@ cdef class RemoteConnection(Connection):
                 self.full = False
                 owner.take_room(self)
         elif kind == CLIENT_END and length == 1 and owner is not None:
+            self.broke_off = not data[0]
             owner.take_client_end(self, data[0])
         elif kind == LOST and length == 1:
             self.lose(data[0])
