@@ -6,7 +6,6 @@ import secrets
 from typing import TYPE_CHECKING
 
 from megaphone.dispatch.counters import Reason, Slot
-from megaphone.errors import StorageError
 from megaphone.stream.stanza import Stanza
 from megaphone.wire.stanza_header import read_stanza_header
 from megaphone.wire.stanza_writer import bounce

@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Final, cast
 
 from megaphone.dispatch.counters import Reason, Slot
 from megaphone.edge.reasons import reason_of
+from megaphone.errors import StorageError
 from megaphone.stream import resumption
 from megaphone.stream.nonza import Ack, AckRequest, ClientState, Enable, Resume, read_nonza
 from megaphone.stream.resumption import EndedSessions, HandledTooManyError, SMLimits, StreamManagement
 from megaphone.wire.writer import STREAM_END, stream_error
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from megaphone.dispatch.counters import Board
     from megaphone.embedded.promises import Promises
     from megaphone.embedded.router import Router

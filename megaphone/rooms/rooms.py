@@ -13,6 +13,7 @@ from megaphone.rooms.names import DISCO_INFO, DISCO_ITEMS, MUC, PING, VERSION, e
 from megaphone.rooms.ports import Affiliated, Affiliation, RoomRecord
 from megaphone.rooms.room import Room, Surroundings
 from megaphone.stream.jid import JID
+from megaphone.wire.stamp import add_child
 from megaphone.wire.stanza_writer import iq_result
 from megaphone.wire.writer import escape
 
@@ -88,6 +89,9 @@ class Rooms:
         except RoomError as error:
             if stanza.answerable:
                 answer = stanza.error(error.condition, type_=error.type, text=error.text)
+                if stanza.kind == "presence" and stanza.child(MUC, "x") is not None:
+                    # as in XEP-0045's examples (section 7.2): by it slixmpp knows that entering has failed
+                    answer = add_child(answer, element(b"x", MUC))
                 self._outlet.route(answer, stanza.from_)
 
     def _creates(self, stanza: Addressed) -> bool:

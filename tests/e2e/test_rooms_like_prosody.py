@@ -35,6 +35,7 @@ LEFT_OUT = {
     "{urn:xmpp:occupant-id:0}occupant-id",
     "{urn:xmpp:sid:0}stanza-id",
     f"{{{STANZAS}}}text",
+    "{http://jabber.org/protocol/muc}x",  # in our errors, as in those of XEP-0045, but not in Prosody's
     "{vcard-temp:x:update}x",  # Prosody's mod_vcard_legacy puts it into every presence
 }
 
