@@ -43,8 +43,8 @@ def run(args: argparse.Namespace) -> int:
 
         print_error(
             f"{os.path.abspath(args.config)}: there is no configuration file. {smallest_configurations()}\n"
-            "Save one, check it with `megaphone check -c FILE`, and run `megaphone serve -c FILE`. To try a chat service "
-            "for this machine, run `megaphone serve` without -c."
+            "Save one, check it with `megaphone check -c FILE`, and run `megaphone serve -c FILE`. To try a chat "
+            "service for this machine, run `megaphone serve` without -c."
         )
         return USAGE
     # Imported here: trio and the compiled core take a quarter of a second that other commands need not pay.

@@ -1,7 +1,6 @@
 """What there is without a configuration file: where its data are for whom, and that it can be used."""
 
 import os
-from pathlib import Path
 
 import pytest
 
