@@ -215,6 +215,11 @@ class Embedded:
         self.sessions.sweep()
         self._put_on_board()
 
+    def drain(self) -> None:
+        """The worker goes: the rooms at home here tell their occupants (status 332)."""
+        self.rooms.shut_down()
+        self.router.drain()
+
     def close(self) -> None:
         """End everything; what is queued is written."""
         self.router.drain()

@@ -49,7 +49,7 @@ class Rooms:
         self._version = version
         self._rooms: dict[JID, Room] = {}
         self._created: dict[JID, int] = {}
-        self._directory = Directory(settings.rooms_limit)
+        self._directory = Directory(settings.rooms_limit, settings.list_limit)
         self._surroundings = Surroundings(outlet, store, log or store, settings, self._closed)
 
     def apply(self, settings: RoomSettings) -> None:
@@ -132,7 +132,7 @@ class Rooms:
         if asked == ("get", f"{{{DISCO_INFO}}}query") and not payload.get("node"):
             self._answer(stanza, info(self.settings.name, FEATURES))
         elif asked == ("get", f"{{{DISCO_ITEMS}}}query") and not payload.get("node"):
-            self._answer(stanza, self._directory.items(self.settings.list_limit))
+            self._answer(stanza, self._directory.items())
         elif asked == ("get", f"{{{PING}}}ping"):
             self._answer(stanza, b"")
         elif asked == ("get", f"{{{VERSION}}}query"):
@@ -202,4 +202,4 @@ class Rooms:
 
     def items(self) -> list[tuple[JID, str, int]]:
         """Return the room list: JID, name and about how many occupants, the fullest first."""
-        return self._directory.fullest(self.settings.list_limit)
+        return self._directory.fullest()

@@ -200,6 +200,8 @@ class Worker(Process):
         for _, listener in self._listeners:
             listener.close()
         self.uplink.drain()
+        if self.embedded is not None:
+            self.embedded.drain()
 
     def links(self) -> list[dict[str, Any]]:
         """Return a row for each link to an upstream."""

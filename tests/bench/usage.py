@@ -10,6 +10,7 @@ TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 SETTLED_BYTES = 65_536
 SETTLE_SECONDS = 0.5
 SETTLE_LIMIT_SECONDS = 10.0
+IDLE_SHARE = 0.1  # of a core: what a server uses that has nothing to do
 
 
 def tree(pid: int) -> list[int]:
@@ -28,6 +29,18 @@ def cpu_seconds(pid: int) -> float:
         fields = Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2].split()
         total += int(fields[11]) + int(fields[12])
     return total / TICKS_PER_SECOND
+
+
+def settled_cpu_seconds(pid: int) -> float:
+    """The same when the tree is idle again (or after 10 s): what it was told to do has been done."""
+    deadline = time.monotonic() + SETTLE_LIMIT_SECONDS
+    before = cpu_seconds(pid)
+    while True:
+        time.sleep(SETTLE_SECONDS / 2)
+        after = cpu_seconds(pid)
+        if after - before <= IDLE_SHARE * SETTLE_SECONDS / 2 or time.monotonic() > deadline:
+            return after
+        before = after
 
 
 def resident_bytes(pid: int) -> int:
