@@ -67,8 +67,11 @@ class Host:
             router.keeping = element == 0
         try:
             stanza = Stanza.read(data)
-        except ValueError:
-            self._refuse_address(session, element, data)
+        except ValueError as error:
+            if str(error) == "jid-malformed":
+                self._refuse_address(session, element, data)
+            else:  # a message only by name: its namespace is another
+                self._sessions.close(stream, "unsupported-stanza-type", "")
         else:
             try:
                 router.service.receive(session, stanza, router.now())
