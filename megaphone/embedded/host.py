@@ -45,9 +45,7 @@ class SessionOutlet:
 class Host:
     """The callbacks of the streams of one worker."""
 
-    def __init__(
-        self, *, board: Board, router: Router, promises: Promises, sessions: Sessions, logins: Logins
-    ) -> None:
+    def __init__(self, *, board: Board, router: Router, promises: Promises, sessions: Sessions, logins: Logins) -> None:
         self._board = board
         self._router = router
         self._promises = promises

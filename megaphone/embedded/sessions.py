@@ -1,8 +1,8 @@
 """The sessions of one worker and their connections: XEP-0198, XEP-0352, what happens when a connection goes.
 
-    bound ─► connected ── connection lost ──► waiting (only with XEP-0198) ── resumed ──► connected
-                 │                               │ time is over
-                 └── </stream:stream>, error ────┴──► ended: what was not acknowledged goes back to the service
+bound ─► connected ── connection lost ──► waiting (only with XEP-0198) ── resumed ──► connected
+             │                               │ time is over
+             └── </stream:stream>, error ────┴──► ended: what was not acknowledged goes back to the service
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from megaphone.stream.resumption import EndedSessions, HandledTooManyError, SMLi
 from megaphone.wire.writer import STREAM_END, stream_error
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from megaphone.dispatch.counters import Board
     from megaphone.embedded.promises import Promises
     from megaphone.embedded.router import Router
