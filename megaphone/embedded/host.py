@@ -45,9 +45,7 @@ class SessionOutlet:
 class Host:
     """The callbacks of the streams of one worker."""
 
-    def __init__(
-        self, *, board: Board, router: Router, promises: Promises, sessions: Sessions, logins: Logins
-    ) -> None:
+    def __init__(self, *, board: Board, router: Router, promises: Promises, sessions: Sessions, logins: Logins) -> None:
         self._board = board
         self._router = router
         self._promises = promises
@@ -67,8 +65,11 @@ class Host:
             router.keeping = element == 0
         try:
             stanza = Stanza.read(data)
-        except ValueError:
-            self._refuse_address(session, element, data)
+        except ValueError as error:
+            if str(error) == "jid-malformed":
+                self._refuse_address(session, element, data)
+            else:  # a message only by name: its namespace is another
+                self._sessions.close(stream, "unsupported-stanza-type", "")
         else:
             try:
                 router.service.receive(session, stanza, router.now())

@@ -1,8 +1,8 @@
 """The sessions of one worker and their connections: XEP-0198, XEP-0352, what happens when a connection goes.
 
-    bound ─► connected ── connection lost ──► waiting (only with XEP-0198) ── resumed ──► connected
-                 │                               │ time is over
-                 └── </stream:stream>, error ────┴──► ended: what was not acknowledged goes back to the service
+bound ─► connected ── connection lost ──► waiting (only with XEP-0198) ── resumed ──► connected
+             │                               │ time is over
+             └── </stream:stream>, error ────┴──► ended: what was not acknowledged goes back to the service
 """
 
 from __future__ import annotations

@@ -276,6 +276,8 @@ cdef class EmbeddedStream(Owner):
                 is_text(&attribute.value, "chat", 4) or is_text(&attribute.value, "normal", 6) or is_text(&attribute.value, "headline", 8)
             ):
                 return False
+            elif is_name(&attribute.name, "xmlns", 5) and not is_text(&attribute.value, "jabber:client", 13):
+                return False        # not what its name says
         if to.data == NULL or to.raw:
             return False
         key = PyBytes_FromStringAndSize(<const char*> to.data, to.length)

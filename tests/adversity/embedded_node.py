@@ -1,4 +1,4 @@
-"""The embedded service with many accounts that share one password and salt, so that neither side has to hash for each."""
+"""The embedded service with many accounts of one password and salt: neither side has to hash for each of them."""
 
 import asyncio
 import os
@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Iterable
 
+from megaphone.bus.homes import home_of
 from megaphone.service.accounts import make_credentials
 from megaphone.storage.accounts import AccountBook
 from megaphone.storage.database import prepare
@@ -32,8 +33,6 @@ class EmbeddedNode(Embedded):
 
 def names_at(home: int, workers: int, domain: str, count: int, *, begin: str = "p") -> list[str]:
     """The first `count` names of users whose home is this worker."""
-    from megaphone.bus.homes import home_of
-
     found: list[str] = []
     number = 0
     while len(found) < count:

@@ -38,7 +38,9 @@ GROWTH = 1.25
 Pipe = multiprocessing.connection.Connection
 
 
-def crowd_process(pipe: Pipe, part: int, parts: int, users: list[str], endpoints: list[Endpoint], ca: str, rate: float, drops: float) -> None:
+def crowd_process(
+    pipe: Pipe, part: int, parts: int, users: list[str], endpoints: list[Endpoint], ca: str, rate: float, drops: float
+) -> None:
     """One process of people: those whose position in `users` is `part` modulo `parts`; obeys words of its pipe."""
     resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
 

@@ -143,7 +143,8 @@ class Talker:
         self.enter(room, history=history)
         own = await self.hear(
             lambda each: (
-                kind_of(each) == "presence" and (b"code='110'" in each or attribute(each, "type") == "error")
+                kind_of(each) == "presence"
+                and (b"code='110'" in each or attribute(each, "type") == "error")
                 and (attribute(each, "from") or "").startswith(f"{room}@{ROOMS}")
             ),
             f"joined {room}",

@@ -1,4 +1,4 @@
-"""What clients of the embedded service may do wrong, row by row; `user` has the password `pass`, as with every server."""
+"""What clients of the embedded service may do wrong, row by row; the password of `user` is `pass`."""
 
 import base64
 import re
@@ -35,14 +35,19 @@ def refused(kind: str, condition: str, type_: str, id_: str, *, text: str = "", 
     sender = f" from='{from_}'" if from_ else ""
     body = f"<error type='{type_}'><{condition} xmlns='{_STANZAS}'/>{for_people}</error>"
     why = f" “{text.replace('&apos;', chr(39))}”" if text else ""
-    return Piece(f"{kind} error `{condition}`, {type_}{why}", f"<{kind}{to}{sender} type='error' id='{id_}'>{body}</{kind}>".encode())
+    return Piece(
+        f"{kind} error `{condition}`, {type_}{why}",
+        f"<{kind}{to}{sender} type='error' id='{id_}'>{body}</{kind}>".encode(),
+    )
 
 
 def failure(condition: str, text: str = "") -> Piece:
     """A SASL failure (RFC 6120 section 6.5)."""
     for_people = f"<text xml:lang='en'>{text}</text>" if text else ""
     why = f" “{text.replace('&apos;', chr(39))}”" if text else ""
-    return Piece(f"FAILURE `{condition}`{why}", f"<failure xmlns='{_SASL}'><{condition}/>{for_people}</failure>".encode())
+    return Piece(
+        f"FAILURE `{condition}`{why}", f"<failure xmlns='{_SASL}'><{condition}/>{for_people}</failure>".encode()
+    )
 
 
 def said(data: bytes) -> Play:
@@ -158,10 +163,14 @@ LOGINS = (
         reason="client-closed",
     ),
     Row(
-        sent=f"{FAILED_LOGINS + 1} wrong passwords, and then the right one, with `failed_logins_per_account = {FAILED_LOGINS}`",
+        sent=f"{FAILED_LOGINS + 1} wrong passwords, and then the right one, "
+        f"with `failed_logins_per_account = {FAILED_LOGINS}`",
         play=logging_in(*[plain(b"guessed", b"wrong")] * (FAILED_LOGINS + 1), plain(b"guessed", b"pass")),
         answer=(
-            Piece(f"{FAILED_LOGINS + 1} times FAILURE `not-authorized`", failure("not-authorized").data * (FAILED_LOGINS + 1)),
+            Piece(
+                f"{FAILED_LOGINS + 1} times FAILURE `not-authorized`",
+                failure("not-authorized").data * (FAILED_LOGINS + 1),
+            ),
             failure("temporary-auth-failure", "There were too many failed logins; try again later"),
             END,
         ),
@@ -192,24 +201,35 @@ LOGINS = (
     Row(
         sent="A resource that is none",
         play=before_binding(BIND_TO % (b"x" * 1024)),
-        answer=(refused("iq", "bad-request", "modify", "b", text="the resource has more than 1023 bytes", from_=None), END),
+        answer=(
+            refused("iq", "bad-request", "modify", "b", text="the resource has more than 1023 bytes", from_=None),
+            END,
+        ),
         end=CLOSE_NOTIFY,
         reason="client-closed",
     ),
     Row(
         sent=f"One session more than a user may have, with `sessions_per_user = {SESSIONS}`",
         play=one_session_more,
-        answer=(refused("iq", "resource-constraint", "wait", "b", text=f"A user has at most {SESSIONS} sessions", from_=None), END),
+        answer=(
+            refused(
+                "iq", "resource-constraint", "wait", "b", text=f"A user has at most {SESSIONS} sessions", from_=None
+            ),
+            END,
+        ),
         end=CLOSE_NOTIFY,
         reason="client-closed",
     ),
     Row(
         sent="`<resume/>` of a session that there is not",
         play=before_binding(b"<resume xmlns='urn:xmpp:sm:3' previd='0123456789abcdef' h='0'/>"),
-        answer=(Piece(
+        answer=(
+            Piece(
                 "`<failed/>` with `item-not-found`",
                 f"<failed xmlns='urn:xmpp:sm:3'><item-not-found xmlns='{_STANZAS}'/></failed>".encode(),
-            ), END),
+            ),
+            END,
+        ),
         end=CLOSE_NOTIFY,
         reason="client-closed",
     ),
@@ -254,7 +274,16 @@ STANZAS = (
     Row(
         sent=f"One contact more than a roster may have, with `roster_items = {ROSTER_ITEMS}`",
         play=oversized_roster,
-        answer=(refused("iq", "resource-constraint", "wait", f"i{ROSTER_ITEMS}", text=f"A roster has at most {ROSTER_ITEMS} items"), END),
+        answer=(
+            refused(
+                "iq",
+                "resource-constraint",
+                "wait",
+                f"i{ROSTER_ITEMS}",
+                text=f"A roster has at most {ROSTER_ITEMS} items",
+            ),
+            END,
+        ),
         end=CLOSE_NOTIFY,
         reason="client-closed",
     ),
@@ -284,6 +313,13 @@ STANZAS = (
         reason="resource-constraint",
     ),
     Row(
+        sent="A message that is one only by name, in another namespace",
+        play=last_words(b"<message xmlns='urn:example:x' to='user@example.test'/>"),
+        answer=(error("unsupported-stanza-type"), END),
+        end=CLOSE_NOTIFY,
+        reason="invalid-xml",
+    ),
+    Row(
         sent="A first-level element of no namespace that is known",
         play=last_words(b"<x xmlns='urn:example:x'/>"),
         answer=(error("unsupported-stanza-type"), END),
@@ -293,6 +329,14 @@ STANZAS = (
 )
 
 SECTIONS = (
-    Section("Logging in to the embedded service", "Inside direct TLS, with SASL PLAIN; a client that gets an answer then leaves.", LOGINS),
-    Section("Stanzas of the embedded service's clients", "Of a logged-in client, which leaves when it has its answer.", STANZAS),
+    Section(
+        "Logging in to the embedded service",
+        "Inside direct TLS, with SASL PLAIN; a client that gets an answer then leaves.",
+        LOGINS,
+    ),
+    Section(
+        "Stanzas of the embedded service's clients",
+        "Of a logged-in client, which leaves when it has its answer.",
+        STANZAS,
+    ),
 )

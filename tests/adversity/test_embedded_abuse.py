@@ -85,7 +85,7 @@ def test_who_floods_is_slowed_down(node: EmbeddedNode) -> None:
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 def test_a_storm_of_logins(node: EmbeddedNode, context: ssl.SSLContext, tls: bool) -> None:
-    """Everybody at once, and one user many times with one resource: each has the newest session, the others know why."""
+    """Everybody at once, and one user many times with one resource: the newest session stays, others know why."""
 
     async def scene() -> None:
         endpoint = node.direct if tls else node.plain
@@ -120,7 +120,10 @@ def test_a_slow_reader_in_a_room(node: EmbeddedNode, context: ssl.SSLContext, tl
     messages = 500
 
     async def scene() -> None:
-        others = [await Talker.login(NAMES[number % WORKERS][number // WORKERS], node.plain) for number in range(OCCUPANTS - 1)]
+        others = [
+            await Talker.login(NAMES[number % WORKERS][number // WORKERS], node.plain)
+            for number in range(OCCUPANTS - 1)
+        ]
         await others[0].join(room)
         await others[0].configure(room)
         for other in others[1:]:

@@ -1,4 +1,4 @@
-"""What the server has acknowledged (XEP-0198) arrives, whichever workers are killed meanwhile, and nothing comes twice."""
+"""What the server has acknowledged (XEP-0198) arrives, and once, whichever workers are killed meanwhile."""
 
 import asyncio
 import random

@@ -1,4 +1,4 @@
-"""Rooms over several workers (Chatty's experiments): all see all, a killed worker costs its own, a join is a position."""
+"""Rooms over several workers: all see all, a killed worker costs its own, a join is a position."""
 
 import asyncio
 import random
@@ -18,7 +18,7 @@ from tests.servers.certificates import CertificateAuthority
 from tests.servers.model import DOMAIN, ROOMS
 
 WORKERS = 3
-# By home: anna0, anna1 … live on worker 0 and so on.
+# By home.
 NAMES = {home: names_at(home, WORKERS, DOMAIN, 40, begin="u") for home in range(WORKERS)}
 ROOM_AT = {home: names_at(home, WORKERS, ROOMS, 6, begin="room") for home in range(WORKERS)}
 
@@ -147,14 +147,14 @@ def test_a_killed_worker_costs_its_own(node: EmbeddedNode, context: ssl.SSLConte
         for talker in (*others, remote):
             await talker.hear_message("we go on")
         # the one who was connected there comes back to the session, and has missed nothing
-        await through.connect(node.direct, tls=context, management=True, resume=(through.line.resumption_id, through.count))
+        await through.connect(
+            node.direct, tls=context, management=True, resume=(through.line.resumption_id, through.count)
+        )
         assert through.resumed
         await through.hear_message("we go on")
         # the doomed one's session is gone; what was said meanwhile waits
         remote.say(f"{doomed.user}@{DOMAIN}", "come back!")
-        await doomed.connect(
-            node.plain, management=True, resume=(doomed.line.resumption_id, doomed.count)
-        )
+        await doomed.connect(node.plain, management=True, resume=(doomed.line.resumption_id, doomed.count))
         assert not doomed.resumed
         await doomed.hear_message("come back!")
         # and everybody can enter again: one room with all it had, the other a new one
@@ -215,10 +215,11 @@ def test_a_join_is_a_position(node: EmbeddedNode, capsys: pytest.CaptureFixture[
             await asyncio.sleep(0.05)
         heard: list[list[bytes]] = []
         for sender in senders:
+
             def messages(sender: Talker = sender) -> list[bytes]:
                 return [each for each in sender.elements if kind_of(each) == "message" and body(each)]
 
-            await until(lambda: len(messages()) >= senders_count * per_sender, "all messages came", 30.0)  # noqa: B023
+            await until(lambda: len(messages()) >= senders_count * per_sender, "all messages came", 30.0)
             heard.append(messages())
         over.set()
         await asyncio.gather(*comings)
@@ -244,4 +245,7 @@ def test_a_join_is_a_position(node: EmbeddedNode, capsys: pytest.CaptureFixture[
     assert history > 0
     assert sum(map(len, stays)) > history
     with capsys.disabled():
-        print(f"\n{len(stays)} stays in a room of {senders_count} senders: {sum(map(len, stays))} messages, {history} of history")
+        print(
+            f"\n{len(stays)} stays in a room of {senders_count} senders: "
+            f"{sum(map(len, stays))} messages, {history} of history"
+        )

@@ -212,8 +212,10 @@ class Town:
         for _ in range(3):
             expected = {index: home.bus.frames_out for index, home in self.homes.items()}
             self.until(
-                lambda: sum(home.bus.frames_in for home in self.homes.values())
-                >= sum(home.bus.frames_out for home in self.homes.values())
+                lambda: (
+                    sum(home.bus.frames_in for home in self.homes.values())
+                    >= sum(home.bus.frames_out for home in self.homes.values())
+                )
             )
             if expected == {index: home.bus.frames_out for index, home in self.homes.items()}:
                 return

@@ -1,4 +1,4 @@
-"""Connections given from process to process: the descriptor arrives with its record, or is closed; nothing waits for ever."""
+"""Connections given from process to process: the descriptor arrives with its record, or is closed."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ def test_while_held_nothing_is_kept() -> None:
 
 
 class Kept(RuleBasedStateMachine):
-    """Writes, frames, commits and confirmations in any order: what is kept is safe, and what is safe is kept, in order."""
+    """Writes, frames, commits, confirmations in any order: what is kept is safe, and what is safe is kept."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -26,9 +26,7 @@ def town(tmp_path: Path) -> Iterator[Town]:
 
 
 def message(from_: JID, to: JID, text: str = "hi", *, type_: str = "chat") -> bytes:
-    return (
-        f"<message from='{from_}' to='{to}' type='{type_}' id='{text}'><body>{text}</body></message>".encode()
-    )
+    return f"<message from='{from_}' to='{to}' type='{type_}' id='{text}'><body>{text}</body></message>".encode()
 
 
 def say(home: Home, data: bytes, to: JID, *, keep: bool = False) -> None:
@@ -131,9 +129,7 @@ def test_rooms_are_told_in_order_with_everything_else(town: Town) -> None:
             moderators,
         ]
         assert heard[5 : 5 + 2 * later] == [said_first, moderators] * later
-        assert heard[5 + 2 * later :] == (
-            [("removed", room, one)] if index == 1 else [last, ("removed", room, other)]
-        )
+        assert heard[5 + 2 * later :] == ([("removed", room, one)] if index == 1 else [last, ("removed", room, other)])
     assert [each[0] for each in home.heard].count("said") == 8
     assert home.heard[-1] == ("said", room, b"<message id='2'/>", str(room), "all", frozenset())
     assert home.bus.frames_out == 1 * 4 + sum(len(town.homes[index].heard) for index in (1, 2)) - 4
