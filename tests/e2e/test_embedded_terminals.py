@@ -108,9 +108,13 @@ def test_profanity(played: Played, embedded: Embedded, home: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("go-sendxmpp") is None, reason="go-sendxmpp is not installed")
-def test_go_sendxmpp(played: Played, embedded: Embedded, authority: CertificateAuthority, home: Path) -> None:
+@pytest.mark.parametrize("tls", ["direct", "starttls"])
+def test_go_sendxmpp(
+    played: Played, embedded: Embedded, authority: CertificateAuthority, home: Path, tls: str
+) -> None:
     environment = {"HOME": str(home), "PATH": os.environ["PATH"], "SSL_CERT_FILE": str(authority.certificate)}
-    where = ["--jserver", f"{embedded.direct.host}:{embedded.direct.port}", "--tls"]
+    endpoint = getattr(embedded, tls)
+    where = ["--jserver", f"{endpoint.host}:{endpoint.port}", *(["--tls"] if tls == "direct" else [])]
     login = ["go-sendxmpp", "--username", CAROL.jid, "--password", CAROL.password, *where]
 
     async def send(*arguments: str, text: str) -> None:

@@ -59,4 +59,4 @@ class Terminal:
 
     async def ended(self) -> None:
         """Wait until the program has ended by itself."""
-        await self.until(lambda screen: "Pane is dead" in screen)
+        await self.until(lambda _: self._tmux("display-message", "-p", "#{pane_dead}") == "1\n")
