@@ -102,3 +102,23 @@ def test_no_password_in_clear(embedded: Embedded, authority: CertificateAuthorit
             await LightClient.login(embedded.plain, ALICE, authority.certificate)
 
     asyncio.run(log_in())
+
+
+class LineBreaks(LightClient):
+    """Ends everything with a line break, as go-xmpp does: behind SASL's last element it comes before a declaration."""
+
+    def send(self, xml: str) -> None:
+        super().send(xml + "\n")
+
+
+@pytest.mark.parametrize("tls", ["direct", "starttls"])
+def test_a_line_break_behind_sasl(embedded: Embedded, authority: CertificateAuthority, tls: str) -> None:
+    """On either worker, so that some of the connections are not at home (only one in 256 runs does not see that)."""
+
+    async def log_in() -> None:
+        for number in range(8):
+            client = await LineBreaks.login(getattr(embedded, tls), (ALICE, BOB)[number % 2], authority.certificate)
+            await client.ping()
+            await client.close()
+
+    asyncio.run(log_in())
