@@ -191,13 +191,21 @@ def test_a_reader_that_goes_away(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (1, b"")
 
 
+def _heed_ctrl_c() -> None:
+    """Also where these tests run in the background, whose processes ignore it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def test_ctrl_c(tmp_path: Path) -> None:
     path = str(tmp_path / "s")
     with socket.socket(socket.AF_UNIX) as silent:
         silent.bind(path)
         silent.listen(1)
         peer = subprocess.Popen(
-            [sys.executable, "-m", "megaphone", "status", "--socket", path], stderr=subprocess.PIPE, text=True
+            [sys.executable, "-m", "megaphone", "status", "--socket", path],
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=_heed_ctrl_c,
         )
         accepted, _ = silent.accept()
         accepted.recv(1)
