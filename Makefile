@@ -26,8 +26,12 @@ help: ## list these tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1 ($$1 == "bench" || $$1 == "fuzz" ? " WHAT=name" : ""), $$2 }' Makefile
 
 .PHONY: run
-run: env $(STAMPS)/packages-run ## start Megaphone in front of a throw-away Prosody; Ctrl-C ends both
+run: env ## start Megaphone as a chat service, with two accounts; Ctrl-C ends it
 	@$(VENV)/bin/python -m deploy.demo
+
+.PHONY: run-edge
+run-edge: env $(STAMPS)/packages-run-edge ## start Megaphone in front of a throw-away Prosody; Ctrl-C ends both
+	@$(VENV)/bin/python -m deploy.demo.edge
 
 .PHONY: test
 test: env lint $(STAMPS)/packages-test ## lint, then all tests

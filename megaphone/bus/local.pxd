@@ -13,7 +13,7 @@ cdef class FrameTaker:
     # Whoever takes the frames of all peers, in the order in which each peer sent them.
     cdef void take_frame(self, int peer, int kind, const uint8_t* data, size_t length)
     cdef void take_batch_end(self, int peer)                # what one read brought has been taken
-    cpdef void peer_lost(self, int peer)                    # its process is gone
+    cpdef void peer_lost(self, int peer)                    # its process is gone; all its frames have been taken
     cpdef void confirmed(self, int peer, uint64_t serial)   # what it was to keep is safe, up to the frame with this serial
 
 cdef class LocalBus:
@@ -31,6 +31,8 @@ cdef class LocalBus:
     cdef readonly uint64_t bytes_in
     cdef readonly uint64_t refused
     cdef uint32_t limit_bytes
-    cdef bint send(self, int peer, int kind, const uint8_t* first, size_t first_length, const uint8_t* second, size_t second_length, bint keep)
-    cdef void confirm(self, int peer, uint64_t position)
-    cdef uint64_t taken(self, int peer)
+    cdef bint send(self, int peer, int kind, const uint8_t* first, size_t first_length, const uint8_t* second, size_t second_length, bint keep, bint must)
+    cdef void mourn(self, outgoing)
+    cdef void hang_up(self, int peer)
+    cdef void cut_off(self, outgoing)
+    cdef void succeed(self, int peer, bytes instance)

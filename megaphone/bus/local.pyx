@@ -12,6 +12,12 @@ Frames are numbered by counting. Of one pair they arrive in order, each once, as
 listening socket is the supervisor's and outlives the peer, so that whoever dials in between waits for the successor.
 What is said to a peer that is away waits, up to a limit, and goes to its successor. What its predecessor may have taken
 along unconfirmed is said again if it was to be kept (`keep`); all else of it is lost, as with any process that dies.
+
+A peer is lost when its process has died or has said what no frame is: then both sockets are closed, what it had said
+until then has been taken, and nothing of its successor has.
+
+What waits for a peer is bounded: beyond `limit_bytes` frames are refused, but those that say what has happened (`must`)
+are not; a peer that leaves HARD_LIMITS times as much lying is cut off, which is one way to be lost.
 """
 
 import os
@@ -26,12 +32,17 @@ from megaphone.sockets.address cimport Address
 from megaphone.sockets.listening cimport ListeningSocket
 from megaphone.sockets.receiver cimport open_socket
 
+cdef extern from "sys/socket.h" nogil:
+    int SHUT_RDWR
+    int shutdown(int fd, int how)
+
 cdef enum:
     HELLO = 0
     CONFIRM = 1
     INSTANCE_BYTES = 16
     ACCEPTS_PER_TURN = 64
     NEVER_FULL = 0xFFFFFFFF
+    HARD_LIMITS = 4
 
 
 cdef class FrameTaker:
@@ -71,6 +82,7 @@ cdef class FrameSink(Sink):
     """Puts frames together that reads have split."""
 
     cdef LocalBus bus
+    cdef int peer                       # -1 for an incoming socket before its HELLO
     cdef Receiver receiver
     cdef bytearray held
     cdef bint broken
@@ -116,6 +128,7 @@ cdef class FrameSink(Sink):
         """The peer has said what no frame is; nothing of it can be understood any more."""
         self.broken = True
         self.lost()
+        self.bus.hang_up(self.peer)
 
     cdef void take_end(self, int error):
         if not self.broken:
@@ -148,13 +161,14 @@ cdef class FrameSink(Sink):
 cdef class Outgoing(FrameSink):
     """Our socket to one peer: what we say, and what has become of it."""
 
-    cdef int peer
     cdef bint up
+    cdef bint mourned                   # it was up and is no more, and the taker has not been told yet
     cdef bytes peer_instance
     cdef uint64_t number                # of the last frame
     cdef uint64_t promised              # serial of the last frame that was to be kept; serials outlive the peer's process
     cdef uint64_t confirmed             # serial of the last of these that the peer has confirmed
     cdef object kept                    # (number, serial, frame) to be said again should the peer die before it confirms
+    cdef uint64_t kept_bytes
     cdef object waiting                 # (frame, serial or 0) while the peer is away
     cdef uint64_t waiting_bytes
 
@@ -178,12 +192,13 @@ cdef class Outgoing(FrameSink):
         self.receiver = open_socket(connected.detach(), self.bus.poller, self, NEVER_FULL, False)
 
     cdef void take_one(self, int kind, const uint8_t* data, size_t length):
-        cdef bytes instance
+        cdef bytes frame
         if kind == HELLO and length == INSTANCE_BYTES and not self.up:
             self.greet(PyBytes_FromStringAndSize(<const char*> data, length))
         elif kind == CONFIRM and length == 8 and self.up:
             while self.kept and self.kept[0][0] <= read_uint64(data):
-                self.confirmed = self.kept.popleft()[1]
+                _, self.confirmed, frame = self.kept.popleft()
+                self.kept_bytes -= len(frame)
             self.bus.taker.confirmed(self.peer, self.confirmed)
         else:
             self.fail()
@@ -197,6 +212,7 @@ cdef class Outgoing(FrameSink):
         self.put(HELLO, <const uint8_t*> <const char*> hello, len(hello), NULL, 0)
         # what the peer's predecessor has not confirmed is said again, under new numbers
         self.kept = deque()
+        self.kept_bytes = 0
         for _, serial, frame in again:
             self.put_frame(frame, serial)
         waiting, self.waiting = self.waiting, deque()
@@ -211,23 +227,29 @@ cdef class Outgoing(FrameSink):
         self.receiver.sender.write(<const uint8_t*> <const char*> frame, len(frame))
         if serial:
             self.kept.append((self.number, serial, frame))
+            self.kept_bytes += len(frame)
 
-    cdef bint say(self, int kind, const uint8_t* first, size_t first_length, const uint8_t* second, size_t second_length, bint keep):
-        """False if there is no room for it."""
+    cdef bint say(self, int kind, const uint8_t* first, size_t first_length, const uint8_t* second, size_t second_length, bint keep, bint must):
+        """False if there is no room for it, or it is too long for a frame."""
         cdef bytes frame
         cdef char* at
+        cdef uint64_t pending = self.receiver.sender.pending_bytes() if self.up else self.waiting_bytes
+        if keep:
+            pending = max(pending, self.kept_bytes)
+        if first_length + second_length >= FRAME_LIMIT_BYTES or (pending > self.bus.limit_bytes and not must):
+            self.bus.refused += 1
+            return False
+        if pending > HARD_LIMITS * <uint64_t> self.bus.limit_bytes:
+            self.bus.refused += 1
+            if self.up:
+                self.bus.cut_off(self)
+            return False
         if self.up and not keep:
-            if self.receiver.sender.pending_bytes() > self.bus.limit_bytes:
-                self.bus.refused += 1
-                return False
             self.put(kind, first, first_length, second, second_length)
             self.number += 1
             self.bus.frames_out += 1
             self.bus.bytes_out += FRAME_HEAD_BYTES + first_length + second_length
             return True
-        if (self.receiver.sender.pending_bytes() if self.up else self.waiting_bytes) > self.bus.limit_bytes:
-            self.bus.refused += 1
-            return False
         frame = PyBytes_FromStringAndSize(NULL, FRAME_HEAD_BYTES + first_length + second_length)
         at = PyBytes_AS_STRING(frame)
         put_head(<uint8_t*> at, first_length + second_length, kind)
@@ -244,18 +266,16 @@ cdef class Outgoing(FrameSink):
         return True
 
     cdef void lost(self):
-        cdef bint was_up = self.up
         self.close()
+        self.mourned = self.mourned or self.up
         self.up = False
-        if was_up:
-            self.bus.taker.peer_lost(self.peer)
+        self.bus.mourn(self)
 
 
 cdef class Incoming(FrameSink):
-    """A peer's socket to us."""
+    """A peer's socket to us; what it brought is confirmed here, so that nobody else's frames are."""
 
-    cdef int peer                       # -1 before its HELLO
-    cdef uint64_t number                # of the last frame taken
+    cdef readonly uint64_t number       # of the last frame taken
 
     def __cinit__(self, LocalBus bus):
         self.bus = bus
@@ -263,6 +283,7 @@ cdef class Incoming(FrameSink):
         self.held = bytearray()
 
     cdef void take_one(self, int kind, const uint8_t* data, size_t length):
+        cdef int peer
         if self.peer >= 0:
             self.number += 1
             self.bus.frames_in += 1
@@ -274,14 +295,13 @@ cdef class Incoming(FrameSink):
         if kind != HELLO or length != INSTANCE_BYTES + 10:
             self.fail()
             return
-        self.peer = data[INSTANCE_BYTES] << 8 | data[INSTANCE_BYTES + 1]
-        self.number = read_uint64(data + INSTANCE_BYTES + 2) - 1
-        if not 0 <= self.peer < self.bus.workers or self.peer == self.bus.index:
+        peer = data[INSTANCE_BYTES] << 8 | data[INSTANCE_BYTES + 1]
+        if not 0 <= peer < self.bus.workers or peer == self.bus.index:
             self.fail()
             return
-        for other in list(self.bus.incoming):
-            if other is not self and (<Incoming> other).peer == self.peer:
-                (<Incoming> other).lost()       # its predecessor, whose end we have not read yet
+        self.bus.succeed(peer, PyBytes_FromStringAndSize(<const char*> data, INSTANCE_BYTES))
+        self.peer = peer
+        self.number = read_uint64(data + INSTANCE_BYTES + 2) - 1
 
     cdef void batch_ended(self):
         if self.peer >= 0:
@@ -290,6 +310,17 @@ cdef class Incoming(FrameSink):
     cdef void lost(self):
         self.close()
         self.bus.incoming.discard(self)
+        if self.peer >= 0:
+            self.bus.mourn(<Outgoing> self.bus.outgoing[self.peer])
+
+    def confirm(self, uint64_t number):
+        """Tells the peer that what its frames up to this one asked for is done and durable."""
+        cdef uint8_t encoded[8]
+        cdef int i
+        for i in range(8):
+            encoded[i] = number >> (56 - 8 * i) & 0xFF
+        if self.receiver is not None:
+            self.put(CONFIRM, encoded, 8, NULL, 0)
 
 
 cdef class BusListener(ListeningSocket):
@@ -335,7 +366,7 @@ cdef class LocalBus:
         """Dials those again that are not there; called 8 times a second."""
         cdef Outgoing outgoing
         for outgoing in self.outgoing:
-            if outgoing is not None and outgoing.receiver is None:
+            if outgoing is not None and outgoing.receiver is None and not outgoing.mourned:
                 outgoing.dial()
 
     def close(self):
@@ -354,15 +385,13 @@ cdef class LocalBus:
         """Whether the peer has greeted us, or is ourselves."""
         return peer == self.index or (<Outgoing> self.outgoing[peer]).up
 
-    cdef bint send(self, int peer, int kind, const uint8_t* first, size_t first_length, const uint8_t* second, size_t second_length, bint keep):
+    cdef bint send(self, int peer, int kind, const uint8_t* first, size_t first_length, const uint8_t* second, size_t second_length, bint keep, bint must):
         """Sends one frame, its payload in two parts; False if too much waits for that peer already."""
-        return (<Outgoing> self.outgoing[peer]).say(kind, first, first_length, second, second_length, keep)
+        return (<Outgoing> self.outgoing[peer]).say(kind, first, first_length, second, second_length, keep, must)
 
-    def send_frame(self, int peer, int kind, bytes payload not None, *, bint keep=False):
+    def send_frame(self, int peer, int kind, bytes payload not None, *, bint keep=False, bint must=False):
         """As `send`, for Python; `kind` 2 to 255."""
-        if len(payload) >= FRAME_LIMIT_BYTES:
-            raise ValueError(f"a frame has less than {FRAME_LIMIT_BYTES} bytes")
-        return self.send(peer, kind, <const uint8_t*> <const char*> payload, len(payload), NULL, 0, keep)
+        return self.send(peer, kind, <const uint8_t*> <const char*> payload, len(payload), NULL, 0, keep, must)
 
     def promised(self, int peer):
         """The serial that `confirmed` must reach for all that was to be kept, and said to this peer so far, to be safe."""
@@ -372,32 +401,49 @@ cdef class LocalBus:
         """The serial of the last frame to be kept that the peer has confirmed."""
         return (<Outgoing> self.outgoing[peer]).confirmed
 
-    cdef uint64_t taken(self, int peer):
-        """The number of the last frame taken from this peer; 0 if it is not there."""
+    def incoming_from(self, int peer):
+        """The socket by which this peer's process speaks; None if it is not there."""
         cdef Incoming incoming
         for incoming in self.incoming:
             if incoming.peer == peer:
-                return incoming.number
-        return 0
+                return incoming
+        return None
 
-    def taken_from(self, int peer):
-        """As `taken`, for Python."""
-        return self.taken(peer)
+    # --- peers that go ------------------------------------------------------------
 
-    cdef void confirm(self, int peer, uint64_t position):
-        """Tells the peer that what its frames up to this one asked for is done and durable."""
+    cdef void mourn(self, lost):
+        """Tells the taker that a peer is lost, once all that it has said is taken."""
+        cdef Outgoing outgoing = lost
+        if outgoing.mourned and self.incoming_from(outgoing.peer) is None:
+            outgoing.mourned = False
+            self.taker.peer_lost(outgoing.peer)
+
+    cdef void hang_up(self, int peer):
+        """Ends both sockets of a peer."""
         cdef Incoming incoming
-        cdef uint8_t number[8]
-        cdef int i
-        for i in range(8):
-            number[i] = position >> (56 - 8 * i) & 0xFF
-        for incoming in self.incoming:
-            if incoming.peer == peer and incoming.receiver is not None:
-                incoming.put(CONFIRM, number, 8, NULL, 0)
+        if peer < 0:
+            return
+        incoming = self.incoming_from(peer)
+        if incoming is not None:
+            incoming.lost()
+        (<Outgoing> self.outgoing[peer]).lost()
 
-    def confirm_to(self, int peer, uint64_t position):
-        """As `confirm`, for Python."""
-        self.confirm(peer, position)
+    cdef void cut_off(self, slow):
+        """A peer takes so little of what it must know that it is as good as gone; both sockets show their ends soon."""
+        cdef Outgoing outgoing = slow
+        cdef Incoming incoming = self.incoming_from(outgoing.peer)
+        shutdown(outgoing.receiver.fd, SHUT_RDWR)
+        if incoming is not None:
+            shutdown(incoming.receiver.fd, SHUT_RDWR)
+
+    cdef void succeed(self, int peer, bytes instance):
+        """This process of a peer begins to speak: any other before it is gone, though its end may not be read yet."""
+        cdef Incoming incoming = self.incoming_from(peer)
+        cdef Outgoing outgoing = self.outgoing[peer]
+        if incoming is not None:
+            incoming.lost()
+        if outgoing.up and outgoing.peer_instance != instance:
+            outgoing.lost()
 
 
 cdef class PythonTaker(FrameTaker):

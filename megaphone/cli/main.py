@@ -62,8 +62,8 @@ def build_parser(commands: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
     """The command line with these subcommands; `--config` may stand before or after the subcommand."""
     parser = Parser(
         prog="megaphone",
-        description="An XMPP edge: holds client connections open and carries them into ejabberd, Prosody or any other "
-        "XMPP server; and with no server behind it a chat service.",
+        description="An XMPP edge, which holds client connections open and carries them into ejabberd, Prosody or any "
+        "other XMPP\nserver; and, with no server behind it, a chat service.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -90,11 +90,12 @@ class HandOver:
     def give(self, peer_index: int, record: Record, descriptor: int) -> None:
         """Send a connection to another worker; the descriptor is ours no more."""
         peer = self._peers[peer_index]
-        if len(peer.waiting) >= WAITING_LIMIT:
+        encoded = msgspec.msgpack.encode(record)
+        if len(peer.waiting) >= WAITING_LIMIT or len(encoded) > RECORD_LIMIT_BYTES:
             self.refused += 1
             os.close(descriptor)
             return
-        peer.waiting.append((msgspec.msgpack.encode(record), descriptor))
+        peer.waiting.append((encoded, descriptor))
         self._send(peer)
 
     def sweep(self) -> None:

@@ -6,7 +6,6 @@ import secrets
 from typing import TYPE_CHECKING
 
 from megaphone.dispatch.counters import Reason, Slot
-from megaphone.errors import StorageError
 from megaphone.stream.stanza import Stanza
 from megaphone.wire.stanza_header import read_stanza_header
 from megaphone.wire.stanza_writer import bounce
@@ -46,9 +45,7 @@ class SessionOutlet:
 class Host:
     """The callbacks of the streams of one worker."""
 
-    def __init__(
-        self, *, board: Board, router: Router, promises: Promises, sessions: Sessions, logins: Logins
-    ) -> None:
+    def __init__(self, *, board: Board, router: Router, promises: Promises, sessions: Sessions, logins: Logins) -> None:
         self._board = board
         self._router = router
         self._promises = promises
@@ -68,13 +65,16 @@ class Host:
             router.keeping = element == 0
         try:
             stanza = Stanza.read(data)
-        except ValueError:
-            self._refuse_address(session, element, data)
+        except ValueError as error:
+            if str(error) == "jid-malformed":
+                self._refuse_address(session, element, data)
+            else:  # a message only by name: its namespace is another
+                self._sessions.close(stream, "unsupported-stanza-type", "")
         else:
             try:
                 router.service.receive(session, stanza, router.now())
-            except StorageError as error:
-                router.refuse_unkept(stanza, error)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer
+                router.failed(stanza, error)
         finally:
             router.keeping = False
             router.drain()
@@ -137,4 +137,3 @@ class Host:
         for stream in streams:
             self._sessions.ask(stream)
         self._promises.look()
-

@@ -221,6 +221,9 @@ class Logins:
         except BindError as error:
             self._follow(stream, login.refuse_bind(error.condition, error.text))
             return
+        except StorageError:  # what is kept of this user cannot be read at the moment
+            self._follow(stream, login.refuse_bind("resource-constraint", "Try again later"))
+            return
         self._connections.pop(stream.connection_id, None)
         answer = login.bound(session.jid)
         self._sessions.bound(stream, session)
@@ -231,11 +234,23 @@ class Logins:
         assert step.resume is not None  # noqa: S101 - RESUME has one
         assert login.account is not None  # noqa: S101 - it is authenticated
         found = self._sessions.resumable(step.resume.previd, login.account)
-        if found is None:
-            self._follow(stream, login.refuse_resume(self._sessions.handled(step.resume.previd, login.account)))
+        if found is not None:
+            self._connections.pop(stream.connection_id, None)
+            self._sessions.resume(stream, found, step.resume, lambda: self._resume(stream, step))
             return
-        self._connections.pop(stream.connection_id, None)
-        self._sessions.resume(stream, found, step.resume)
+        handled = self._sessions.handled(step.resume.previd, login.account)
+        if handled is None or self._promises.all_kept:
+            self._follow(stream, login.refuse_resume(handled))
+            return
+
+        def refuse() -> None:
+            if stream.connection_id:
+                self._follow(stream, login.refuse_resume(handled))
+                stream.go_on()
+                self._router.drain()
+
+        stream.wait()  # what is said to have been handled has to be safe
+        self._promises.when_safe(refuse)
 
 
 def _transport(connection: ClientConnection) -> Transport:

@@ -13,12 +13,17 @@ if TYPE_CHECKING:
     from megaphone.service.session import Session
     from megaphone.stream.jid import JID
 
+    Sessions = list[Session] | dict[JID, Session]
+
 
 class FanOut(Protocol):
     """Where the stanzas go (embedded.stream.Streams)."""
 
-    def fan_out(self, sessions: Collection[Session], stanza: bytes, from_: str) -> int:
-        """Send a stanza to each of these sessions."""
+    def fan_out(self, sessions: Sessions, stanza: bytes, from_: str) -> int:
+        """Send a stanza to each of these sessions, at once or a little later, but before all that is said after it."""
+
+    def settle(self) -> None:
+        """Send what waits."""
 
 
 class Occupants:
@@ -42,6 +47,7 @@ class Occupants:
         session = self._session_of(occupant)
         if session is None:
             return
+        self._streams.settle()
         sessions = self._rooms.setdefault(room, {})
         self._count += occupant not in sessions
         sessions[occupant] = session
@@ -62,6 +68,7 @@ class Occupants:
         self.change(room, occupant, moderator=False)
         sessions = self._rooms.get(room)
         if sessions is not None:
+            self._streams.settle()
             self._count -= sessions.pop(occupant, None) is not None
             if not sessions:
                 del self._rooms[room]
@@ -72,7 +79,7 @@ class Occupants:
         if not sessions:
             return 0
         if audience == "all" and not except_:
-            return self._streams.fan_out(sessions.values(), stanza, from_)
+            return self._streams.fan_out(sessions, stanza, from_)
         return self._streams.fan_out(list(self._chosen(room, sessions, audience, except_)), stanza, from_)
 
     def _chosen(
@@ -90,5 +97,6 @@ class Occupants:
 
     def forget(self, room: JID) -> None:
         """The room is gone, with whatever home it had."""
+        self._streams.settle()
         self._count -= len(self._rooms.pop(room, ()))
         self._moderators.pop(room, None)

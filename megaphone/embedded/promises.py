@@ -55,27 +55,45 @@ class Promises:
         self._others = [] if peers is None else [peer for peer in range(peers.workers) if peer != peers.index]
         self._waiting: deque[tuple[Callable[[], None], int, tuple[tuple[int, int], ...]]] = deque()
         self._local: deque[tuple[Callable[[], None], int]] = deque()
+        self._held = False
+
+    def hold(self, held: bool) -> None:
+        """Keep nothing for a while: something has been delivered that could not be written."""
+        self._held = held
+        self.look()
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._local)
 
+    @property
+    def all_kept(self) -> bool:
+        """Whether everything that was sent or written so far is safe."""
+        return (
+            not self._held
+            and not self._waiting
+            and self._writes.committed >= self._writes.position
+            and not any(map(self._unconfirmed, self._others))
+        )
+
     def when_safe(self, keep: Callable[[], None]) -> None:
         """Call `keep` as soon as everything that was sent or written so far is safe; at once if it is already."""
-        serials = tuple((peer, serial) for peer in self._others if (serial := self._unconfirmed(peer)))
-        if not self._waiting and not serials and self._writes.committed >= self._writes.position:
+        if self.all_kept:
             keep()
-        else:
-            self._waiting.append((keep, self._writes.position, serials))
+            return
+        serials = tuple((peer, serial) for peer in self._others if (serial := self._unconfirmed(peer)))
+        self._waiting.append((keep, self._writes.position, serials))
 
     def when_written(self, keep: Callable[[], None]) -> None:
         """Call `keep` as soon as everything that was written here so far is durable, whatever peers have confirmed."""
-        if not self._local and self._writes.committed >= self._writes.position:
+        if not self._held and not self._local and self._writes.committed >= self._writes.position:
             keep()
         else:
             self._local.append((keep, self._writes.position))
 
     def look(self) -> None:
         """Keep what can be kept: after a commit, and after a confirmation."""
+        if self._held:
+            return
         committed = self._writes.committed
         while self._local and self._local[0][1] <= committed:
             self._local.popleft()[0]()

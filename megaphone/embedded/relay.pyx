@@ -81,7 +81,8 @@ cdef class Relay:
     cdef bint say(self, int peer, int kind, uint64_t connection, const uint8_t* data, size_t length):
         cdef uint8_t id[8]
         write_uint64(id, connection)
-        return self.bus.send(peer, kind, id, 8, data, length, False)
+        # bytes may be refused, and end the connection; all else is short, and both ends rely on it
+        return self.bus.send(peer, kind, id, 8, data, length, False, kind != PUT and kind != SEND)
 
     def open(self, connection, int home, account, bint anonymous, bytes received):
         """Lets the worker `home` own a connection of this one; `received` is what its client has said already."""
@@ -228,8 +229,8 @@ cdef class RemoteConnection(Connection):
     cdef uint64_t remote_id
     cdef uint32_t under_way             # bytes on their way to the client's mailbox, or in it beyond its limit
     cdef bint full
-    cdef bint broke_off                 # the client hung up without </stream:stream>: its session may be resumed
     cdef bint released
+    cdef bint broken_off                # the client has left without a goodbye
 
     cdef void pause_reading(self):
         pass                            # without a GET nothing more comes
@@ -267,7 +268,7 @@ cdef class RemoteConnection(Connection):
         self.relay.board.slots[<int> RELAYED_OPEN] -= 1
         if owner is not None:
             self.owner = None
-            owner.take_shutdown(self, CLIENT_RESET if reason == CLIENT_CLOSED and self.broke_off else reason)
+            owner.take_shutdown(self, CLIENT_RESET if reason == CLIENT_CLOSED and self.broken_off else reason)
         self.relay.dispatcher.release(self)
 
     cdef void take_frame(self, int kind, const uint8_t* data, size_t length):
@@ -282,7 +283,7 @@ cdef class RemoteConnection(Connection):
                 self.full = False
                 owner.take_room(self)
         elif kind == CLIENT_END and length == 1 and owner is not None:
-            self.broke_off = not data[0]
+            self.broken_off = not data[0]
             owner.take_client_end(self, data[0])
         elif kind == LOST and length == 1:
             self.lose(data[0])

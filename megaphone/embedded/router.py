@@ -16,7 +16,7 @@ import msgspec
 
 from megaphone.bus.homes import home_of
 from megaphone.embedded.frames import FrameKind, RouteFlag, route_frame
-from megaphone.errors import StorageError, StorageFullError
+from megaphone.errors import StorageError
 from megaphone.rooms.ports import Audience
 from megaphone.stream.jid import JID
 from megaphone.stream.stanza import Stanza
@@ -103,7 +103,9 @@ class Router:
         flags = RouteFlag.KEEP if self.keeping else 0
         payload = route_frame(str(to).encode(), stanza, flags)
         if not self.bus.send_frame(home, FrameKind.ROUTE, payload, keep=self.keeping):
-            self._refuse(stanza)
+            refused = Stanza.read(stanza)
+            if refused.kind != "presence":
+                self._refuse(refused, "resource-constraint", "Too much waits for another worker; try again later")
 
     def take_route(self, to: bytes, stanza: bytes, flags: int) -> None:
         """Take a stanza that another worker has sent to somebody at home here."""
@@ -111,30 +113,30 @@ class Router:
         self.drain()
 
     def _take(self, data: bytes, to: JID, keeping: bool) -> None:
+        stanza = Stanza.read(data)
+        stanza.to = to
         self.keeping = keeping
         try:
-            stanza = Stanza.read(data)
-            stanza.to = to
             if to.domain == self.rooms_domain:
                 self.rooms.receive(stanza, self.now())
             else:
                 self.service.receive_routed(stanza, self.now())
-        except StorageError as error:
-            self.refuse_unkept(stanza, error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, whoever waits for an answer gets one
+            self.failed(stanza, error)
         finally:
             self.keeping = False
 
-    def _refuse(self, data: bytes) -> None:
-        """So much waits for another worker already that no more can."""
-        stanza = Stanza.read(data)
-        if stanza.answerable and stanza.from_ is not None and stanza.kind != "presence":
-            self.route(stanza.error("resource-constraint", text="too much waits for another worker"), stanza.from_)
+    def failed(self, stanza: Stanza, error: Exception) -> None:
+        """The core could not deal with a stanza: because nothing can be stored, or by a mistake of ours."""
+        if isinstance(error, StorageError):
+            self._refuse(stanza, "resource-constraint", "Nothing can be stored at the moment; try again later")
+        else:
+            self.fault(error)
+            self._refuse(stanza, "internal-server-error", "")
 
-    def refuse_unkept(self, stanza: Stanza, error: StorageError) -> None:
-        """What would have to be kept cannot be: its sender is told, and may try again."""
-        condition = "resource-constraint" if isinstance(error, StorageFullError) else "internal-server-error"
-        if stanza.answerable and stanza.from_ is not None and stanza.kind != "presence":
-            self.route(stanza.error(condition, type_="wait", text="the server's disk takes nothing now"), stanza.from_)
+    def _refuse(self, stanza: Stanza, condition: str, text: str) -> None:
+        if stanza.answerable and stanza.from_ is not None:
+            self.route(stanza.error(condition, from_=stanza.from_.bare, text=text), stanza.from_)
 
     def later(self, work: Callable[[], None]) -> None:
         """Do this after what waits already."""
@@ -175,7 +177,7 @@ class Router:
             (room, stanza, sender, audience.value, [jid for jid in except_ if self.home(jid) != self.index])
         )
         for worker in workers:
-            self.bus.send_frame(worker, FrameKind.FAN_OUT, payload)
+            self.bus.send_frame(worker, FrameKind.FAN_OUT, payload, must=True)
 
     def _fan_out_here(self, room: JID, stanza: bytes, sender: str, audience: str, except_: Collection[JID]) -> None:
         self.occupants.fan_out(room, stanza, sender, audience, except_)
@@ -206,7 +208,7 @@ class Router:
                 del workers[home]
             if not workers:
                 del self._abroad[room]
-        self.bus.send_frame(home, FrameKind.OCCUPANT, msgspec.msgpack.encode((change, room, occupant)))
+        self.bus.send_frame(home, FrameKind.OCCUPANT, msgspec.msgpack.encode((change, room, occupant)), must=True)
 
     def _change_occupant(self, room: JID, occupant: JID, change: int) -> None:
         if change == _REMOVED:
@@ -229,7 +231,7 @@ class Router:
         if home == self.index or self.bus is None:
             self._work.append(lambda: self._list(*entry))
         else:
-            self.bus.send_frame(home, FrameKind.LISTED, msgspec.msgpack.encode(entry))
+            self.bus.send_frame(home, FrameKind.LISTED, msgspec.msgpack.encode(entry), must=True)
 
     def _list(self, room: JID, name: str | None, occupants: int) -> None:
         if name is None:
@@ -262,9 +264,10 @@ class Router:
         """One read of a peer has been dealt with: what was to be kept is confirmed as soon as it is durable."""
         if self.bus is None:
             return
-        bus, number = self.bus, self.bus.taken_from(peer)
-        if number:
-            self.promises.when_written(lambda: bus.confirm_to(peer, number))
+        incoming = self.bus.incoming_from(peer)
+        if incoming is not None:
+            number = incoming.number
+            self.promises.when_written(lambda: incoming.confirm(number))
 
     def confirmed(self, peer: int, serial: int) -> None:
         """A peer has confirmed."""

@@ -1,8 +1,8 @@
 """The sessions of one worker and their connections: XEP-0198, XEP-0352, what happens when a connection goes.
 
-    bound ─► connected ── connection lost ──► waiting (only with XEP-0198) ── resumed ──► connected
-                 │                               │ time is over
-                 └── </stream:stream>, error ────┴──► ended: what was not acknowledged goes back to the service
+bound ─► connected ── connection lost ──► waiting (only with XEP-0198) ── resumed ──► connected
+             │                               │ time is over
+             └── </stream:stream>, error ────┴──► ended: what was not acknowledged goes back to the service
 """
 
 from __future__ import annotations
@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Final, cast
 
 from megaphone.dispatch.counters import Reason, Slot
 from megaphone.edge.reasons import reason_of
+from megaphone.errors import StorageError
 from megaphone.stream import resumption
 from megaphone.stream.nonza import Ack, AckRequest, ClientState, Enable, Resume, read_nonza
 from megaphone.stream.resumption import EndedSessions, HandledTooManyError, SMLimits, StreamManagement
 from megaphone.wire.writer import STREAM_END, stream_error
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from megaphone.dispatch.counters import Board
     from megaphone.embedded.promises import Promises
     from megaphone.embedded.router import Router
@@ -32,6 +35,7 @@ LOST: Final = frozenset(
     {Reason.CLIENT_RESET, Reason.IDLE_TIMEOUT, Reason.SLOW_CONSUMER, Reason.REMOTE_CONNECTION_FAILED, Reason.INTERNAL}
 )
 _MESSAGE: Final = b"<message"
+_ANSWERS_LIMIT: Final = 16  # that one stream waits for; whoever asks more often gets one answer for several questions
 _MINUS_ONE: Final = (1 << 64) - 1  # a gauge goes down by wrapping
 
 
@@ -57,6 +61,8 @@ class Sessions:
         self._by_id: dict[str, EmbeddedStream] = {}
         self._ended = EndedSessions()
         self._waiting: deque[tuple[float, EmbeddedStream]] = deque()  # by the time when they have waited long enough
+        self._answers: dict[EmbeddedStream, int] = {}  # how many each stream waits for, until all is safe
+        self._unkept: deque[tuple[Session, int]] = deque()  # sent with this count while nothing could be written
         self._key = 0  # under which the stanza under way is kept in the store: > 0 by us, < 0 by the service
 
     def apply(self, resume_seconds: int, limits: SMLimits) -> None:
@@ -83,8 +89,36 @@ class Sessions:
         """Return how many stanzas were handled of a session that can no longer be resumed, if that is known."""
         return self._ended.handled(previd, account)
 
-    def resume(self, stream: EmbeddedStream, old: EmbeddedStream, wish: Resume) -> None:
-        """Go on with a session on a new stream (XEP-0198 section 5)."""
+    def resume(self, stream: EmbeddedStream, old: EmbeddedStream, wish: Resume, again: Callable[[], None]) -> None:
+        """Go on with a session on a new stream (XEP-0198 section 5).
+
+        The answer acknowledges what the client has said, so it waits until that is safe; meanwhile nothing more is
+        taken of either stream. `again` is called if the session has gone elsewhere by then.
+        """
+        stream.streams.settle()
+        if old.connection_id:
+            old.say(resumption.REPLACED)
+            self._detach(old)
+            old.end("", Reason.SERVER_CLOSED)
+        if self._promises.all_kept:
+            self._go_on(stream, old, wish)
+            return
+
+        def when_safe() -> None:
+            if not stream.connection_id:
+                return  # it has hung up meanwhile; the session waits on
+            if old.session is None:
+                again()
+            else:
+                self._go_on(stream, old, wish)
+            stream.go_on()
+            self._router.drain()
+
+        stream.wait()
+        self._promises.when_safe(when_safe)
+
+    def _go_on(self, stream: EmbeddedStream, old: EmbeddedStream, wish: Resume) -> None:
+        stream.streams.settle()
         management: StreamManagement = old.resumption
         try:
             first = management.acknowledged
@@ -95,13 +129,8 @@ class Sessions:
             return
         self._settle(old, (wish.h - first) & resumption.COUNT_MASK)
         session: Session = old.session
-        if old.connection_id:
-            old.say(resumption.REPLACED)
-            old.session = None
-            old.end("", Reason.SERVER_CLOSED)
-        else:
-            old.session = None
-            self._attached(old)
+        old.session = None
+        self._attached(old)
         answer = stream.login.resumed(resumption.resumed(management.id, management.handled))
         stream.bound(session, str(session.jid))
         session.stream = stream
@@ -120,6 +149,7 @@ class Sessions:
 
     def take_element(self, stream: EmbeddedStream, data: bytes) -> None:
         """Take a first-level element that is no stanza."""
+        stream.streams.settle()  # what was said before it is not counted after it
         try:
             nonza = read_nonza(data)
         except ValueError as error:
@@ -127,8 +157,7 @@ class Sessions:
             return
         management: StreamManagement | None = stream.resumption
         if isinstance(nonza, AckRequest) and management is not None:
-            answer = resumption.answer(management.handled)
-            self._promises.when_safe(lambda: stream.say(answer))
+            self._answer_when_safe(stream, management)
         elif isinstance(nonza, Ack) and management is not None:
             self._acknowledged(stream, management, nonza.h)
         elif isinstance(nonza, Enable):
@@ -139,6 +168,26 @@ class Sessions:
             stream.say(resumption.failed("unexpected-request"))
         else:
             self.close(stream, "unsupported-stanza-type", "")
+
+    def _answer_when_safe(self, stream: EmbeddedStream, management: StreamManagement) -> None:
+        waiting = self._answers.get(stream, 0)
+        if waiting >= _ANSWERS_LIMIT:
+            self._answers[stream] = _ANSWERS_LIMIT + 1  # once more, when those have been given
+            return
+        self._answers[stream] = waiting + 1
+        answer = resumption.answer(management.handled)
+
+        def when_safe() -> None:
+            left = self._answers.pop(stream) - 1
+            if left:
+                self._answers[stream] = left
+            if stream.resumption is management:  # else it has been said with <resumed/>, or is not to be said
+                stream.say(answer)
+                if left == _ANSWERS_LIMIT:
+                    self._answers[stream] = left - 1
+                    self._answer_when_safe(stream, management)
+
+        self._promises.when_safe(when_safe)
 
     def _acknowledged(self, stream: EmbeddedStream, management: StreamManagement, h: int) -> None:
         try:
@@ -166,20 +215,44 @@ class Sessions:
     def deliver(self, session: Session, stanza: bytes) -> None:
         """Send a stanza to the client of a session."""
         stream = _stream_of(session)
+        stream.streams.settle()
         if (
             self._router.keeping
             and stream.resumption is not None
             and not session.user.anonymous
             and stanza.startswith(_MESSAGE)
         ):
-            # a StorageError refuses the message: its sender must not be told that it is safe
-            self._key = self._store.spool_add(session.user.jid, stanza, self._router.now())
+            try:
+                self._key = self._store.spool_add(session.user.jid, stanza, self._router.now())
+            except StorageError:  # it is delivered all the same; until it can be kept nobody is told that it is safe
+                management: StreamManagement = stream.resumption
+                self._unkept.append((session, (management.sent_count + 1) & resumption.COUNT_MASK))
+                self._promises.hold(True)
         stream.deliver(stanza)
         self._key = 0
+
+    def _keep_late(self) -> None:
+        """Keep what could not be kept when it was delivered, unless its client has it by now."""
+        while self._unkept:
+            session, count = self._unkept[0]
+            stream = _stream_of(session)
+            management: StreamManagement | None = stream.resumption
+            if management is not None and not session.ended:
+                at = (count - management.acknowledged - 1) & resumption.COUNT_MASK
+                if at < len(stream.keys):
+                    try:
+                        stream.keys[at] = self._store.spool_add(
+                            session.user.jid, management.waiting[at], self._router.now()
+                        )
+                    except StorageError:
+                        return
+            self._unkept.popleft()
+        self._promises.hold(False)
 
     def deliver_stored(self, session: Session, stanza: bytes, key: int) -> None:
         """Send a message that the service keeps until it is settled."""
         stream = _stream_of(session)
+        stream.streams.settle()
         self._key = -key
         stream.deliver(stanza)
         self._key = 0
@@ -253,18 +326,25 @@ class Sessions:
 
     def gone(self, stream: EmbeddedStream, reason: int) -> None:
         """The connection of a session is gone."""
-        if stream.session is None:
-            return  # the session goes on elsewhere
+        stream.streams.settle()
+        if stream.session is None or stream.detached:
+            return  # the session goes on elsewhere, or is about to
         management: StreamManagement | None = stream.resumption
         if management is None or not management.id or reason not in LOST or stream.session.ended:
             self._finish(stream)
-            return
+        else:
+            self._detach(stream)
+
+    def _detach(self, stream: EmbeddedStream) -> None:
+        """The session waits for its client."""
         stream.detached = True
         self._board.add(Slot.SESSIONS_WAITING, 1)
         self._waiting.append((self._router.now() + self._resume_seconds, stream))
 
     def sweep(self) -> None:
-        """End the sessions that have waited long enough."""
+        """End the sessions that have waited long enough; called 8 times a second."""
+        if self._unkept:
+            self._keep_late()
         now = self._router.now()
         while self._waiting and self._waiting[0][0] <= now:
             _, stream = self._waiting.popleft()

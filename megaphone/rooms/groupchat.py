@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from megaphone.errors import RoomError
+from megaphone.errors import RoomError, StorageError
 from megaphone.rooms.forged import without_forged
 from megaphone.rooms.names import CLIENT, HINTS
 from megaphone.rooms.ports import StoredMessage, Subject
@@ -33,25 +33,30 @@ def receive_groupchat(room: Room, stanza: Addressed, now: float) -> None:
             limit = room.settings.subject_limit_bytes
             raise RoomError("not-acceptable", f"a message with a subject has at most {limit} bytes")
         room.admit_message(now)
-        room.subject = Subject(_reflect(room, stanza, now).stanza, now)
-        room.save()
+        before, message = room.subject, _stored(room, stanza, now)
+        room.subject = Subject(message.stanza, now)
+        try:
+            room.save()
+        except StorageError:
+            room.subject = before
+            raise
+        room.outlet.fan_out(room.jid, message.stanza)
         return
     if sender.role not in SPEAKING:
         raise RoomError("forbidden", "this room is moderated, and you have no voice")
     room.admit_message(now)
-    message = _reflect(room, stanza, now)
+    message = _stored(room, stanza, now)
     if has_body(stanza) and not (b"store" in stanza.data and _is_not_to_be_stored(stanza)):
-        room.remember(message)
+        room.remember(message)  # which may fail: then nobody gets it
+    room.outlet.fan_out(room.jid, message.stanza)
 
 
-def _reflect(room: Room, stanza: Addressed, now: float) -> StoredMessage:
+def _stored(room: Room, stanza: Addressed, now: float) -> StoredMessage:
     sender = room.sender(stanza)
     id_ = room.next_id(now)
     said = b"%b id='%d'/>%b" % (room.mark, id_, sender.mark)
     stamped = stamp(without_forged(stanza, room.jid), to=None, from_=str(sender.jid))
-    message = StoredMessage(id_, now, sender.nick, add_child(stamped, said))
-    room.outlet.fan_out(room.jid, message.stanza)
-    return message
+    return StoredMessage(id_, now, sender.nick, add_child(stamped, said))
 
 
 def has_body(stanza: Addressed) -> bool:

@@ -206,10 +206,11 @@ class Room:
         return self.id
 
     def remember(self, stored: StoredMessage) -> None:
-        """Add a message to the history."""
-        self.tail.append(stored)
+        """Add a message to the history; StorageError, and it is not added, if it cannot be kept."""
+        tail = self.tail
         if self.persistent:
             self.surroundings.log.append(self.jid, stored)
+        tail.append(stored)
 
     def admit_message(self, now: float) -> None:
         """Raise RoomError if the room is being flooded."""

@@ -31,10 +31,10 @@ def keep(home: Home, user: User, stanza: Stanza, now: float) -> None:
         or inbox.bytes + len(data) > home.settings.offline_bytes_per_user
     ):
         raise Refusal("resource-constraint", "Too many messages wait for this user")
+    home.store.put_offline_message(user.jid, data, now)  # which may fail: nothing has changed then
     inbox.messages += 1
     inbox.bytes += len(data)
     user.inbox = inbox
-    home.store.put_offline_message(user.jid, data, now)
 
 
 def delayed(home: Home, stanza: Stanza, now: float) -> bytes:

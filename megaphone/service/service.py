@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from megaphone.errors import BindError
+from megaphone.errors import BindError, StorageError
 from megaphone.service import client_state, messages, offline, presence, queries, subscriptions
 from megaphone.service.home import Home, key_of
 from megaphone.service.refusal import BLOCKED, Refusal
@@ -108,6 +108,8 @@ class Service:
                 messages.give_back(self.home, session, stanza, now)
             except Refusal as refusal:
                 self.home.refuse(stanza, refusal)
+            except StorageError:
+                self.home.refuse(stanza, Refusal("resource-constraint", "Nothing can be stored at the moment"))
 
     def settled(self, session: Session, key: int) -> None:
         """Forget a kept message that a client has safely got."""

@@ -17,7 +17,7 @@ from megaphone.wire.stanza_writer import STANZA_ERROR_CONDITIONS
 from megaphone.wire.writer import STREAM_END, escape, stream_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from megaphone.stream.jid import JID
 
@@ -72,6 +72,11 @@ class StreamManagement:
 
     def __len__(self) -> int:
         return len(self._queue)
+
+    @property
+    def waiting(self) -> Sequence[bytes]:
+        """What waits for an acknowledgement, oldest first."""
+        return self._queue
 
     @property
     def sent_count(self) -> int:

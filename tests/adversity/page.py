@@ -6,6 +6,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from tests.adversity import rows_embedded
 from tests.adversity.rows import SECTIONS
 from tests.adversity.rows_operator import COMMANDS, CONFIGURATION, HUB, RELOADS, STARTING, Mistake
 from tests.adversity.table import Row
@@ -16,12 +17,17 @@ MARK = "<!-- What follows is written by `python -m tests.adversity.page` from th
 
 def render() -> str:
     """Everything below the mark."""
-    parts = ["\n## What clients send\n"]
-    for section in SECTIONS:
-        parts += [
-            f"\n### {section.title}\n\n{section.about}\n\n",
-            _table(("sent", "answer", "counted as"), (_client_cells(row) for row in section.rows)),
-        ]
+    parts = []
+    for title, sections in (
+        ("What clients send", SECTIONS),
+        ("What clients of the embedded service send", rows_embedded.SECTIONS),
+    ):
+        parts.append(f"\n## {title}\n")
+        for section in sections:
+            parts += [
+                f"\n### {section.title}\n\n{section.about}\n\n",
+                _table(("sent", "answer", "counted as"), (_client_cells(row) for row in section.rows)),
+            ]
     parts.append("\n## What operators do\n")
     for title, about, mistakes in (
         ("Configurations", "`check` and `serve` answer alike, except where a row says otherwise.", CONFIGURATION),

@@ -114,7 +114,7 @@ def test_a_successor_hears_what_was_not_confirmed(mesh: Mesh) -> None:
     first.bus.send_frame(1, 2, b"a", keep=True)
     first.bus.send_frame(1, 2, b"b", keep=True)
     mesh.until(lambda: len(second.heard_from(0)) == 2)
-    second.bus.confirm_to(0, 1)
+    second.bus.incoming_from(0).confirm(1)
     mesh.until(lambda: first.bus.has_confirmed(1) == 1)
     first.bus.send_frame(1, 2, b"lost")
     first.bus.send_frame(1, 2, b"c", keep=True)
@@ -125,7 +125,8 @@ def test_a_successor_hears_what_was_not_confirmed(mesh: Mesh) -> None:
     successor = mesh.start(1)
     mesh.until(lambda: successor.heard_from(0) == [b"b", b"c", b"d"])
     assert first.bus.has_confirmed(1) == 1 < first.bus.promised(1) == 3
-    successor.bus.confirm_to(0, successor.bus.taken_from(0))
+    heard = successor.bus.incoming_from(0)
+    heard.confirm(heard.number)
     mesh.until(lambda: first.bus.has_confirmed(1) == 3)
 
 
@@ -136,7 +137,8 @@ def test_a_sender_that_dies_is_followed_by_another(mesh: Mesh) -> None:
     mesh.kill(0)
     mesh.start(0).bus.send_frame(1, 2, b"b")
     mesh.until(lambda: second.heard_from(0) == [b"a", b"b"])
-    assert second.bus.taken_from(0) == 1
+    assert second.bus.incoming_from(0).number == 1
+    assert second.taker.lost == [0]
 
 
 def test_what_waits_is_bounded(tmp_path: Path) -> None:
