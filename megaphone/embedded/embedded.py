@@ -32,6 +32,7 @@ from megaphone.storage.accounts import SQLiteAccounts
 from megaphone.storage.rooms import SQLiteRooms
 from megaphone.storage.storage import Storage
 from megaphone.storage.users import SQLiteUsers
+from megaphone.stream.jid import JID
 from megaphone.stream.resumption import SMLimits
 
 if TYPE_CHECKING:
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
     from megaphone.service.session import Session
     from megaphone.service.tokens import TokenKey
     from megaphone.sockets.poller import Poller
-    from megaphone.stream.jid import JID
 
 _ANONYMOUS_TRIES = 10_000
 
@@ -248,6 +248,19 @@ class Embedded:
         board.set(Slot.PROMISES_WAITING, len(self.promises))
         board.set(Slot.ROOMS, len(self.rooms))
         board.set(Slot.OCCUPANTS, len(self.router.occupants))
+
+    def end_sessions(self, jid: str, condition: str) -> int:
+        """End the sessions here of a bare or full JID, those too that wait for their client; return how many."""
+        try:
+            wanted = JID.parse(jid)
+        except ValueError:
+            return 0
+        user = self.service.home.users.get(wanted.local) if wanted.domain == self.domain else None
+        sessions = [] if user is None else [each for each in user.sessions if wanted.resource in ("", each.resource)]
+        for session in sessions:
+            self.sessions.kick(session, condition)
+        self.router.drain()
+        return len(sessions)
 
     # --- connections ------------------------------------------------------------
 

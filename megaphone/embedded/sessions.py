@@ -311,6 +311,14 @@ class Sessions:
         else:
             self._router.later(lambda: self._finish(stream))
 
+    def kick(self, session: Session, condition: str) -> None:
+        """End a session for an operator."""
+        stream = _stream_of(session)
+        if stream.connection_id:
+            stream.end(condition, Reason.KICKED)
+        else:
+            self._router.later(lambda: self._finish(stream))
+
     def take_stream_end(self, stream: EmbeddedStream) -> None:
         """The client has said goodbye."""
         stream.say(STREAM_END)

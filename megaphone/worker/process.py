@@ -80,6 +80,10 @@ class Process(ABC):
     def links(self) -> list[dict[str, Any]]:
         """Return a row for each link (docs/reference/command-line.md, `links`)."""
 
+    def end_sessions(self, jid: str, condition: str) -> int | None:
+        """End the sessions of a JID that live here and return how many; None if there are only connections."""
+        return None
+
     # --- life ------------------------------------------------------------
 
     def run(self) -> int:
@@ -143,6 +147,10 @@ class Process(ABC):
             case "links":
                 return {"type": "link_list", "id": message["id"], "links": self.links()}
             case "kick":
+                jid = message["jid"]
+                ended = None if jid is None else self.end_sessions(jid, message["condition"])
+                if ended is not None:
+                    return {"type": "reply", "id": message["id"], "result": ended}
                 rows = self._matching(message["address"], message["jid"], None, message["connection"], None)
                 for connection, _ in rows:
                     connection.finish(message["condition"], Reason.KICKED)

@@ -207,6 +207,10 @@ class Worker(Process):
         """Return a row for each link to an upstream."""
         return self.uplink.describe_links()
 
+    def end_sessions(self, jid: str, condition: str) -> int | None:
+        """End the sessions of the embedded service; its connections may be in other workers, or nowhere."""
+        return None if self.embedded is None else self.embedded.end_sessions(jid, condition)
+
     async def leave(self) -> None:
         """End the links in order."""
         self.uplink.close()

@@ -88,3 +88,30 @@ def test_another_session_cannot_be_resumed(played: Played, embedded: Embedded) -
         await alice.settle()
 
     played(script)
+
+
+@pytest.mark.parametrize("waiting", [False, True], ids=["resumed", "waiting"])
+def test_an_operator_ends_a_session(played: Played, embedded: Embedded, waiting: bool) -> None:
+    """A connection that has resumed a session shows no JID, and one that waits has no connection: both are found."""
+
+    async def script(company: Company) -> None:
+        bob = await company.enter(BOB, resource="here")
+        alice = await company.enter(ALICE, resource="desk", stream_management=True)
+        other = await company.enter(ALICE, resource="phone", stream_management=True)
+        await alice.cut()
+        if not waiting:
+            await alice.resume()
+        company.transcript.begin("kick")
+        assert embedded.request("POST", "/kick", {"jid": alice.boundjid.full})["kicked"] == 1
+        await other.expect(stanza("presence", of=alice.boundjid.full, kind="unavailable"))
+        if not waiting:
+            await alice.expect_event("disconnected")
+        company.transcript.begin("back")
+        alice.connect(alice.endpoint.host, alice.endpoint.port)
+        await alice.expect(lambda element: element.tag == "{urn:xmpp:sm:3}failed")
+        await alice.expect_event("sm_enabled")
+        assert embedded.request("POST", "/kick", {"jid": ALICE.jid})["kicked"] == 2
+        await other.expect_event("disconnected")
+        await bob.settle()
+
+    played(script)

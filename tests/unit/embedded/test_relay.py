@@ -173,6 +173,16 @@ def test_what_was_said_too_early_goes_along(pair: Pair) -> None:
     assert pair.home.host.elements == [b"<early/>", b"<late/>"]
 
 
+@pytest.mark.parametrize("early", [b"\n", b""])
+def test_a_line_break_between_the_streams(pair: Pair, early: bytes) -> None:
+    """It belongs to the stream that has ended, although it comes before a declaration here (go-xmpp sends it)."""
+    client = pair.client(early)
+    client.send(b"\r\n" + HEADER)
+    client.expect(OPENED)
+    client.send(b"<a/>")
+    pair.until(lambda: pair.home.host.elements == [b"<a/>"])
+
+
 def test_credit(pair: Pair) -> None:
     """While the session does not take, the client's bytes stay in its socket."""
     client, stream = restarted(pair)
