@@ -200,7 +200,7 @@ class Talker:
                     await self._news.wait()
         except TimeoutError:
             raise TimeoutError(
-                f"{self.user}: {what}: not within {timeout_seconds:g} s; heard {self.elements[-10:]}"
+                f"{self.user}: {what}: not within {timeout_seconds:g} s; heard {[each[:200] for each in self.elements[-10:]]}"
             ) from None
 
     async def ping(self) -> None:
