@@ -11,6 +11,8 @@ PYTHON ?= $(shell /usr/bin/python3 $(NEW_ENOUGH) 2>/dev/null && echo /usr/bin/py
 VENV := .venv
 STAMPS := .make
 PACKAGES := deploy/debian
+# Many tests wait for servers, so more of them than processors may run at once.
+TEST_PROCESSES ?= 4
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check -qq
 SOURCES := setup.py $(shell find megaphone -name '*.pyx' -o -name '*.pxd' -o -name '*.pxi' -o -name '*.h')
 export BUILD_REQUIREMENTS := import tomllib; \
@@ -24,12 +26,16 @@ help: ## list these tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1 ($$1 == "bench" || $$1 == "fuzz" ? " WHAT=name" : ""), $$2 }' Makefile
 
 .PHONY: run
-run: env $(STAMPS)/packages-run ## start Megaphone in front of a throw-away Prosody; Ctrl-C ends both
+run: env ## start Megaphone as a chat service, with two accounts; Ctrl-C ends it
 	@$(VENV)/bin/python -m deploy.demo
+
+.PHONY: run-edge
+run-edge: env $(STAMPS)/packages-run-edge ## start Megaphone in front of a throw-away Prosody; Ctrl-C ends both
+	@$(VENV)/bin/python -m deploy.demo.edge
 
 .PHONY: test
 test: env lint $(STAMPS)/packages-test ## lint, then all tests
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest -n $(TEST_PROCESSES)
 
 .PHONY: lint
 lint: env $(STAMPS)/dev ## ruff, mypy, import-linter

@@ -1,4 +1,4 @@
-"""Megaphone: an XMPP edge.
+"""Megaphone: an XMPP edge, and with no server behind it a small chat service.
 
 The packages in the order a stanza meets them:
 
@@ -9,9 +9,20 @@ sockets      non-blocking sockets: poller, receiver, sender, TLS (compiled)
 wire         bytes: framer, header reader, writer, PROXY protocol (compiled where hot; no I/O)
 stream       one XMPP stream as a state machine (no I/O)
 dispatch     the centre: registry, mailbox, dispatcher, counters (no I/O)
-rooms        chat rooms, XEP-0045 (no I/O)
+
+with servers behind it (edge):
 uplink       server sockets: choice, health, fail-over
 hub          the other end of links beside a server without a module; the uplink opens its sockets
+
+without (chat service):
+embedded     connections become sessions in the home of their user; what they say finds the home of whom it is for
+bus          the way to another worker of the node: frames over Unix sockets, and which worker is whose home
+service      the users at home here: login, sessions, roster, presence, messages (no I/O)
+rooms        the rooms at home here, XEP-0045 (no I/O)
+storage      what is kept: one SQLite database, read at once, written in batches by a thread
+
+beside all of it:
+cli          the `megaphone` command, `megaphone chat` included
 metrics      every Prometheus metric on one screen
 config       one TOML file into one frozen Config
 errors       every exception on one screen

@@ -32,6 +32,7 @@ COMMANDS: Final = (
     "drain",
     "reload",
     "probe",
+    "chat",
     "hub",
     "user",
 )
@@ -41,7 +42,7 @@ exit codes:
   0  done
   1  failed
   2  wrong usage, or a configuration that cannot be used
-  3  the running Megaphone could not be reached
+  3  the running Megaphone, or any server to chat through, could not be reached
 """
 
 
@@ -61,8 +62,8 @@ def build_parser(commands: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
     """The command line with these subcommands; `--config` may stand before or after the subcommand."""
     parser = Parser(
         prog="megaphone",
-        description="An XMPP edge: holds client connections open and carries them into ejabberd, Prosody or any other "
-        "XMPP server; and with no server behind it a chat service.",
+        description="An XMPP edge, which holds client connections open and carries them into ejabberd, Prosody or any "
+        "other XMPP\nserver; and, with no server behind it, a chat service.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -72,7 +73,7 @@ def build_parser(commands: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
         importlib.import_module(f"megaphone.cli.{name}").add_parser(subparsers)
     _add_config_option(parser)
     for name, subparser in subparsers.choices.items():
-        if name != "probe":  # it knows a server only by its address
+        if name not in ("probe", "chat"):  # they know a server only by its address
             for each in with_actions(subparser):
                 _add_config_option(each, DEFAULT_HUB_CONFIG if name == "hub" else DEFAULT_CONFIG)
     parser.set_defaults(config=None)

@@ -2,14 +2,11 @@
 
 import argparse
 import asyncio
-import getpass
 import importlib.util
 import logging
-import os
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from megaphone.cli.login import LoginError, password, seconds, trust
 from megaphone.cli.output import FAILED, OK, USAGE, print_error, print_json, printable
 
 if TYPE_CHECKING:
@@ -48,13 +45,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--host", help="host name or address to connect to (default: the JID's domain, no SRV lookup)")
     parser.add_argument("--port", type=_port, help="port to connect to (default: 5222, with --tls direct 5223)")
     parser.add_argument("--tls", choices=sorted(DEFAULT_PORTS), default="starttls", help="(default: starttls)")
-    trust = parser.add_mutually_exclusive_group()
-    trust.add_argument("--ca", metavar="FILE", help="trust the certificates in this PEM file instead of the system's")
-    trust.add_argument("--insecure", action="store_true", help="accept any certificate")
+    trusted = parser.add_mutually_exclusive_group()
+    trusted.add_argument("--ca", metavar="FILE", help="trust the certificates in this PEM file instead of the system's")
+    trusted.add_argument("--insecure", action="store_true", help="accept any certificate")
     parser.add_argument("--password-file", metavar="FILE", help="file with the password in its first line")
     parser.add_argument(
         "--timeout",
-        type=_seconds,
+        type=seconds,
         default=DEFAULT_TIMEOUT_SECONDS,
         metavar="SECONDS",
         help=f"for all steps together (default: {DEFAULT_TIMEOUT_SECONDS:g})",
@@ -97,7 +94,7 @@ class _UsageError(Exception):
 def _target(args: argparse.Namespace) -> "Target":
     import slixmpp
 
-    from megaphone.cli.probe_client import Target, TrustError, trust
+    from megaphone.cli.probe_client import Target
 
     try:
         jid = slixmpp.JID(args.jid)
@@ -107,11 +104,12 @@ def _target(args: argparse.Namespace) -> "Target":
         raise _UsageError(f"{args.jid!r} names no account; write user@domain")
     try:
         context = trust(args.ca, insecure=args.insecure)
-    except TrustError as error:
+        secret = password(args.password_file, PASSWORD_VARIABLE, str(jid.bare))
+    except LoginError as error:
         raise _UsageError(str(error)) from None
     return Target(
         jid=str(jid),
-        password=_password(args, str(jid.bare)),
+        password=secret,
         host=args.host or jid.host,
         port=args.port or DEFAULT_PORTS[args.tls],
         tls=args.tls,
@@ -120,44 +118,10 @@ def _target(args: argparse.Namespace) -> "Target":
     )
 
 
-def _password(args: argparse.Namespace, account: str) -> str:
-    if args.password_file is not None:
-        try:
-            text = Path(args.password_file).read_text("utf-8")
-        except OSError as error:
-            raise _UsageError(f"{args.password_file}: {error.strerror}") from None
-        except UnicodeDecodeError:
-            raise _UsageError(f"{args.password_file}: is not UTF-8 text") from None
-        password = text.split("\n", 1)[0].removesuffix("\r")
-        source = args.password_file
-    elif PASSWORD_VARIABLE in os.environ:
-        password, source = os.environ[PASSWORD_VARIABLE], PASSWORD_VARIABLE
-    elif sys.stdin.isatty():
-        try:
-            password, source = getpass.getpass(f"Password of {account}: "), "the answer"
-        except EOFError:
-            raise _UsageError("no password") from None
-    else:
-        raise _UsageError(f"no password: give --password-file FILE or set {PASSWORD_VARIABLE}")
-    if not password:
-        raise _UsageError(f"the password is empty ({source})")
-    return password
-
-
 def _port(text: str) -> int:
     if text.isascii() and text.isdigit() and 0 < int(text) < 65_536:
         return int(text)
     raise argparse.ArgumentTypeError(f"{text!r} is no port (1 to 65535)")
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if 0.0 < value <= 3600.0:
-        return value
-    raise argparse.ArgumentTypeError(f"{text!r} is no time (more than 0, at most 3600 seconds)")
 
 
 def _print_step(step: "Step") -> None:

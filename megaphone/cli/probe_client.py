@@ -2,7 +2,6 @@
 
 import asyncio
 import datetime
-import os
 import socket
 import ssl
 import time
@@ -15,6 +14,7 @@ from xml.sax.saxutils import quoteattr
 import slixmpp
 from slixmpp.xmlstream.stanzabase import StanzaBase
 
+from megaphone.cli.login import Trust, condition, why
 from megaphone.supervisor.certificate import not_after
 
 STEPS: Final = ("resolve", "connect", "starttls", "tls", "stream", "authenticate", "bind", "message", "disconnect")
@@ -31,7 +31,7 @@ class Target:
     host: str
     port: int
     tls: Literal["starttls", "direct"]
-    context: "Trust"
+    context: Trust
     timeout_seconds: float  # for all steps together
 
 
@@ -55,43 +55,8 @@ class Outcome:
     total_seconds: float
 
 
-class TrustError(Exception):
-    """A CA file that cannot be used."""
-
-
 class StepError(Exception):
     """Why the current step cannot be reached."""
-
-
-class Trust(ssl.SSLContext):
-    """A client's TLS context that tells when a handshake begins, which is when the socket is connected."""
-
-    began: Callable[[], None] | None = None
-
-    def wrap_bio(self, *args: Any, **kwargs: Any) -> ssl.SSLObject:
-        """Reports, then does what SSLContext does; asyncio calls it at the start of each handshake."""
-        if self.began is not None:
-            self.began()
-        return super().wrap_bio(*args, **kwargs)
-
-
-def trust(ca_file: str | None, *, insecure: bool) -> Trust:
-    """A context that trusts the system's certificates, those of `ca_file` only, or any; TrustError for a bad file."""
-    context = Trust(ssl.PROTOCOL_TLS_CLIENT)
-    context.set_alpn_protocols(["xmpp-client"])
-    if insecure:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    elif ca_file is None:
-        context.load_default_certs()
-    else:
-        try:
-            context.load_verify_locations(cafile=ca_file)
-        except ssl.SSLError:
-            raise TrustError(f"{ca_file}: holds no PEM certificate") from None
-        except OSError as error:
-            raise TrustError(f"{ca_file}: {error.strerror}") from None
-    return context
 
 
 async def probe(target: Target, show: Callable[[Step], None]) -> Outcome:
@@ -229,7 +194,7 @@ class ProbeClient(slixmpp.ClientXMPP):
         if stanza.name == "features":
             self._features(stanza)
         elif stanza.name == "iq" and stanza["type"] == "error" and not self.reached["bind"].done():
-            self._fail(_condition(stanza["error"]))
+            self._fail(condition(stanza["error"]))
         return stanza
 
     def _features(self, stanza: StanzaBase) -> None:
@@ -255,7 +220,7 @@ class ProbeClient(slixmpp.ClientXMPP):
         if message["id"] != self._message_id or self.reached["message"].done():
             return
         if message["type"] == "error":
-            self._fail(_condition(message["error"]))
+            self._fail(condition(message["error"]))
             return
         self._reach("message", "came back")
         self.disconnect(wait=self.target.timeout_seconds)
@@ -263,13 +228,13 @@ class ProbeClient(slixmpp.ClientXMPP):
     # Failures -------------------------------------------------------------------------------------------------------
 
     def _on_connection_failed(self, error: Any) -> None:
-        self._fail(_why(error))
+        self._fail(why(error))
 
     def _on_stream_error(self, error: StanzaBase) -> None:
-        self._fail(f"the server ended the stream: {_condition(error)}")
+        self._fail(f"the server ended the stream: {condition(error)}")
 
     def _on_authentication_failed(self, failure: StanzaBase) -> None:
-        self._fail(f"the server refused the login: {_condition(failure)}")
+        self._fail(f"the server refused the login: {condition(failure)}")
 
     def _on_no_mechanism(self, _: Any) -> None:
         self._fail("the server offers no mechanism that is safe to use here")
@@ -279,28 +244,11 @@ class ProbeClient(slixmpp.ClientXMPP):
             self._reach("disconnect", "the server closed its stream")
             return
         if isinstance(reason, ssl.SSLError):
-            self._fail(_why(reason))
+            self._fail(why(reason))
             return
         text = "the server closed the connection"
         if isinstance(reason, Exception):
-            text += f": {_why(reason)}"
+            text += f": {why(reason)}"
         if not self.reached["starttls"].done() and self.target.tls == "starttls":
             text += "; it may expect --tls direct on this port"
         self._fail(text)
-
-
-def _condition(stanza: Any) -> str:
-    text = str(stanza["text"] or "").strip()
-    return f"{stanza['condition']} ({text})" if text else str(stanza["condition"])
-
-
-def _why(error: Any) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"the certificate is not to be trusted: {error.verify_message}"
-    if isinstance(error, ssl.SSLError):
-        hint = "; this port may expect --tls starttls" if error.reason == "WRONG_VERSION_NUMBER" else ""
-        return f"TLS failed: {error.reason or error}{hint}"
-    if isinstance(error, OSError):
-        # asyncio puts the address in place of the reason; several addresses make one error without a number.
-        return os.strerror(error.errno) if error.errno else str(error)
-    return str(error)

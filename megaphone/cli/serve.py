@@ -3,8 +3,7 @@
 import argparse
 import os
 import sys
-import textwrap
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from megaphone.cli.output import DEFAULT_CONFIG, OK, USAGE, print_error
 from megaphone.errors import ConfigError, StorageError
@@ -12,15 +11,27 @@ from megaphone.errors import ConfigError, StorageError
 if TYPE_CHECKING:
     from megaphone.config.schema import Config
 
+_DESCRIPTION: Final = f"""\
+Run in the foreground, until SIGTERM or Ctrl-C drains it; a second one ends it quickly. SIGHUP reloads the
+configuration.
+
+A configuration with [[upstream]] makes an edge, which carries clients to the servers behind it; one without, a chat
+service with accounts and rooms of its own.
+
+Without -c, and without {DEFAULT_CONFIG}, a chat service for this machine runs: clients at 127.0.0.1:5222,
+domain localhost, logins with accounts (megaphone user add) and without. Try it from a second terminal:
+
+  megaphone chat lobby --as Alice
+"""
+
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Adds `serve` to the command line."""
     parser = subparsers.add_parser(
         "serve",
         help="run the edge or the chat service",
-        description="Run the edge, or the chat service, in the foreground until SIGTERM or Ctrl-C drains it; a second "
-        "one ends it quickly. SIGHUP reloads the configuration. Without a configuration file: a chat service for this "
-        "machine.",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--no-banner", action="store_true", help="do not print what listens where")
 
@@ -28,14 +39,12 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def run(args: argparse.Namespace) -> int:
     """Serves; 0 after a drain. RestartLimitError when workers kept crashing, ConfigError for an unusable file."""
     if args.config is not None and not os.path.lexists(args.config):
-        from megaphone.config.rules import SMALLEST_CONFIG
+        from megaphone.config.rules import smallest_configurations
 
         print_error(
-            f"{os.path.abspath(args.config)}: there is no configuration file, and Megaphone needs one to know which "
-            "server it fronts.\n"
-            "The smallest one, for clients and a server on this machine, without TLS:\n\n"
-            f"{textwrap.indent(SMALLEST_CONFIG, '    ')}\n"
-            "Save it, check it with `megaphone check -c FILE`, and run `megaphone serve -c FILE`."
+            f"{os.path.abspath(args.config)}: there is no configuration file. {smallest_configurations()}\n"
+            "Save one, check it with `megaphone check -c FILE`, and run `megaphone serve -c FILE`. To try a chat "
+            "service for this machine, run `megaphone serve` without -c."
         )
         return USAGE
     # Imported here: trio and the compiled core take a quarter of a second that other commands need not pay.

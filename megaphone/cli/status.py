@@ -48,14 +48,15 @@ def page(status: dict[str, Any]) -> str:
             ("DOMAIN", "UPSTREAMS"),
             [(domain["name"], ", ".join(domain["upstreams"]) or "served here") for domain in status["domains"]],
         ),
-        "",
-        table(
-            ("UPSTREAM", "ADDRESS", "HEALTHY", "CONNECTIONS", "FAILURES", "CHECK"),
-            [_upstream(upstream, len(status["workers"])) for upstream in status["upstreams"]],
-        ),
+        *_upstreams(status["upstreams"], len(status["workers"])),
         *_links(status["upstreams"]),
     ]
     return "\n".join(lines)
+
+
+def _upstreams(upstreams: list[dict[str, Any]], workers: int) -> list[str]:
+    header = ("UPSTREAM", "ADDRESS", "HEALTHY", "CONNECTIONS", "FAILURES", "CHECK")
+    return ["", table(header, [_upstream(upstream, workers) for upstream in upstreams])] if upstreams else []
 
 
 def _links(upstreams: list[dict[str, Any]]) -> list[str]:

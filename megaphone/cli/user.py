@@ -256,8 +256,8 @@ def _kicked(given: _Given, account: "JID") -> str:
     try:
         ended = ask(given.args, "POST", "/kick", body={"jid": str(account)})["kicked"]
     except AdminError:
-        return ""  # it does not run, or it has no such session
-    return f", ended {ended} session{'s' if ended != 1 else ''}"
+        return ""  # it does not run
+    return f", ended {ended} session{'s' if ended != 1 else ''}" if ended else ""
 
 
 def _missing(account: "JID") -> int:

@@ -21,6 +21,9 @@ name = "{domain}"
 data = {data}
 anonymous = true
 
+[rooms]
+create = "anyone"
+
 [admin]
 socket = {socket}
 """

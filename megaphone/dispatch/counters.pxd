@@ -82,7 +82,7 @@ cpdef enum Slot:
     SESSIONS_RESUMED = 87    # XEP-0198 resumptions
     SESSIONS_EXPIRED = 88    # sessions whose client did not come back in time
     ROOMS = 89               # gauge: rooms at home here
-    OCCUPANTS = 90           # gauge: occupants of these
+    OCCUPANTS = 90           # gauge: occupants of rooms anywhere whose session is at home here
     BUS_FRAMES_IN = 91       # from other workers
     BUS_FRAMES_OUT = 92      # to other workers
     BUS_BYTES_IN = 93

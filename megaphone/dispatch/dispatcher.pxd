@@ -22,6 +22,8 @@ cdef class Connection(Sink):
     cdef void pause_reading(self)
     cdef void resume_reading(self)
     cdef int deliver(self, const uint8_t* data, size_t length)
+    cdef int deliver_stanza(self, const uint8_t* data, size_t length)   # one whole stanza, certainly well-formed
+    cdef int deliver_burst(self, const uint8_t* data, size_t length, int kind, uint32_t count)  # several of one kind
     cdef void end(self, str condition, int reason)
     cdef void take_tick(self, uint32_t now_ticks)           # about once a second
     cdef bint unthrottle(self)                  # False: still over its rate
@@ -51,5 +53,7 @@ cdef class Dispatcher:
     cdef void put_data(self, Connection connection, const uint8_t* data, size_t length)
     cdef void get_data(self, uint64_t connection_id)
     cdef int send_data(self, uint64_t connection_id, const uint8_t* data, size_t length)
+    cdef int send_stanza(self, uint64_t connection_id, const uint8_t* data, size_t length)
+    cdef int send_burst(self, uint64_t connection_id, const uint8_t* data, size_t length, int kind, uint32_t count)
     cdef void shutdown(self, uint64_t connection_id, str condition, int reason)
     cdef void look_at_part(self, uint32_t parts, uint32_t now_ticks)

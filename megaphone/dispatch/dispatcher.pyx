@@ -52,6 +52,12 @@ cdef class Connection(Sink):
     cdef int deliver(self, const uint8_t* data, size_t length):
         return GONE
 
+    cdef int deliver_stanza(self, const uint8_t* data, size_t length):
+        return self.deliver(data, length)
+
+    cdef int deliver_burst(self, const uint8_t* data, size_t length, int kind, uint32_t count):
+        return self.deliver(data, length)
+
     cdef void end(self, str condition, int reason):
         pass
 
@@ -171,6 +177,20 @@ cdef class Dispatcher:
         if connection is None:
             return GONE
         return connection.deliver(data, length)
+
+    cdef int send_stanza(self, uint64_t connection_id, const uint8_t* data, size_t length):
+        """As `send_data`, for one whole stanza that the session owner has made or checked: nobody need look at it again."""
+        cdef Connection connection = self.find(connection_id)
+        if connection is None:
+            return GONE
+        return connection.deliver_stanza(data, length)
+
+    cdef int send_burst(self, uint64_t connection_id, const uint8_t* data, size_t length, int kind, uint32_t count):
+        """As `send_stanza`, for `count` stanzas of one kind that are all there is to say this turn: they need not wait for its end."""
+        cdef Connection connection = self.find(connection_id)
+        if connection is None:
+            return GONE
+        return connection.deliver_burst(data, length, kind, count)
 
     cdef void shutdown(self, uint64_t connection_id, str condition, int reason):
         cdef Connection connection = self.find(connection_id)

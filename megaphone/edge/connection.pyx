@@ -18,6 +18,7 @@ from megaphone.dispatch.counters cimport *
 from megaphone.dispatch.dispatcher cimport Owner
 from megaphone.edge.closing cimport ClosableConnection
 from megaphone.edge.limits cimport ClientLimits
+from megaphone.edge.offer cimport behind_white_space
 from megaphone.edge.relay cimport AWAITING_PROXY, CLOSED, CLOSING, CONNECTING, HANDSHAKE, NEGOTIATING, ROUTING
 from megaphone.sockets.address cimport Address, read_address, socklen_t
 from megaphone.sockets.calls cimport getsockname
@@ -79,6 +80,7 @@ def adopt_connection(Clients clients, ListenerFacts listener, int fd, bytes addr
         clients.admission.count(connection)
         connection.domain = domain
         connection.mark_authenticated()
+        connection.sniffed = b""        # its JID is in what the session owner says first
     return connection
 
 
@@ -176,7 +178,7 @@ cdef class ClientConnection(ClosableConnection):
                         self.choose(data, length)
                     return
             elif event == STANZA:
-                opening.negotiate_element(self, pending, length)
+                opening.negotiate_element(self, pending, behind_white_space(data, length))
             else:
                 opening.negotiate_end(self)
 

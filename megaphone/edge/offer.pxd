@@ -2,6 +2,8 @@
 from libc.stdint cimport uint8_t
 from megaphone.edge.relay cimport RelayedConnection
 
+cdef size_t behind_white_space(const uint8_t* data, size_t length) noexcept nogil
+
 cdef class OfferingConnection(RelayedConnection):
     cdef readonly bytes pending             # bytes from the client that wait for a decision
     cdef bytes held                         # the server's first bytes, until its features are complete

@@ -21,6 +21,18 @@ cdef enum:
     FIRST_FEATURES_BYTES = 16384    # of the server, held until they are complete
 
 
+cdef size_t behind_white_space(const uint8_t* data, size_t length) noexcept nogil:
+    """How many bytes there are from the first on that is no white space.
+
+    RFC 6120 section 5.3.3 forbids white space behind <starttls/>. Some clients end every element with a line break all
+    the same, go-xmpp among them; it says nothing, so that nobody can smuggle anything in it.
+    """
+    while length and (data[0] == c' ' or data[0] == c'\n' or data[0] == c'\r' or data[0] == c'\t'):
+        data += 1
+        length -= 1
+    return length
+
+
 @cython.no_gc
 cdef class OfferingConnection(RelayedConnection):
     """The part of a client connection that lets the client choose between STARTTLS and the server."""
@@ -52,7 +64,7 @@ cdef class OfferingConnection(RelayedConnection):
         pending = self.pending
         self.pending = b""
         if event == STANZA:
-            opening.negotiate_element(self, pending, length - result.offset)
+            opening.negotiate_element(self, pending, behind_white_space(data + result.offset, length - result.offset))
             if self.state != CONNECTING and self.state != PREAUTH:
                 return
         self.offering = False

@@ -43,6 +43,8 @@ cdef class RelayedConnection(Connection):
     cdef bint over_preauth(self)
     cdef void account(self, Scan* result, size_t length)
     cdef bint refill(self)
+    cdef bint looks_on(self)
+    cdef void count_out(self, size_t length, int kind, uint32_t count)
     cdef void refuse(self, int error)
     cdef void mark_authenticated(self)
     cdef void look_for_jid(self, const uint8_t* data, size_t length)

@@ -28,6 +28,13 @@ cdef int GAUGE[9]
 GAUGE[:] = [OPEN_NEGOTIATING, OPEN_NEGOTIATING, OPEN_NEGOTIATING, OPEN_NEGOTIATING, OPEN_CONNECTING, OPEN_RELAYING_PREAUTH,
             OPEN_AUTHENTICATED, OPEN_CLOSING, -1]
 
+# The kind of a stanza by the first letter of its name, of which the alphabet's place counts: message, presence, iq.
+cdef int KIND_OF_LETTER[32]
+for _letter in range(32):
+    KIND_OF_LETTER[_letter] = OTHER
+KIND_OF_LETTER[<int> c"m" & 0x1F] = MESSAGE
+KIND_OF_LETTER[<int> c"p" & 0x1F] = PRESENCE
+KIND_OF_LETTER[<int> c"i" & 0x1F] = IQ
 
 # The server is trusted with the size of its stanzas: its framer only watches.
 cdef Bounds SERVER_BOUNDS = Bounds(0xFFFFFFFF, 255, 255)
@@ -199,6 +206,39 @@ cdef class RelayedConnection(Connection):
         if kind == FULL:
             slots[<int> MAILBOX_FULL] += 1
         return kind
+
+    cdef bint looks_on(self):
+        """Whether the framer of the server's stream has something to find: else it rests between whole stanzas."""
+        return self.state != AUTHENTICATED or self.jid is None or self.end_condition is not None or self.opaque or self.outbound_lost
+
+    cdef int deliver_stanza(self, const uint8_t* data, size_t length):
+        """A whole stanza of a session owner that knows what it says."""
+        cdef int status
+        if self.looks_on():
+            return self.deliver(data, length)
+        self.count_out(length, KIND_OF_LETTER[data[1] & 0x1F] if length > 1 else <int> OTHER, 1)
+        status = self.receiver.sender.write(data, length)
+        if status == FULL:
+            self.clients.board.slots[<int> MAILBOX_FULL] += 1
+        return status
+
+    cdef int deliver_burst(self, const uint8_t* data, size_t length, int kind, uint32_t count):
+        """Several such stanzas, which leave at once if nothing else waits."""
+        cdef int status
+        if self.looks_on():
+            return self.deliver(data, length)
+        self.count_out(length, kind, count)
+        status = self.receiver.sender.write_through(data, length)
+        if status == FULL:
+            self.clients.board.slots[<int> MAILBOX_FULL] += 1
+        return status
+
+    cdef void count_out(self, size_t length, int kind, uint32_t count):
+        cdef uint64_t* slots = self.clients.board.slots
+        self.active_ticks = self.clients.poller.now_ticks
+        slots[<int> STANZAS_OUT + kind] += count
+        self.bytes_out += length
+        slots[<int> BYTES_OUT] += length
 
     cdef void mark_authenticated(self):
         self.enter(AUTHENTICATED)

@@ -81,8 +81,10 @@ class Embedded:
         self._board = board
         self._clients = clients
         self._facts_of = facts_of
+        self._counted_before: dict[Slot, int] = {}
         domain, service, rooms = config.domain[0].name, config.service, config.rooms
         self.domain = domain
+        self._create = rooms.create
         self.storage = Storage(
             service.data, worker=index, call_soon=loop.call_soon_threadsafe, on_committed=lambda _: self._committed()
         )
@@ -106,25 +108,19 @@ class Embedded:
             promises=self.promises,
             store=users,
             resume_seconds=service.resume_seconds,
-            limits=SMLimits(stanzas=service.resume_stanzas, bytes=service.resume_bytes),
+            limits=_sm_limits(config),
         )
         self.service = Service(domain, SessionOutlet(self.sessions, self.router), users, self._settings(config))
         self.rooms = Rooms(
             rooms.domain,
             self.router,
             SQLiteRooms(self.storage, rooms.domain, rooms.kept_messages),
-            RoomSettings(
-                secret=self.storage.secret("rooms"),
-                defaults=RoomConfig(history_length=rooms.history_messages),
-                rooms_limit=rooms.max_rooms,
-                rooms_per_user_limit=rooms.max_rooms_per_user,
-                occupants_limit=rooms.max_occupants,
-            ),
+            self._room_settings(config),
         )
-        accounts = SQLiteAccounts(self.storage)
+        self._accounts = SQLiteAccounts(self.storage)
         self.authenticator = Authenticator(
             domain,
-            accounts,
+            self._accounts,
             token=secrets.token_bytes,
             secret=self.storage.secret("logins"),
             settings=self._login_settings(config, token_keys),
@@ -136,7 +132,7 @@ class Embedded:
             router=self.router,
             sessions=self.sessions,
             authenticator=self.authenticator,
-            accounts=accounts,
+            accounts=self._accounts,
             promises=self.promises,
             give=self._give,
             listen_of=listen_of,
@@ -169,6 +165,17 @@ class Embedded:
             is_local_domain=self.router.is_local_domain,
         )
 
+    def _room_settings(self, config: Config) -> RoomSettings:
+        rooms = config.rooms
+        return RoomSettings(
+            secret=self.storage.secret("rooms"),
+            may_create=self._may_create,
+            defaults=RoomConfig(history_length=rooms.history_messages),
+            rooms_limit=rooms.max_rooms,
+            rooms_per_user_limit=rooms.max_rooms_per_user,
+            occupants_limit=rooms.max_occupants,
+        )
+
     def _login_settings(self, config: Config, token_keys: Sequence[TokenKey]) -> LoginSettings:
         service = config.service
         return LoginSettings(
@@ -183,8 +190,12 @@ class Embedded:
     # --- life ------------------------------------------------------------
 
     def apply(self, config: Config, token_keys: Sequence[TokenKey]) -> None:
-        """Put those parts of a new configuration in force that need no restart: who may log in, and how."""
+        """Put those parts of a new configuration in force that need no restart."""
+        self._create = config.rooms.create
         self.authenticator.apply(self._login_settings(config, token_keys))
+        self.service.apply(self._settings(config))
+        self.rooms.apply(self._room_settings(config))
+        self.sessions.apply(config.service.resume_seconds, _sm_limits(config))
 
     def open(self) -> None:
         """Start talking to the other workers."""
@@ -204,6 +215,11 @@ class Embedded:
         self.sessions.sweep()
         self._put_on_board()
 
+    def drain(self) -> None:
+        """The worker goes: the rooms at home here tell their occupants (status 332)."""
+        self.rooms.shut_down()
+        self.router.drain()
+
     def close(self) -> None:
         """End everything; what is queued is written."""
         self.router.drain()
@@ -215,16 +231,23 @@ class Embedded:
         self.storage.close()
 
     def _put_on_board(self) -> None:
-        board = self._board
-        if self.bus is not None:
-            board.set(Slot.BUS_FRAMES_IN, self.bus.frames_in)
-            board.set(Slot.BUS_FRAMES_OUT, self.bus.frames_out)
-            board.set(Slot.BUS_BYTES_IN, self.bus.bytes_in)
-            board.set(Slot.BUS_BYTES_OUT, self.bus.bytes_out)
-            board.set(Slot.BUS_REFUSED, self.bus.refused)
-        board.set(Slot.STORE_WRITES, self.storage.writer.committed)
-        board.set(Slot.STORE_WAITING, self.storage.writer.position - self.storage.writer.committed)
+        """Show what others have counted; counters go on from where the process before this one left them."""
+        board, writer, bus = self._board, self.storage.writer, self.bus
+        counted = {Slot.STORE_WRITES: writer.committed}
+        if bus is not None:
+            counted |= {
+                Slot.BUS_FRAMES_IN: bus.frames_in,
+                Slot.BUS_FRAMES_OUT: bus.frames_out,
+                Slot.BUS_BYTES_IN: bus.bytes_in,
+                Slot.BUS_BYTES_OUT: bus.bytes_out,
+                Slot.BUS_REFUSED: bus.refused,
+            }
+        for slot, value in counted.items():
+            board.set(slot, self._counted_before.setdefault(slot, board.get(slot)) + value)
+        board.set(Slot.STORE_WAITING, writer.position - writer.committed)
         board.set(Slot.PROMISES_WAITING, len(self.promises))
+        board.set(Slot.ROOMS, len(self.rooms))
+        board.set(Slot.OCCUPANTS, len(self.router.occupants))
 
     # --- connections ------------------------------------------------------------
 
@@ -253,9 +276,19 @@ class Embedded:
                 break
         return name
 
+    def _may_create(self, creator: JID) -> bool:
+        """Who may make rooms, `create` in [rooms] says."""
+        if self._create == "accounts":
+            return creator.domain == self.domain and self._accounts.credentials(creator) is not None
+        return self._create == "anyone"
+
     def _session_of(self, jid: JID) -> Session | None:
         user = self.service.home.users.get(jid.local)
         return None if user is None else user.session(jid.resource)
 
     def _committed(self) -> None:
         self.promises.look()
+
+
+def _sm_limits(config: Config) -> SMLimits:
+    return SMLimits(stanzas=config.service.resume_stanzas, bytes=config.service.resume_bytes)

@@ -13,12 +13,17 @@ if TYPE_CHECKING:
     from megaphone.service.session import Session
     from megaphone.stream.jid import JID
 
+    Sessions = list[Session] | dict[JID, Session]
+
 
 class FanOut(Protocol):
     """Where the stanzas go (embedded.stream.Streams)."""
 
-    def fan_out(self, sessions: Collection[Session], stanza: bytes, from_: str) -> int:
-        """Send a stanza to each of these sessions."""
+    def fan_out(self, sessions: Sessions, stanza: bytes, from_: str) -> int:
+        """Send a stanza to each of these sessions, at once or a little later, but before all that is said after it."""
+
+    def settle(self) -> None:
+        """Send what waits."""
 
 
 class Occupants:
@@ -32,13 +37,20 @@ class Occupants:
         self._session_of = session_of
         self._rooms: dict[JID, dict[JID, Session]] = {}
         self._moderators: dict[JID, set[JID]] = {}
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
 
     def add(self, room: JID, occupant: JID, *, moderator: bool) -> None:
         """Reach this session from now on; one that has ended meanwhile is passed over."""
         session = self._session_of(occupant)
         if session is None:
             return
-        self._rooms.setdefault(room, {})[occupant] = session
+        self._streams.settle()
+        sessions = self._rooms.setdefault(room, {})
+        self._count += occupant not in sessions
+        sessions[occupant] = session
         self.change(room, occupant, moderator=moderator)
 
     def change(self, room: JID, occupant: JID, *, moderator: bool) -> None:
@@ -56,7 +68,8 @@ class Occupants:
         self.change(room, occupant, moderator=False)
         sessions = self._rooms.get(room)
         if sessions is not None:
-            sessions.pop(occupant, None)
+            self._streams.settle()
+            self._count -= sessions.pop(occupant, None) is not None
             if not sessions:
                 del self._rooms[room]
 
@@ -66,7 +79,7 @@ class Occupants:
         if not sessions:
             return 0
         if audience == "all" and not except_:
-            return self._streams.fan_out(sessions.values(), stanza, from_)
+            return self._streams.fan_out(sessions, stanza, from_)
         return self._streams.fan_out(list(self._chosen(room, sessions, audience, except_)), stanza, from_)
 
     def _chosen(
@@ -84,5 +97,6 @@ class Occupants:
 
     def forget(self, room: JID) -> None:
         """The room is gone, with whatever home it had."""
-        self._rooms.pop(room, None)
+        self._streams.settle()
+        self._count -= len(self._rooms.pop(room, ()))
         self._moderators.pop(room, None)

@@ -65,6 +65,11 @@ class Sessions:
         self._unkept: deque[tuple[Session, int]] = deque()  # sent with this count while nothing could be written
         self._key = 0  # under which the stanza under way is kept in the store: > 0 by us, < 0 by the service
 
+    def apply(self, resume_seconds: int, limits: SMLimits) -> None:
+        """Take other limits, for sessions that enable XEP-0198 from now on."""
+        self._resume_seconds = resume_seconds
+        self._limits = limits
+
     # --- begin ------------------------------------------------------------
 
     def bound(self, stream: EmbeddedStream, session: Session) -> None:
@@ -90,6 +95,7 @@ class Sessions:
         The answer acknowledges what the client has said, so it waits until that is safe; meanwhile nothing more is
         taken of either stream. `again` is called if the session has gone elsewhere by then.
         """
+        stream.streams.settle()
         if old.connection_id:
             old.say(resumption.REPLACED)
             self._detach(old)
@@ -112,6 +118,7 @@ class Sessions:
         self._promises.when_safe(when_safe)
 
     def _go_on(self, stream: EmbeddedStream, old: EmbeddedStream, wish: Resume) -> None:
+        stream.streams.settle()
         management: StreamManagement = old.resumption
         try:
             first = management.acknowledged
@@ -142,6 +149,7 @@ class Sessions:
 
     def take_element(self, stream: EmbeddedStream, data: bytes) -> None:
         """Take a first-level element that is no stanza."""
+        stream.streams.settle()  # what was said before it is not counted after it
         try:
             nonza = read_nonza(data)
         except ValueError as error:
@@ -207,6 +215,7 @@ class Sessions:
     def deliver(self, session: Session, stanza: bytes) -> None:
         """Send a stanza to the client of a session."""
         stream = _stream_of(session)
+        stream.streams.settle()
         if (
             self._router.keeping
             and stream.resumption is not None
@@ -243,6 +252,7 @@ class Sessions:
     def deliver_stored(self, session: Session, stanza: bytes, key: int) -> None:
         """Send a message that the service keeps until it is settled."""
         stream = _stream_of(session)
+        stream.streams.settle()
         self._key = -key
         stream.deliver(stanza)
         self._key = 0
@@ -308,6 +318,7 @@ class Sessions:
 
     def gone(self, stream: EmbeddedStream, reason: int) -> None:
         """The connection of a session is gone."""
+        stream.streams.settle()
         if stream.session is None or stream.detached:
             return  # the session goes on elsewhere, or is about to
         management: StreamManagement | None = stream.resumption

@@ -22,8 +22,12 @@ cdef class Streams(Flushable):
     cdef Bounds bounds
     cdef uint8_t* scratch                   # where a stanza is put together for one recipient
     cdef size_t scratch_bytes
+    cdef object crowd                       # the sessions that a burst is for
+    cdef list burst                         # what each of them gets, each with its own `to`: (Rendered, escaped `from`)
+    cdef int burst_kind                     # Kind of all of these
     cdef list turn_ends                     # streams that have something to say at the end of the turn
     cdef uint8_t* room(self, size_t length) except NULL
+    cdef void send_burst(self)
     cdef void at_turn_end(self, EmbeddedStream stream)
     cdef bint send_home(self, bytes to, const uint8_t* stanza, size_t length) except? False
 
@@ -54,4 +58,6 @@ cdef class EmbeddedStream(Owner):
     cdef bytes missing_declarations(self, bytes stanza)
     cdef bytes stamp(self, const uint8_t* stanza, size_t length)
     cdef int write(self, const uint8_t* data, size_t length)
-    cdef int put(self, const uint8_t* data, size_t length)
+    cdef int put(self, const uint8_t* data, size_t length, bint stanza)
+    cdef int put_burst(self, const uint8_t* data, size_t length, int kind, uint32_t count)
+    cdef int note(self, int status, size_t length)

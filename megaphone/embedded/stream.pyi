@@ -1,6 +1,6 @@
 """Types of the compiled streams of the embedded service."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from megaphone.bus.local import LocalBus
@@ -18,11 +18,14 @@ class Streams:
     bus: LocalBus | None
     def flush_soon(self) -> None: ...
     def open(self, connection: Any, login: Any) -> EmbeddedStream: ...
-    def fan_out(self, sessions: Iterable[Any], stanza: bytes, from_: str) -> int: ...
+    def fan_out(self, sessions: Collection[Any], stanza: bytes, from_: str) -> int: ...
+    def settle(self) -> None: ...
 
 class EmbeddedStream(Owner):
     """One client's stream."""
 
+    @property
+    def streams(self) -> Streams: ...
     @property
     def connection_id(self) -> int: ...
     @property

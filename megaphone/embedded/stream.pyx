@@ -26,6 +26,7 @@ from megaphone.wire.writer import escape
 
 cdef enum:
     HOMES_LIMIT = 65536
+    BURST_STANZAS = 64
     OVERFLOW_BYTES = 8388608    # what a client may leave lying beyond a full mailbox: a burst, such as a large room's presence
     SILENCE_TICKS = 300 * TICKS_PER_SECOND      # after which a client is asked for a sign of life ...
     ANSWER_TICKS = 60 * TICKS_PER_SECOND        # ... and how long it may take for that
@@ -42,6 +43,7 @@ cdef class Streams(Flushable):
         self.plain_targets = {}
         self.homes = {}
         self.turn_ends = []
+        self.burst = []
         self.bounds = Bounds(0xFFFFFFFF, 255, 255)      # the edge has measured what comes here
 
     def __dealloc__(self):
@@ -82,8 +84,10 @@ cdef class Streams(Flushable):
         self.poller.flush_later(self)
 
     cdef void flush(self):
-        cdef list ended = self.turn_ends
+        cdef list ended
         cdef EmbeddedStream stream
+        self.send_burst()
+        ended = self.turn_ends
         self.turn_ends = []
         for stream in ended:
             stream.awaits_end = False
@@ -101,27 +105,58 @@ cdef class Streams(Flushable):
         return stream
 
     def fan_out(self, sessions, bytes stanza, str from_):
-        """Sends one stanza from `from_` to many sessions of this worker, each with its own `to`; returns to how many."""
-        cdef Rendered rendered = Rendered(stanza)
-        cdef bytes sender = escape(from_)
+        """Sends one stanza from `from_` to many sessions of this worker, each with its own `to`; returns to how many.
+
+        `sessions` is a list, or a dict of which they are the values. It leaves at the end of the turn, together with what the same `sessions` object gets until then, or as soon as
+        anything else is said to anybody: order is kept. `settle` must be called before `sessions` changes.
+        """
+        cdef int kind = MESSAGE if stanza.startswith(b"<message") else PRESENCE if stanza.startswith(b"<presence") else IQ
+        if self.crowd is not sessions or self.burst_kind != kind or len(self.burst) >= BURST_STANZAS:
+            self.send_burst()
+            self.crowd = sessions
+            self.burst_kind = kind
+        self.burst.append((Rendered(stanza), escape(from_)))
+        self.poller.flush_later(self)
+        return len(sessions)
+
+    def settle(self):
+        """Sends what waits for the end of the turn."""
+        self.send_burst()
+
+    cdef void send_burst(self):
+        """Puts the stanzas of a burst together for each session, and sends them."""
+        cdef object crowd = self.crowd
+        cdef list burst = self.burst
+        cdef Rendered rendered
+        cdef bytes sender
         cdef Slice to_slice, from_slice
         cdef EmbeddedStream stream
         cdef uint8_t* at
-        cdef size_t length
-        cdef Py_ssize_t sent = 0
-        from_slice.data = <const uint8_t*> <const char*> sender
-        from_slice.length = <uint32_t> len(sender)
-        from_slice.raw = False
-        to_slice.raw = False
-        for session in sessions:
+        cdef size_t length, used
+        if crowd is None:
+            return
+        self.crowd = None
+        self.burst = []
+        to_slice.raw = from_slice.raw = False
+        for session in crowd.values() if type(crowd) is dict else crowd:
             stream = session.stream
+            if not stream.connection_id and not stream.has_resumption:
+                continue
             to_slice.data = <const uint8_t*> <const char*> stream.to_value
             to_slice.length = <uint32_t> len(stream.to_value)
-            at = self.room(rendered.length(&to_slice, &from_slice, NULL))
-            length = rendered.write_into(at, &to_slice, &from_slice, NULL)
-            stream.write(at, length)
-            sent += 1
-        return sent
+            used = 0
+            for rendered, sender in burst:
+                from_slice.data = <const uint8_t*> <const char*> sender
+                from_slice.length = <uint32_t> len(sender)
+                length = rendered.length(&to_slice, &from_slice, NULL)
+                at = self.room(used + length) + used
+                rendered.write_into(at, &to_slice, &from_slice, NULL)
+                if stream.has_resumption:
+                    stream.write(at, length)    # each is counted by itself
+                else:
+                    used += length
+            if used:
+                stream.put_burst(self.scratch, used, self.burst_kind, <uint32_t> len(burst))
 
 
 @cython.no_gc
@@ -260,17 +295,32 @@ cdef class EmbeddedStream(Owner):
 
     cdef int write(self, const uint8_t* data, size_t length):
         """One whole stanza; kept until the client has acknowledged it, if it does that at all."""
+        if self.streams.crowd is not None:
+            self.streams.send_burst()
         if self.has_resumption:
             self.streams.host.queue(self, PyBytes_FromStringAndSize(<const char*> data, length))
             return DELIVERED
-        return self.put(data, length)
+        return self.put(data, length, True)
 
-    cdef int put(self, const uint8_t* data, size_t length):
-        """Bytes for the client's socket."""
+    cdef int put(self, const uint8_t* data, size_t length, bint stanza):
+        """Bytes for the client's socket: one whole stanza, or anything."""
         cdef int status
+        if self.streams.crowd is not None:
+            self.streams.send_burst()
         if not self.connection_id:
             return GONE
-        status = self.streams.dispatcher.send_data(self.connection_id, data, length)
+        if stanza:
+            status = self.streams.dispatcher.send_stanza(self.connection_id, data, length)
+        else:
+            status = self.streams.dispatcher.send_data(self.connection_id, data, length)
+        return self.note(status, length)
+
+    cdef int put_burst(self, const uint8_t* data, size_t length, int kind, uint32_t count):
+        """Several whole stanzas."""
+        return self.note(self.streams.dispatcher.send_burst(self.connection_id, data, length, kind, count), length)
+
+    cdef int note(self, int status, size_t length):
+        """Counts what a full mailbox gets on top."""
         if status == FULL:
             if self.over_bytes <= OVERFLOW_BYTES < self.over_bytes + length:
                 self.streams.host.take_overflow(self)
@@ -283,7 +333,7 @@ cdef class EmbeddedStream(Owner):
 
     def say(self, bytes data not None):
         """Sends bytes that no acknowledgement counts: header, features, SASL, XEP-0198's own elements."""
-        self.put(<const uint8_t*> <const char*> data, len(data))
+        self.put(<const uint8_t*> <const char*> data, len(data), False)
 
     # --- what the host decides ------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from typing import TYPE_CHECKING
 
 from megaphone.rooms.names import DISCO_ITEMS, element
@@ -13,11 +14,13 @@ if TYPE_CHECKING:
 
 
 class Directory:
-    """Public rooms by their JIDs: name, and about how many occupants."""
+    """Public rooms by their JIDs: name, and about how many occupants. At most `limit` are kept, and `shown` shown."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, shown: int) -> None:
         self._rooms: dict[JID, tuple[str, int]] = {}
         self._limit = limit
+        self._shown = shown
+        self._items: bytes | None = None  # the answer, until something changes: many ask
 
     def __len__(self) -> int:
         return len(self._rooms)
@@ -26,24 +29,29 @@ class Directory:
         """List a room, or list it anew; one too many is not listed."""
         if room in self._rooms or len(self._rooms) < self._limit:
             self._rooms[room] = (name, occupants)
+            self._items = None
 
     def remove(self, room: JID) -> None:
         """List a room no longer."""
         self._rooms.pop(room, None)
+        self._items = None
 
     def lose(self, is_lost: Callable[[JID], bool]) -> None:
         """Remove the rooms whose home has died."""
         for room in [room for room in self._rooms if is_lost(room)]:
             del self._rooms[room]
+        self._items = None
 
-    def fullest(self, count: int) -> list[tuple[JID, str, int]]:
+    def fullest(self) -> list[tuple[JID, str, int]]:
         """Return the rooms with the most occupants, and among as many by name of the room."""
-        ordered = sorted(self._rooms.items(), key=lambda entry: (-entry[1][1], entry[0]))
-        return [(room, name, occupants) for room, (name, occupants) in ordered[:count]]
+        first = heapq.nsmallest(self._shown, self._rooms.items(), key=lambda entry: (-entry[1][1], entry[0]))
+        return [(room, name, occupants) for room, (name, occupants) in first]
 
-    def items(self, count: int) -> bytes:
+    def items(self) -> bytes:
         """Return `<query/>` of disco#items (XEP-0045 section 6.3)."""
-        content = b"".join(
-            element(b"item", jid=str(room), name=name or room.local) for room, name, _ in self.fullest(count)
-        )
-        return element(b"query", DISCO_ITEMS, content)
+        if self._items is None:
+            content = b"".join(
+                element(b"item", jid=str(room), name=name or room.local) for room, name, _ in self.fullest()
+            )
+            self._items = element(b"query", DISCO_ITEMS, content)
+        return self._items

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from megaphone.errors import RoomError, StorageError
 from megaphone.rooms.forged import without_forged
-from megaphone.rooms.names import CLIENT
+from megaphone.rooms.names import CLIENT, HINTS
 from megaphone.rooms.ports import StoredMessage, Subject
 from megaphone.rooms.privileges import SPEAKING, SUBJECT
 from megaphone.wire.stamp import add_child, stamp
@@ -19,6 +19,8 @@ from megaphone.wire.stanza_header import read_stanza_header
 if TYPE_CHECKING:
     from megaphone.rooms.addressed import Addressed
     from megaphone.rooms.room import Room
+
+NOT_STORED = ("no-store", "no-permanent-store")
 
 
 def receive_groupchat(room: Room, stanza: Addressed, now: float) -> None:
@@ -44,7 +46,7 @@ def receive_groupchat(room: Room, stanza: Addressed, now: float) -> None:
         raise RoomError("forbidden", "this room is moderated, and you have no voice")
     room.admit_message(now)
     message = _stored(room, stanza, now)
-    if has_body(stanza):
+    if has_body(stanza) and not (b"store" in stanza.data and _is_not_to_be_stored(stanza)):
         room.remember(message)  # which may fail: then nobody gets it
     room.outlet.fan_out(room.jid, message.stanza)
 
@@ -63,6 +65,11 @@ def has_body(stanza: Addressed) -> bool:
     if header.child_name == "body" and header.child_namespace == CLIENT:
         return True
     return b"body" in stanza.data and _has_child(stanza, "body")
+
+
+def _is_not_to_be_stored(stanza: Addressed) -> bool:
+    """Whether its sender has asked to keep it nowhere (XEP-0334 section 5)."""
+    return any(child.namespace == HINTS and child.name in NOT_STORED for child in stanza.children)
 
 
 def sets_subject(stanza: Addressed) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from megaphone.errors import RoomError
 from megaphone.rooms.names import CONFERENCE, MUC_USER, element
-from megaphone.rooms.ports import Affiliated, Affiliation
+from megaphone.rooms.ports import Affiliated, Affiliation, Whois
 from megaphone.rooms.privileges import RANK
 from megaphone.stream.jid import JID
 from megaphone.wire.stanza_writer import message
@@ -50,13 +50,15 @@ def invite(room: Room, stanza: Addressed, invitations: list[Element]) -> None:
     new = {jid.bare for jid, _ in invited if room.affiliations.of(jid) is Affiliation.NONE}
     if room.config.members_only and len(room.affiliations) + len(new) > room.settings.affiliations_limit:
         raise RoomError("resource-constraint", f"a room has at most {room.settings.affiliations_limit} affiliations")
+    # in a semi-anonymous room the invited need not learn real JIDs; a refusal finds the occupant all the same
+    inviter = str(stanza.from_ if room.config.whois is Whois.ANYONE else sender.jid)
     for jid, each in invited:
         if room.config.members_only and room.affiliations.of(jid) is Affiliation.NONE:
             affiliated = Affiliated(jid.bare, Affiliation.MEMBER)
             room.put_affiliation(affiliated)
             room.say_affiliation(affiliated)
         reason = _reason(room, each)
-        room.outlet.route(_invitation(room, str(stanza.from_), jid, reason, each, stanza.id), jid)
+        room.outlet.route(_invitation(room, inviter, jid, reason, each, stanza.id), jid)
 
 
 def _invitation(room: Room, inviter: str, jid: JID, reason: str, asked: Element, id_: str | None) -> bytes:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from megaphone.errors import RoomError
 from megaphone.rooms import configuration, forms
 from megaphone.rooms.asking import answer_for
-from megaphone.rooms.names import DATA_FORM, MUC_OWNER, MUC_ROOM_CONFIG, MUC_USER, element
+from megaphone.rooms.names import DATA_FORM, MUC_OWNER, MUC_ROOM_CONFIG, Status, element, muc_user
 from megaphone.rooms.ports import Affiliation, Role
 from megaphone.stream.jid import JID
 from megaphone.wire.stanza_writer import presence
@@ -34,22 +34,22 @@ def receive_set(room: Room, stanza: Addressed, now: float) -> None:
     form = query.find(f"{{{DATA_FORM}}}x")
     if destruction is not None:
         venue = _venue(destruction)
-        room.answer(stanza)
         destroy(room, venue, reason=_text(room, destruction, "reason"), password=_text(room, destruction, "password"))
+        room.answer(stanza)
     elif form is None:
         raise RoomError("bad-request", "neither a form nor <destroy/>")
     elif form.get("type") == "cancel":
-        room.answer(stanza)
         if room.locked:  # section 10.1.3: who gives up configuring a new room gives up the room
             destroy(room)
+        room.answer(stanza)
     elif form.get("type") == "submit":
         config = configuration.read(forms.read(form, MUC_ROOM_CONFIG), room.config, room.settings)
+        room.answer(stanza)
         if room.locked:
             room.config = config
             unlock(room)
         else:
             configuration.apply(room, config)
-        room.answer(stanza)
     else:
         raise RoomError("bad-request", "the form is neither submitted nor cancelled")
 
@@ -69,7 +69,7 @@ def destroy(room: Room, venue: JID | None = None, *, reason: str = "", password:
     if password:
         content += element(b"password", content=escape(password))
     content = element(b"destroy", content=content, jid=None if venue is None else str(venue))
-    x = element(b"x", MUC_USER, element(b"item", affiliation=Affiliation.NONE, role=Role.NONE) + content)
+    x = muc_user(element(b"item", affiliation=Affiliation.NONE, role=Role.NONE) + content, (Status.SELF_PRESENCE,))
     leaving = tuple(room.occupants.by_session.items())
     for session, occupant in leaving:
         room.outlet.occupant_removed(room.jid, session)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from megaphone.stream.jid import JID
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 
 class Affiliation(StrEnum):
@@ -233,6 +233,11 @@ class RoomStore(RoomLog, Protocol):
 # --- what the operator sets ---
 
 
+def everybody(user: JID) -> bool:
+    """Let everybody make rooms."""
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class RoomSettings:
     """The limits of the rooms at home on one worker, and what a new room is like."""
@@ -245,6 +250,8 @@ class RoomSettings:
     """Of a new room."""
     join_without_x: bool = False
     """Whether presence without `<x xmlns='…/muc'/>` enters (groupchat 1.0); else only those who ask for it do."""
+    may_create: Callable[[JID], bool] = everybody
+    """Whether the user with this bare JID may make rooms; who may not is answered with not-allowed."""
     rooms_limit: int = 100_000
     rooms_per_user_limit: int = 100
     """Created by one bare JID."""
@@ -264,7 +271,7 @@ class RoomSettings:
     """Reasons of kicks, bans, invitations and destructions are cut to it."""
     subject_limit_bytes: int = 4_096
     """Of the whole stanza that sets it."""
-    affiliations_limit: int = 10_000
+    affiliations_limit: int = 2_000
     """Of one room."""
     items_limit: int = 500
     """Of one request to change roles or affiliations."""

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from megaphone.errors import RoomError
 from megaphone.rooms.forged import without_forged
 from megaphone.rooms.leaving import leave, shows_ghost
-from megaphone.rooms.names import MUC_USER, Status, element
+from megaphone.rooms.names import CLIENT, MUC_USER, Status, element
 from megaphone.rooms.presence import Why
 from megaphone.rooms.privileges import PRIVATE
+from megaphone.stream.stanza import without_children
 from megaphone.wire.stamp import add_child, stamp
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ def receive_error(room: Room, stanza: Addressed, now: float) -> None:
         return
     occupant = room.occupants.by_nick.get(stanza.to.resource)
     if occupant is not None:
-        message = stamp(without_forged(stanza, room.jid), to=None, from_=str(sender.jid))
+        # nothing else: an error must not carry what a private message may not
+        error = without_children(stanza.data, lambda child: (child.namespace, child.name) != (CLIENT, "error"))
+        message = stamp(error, to=None, from_=str(sender.jid))
         for session in occupant.sessions:
             room.send(message, session)

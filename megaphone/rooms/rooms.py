@@ -13,6 +13,7 @@ from megaphone.rooms.names import DISCO_INFO, DISCO_ITEMS, MUC, PING, VERSION, e
 from megaphone.rooms.ports import Affiliated, Affiliation, RoomRecord
 from megaphone.rooms.room import Room, Surroundings
 from megaphone.stream.jid import JID
+from megaphone.wire.stamp import add_child
 from megaphone.wire.stanza_writer import iq_result
 from megaphone.wire.writer import escape
 
@@ -49,8 +50,12 @@ class Rooms:
         self._version = version
         self._rooms: dict[JID, Room] = {}
         self._created: dict[JID, int] = {}
-        self._directory = Directory(settings.rooms_limit)
+        self._directory = Directory(settings.rooms_limit, settings.list_limit)
         self._surroundings = Surroundings(outlet, store, log or store, settings, self._closed)
+
+    def apply(self, settings: RoomSettings) -> None:
+        """Take these settings from now on; what exists stays as it is."""
+        self.settings = self._surroundings.settings = settings
 
     def __len__(self) -> int:
         return len(self._rooms)
@@ -84,6 +89,9 @@ class Rooms:
         except RoomError as error:
             if stanza.answerable:
                 answer = stanza.error(error.condition, type_=error.type, text=error.text)
+                if stanza.kind == "presence" and stanza.child(MUC, "x") is not None:
+                    # as in XEP-0045's examples (section 7.2): by it slixmpp knows that entering has failed
+                    answer = add_child(answer, element(b"x", MUC))
                 self._outlet.route(answer, stanza.from_)
 
     def _creates(self, stanza: Addressed) -> bool:
@@ -97,6 +105,8 @@ class Rooms:
         if len(jid.local.encode()) > self.settings.room_name_limit_bytes:
             limit = self.settings.room_name_limit_bytes
             raise RoomError("not-acceptable", f"the name of a room has at most {limit} bytes")
+        if not self.settings.may_create(creator):
+            raise RoomError("not-allowed", "you may not make rooms here")
         if self._created.get(creator, 0) >= self.settings.rooms_per_user_limit:
             raise RoomError("resource-constraint", "you have too many rooms")
         if len(self._rooms) >= self.settings.rooms_limit:
@@ -126,7 +136,7 @@ class Rooms:
         if asked == ("get", f"{{{DISCO_INFO}}}query") and not payload.get("node"):
             self._answer(stanza, info(self.settings.name, FEATURES))
         elif asked == ("get", f"{{{DISCO_ITEMS}}}query") and not payload.get("node"):
-            self._answer(stanza, self._directory.items(self.settings.list_limit))
+            self._answer(stanza, self._directory.items())
         elif asked == ("get", f"{{{PING}}}ping"):
             self._answer(stanza, b"")
         elif asked == ("get", f"{{{VERSION}}}query"):
@@ -196,4 +206,4 @@ class Rooms:
 
     def items(self) -> list[tuple[JID, str, int]]:
         """Return the room list: JID, name and about how many occupants, the fullest first."""
-        return self._directory.fullest(self.settings.list_limit)
+        return self._directory.fullest()

@@ -15,6 +15,7 @@ from xml.etree.ElementTree import ParseError
 from megaphone.errors import SASLError
 from megaphone.service.accounts import PasswordCheck
 from megaphone.service.attempt import Attempt, Authenticated, Challenge, Transport
+from megaphone.service.discovery import capabilities_feature
 from megaphone.service.login_states import TRANSITIONS, Action, Event, State
 from megaphone.stream import sasl
 from megaphone.stream.binding import Bind, bind_result, is_own_request, read_bind
@@ -40,13 +41,13 @@ AUTH_FAILURES = 5
 BIND_FAILURES = 10
 
 # After SASL: RFC 6120 section 7.4, RFC 3921 section 3 as RFC 6121 appendix E left it, XEP-0198, RFC 6121 section 2.6.1,
-# XEP-0352.
+# XEP-0352, XEP-0115 section 6.3.
 SESSION_FEATURES = (
     b"<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>"
     b"<session xmlns='urn:ietf:params:xml:ns:xmpp-session'><optional/></session>"
     b"<sm xmlns='urn:xmpp:sm:3'/>"
     b"<ver xmlns='urn:xmpp:features:rosterver'/>"
-    b"<csi xmlns='urn:xmpp:csi:0'/>"
+    b"<csi xmlns='urn:xmpp:csi:0'/>" + capabilities_feature()
 )
 
 

@@ -41,6 +41,10 @@ class Service:
         self.home = Home(normalise_domain(domain), outlet, store, settings or Settings())
         self.plain_targets = self.home.plain_targets
 
+    def apply(self, settings: Settings) -> None:
+        """Take these settings from now on; what is beyond a limit already stays."""
+        self.home.settings = settings
+
     # --- sessions ---
 
     def bind(

@@ -31,6 +31,7 @@ cdef class Sender(Flushable):
     cdef bint finished
 
     cdef int write(self, const uint8_t* data, size_t length)
+    cdef int write_through(self, const uint8_t* data, size_t length)
     cdef void seal_output(self)
     cdef void seal_plain(self)
     cdef void take_over(self, Mailbox* waiting)

@@ -146,9 +146,7 @@ class Stanza:
 def parse(data: bytes) -> Element:
     """Return one element that stands below jabber:client as a tree; ParseError for what is none."""
     parser = ElementTree.XMLParser()  # noqa: S314 - a framed stanza has neither DTD nor entities of its own
-    parser.feed(_BEFORE)
-    parser.feed(data)
-    parser.feed(_AFTER)
+    parser.feed(b"%b%b%b" % (_BEFORE, data, _AFTER))
     return parser.close()[0]
 
 

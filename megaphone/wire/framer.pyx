@@ -616,7 +616,10 @@ cdef int scan(Framer* framer, const Bounds* bounds, const uint8_t* data, size_t 
                     end = i + bounds.stanza_bytes
                 state = PROLOG_TAG if state == PROLOG else HEADER_TAG
             elif CLASS[byte] & SPACE:
-                state = AFTER_DECLARATION   # an XML declaration may only stand at the very beginning
+                # an XML declaration may only stand at the very beginning; what comes before it on a connection that was
+                # authenticated elsewhere belongs to the stream that ends with its header
+                if state == AFTER_DECLARATION or not framer.restart_allowed:
+                    state = AFTER_DECLARATION
             else:
                 error = NOT_WELL_FORMED_XML
                 break

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import socket
+import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from megaphone.uplink.pool import Upstream
     from megaphone.uplink.uplink import Carrier
     from megaphone.worker.channel import Channel
+
+SWITCH_SECONDS = 0.0005
 
 
 class Worker(Process):
@@ -101,6 +104,8 @@ class Worker(Process):
 
     def _embed(self, config: Config, start: dict[str, Any]) -> Embedded:
         """Return the service that stands in for the servers behind."""
+        # the thread that writes to the database asks often, and for a moment each time
+        sys.setswitchinterval(SWITCH_SECONDS)
         try:
             return Embedded(
                 config,
@@ -195,6 +200,8 @@ class Worker(Process):
         for _, listener in self._listeners:
             listener.close()
         self.uplink.drain()
+        if self.embedded is not None:
+            self.embedded.drain()
 
     def links(self) -> list[dict[str, Any]]:
         """Return a row for each link to an upstream."""

@@ -1,4 +1,4 @@
-"""The fake server and the edges that are put under adversity."""
+"""The servers behind the edges that are put under adversity."""
 
 import os
 import sys
@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.link.sides import NO_ARCHIVE
+from tests.servers.certificates import CertificateAuthority
 from tests.servers.model import DOMAIN, Endpoint
 from tests.servers.process import LOOPBACK, Process, answers, free_port
+from tests.servers.prosody import Prosody
 
 
 @pytest.fixture(scope="session")
@@ -26,3 +29,18 @@ def fake_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
         yield endpoint
     finally:
         process.stop()
+
+
+@pytest.fixture(scope="session")
+def prosody_behind_edge(tmp_path_factory: pytest.TempPathFactory, authority: CertificateAuthority) -> Iterator[Prosody]:
+    """One without an archive, which would soon take longer for a crowd's messages than all else."""
+    directory = tmp_path_factory.mktemp("prosody-adversity")
+    server = Prosody(directory, authority, "edge")
+    configuration = directory / "prosody.cfg.lua"
+    configuration.write_text(NO_ARCHIVE + configuration.read_text())
+    server.register()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()

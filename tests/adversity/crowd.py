@@ -220,7 +220,7 @@ class Crowd:
         await until(lambda: all(client.lost_with is not None for client in self.clients), "all clients gone")
 
 
-async def until(condition: Callable[[], bool], what: str, timeout_seconds: float = 20.0) -> None:
+async def until(condition: Callable[[], bool], what: str, timeout_seconds: float = 60.0) -> None:
     """Return as soon as `condition` holds; TimeoutError that names `what` after `timeout_seconds`."""
     deadline = asyncio.get_running_loop().time() + timeout_seconds
     while not condition():
@@ -229,7 +229,7 @@ async def until(condition: Callable[[], bool], what: str, timeout_seconds: float
         await asyncio.sleep(TICK_SECONDS)
 
 
-async def settled(clients: Iterable[Client], timeout_seconds: float = 20.0) -> None:
+async def settled(clients: Iterable[Client], timeout_seconds: float = 60.0) -> None:
     """Wait until everything these clients sent has come back; without success the tallies say what is missing."""
     waiting = list(clients)
     try:

@@ -17,6 +17,8 @@ class Network:
         self.cuts = 0  # connections that `break_within_a_frame` has broken
         self._listener: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
+        self._frozen: set[asyncio.StreamWriter] = set()
+        self._away = asyncio.Event()
         self._left: dict[asyncio.StreamWriter, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -29,11 +31,13 @@ class Network:
 
     async def come_back(self) -> None:
         """Take connections (again)."""
+        self._away.clear()
         self._listener = await asyncio.start_server(self._accept, *self.address)
 
     async def go_away(self) -> None:
         """Refuse new connections and drop those there are."""
         self.refuse()
+        self._away.set()
         for writer in list(self._writers):
             writer.transport.abort()
         if self._tasks:
@@ -44,6 +48,10 @@ class Network:
         if self._listener is not None:
             self._listener.close()
             self._listener = None
+
+    def freeze(self) -> None:
+        """Swallow what the connections there are say from now on, also their end; new ones are carried."""
+        self._frozen |= self._writers
 
     async def break_within_a_frame(self, after_bytes: int) -> None:
         """Let each direction of each connection have so many bytes more, then drop it; returns when all are dropped.
@@ -82,8 +90,15 @@ class Network:
             self._tasks.discard(task)
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await self._carry_data(reader, writer)
+        if writer in self._frozen:
+            await self._away.wait()
+
+    async def _carry_data(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while data := await reader.read(READ_BYTES):
+                if writer in self._frozen:
+                    continue
                 left = self._left.get(writer)
                 if left is not None:
                     self._left[writer] = left - len(data)

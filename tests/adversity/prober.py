@@ -9,7 +9,7 @@ from tests.adversity.crowd import HEADER, STREAM_END
 from tests.servers.model import Endpoint
 
 INTERVAL_SECONDS = 0.01
-ANSWER_SECONDS = 10.0
+ANSWER_SECONDS = 30.0
 SOURCE = "127.0.0.2"  # so that its ports do not run out together with the crowd's
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from megaphone.config.hub import SMALLEST_HUB
-from megaphone.config.rules import SMALLEST_CONFIG, smallest_configurations
+from megaphone.config.rules import smallest_configurations
 
 # The configuration that every row changes. $NAMES stand for what differs from run to run.
 GOOD = """\
@@ -49,7 +49,10 @@ address = "$ADMIN"
 socket = "$SOCKET"
 """
 
-INDENTED = "".join(f"    {line}\n" if line else "\n" for line in SMALLEST_CONFIG.splitlines())
+HOW_TO_SERVE = (
+    "Save one, check it with `megaphone check -c FILE`, and run `megaphone serve -c FILE`. To try a chat service for "
+    "this machine, run `megaphone serve` without -c."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,12 +234,9 @@ CONFIGURATION = (
         what="No file",
         no_file=True,
         command="serve",
-        error="$FILE: there is no configuration file, and Megaphone needs one to know which server it fronts.\n"
-        f"The smallest one, for clients and a server on this machine, without TLS:\n\n{INDENTED}\n"
-        "Save it, check it with `megaphone check -c FILE`, and run `megaphone serve -c FILE`.",
-        shown="$FILE: there is no configuration file, and Megaphone needs one to know which server it fronts. "
-        "The smallest one, for clients and a server on this machine, without TLS: … "
-        "Save it, check it with `megaphone check -c FILE`, and run `megaphone serve -c FILE`.",
+        error=f"$FILE: there is no configuration file. {smallest_configurations()}\n{HOW_TO_SERVE}",
+        shown="$FILE: there is no configuration file. The smallest configuration of a chat service: … "
+        f"and that of an edge in front of a server: … {HOW_TO_SERVE}",
     ),
 )
 
@@ -365,7 +365,7 @@ COMMANDS = (
         what="A typo in a command",
         command="stauts",
         error="argument COMMAND: invalid choice: 'stauts' (choose from 'serve', 'check', 'status', 'connections', "
-        "'links', 'kick', 'drain', 'reload', 'probe', 'hub'); did you mean 'status'?",
+        "'links', 'kick', 'drain', 'reload', 'probe', 'chat', 'hub', 'user'); did you mean 'status'?",
     ),
     Mistake(
         what="Nothing runs",

@@ -69,7 +69,7 @@ async def strike(edge: Edge, pid: int, number: signal.Signals, state: str) -> Ou
     """Send the signal to worker 0 and wait for its successor; `state` is what proves that it runs no more."""
     began = time.monotonic()
     os.kill(pid, number)
-    async with asyncio.timeout(5.0):
+    async with asyncio.timeout(20.0):
         while process_state(pid) != state:
             await asyncio.sleep(0)
     certain = time.monotonic()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from tests.servers.model import DOMAIN
 
-TIMEOUT_SECONDS = 10.0
+TIMEOUT_SECONDS = 60.0
 READ_BYTES = 65_536
 ALERTS = {40: "handshake_failure", 70: "protocol_version", 120: "no_application_protocol"}  # RFC 8446 section 6
 HEADER = (

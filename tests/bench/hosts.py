@@ -1,20 +1,18 @@
 """A real server with accounts, and Megaphone before it in link mode: what the host benchmarks log in at."""
 
-import base64
-import hashlib
-import hmac
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench import kernel
-from tests.bench.logins import ACCOUNTS, PASSWORD
+from tests.bench.accounts import Credentials, ejabberd_dump, write_prosody_accounts
+from tests.bench.logins import ACCOUNTS
 from tests.servers.certificates import CertificateAuthority
 from tests.servers.ejabberd_link import SECRET as EJABBERD_SECRET
 from tests.servers.ejabberd_link import EjabberdLink
 from tests.servers.megaphone import Edge
-from tests.servers.model import DOMAIN, DOMAINS, Endpoint
+from tests.servers.model import DOMAINS, Endpoint
 from tests.servers.process import ServerError
 from tests.servers.prosody_link import SECRET as PROSODY_SECRET
 from tests.servers.prosody_link import ProsodyLink
@@ -24,7 +22,6 @@ ALONE, LINK = "server alone", "link"
 WAYS = (ALONE, LINK)
 BACKLOG = 4096  # of every listener that is measured: the most that Linux allows unless told otherwise
 NEGOTIATION_SECONDS = 120  # ejabberd's own limit
-SALT, ITERATIONS = b"benchmark", 4_096
 
 Server = EjabberdLink | ProsodyLink
 
@@ -48,36 +45,14 @@ class Host:
         return {"server": self.server.process.pid, **edge}
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """What a server keeps of the password, by RFC 5802: the same for every account, so that all are made at once."""
-
-    stored_key: bytes
-    server_key: bytes
-
-    @classmethod
-    def derived(cls) -> "Credentials":
-        """With SALT and ITERATIONS."""
-        salted = hashlib.pbkdf2_hmac("sha1", PASSWORD.encode(), SALT, ITERATIONS)
-        client_key = hmac.digest(salted, b"Client Key", "sha1")
-        return cls(hashlib.sha1(client_key).digest(), hmac.digest(salted, b"Server Key", "sha1"))
-
-
 class _BenchEjabberd(EjabberdLink):
     """With accounts that are loaded as a dump of the database: registering one takes tens of milliseconds."""
 
     def start(self) -> None:
         """Start, load the accounts, and start again, so that loading leaves nothing in memory."""
         super().start()
-        credentials = Credentials.derived()
-        fields = (credentials.stored_key, credentials.server_key, SALT)
-        stored, server, salt = (f'<<"{base64.b64encode(field).decode()}">>' for field in fields)
-        lines = ["{tables, [{passwd, [{record_name, passwd}, {attributes, [us, password]}]}]}."]
-        for number in range(ACCOUNTS):
-            key = f'{{<<"user{number}">>, <<"{DOMAIN}">>}}'
-            lines.append(f"{{passwd, {key}, {{scram, {stored}, {server}, {salt}, sha, {ITERATIONS}}}}}.")
         dump = self.directory / "accounts.dump"
-        dump.write_text("\n".join(lines) + "\n")
+        dump.write_text(ejabberd_dump(Credentials.derived(), ACCOUNTS))
         self.api("load", file=str(dump))
         self.stop()
         super().start()
@@ -92,23 +67,8 @@ def _ejabberd(directory: Path, authority: CertificateAuthority) -> tuple[Server,
 
 def _prosody(directory: Path, authority: CertificateAuthority) -> tuple[Server, bytes]:
     server = ProsodyLink(directory, authority, accounts=(), log_level="warn")
-    _write_prosody_accounts(directory / "data" / DOMAIN.replace(".", "%2e") / "accounts")
+    write_prosody_accounts(directory / "data", Credentials.derived(), ACCOUNTS)
     return server, PROSODY_SECRET
-
-
-def _write_prosody_accounts(directory: Path) -> None:
-    """What `prosodyctl register` writes, which takes a quarter of a second for each."""
-    credentials = Credentials.derived()
-    record = {
-        "salt": f'"{SALT.decode()}"',
-        "iteration_count": str(ITERATIONS),
-        "stored_key": f'"{credentials.stored_key.hex()}"',
-        "server_key": f'"{credentials.server_key.hex()}"',
-    }
-    text = "".join(f'["{key}"] = {value};\n' for key, value in record.items())
-    directory.mkdir(parents=True)
-    for number in range(ACCOUNTS):
-        (directory / f"user{number}.dat").write_text(f"return {{\n{text}}};\n")
 
 
 MAKERS: dict[str, Callable[[Path, CertificateAuthority], tuple[Server, bytes]]] = {

@@ -1,4 +1,4 @@
-"""Clients that log in at a real server over TLS and stay: one load generator process for up to 19,000 of them."""
+"""Clients that log in at a real server and stay: one load generator process for up to 19,000 of them."""
 
 import json
 import subprocess
@@ -28,6 +28,7 @@ class Logins:
     worst_seconds: float
     retries: int  # connections that the server cut off before the session stood, so that the client began anew
     tls: str
+    cpu_seconds: float  # of the clients
 
     @property
     def per_second(self) -> float:
@@ -57,6 +58,7 @@ class LoginClients:
             worst_seconds=answer["max_us"] / 1e6,
             retries=answer["retries"],
             tls=answer["tls"],
+            cpu_seconds=answer["cpu_seconds"],
         )
 
     def close(self, count: int) -> None:
@@ -76,14 +78,31 @@ class LoginClients:
 
 
 @contextmanager
-def login_clients(endpoint: Endpoint, *, tls: str = "1.3", mechanism: str = "SCRAM-SHA-1") -> Iterator[LoginClients]:
-    """Clients of `endpoint`, none of them logged in yet; `tls` is "1.2" or "1.3"."""
-    words = [endpoint.port, endpoint.tls, tls, DOMAIN, mechanism, ACCOUNTS, PASSWORD]
+def load_generator(
+    name: str, endpoint: Endpoint, *words: str, tls: str, mechanism: str, accounts: int
+) -> "Iterator[subprocess.Popen[str]]":
+    """The program `name` of tests/bench/swarm with the arguments that login.h describes."""
+    arguments = [endpoint.port, endpoint.tls, tls, DOMAIN, mechanism, accounts, PASSWORD, *words]
     child = subprocess.Popen(
-        [str(program("login")), *map(str, words)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [str(program(name)), *map(str, arguments)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     try:
-        yield LoginClients(child)
+        yield child
     finally:
         child.kill()
         child.communicate()
+
+
+@contextmanager
+def login_clients(
+    endpoint: Endpoint,
+    *,
+    tls: str = "1.3",
+    mechanism: str = "SCRAM-SHA-1",
+    accounts: int = ACCOUNTS,
+    presence: bool = False,
+) -> Iterator[LoginClients]:
+    """Clients of `endpoint`, none of them logged in yet; `tls` is "1.2" or "1.3", if the endpoint has any."""
+    words = ("presence",) if presence else ()
+    with load_generator("login", endpoint, *words, tls=tls, mechanism=mechanism, accounts=accounts) as child:
+        yield LoginClients(child)

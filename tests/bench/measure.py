@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import CalledProcessError
-from typing import Any
+from typing import Any, Protocol
 
 from tests.bench import relays, swarm, usage
 from tests.bench.relays import MAKERS, Certificate, Maker, Relay
@@ -50,13 +50,18 @@ class Bench:
             yield clients
 
 
-@contextmanager
-def bench(makers: Mapping[str, Maker] = MAKERS) -> Iterator[Bench]:
-    """Take the first core for the relays and the last one for the load; with a single core they share it."""
+def allow_descriptors() -> None:
+    """Let this process and its children open as many files as this takes; ServerError if they may not."""
     _, descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)
     if descriptors < DESCRIPTORS:
         raise ServerError(f"a process may have {descriptors} descriptors; this takes {DESCRIPTORS} (ulimit -Hn)")
     resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
+
+
+@contextmanager
+def bench(makers: Mapping[str, Maker] = MAKERS) -> Iterator[Bench]:
+    """Take the first core for the relays and the last one for the load; with a single core they share it."""
+    allow_descriptors()
     cores = sorted(os.sched_getaffinity(0))
     with (
         tempfile.TemporaryDirectory(prefix="megaphone-bench-") as name,
@@ -73,12 +78,27 @@ class Cost:
     answer: dict[str, Any]
 
     @property
+    def per_cpu_second(self) -> float:
+        """Round trips, logins or deliveries in a CPU-second of the server; ServerError if the clock was too coarse."""
+        if self.cpu_seconds <= 0.0:
+            raise ServerError("too little was done to see any CPU time: measure longer")
+        return float(self.answer["completed"]) / self.cpu_seconds
+
+    @property
     def microseconds_each(self) -> float:
         """CPU per round trip or connection."""
         return self.cpu_seconds * 1e6 / float(self.answer["completed"])
 
 
-def cost(relay: Relay, command: Callable[[], dict[str, Any]]) -> Cost:
+class Running(Protocol):
+    """A server of which the root of its process tree is known."""
+
+    @property
+    def process_id(self) -> int:
+        """The root."""
+
+
+def cost(relay: Running, command: Callable[[], dict[str, Any]]) -> Cost:
     """Run a command of the clients of `relay`."""
     before = usage.cpu_seconds(relay.process_id)
     answer = command()

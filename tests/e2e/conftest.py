@@ -1,17 +1,20 @@
-"""Megaphone in front of each server, started once per test run for the tests that leave it as they found it."""
+"""Megaphone in front of each server and by itself, started once per run for tests that leave it as they found it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.scenarios.company import Script, play
 from tests.servers.certificates import CertificateAuthority
 from tests.servers.ejabberd import Ejabberd
 from tests.servers.ejabberd_link import SECRET as EJABBERD_SECRET
 from tests.servers.ejabberd_link import EjabberdLink
+from tests.servers.embedded import Embedded
 from tests.servers.hub import Hub
 from tests.servers.linked import edge_with_links
 from tests.servers.megaphone import Edge, upstream_of
 from tests.servers.prosody import Prosody
+from tests.servers.prosody_chat import ProsodyChat
 from tests.servers.prosody_link import SECRET as PROSODY_SECRET
 from tests.servers.prosody_link import ProsodyLink
 
@@ -126,3 +129,35 @@ def edge_of_prosody_behind_hub(
             yield edge
     finally:
         hub.stop()
+
+
+@pytest.fixture(scope="session")
+def embedded(tmp_path_factory: pytest.TempPathFactory, authority: CertificateAuthority) -> Iterator[Embedded]:
+    """Megaphone with nothing behind it, on two workers: Bob and Carol are at home on one, Alice on the other."""
+    service = Embedded(tmp_path_factory.mktemp("embedded"), authority)
+    service.register()
+    try:
+        service.start()
+        yield service
+    finally:
+        service.stop()
+
+
+@pytest.fixture
+def played(embedded: Embedded, authority: CertificateAuthority) -> Callable[[Script], None]:
+    """Runs a script with slixmpp clients of the embedded service."""
+    return lambda script: play(embedded, authority.certificate, script)
+
+
+@pytest.fixture(scope="session")
+def prosody_with_guests(
+    tmp_path_factory: pytest.TempPathFactory, authority: CertificateAuthority
+) -> Iterator[ProsodyChat]:
+    """A Prosody that lets in everybody, with rooms."""
+    server = ProsodyChat(tmp_path_factory.mktemp("prosody-guests"), authority)
+    server.register()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()

@@ -51,7 +51,7 @@ def address(number: int) -> str:
     return f"203.0.113.{1 + number}" if number % 5 else f"2001:db8::{1 + number:x}"
 
 
-async def until(edge: Edge, condition: Callable[[], bool], timeout_seconds: float = 20.0) -> None:
+async def until(edge: Edge, condition: Callable[[], bool], timeout_seconds: float = 60.0) -> None:
     """Ask ejabberd, outside the loop, until the answer is true."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout_seconds
@@ -335,6 +335,7 @@ def test_edge_that_asks_but_never_reads(ejabberd: EjabberdLink) -> None:
 IDLE_SECONDS = 4
 # Collected as it should be such a process takes 4 kB, else at least 9, and after a login storm 26.
 IDLE_CLIENT_BYTES = 7_000
+ERLANG_FULLSWEEP_AFTER = 65_535
 
 
 @pytest.fixture(scope="module")
@@ -343,12 +344,13 @@ def collecting(tmp_path_factory: pytest.TempPathFactory, authority: CertificateA
     yield from running(tmp_path_factory.mktemp("ejabberd-idle"), authority, idle_gc=IDLE_SECONDS)
 
 
-def test_idle_clients_keep_no_garbage(collecting: EjabberdLink) -> None:
+@pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-1"])
+def test_idle_clients_keep_no_garbage(collecting: EjabberdLink, mechanism: str) -> None:
     """What a login leaves in a client's process is gone soon afterwards, with nothing said by anybody."""
 
     async def main() -> None:
         async with Edge(collecting.link, SECRET, name="idle") as edge:
-            talkers = await Talkers.login(edge, 50)
+            talkers = await Talkers.login(edge, 50, mechanism)
 
             def bytes_each() -> list[int]:
                 return list(collecting.api("test_client_memory", link="idle"))
@@ -386,6 +388,30 @@ def test_busy_client_is_not_collected(collecting: EjabberdLink) -> None:
             assert collections(silent) == 4
 
     run(main())
+
+
+@pytest.mark.parametrize("during_login", [0, 20])
+def test_whole_heap_is_collected_during_login_only(
+    tmp_path: Path, authority: CertificateAuthority, during_login: int
+) -> None:
+    """Until the session begins, or is resumed, and by default each time; then as Erlang does it."""
+    options = {"login_fullsweep_after": during_login} if during_login else {}
+    for ejabberd in running(tmp_path, authority, **options):
+
+        async def main(ejabberd: EjabberdLink = ejabberd) -> None:
+            def settings() -> list[int]:
+                return sorted(ejabberd.api("test_fullsweep_after", link="sweeps"))
+
+            async with Edge(ejabberd.link, SECRET, name="sweeps") as edge:
+                edge.open()  # and says nothing
+                await until(edge, lambda: settings() == [during_login])
+                alice, _ = [await XmppClient.login(edge, account) for account in (ALICE, BOB)]
+                assert settings() == [during_login, ERLANG_FULLSWEEP_AFTER, ERLANG_FULLSWEEP_AFTER]
+                await alice.enable_resumption()
+                await (await alice.resume(edge)).ping()
+                await until(edge, lambda: settings() == [during_login, ERLANG_FULLSWEEP_AFTER, ERLANG_FULLSWEEP_AFTER])
+
+        run(main())
 
 
 def test_stopping(tmp_path: Path, authority: CertificateAuthority) -> None:
@@ -442,6 +468,7 @@ def test_mutual_tls(ejabberd: EjabberdLink, authority: CertificateAuthority, tmp
         ("window", 1, "Expected integer from 4096 to 1048576"),
         ("grace", '"20 hours"', "grace is at most 65535 seconds"),
         ("idle_gc", -1, "Expected integer from 0 to 3600"),
+        ("login_fullsweep_after", 65_536, "Expected integer from 0 to 65535"),
         ("max_streams", 0, "Expected integer from 1 to 16777216"),
         ("links", 1, "Unknown option: links"),
     ],

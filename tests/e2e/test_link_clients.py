@@ -101,9 +101,9 @@ def test_two_hundred_clients_on_two_links(
 def asked(edge: Edge, name: str, on_page: str) -> dict[str, Any]:
     """What `megaphone NAME --json` prints; the page for people has these words."""
     command = [sys.executable, "-m", "megaphone", name, "--socket", str(edge.admin_socket)]
-    page = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout
+    page = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
     assert on_page in page
-    told = subprocess.run([*command, "--json"], capture_output=True, text=True, timeout=20, check=True).stdout
+    told = subprocess.run([*command, "--json"], capture_output=True, text=True, timeout=60, check=True).stdout
     return dict(json.loads(told))
 
 

@@ -14,6 +14,7 @@ from tests.link.edge import Edge, facts
 from tests.link.frames import Reason
 from tests.link.server import run
 from tests.link.session import SessionEndError
+from tests.link.sides import NO_ARCHIVE
 from tests.link.wire import Wire, WireClosedError
 from tests.link.xmpp import StreamEndError, XmppClient
 from tests.servers.certificates import CertificateAuthority
@@ -28,8 +29,8 @@ CLIENTS = 200
 def running(
     directory: Path, authority: CertificateAuthority, options: str = "", secret: str | None = None
 ) -> Iterator[ProsodyLink]:
-    """A Prosody for links, stopped at the end."""
-    server = ProsodyLink(directory, authority, options=options, secret=secret)
+    """A Prosody for links without an archive, stopped at the end."""
+    server = ProsodyLink(directory, authority, options=NO_ARCHIVE + options, secret=secret)
     server.register()
     try:
         server.start()

@@ -78,9 +78,9 @@ class Talkers:
         self.said = [0] * len(clients)
 
     @classmethod
-    async def login(cls, edge: Edge, count: int) -> "Talkers":
+    async def login(cls, edge: Edge, count: int, mechanism: str = "PLAIN") -> "Talkers":
         accounts: list[Account] = [ALICE, BOB]
-        logins = [XmppClient.login(edge, accounts[number % 2]) for number in range(count)]
+        logins = [XmppClient.login(edge, accounts[number % 2], mechanism=mechanism) for number in range(count)]
         return cls(list(await asyncio.gather(*logins)))
 
     async def talk(self, messages: int, filling: int = 100) -> None:

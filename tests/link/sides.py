@@ -26,7 +26,7 @@ GRACE_SECONDS = 8
 STREAMS = 200
 LINKS = 8
 WINDOW_BYTES = 8_192  # less than one frame may hold, so that one frame can overstep it
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 NO_ARCHIVE = "default_archive_policy = false\n"  # archives in files take longer with each message
 
 

@@ -12,7 +12,7 @@ from tests.link.edge import Edge, RefusedError
 from tests.link.frames import FrameError, Reason, Shutdown, Type, raw
 from tests.link.server import run
 from tests.link.sides import LINKS, ServerSide
-from tests.link.wire import Wire, WireClosedError
+from tests.link.wire import DEADLINE_SECONDS, Wire, WireClosedError
 from tests.link.xmpp import XmppClient
 from tests.servers.model import ALICE
 
@@ -155,7 +155,7 @@ def test_too_many_links(side: ServerSide) -> None:
 
 async def _connect_soon(side: ServerSide) -> Edge:
     """A link that gets in as soon as the end of another one has been noticed."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         while True:
             with contextlib.suppress(RefusedError):
                 return await edge_of(side).connect()

@@ -185,6 +185,7 @@ def test_resumption_on_another_stream(side: ServerSide) -> None:
             assert await after.next_body() == "between"
             friend.message(after.jid, "after")
             assert await after.next_body() == "after"
+            await after.leave()
 
     run(main())
 

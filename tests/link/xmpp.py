@@ -241,7 +241,12 @@ class XmppClient:
         return after
 
     async def leave(self) -> None:
-        """End the stream as RFC 6120 4.4 says, and the virtual one with it."""
+        """End the stream as RFC 6120 4.4 says, and the virtual one with it.
+
+        What has come is acknowledged first, or the server would send it to the account's other sessions.
+        """
+        if self._counting:
+            self.send(f"<a xmlns='{SM}' h='{self.received_stanzas}'/>")
         self.send("</stream:stream>")
         try:
             while True:

@@ -17,7 +17,7 @@ from tests.scenarios.transcript import SETTLING, STREAM, Entry, Transcript
 from tests.servers.model import Account, Endpoint
 
 CLIENT = "jabber:client"
-STEP_TIMEOUT_SECONDS = 20.0
+STEP_TIMEOUT_SECONDS = 60.0
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # struct linger: close() sends RST
 
 Match = Callable[[ET.Element], bool]

@@ -27,7 +27,8 @@ def bodies(count: int) -> str:
 class Session:
     """One run of the script; each method is one or more steps and ends only when its consequences have arrived."""
 
-    def __init__(self, endpoint: Endpoint, authority: Path) -> None:
+    def __init__(self, endpoint: Endpoint, authority: Path, *, archive: bool = True) -> None:
+        self.with_archive = archive
         self.endpoint = endpoint
         self.authority = authority
         self.transcript = Transcript()
@@ -63,6 +64,8 @@ class Session:
             await self.large_bodies()
             await self.room()
             await self.store()
+            if self.with_archive:
+                await self.archive()
             await (
                 self.discover()
             )  # after storing: what was stored can be discovered, in the first run and in all others
@@ -262,6 +265,8 @@ class Session:
         await self.desk.ask("set", "<vCard xmlns='vcard-temp'><FN>Alice Ä</FN></vCard>")
         await self.desk.ask("get", "<vCard xmlns='vcard-temp'/>")
         await self.bob.ask("get", "<vCard xmlns='vcard-temp'/>", to=ALICE.jid)
+
+    async def archive(self) -> None:
         await self._begin("archive")
         alice, bob = self.desk.boundjid.full, self.bob.boundjid.full
         for number in range(3):
@@ -322,10 +327,13 @@ class Session:
             await client.leave()
 
 
-def run_session(endpoint: Endpoint, authority: Path) -> Transcript:
-    """Run the script once against `endpoint`, trusting the certificates of `authority`."""
+def run_session(endpoint: Endpoint, authority: Path, *, archive: bool = True) -> Transcript:
+    """Run the script once against `endpoint`, trusting the certificates of `authority`.
+
+    Without `archive` it does not ask for archived messages (XEP-0313).
+    """
 
     async def run() -> Transcript:
-        return await Session(endpoint, authority).run()
+        return await Session(endpoint, authority, archive=archive).run()
 
     return asyncio.run(run())

@@ -118,7 +118,7 @@ class Ejabberd:
 
     def api(self, command: str, **arguments: Any) -> Any:
         """Run an ejabberd command (https://docs.ejabberd.im/developer/ejabberd-api/) and return its result."""
-        connection = http.client.HTTPConnection(LOOPBACK, self._api_port, timeout=10)
+        connection = http.client.HTTPConnection(LOOPBACK, self._api_port, timeout=60)
         try:
             connection.request("POST", f"/api/{command}", json.dumps(arguments), {"Content-Type": "application/json"})
             response = connection.getresponse()

@@ -1,7 +1,11 @@
 """A throw-away ejabberd that takes links: stock, with our module on its code path or as an installed package."""
 
+import fcntl
+import functools
+import hashlib
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 from tests.servers.certificates import CertificateAuthority, CertificateFiles
@@ -12,12 +16,38 @@ from tests.servers.process import LOOPBACK, ServerError, free_port
 SOURCE = Path(__file__).parents[2] / "deploy" / "ejabberd"
 TCP_ESTABLISHED = "01"  # as /proc/net/tcp has it
 SECRET = bytes(range(33, 65))  # printable, as an operator's would be
+COMPILED = Path(__file__).parents[2] / "build" / "ejabberd"
 TEST_MODULES = Path(__file__).with_name("ejabberd_modules")
 COMPILE_TIMEOUT_SECONDS = 120.0
 
 
-def compile_module(ebin: Path) -> Path:
-    """Compile the module into `ebin`, as an operator does; ServerError with the compiler's words."""
+@functools.cache
+def compiled_module() -> Path:
+    """The directory of our module, compiled as an operator does it, and of the commands that only tests use.
+
+    Sources that were compiled once, by whatever process, are not compiled again.
+    """
+    headers = sorted(Path("/usr/lib").glob("*/ejabberd-*/include/ejabberd_commands.hrl"))[-1].parent
+    digest = hashlib.sha256(str(headers).encode())
+    for source in (
+        SOURCE / "Makefile",
+        *sorted([*SOURCE.rglob("*.erl"), *SOURCE.rglob("*.hrl"), *TEST_MODULES.iterdir()]),
+    ):
+        digest.update(f"\n{source.name}\n".encode() + source.read_bytes())
+    ebin = COMPILED / digest.hexdigest()[:16]
+    COMPILED.mkdir(parents=True, exist_ok=True)
+    with (COMPILED / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not ebin.exists():
+            with tempfile.TemporaryDirectory(dir=COMPILED) as directory:
+                made = Path(directory) / "ebin"
+                _compile_module(made)
+                _compile_test_modules(made, headers)
+                made.rename(ebin)
+    return ebin
+
+
+def _compile_module(ebin: Path) -> None:
     done = subprocess.run(
         ["make", "--no-print-directory", "-C", str(SOURCE), f"EBIN={ebin}"],
         capture_output=True,
@@ -27,12 +57,9 @@ def compile_module(ebin: Path) -> Path:
     )
     if done.returncode != 0:
         raise ServerError(f"the module does not compile:\n{done.stdout}{done.stderr}")
-    return ebin
 
 
-def compile_test_modules(ebin: Path) -> None:
-    """The same for the commands that only tests use."""
-    headers = sorted(Path("/usr/lib").glob("*/ejabberd-*/include/ejabberd_commands.hrl"))[-1].parent
+def _compile_test_modules(ebin: Path, headers: Path) -> None:
     for source in TEST_MODULES.glob("*.erl"):
         subprocess.run(
             ["erlc", "-I", str(headers), "-o", str(ebin), str(source)],
@@ -87,9 +114,7 @@ class EjabberdLink(Ejabberd):
             text = text.replace("default: always", "default: never")
         self.config.write_text(text)
         if not packaged:
-            ebin = compile_module(directory / "ebin")
-            compile_test_modules(ebin)
-            self.erl_options = ("-pa", str(ebin))
+            self.erl_options = ("-pa", str(compiled_module()))
             self.config.write_text(text.replace("modules:\n", "modules:\n  mod_test_megaphone: {}\n"))
             self.configure()
 

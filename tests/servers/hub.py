@@ -11,7 +11,7 @@ from tests.servers.megaphone import Node
 from tests.servers.model import DOMAIN
 from tests.servers.process import LOOPBACK, Process, free_port, wait_until
 
-START_SECONDS = 20.0
+START_SECONDS = 60.0
 
 
 class Hub(Node):

@@ -69,7 +69,7 @@ async def linked(
             await asyncio.to_thread(edge.stop)
 
 
-async def until(condition: Any, what: str, timeout_seconds: float = 20.0) -> None:
+async def until(condition: Any, what: str, timeout_seconds: float = 60.0) -> None:
     """Until the condition holds; it may ask the edge, so it runs in a thread."""
     deadline = asyncio.get_running_loop().time() + timeout_seconds
     while not await asyncio.to_thread(condition):

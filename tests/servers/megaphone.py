@@ -16,7 +16,7 @@ from tests.servers.certificates import CertificateAuthority
 from tests.servers.model import DOMAINS, Endpoint
 from tests.servers.process import LOOPBACK, Process, ServerError, answers, free_port
 
-START_SECONDS = 20.0
+START_SECONDS = 60.0
 # Tests open and drop connections faster than any honest client.
 NO_LIMITS: Mapping[str, Any] = {
     "accepts_per_second": 1_000_000,
@@ -44,7 +44,7 @@ class ControlConnection(http.client.HTTPConnection):
     """HTTP over the control socket."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=10)
+        super().__init__("localhost", timeout=60)
         self._path = path
 
     def connect(self) -> None:
@@ -114,7 +114,7 @@ class Node:
 
     def ready(self) -> bool:
         """Whether /health/ready says so."""
-        connection = http.client.HTTPConnection(LOOPBACK, self.admin_port, timeout=5)
+        connection = http.client.HTTPConnection(LOOPBACK, self.admin_port, timeout=30)
         try:
             connection.request("GET", "/health/ready")
             return connection.getresponse().status == http.HTTPStatus.OK

@@ -21,8 +21,8 @@ class Account:
 
     @property
     def jid(self) -> str:
-        """The bare JID."""
-        return f"{self.user}@{self.domain}"
+        """The bare JID; the domain for who has no account (SASL ANONYMOUS)."""
+        return f"{self.user}@{self.domain}" if self.user else self.domain
 
 
 # A password with characters that XML, shells and SASLprep treat specially, because all of them lie on the way.

@@ -9,17 +9,20 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
 # Below the kernel's ephemeral range, so that no outgoing connection can take the port between our look and the bind.
-PORT_RANGE = range(20_000, 32_000)
+PORT_RANGE = range(12_000, 32_000)
+BLOCK_PORTS = 200  # that a process claims at once: several run tests at the same time
 POLL_SECONDS = 0.02
 PR_SET_PDEATHSIG = 1
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _handed_out: set[int] = set()
+_claims: list[socket.socket] = []
+_block: list[int] = []
 
 
 class ServerError(Exception):
@@ -27,9 +30,11 @@ class ServerError(Exception):
 
 
 def free_port(preferred: Sequence[int] = (), address: str = LOOPBACK) -> int:
-    """A TCP port nobody listens on at `address`: the first free one of `preferred`, else a random one, never twice."""
-    candidates = [*preferred, *random.sample(PORT_RANGE, 200)]
-    for port in candidates:
+    """A TCP port nobody listens on at `address`: the first free one of `preferred`, else a random one, never twice.
+
+    A random one is of a block that no other process on this machine hands ports out of.
+    """
+    for port in _candidates(preferred):
         if port in _handed_out:
             continue
         with socket.socket() as probe:
@@ -44,7 +49,32 @@ def free_port(preferred: Sequence[int] = (), address: str = LOOPBACK) -> int:
     raise ServerError(f"no free port at {address}")
 
 
-def wait_until(condition: Callable[[], bool], what: str, timeout_seconds: float = 30.0) -> None:
+def _candidates(preferred: Sequence[int]) -> Iterator[int]:
+    yield from preferred
+    while _block or _claim_block():
+        yield _block.pop()
+
+
+def _claim_block() -> bool:
+    """Make a block of ports ours until this process ends; whether one was left.
+
+    The claim is a name in Linux's abstract namespace of Unix sockets, which ends with the process whatever ends it.
+    """
+    starts = PORT_RANGE[::BLOCK_PORTS]
+    for start in random.sample(starts, len(starts)):
+        claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            claim.bind(f"\0megaphone test ports {start}")
+        except OSError:
+            claim.close()
+            continue
+        _claims.append(claim)
+        _block.extend(random.sample(range(start, start + BLOCK_PORTS), BLOCK_PORTS))
+        return True
+    return False
+
+
+def wait_until(condition: Callable[[], bool], what: str, timeout_seconds: float = 60.0) -> None:
     """Return as soon as `condition` holds; ServerError after `timeout_seconds`."""
     deadline = time.monotonic() + timeout_seconds
     while not condition():
@@ -120,7 +150,7 @@ class Process:
         """The last lines of its output."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
-    def wait_until(self, condition: Callable[[], bool], what: str, timeout_seconds: float = 60.0) -> None:
+    def wait_until(self, condition: Callable[[], bool], what: str, timeout_seconds: float = 120.0) -> None:
         """Wait for `condition`; ServerError with the log's tail if the process ends first or time runs out."""
 
         def ready() -> bool:

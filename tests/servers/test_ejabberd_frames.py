@@ -7,7 +7,7 @@ import pytest
 
 from tests.link.frames import Frame, Hello, Open, Shutdown, Type, raw
 from tests.link.malformed import HELLO, MALFORMED, OPEN
-from tests.servers.ejabberd_link import compile_module
+from tests.servers.ejabberd_link import compiled_module
 from tests.unit.wire.link_golden import INDEX, golden, speeches
 
 SCRIPT = Path(__file__).with_name("ejabberd_frames.escript")
@@ -15,9 +15,9 @@ TIMEOUT_SECONDS = 60.0
 
 
 @pytest.fixture(scope="module")
-def ebin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def ebin() -> Path:
     """The compiled module."""
-    return compile_module(tmp_path_factory.mktemp("ebin"))
+    return compiled_module()
 
 
 def told(ebin: Path, mode: str, lines: list[str]) -> list[str]:

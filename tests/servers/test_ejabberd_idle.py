@@ -3,16 +3,16 @@
 import subprocess
 from pathlib import Path
 
-from tests.servers.ejabberd_link import compile_module
+from tests.servers.ejabberd_link import compiled_module
 
 SCRIPT = Path(__file__).with_name("ejabberd_idle.escript")
 TIMEOUT_SECONDS = 60.0
 
 
-def test_idle_queue(tmp_path: Path) -> None:
+def test_idle_queue() -> None:
     """Order, limit, and the option that turns it off."""
     done = subprocess.run(
-        ["escript", str(SCRIPT), str(compile_module(tmp_path / "ebin"))],
+        ["escript", str(SCRIPT), str(compiled_module())],
         capture_output=True,
         text=True,
         check=False,

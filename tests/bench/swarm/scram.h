@@ -1,5 +1,5 @@
-/* The client's side of SASL: PLAIN and SCRAM-SHA-1 (RFC 5802), without channel binding. The server's signature is not
-   looked at: that is the client's work, which is not measured. */
+/* The client's side of SASL: PLAIN, and SCRAM-SHA-1 or SCRAM-SHA-256 (RFC 5802, RFC 7677) without channel binding. The
+   server's signature is not looked at: that is the client's work, which is not measured. */
 #pragma once
 
 #include "xmpp.h"
@@ -7,15 +7,16 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <openssl/rand.h>
-#include <openssl/sha.h>
 
-enum { NONCE_BYTES = 24, BARE_BYTES = 128, SALT_BYTES = 64 };
+enum { NONCE_BYTES = 24, BARE_BYTES = 128, SALT_BYTES = 64, DIGEST_BYTES = 32 };
 
-/* All accounts of a benchmark have the same password and salt, so the keys are derived once: a phone keeps its own too. */
+static const EVP_MD *scram_digest; /* the mechanism's hash */
+
+/* What an account's client keeps so that it need not derive them anew at each login, as RFC 5802 section 9 allows. */
 struct keys {
     int iterations; /* of what is kept; 0: nothing yet */
     char salt[2 * SALT_BYTES];
-    uint8_t client_key[SHA_DIGEST_LENGTH], stored_key[SHA_DIGEST_LENGTH];
+    uint8_t client_key[DIGEST_BYTES], stored_key[DIGEST_BYTES];
 };
 
 /* Text and length of `data` in base64; `into` has room for 4 bytes to every 3, and a zero. */
@@ -45,33 +46,42 @@ static void scram_begin(const char *user, char bare[BARE_BYTES]) {
 }
 
 static void derive_keys(struct keys *keys, const char *password, const char *salt, int iterations) {
-    uint8_t raw[2 * SALT_BYTES], salted[SHA_DIGEST_LENGTH];
-    unsigned size;
+    uint8_t raw[2 * SALT_BYTES], salted[DIGEST_BYTES];
+    unsigned size = EVP_MD_get_size(scram_digest);
     int length = decode64(salt, strlen(salt), raw);
-    PKCS5_PBKDF2_HMAC_SHA1(password, strlen(password), raw, length, iterations, sizeof salted, salted);
-    HMAC(EVP_sha1(), salted, sizeof salted, (const uint8_t *)"Client Key", 10, keys->client_key, &size);
-    SHA1(keys->client_key, SHA_DIGEST_LENGTH, keys->stored_key);
+    PKCS5_PBKDF2_HMAC(password, strlen(password), raw, length, iterations, scram_digest, size, salted);
+    HMAC(scram_digest, salted, size, (const uint8_t *)"Client Key", 10, keys->client_key, &size);
+    EVP_Digest(keys->client_key, size, keys->stored_key, &size, scram_digest, NULL);
     strcpy(keys->salt, salt);
     keys->iterations = iterations;
+}
+
+/* The keys of an account whose server names this salt. Accounts that were all made at once may share salt and password:
+   then they share the work, too. */
+static void renew_keys(struct keys *keys, const char *password, const char *salt, int iterations) {
+    static struct keys newest;
+    if (keys->iterations == iterations && strcmp(keys->salt, salt) == 0) return;
+    if (newest.iterations != iterations || strcmp(newest.salt, salt) != 0)
+        derive_keys(&newest, password, salt, iterations);
+    *keys = newest;
 }
 
 /* client-final-message in base64, in answer to the server's first message in base64. */
 static void scram_answer(struct keys *keys, const char *password, const char *bare, const char *challenge,
                          int challenge_length, char *into) {
     char first[LOGIN_BYTES], nonce[LOGIN_BYTES], salt[2 * SALT_BYTES], message[3 * LOGIN_BYTES], final[2 * LOGIN_BYTES];
-    char proof[2 * SHA_DIGEST_LENGTH];
-    uint8_t signature[SHA_DIGEST_LENGTH];
+    char proof[2 * DIGEST_BYTES];
+    uint8_t signature[DIGEST_BYTES];
     int iterations;
-    unsigned size;
+    unsigned size = EVP_MD_get_size(scram_digest);
     if (challenge_length >= LOGIN_BYTES) die("a challenge of %d bytes", challenge_length);
     first[decode64(challenge, challenge_length, (uint8_t *)first)] = 0;
     if (sscanf(first, "r=%255[^,],s=%127[^,],i=%d", nonce, salt, &iterations) != 3) die("bad challenge: %s", first);
-    if (keys->iterations != iterations || strcmp(keys->salt, salt) != 0)
-        derive_keys(keys, password, salt, iterations);
+    renew_keys(keys, password, salt, iterations);
     int length = snprintf(message, sizeof message, "%s,%s,c=biws,r=%s", bare, first, nonce);
-    HMAC(EVP_sha1(), keys->stored_key, SHA_DIGEST_LENGTH, (const uint8_t *)message, length, signature, &size);
-    for (int i = 0; i < SHA_DIGEST_LENGTH; i++) signature[i] ^= keys->client_key[i];
-    encode64(signature, SHA_DIGEST_LENGTH, proof);
+    HMAC(scram_digest, keys->stored_key, size, (const uint8_t *)message, length, signature, &size);
+    for (unsigned i = 0; i < size; i++) signature[i] ^= keys->client_key[i];
+    encode64(signature, size, proof);
     length = snprintf(final, sizeof final, "c=biws,r=%s,p=%s", nonce, proof);
     encode64(final, length, into);
 }

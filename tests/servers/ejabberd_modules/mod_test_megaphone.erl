@@ -7,7 +7,8 @@
 -include("ejabberd_commands.hrl").
 
 -export([start/2, stop/1, depends/2, mod_options/1, mod_doc/0]).
--export([kill_session/1, memory/0, suspend/2, client_memory/1, watch_collections/1, collections/1]).
+-export([kill_session/1, memory/0, suspend/2, client_memory/1, watch_collections/1, collections/1,
+         fullsweep_after/1]).
 
 start(_, _) ->
     ejabberd_commands:register_commands(commands()).
@@ -30,6 +31,8 @@ commands() ->
                         args = [{link, binary}], result = {watched, integer}},
      #ejabberd_commands{name = test_collections, module = ?MODULE, function = collections, args = [{jid, binary}],
                         result = {collections, integer}},
+     #ejabberd_commands{name = test_fullsweep_after, module = ?MODULE, function = fullsweep_after,
+                        args = [{link, binary}], result = {settings, {list, {setting, integer}}}},
      #ejabberd_commands{name = test_memory, module = ?MODULE, function = memory, args = [],
                         result = {memory, {tuple, [{total, integer}, {processes, integer}, {binary, integer},
                                                    {process_count, integer}]}}}].
@@ -51,6 +54,11 @@ suspend(Name, Milliseconds) ->
 client_memory(Name) ->
     [Bytes || Pid <- clients(Name), {memory, Bytes} <- [process_info(Pid, memory)]].
 
+%% After how many collections the process of each client collects all of its heap.
+fullsweep_after(Name) ->
+    [proplists:get_value(fullsweep_after, Setting)
+     || Pid <- clients(Name), {garbage_collection, Setting} <- [process_info(Pid, garbage_collection)]].
+
 %% Count from now on which clients' processes this link's session has had collected.
 watch_collections(Name) ->
     Sessions = named(Name),
@@ -62,7 +70,7 @@ watch_collections(Name) ->
 
 count_collections(Counts) ->
     receive
-        {trace, _, 'receive', {garbage_collect, Pid, true}} ->
+        {trace, _, 'receive', {garbage_collect, {_, Pid}, true}} ->
             count_collections(maps:update_with(Pid, fun(Count) -> Count + 1 end, 1, Counts));
         {ask, From, Pid} ->
             From ! {collections, maps:get(Pid, Counts, 0)},

@@ -125,14 +125,14 @@ def test_a_node_that_never_answers(
     assert capsys.readouterr().err == f"megaphone: error: no answer from Megaphone on {path}: timed out\n"
 
 
-def test_serve_without_a_configuration_shows_the_smallest_one(tmp_path: Path) -> None:
-    from megaphone.config.load import parse
+def test_serve_without_the_configuration_named_shows_the_smallest_ones(tmp_path: Path) -> None:
+    from megaphone.config.rules import SMALLEST_CONFIG, SMALLEST_SERVICE
 
     path = tmp_path / "none.toml"
     shown = run("serve", "-c", str(path), code=2).stderr
     assert f"{path}: there is no configuration file" in shown
-    smallest = "\n".join(line[4:] for line in shown.splitlines() if line.startswith("    "))
-    assert len(parse(smallest, "smallest").listen) == 1
+    assert f"\n\n{SMALLEST_SERVICE}\n" in shown
+    assert f"\n\n{SMALLEST_CONFIG}\n" in shown
 
 
 def test_serve_and_check_with_a_configuration_that_cannot_be_used(tmp_path: Path) -> None:
@@ -191,13 +191,21 @@ def test_a_reader_that_goes_away(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (1, b"")
 
 
+def _heed_ctrl_c() -> None:
+    """Also where these tests run in the background, whose processes ignore it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def test_ctrl_c(tmp_path: Path) -> None:
     path = str(tmp_path / "s")
     with socket.socket(socket.AF_UNIX) as silent:
         silent.bind(path)
         silent.listen(1)
         peer = subprocess.Popen(
-            [sys.executable, "-m", "megaphone", "status", "--socket", path], stderr=subprocess.PIPE, text=True
+            [sys.executable, "-m", "megaphone", "status", "--socket", path],
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=_heed_ctrl_c,
         )
         accepted, _ = silent.accept()
         accepted.recv(1)

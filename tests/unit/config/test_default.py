@@ -1,7 +1,6 @@
 """What there is without a configuration file: where its data are for whom, and that it can be used."""
 
 import os
-from pathlib import Path
 
 import pytest
 
@@ -45,10 +44,11 @@ def test_roots_files_are_the_systems(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("ordinary_user")
-def test_it_serves_this_machine_only_and_can_be_used(tmp_path: Path) -> None:
-    strange = tmp_path / 'a "quoted" \\ name'
+def test_it_serves_this_machine_only_and_can_be_used(tmp_path_factory: pytest.TempPathFactory) -> None:
+    directory = tmp_path_factory.mktemp("d")  # a short name: a Unix socket's path has at most 107 bytes
+    strange = directory / 'a "quoted" \\ name'
     strange.mkdir()
-    tmp_path.chmod(0o755)
+    directory.chmod(0o755)
     with without_privileges():
         text = default.default_text({"XDG_DATA_HOME": str(strange), "XDG_RUNTIME_DIR": str(strange)})
     config = parse(text, default.NAME)

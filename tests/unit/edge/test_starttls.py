@@ -77,7 +77,19 @@ def test_header_and_starttls_in_one_segment_are_answered_in_order(
     server.accept().expect(HEADER)
 
 
-@pytest.mark.parametrize("smuggled", [b" ", b"\x16\x03\x01", HEADER, AUTH, STARTTLS])
+def test_a_line_break_may_follow_starttls(
+    make_edge: MakeEdge, server: ScriptedServer, certificates: CertificateChoice, trusting_context: ssl.SSLContext
+) -> None:
+    """RFC 6120 section 5.3.3 forbids it; go-xmpp sends it."""
+    edge = make_edge(server)
+    client = edge.connect(edge.listen("starttls", certificates=certificates))
+    client.send(HEADER).expect_through(ONLY_STARTTLS)
+    client.send(STARTTLS + b" \t\r\n").expect_through(PROCEED)
+    client.start_tls(trusting_context).send(HEADER)
+    server.accept().expect(HEADER)
+
+
+@pytest.mark.parametrize("smuggled", [b"\n\x16\x03\x01", b"\x16\x03\x01", HEADER, AUTH, b"\n" + STARTTLS])
 def test_nothing_may_follow_starttls_in_clear(
     make_edge: MakeEdge, server: ScriptedServer, certificates: CertificateChoice, smuggled: bytes
 ) -> None:

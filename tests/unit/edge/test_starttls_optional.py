@@ -91,7 +91,7 @@ def test_auth_sent_before_the_features_came_goes_on_in_clear(
     assert edge.gauges() == {"OPEN_AUTHENTICATED": 1}
 
 
-@pytest.mark.parametrize("smuggled", [b" ", AUTH])
+@pytest.mark.parametrize("smuggled", [b" " + AUTH, AUTH])
 def test_nothing_may_follow_an_optional_starttls_in_clear(
     make_edge: MakeEdge, server: ScriptedServer, certificates: CertificateChoice, smuggled: bytes
 ) -> None:

@@ -25,19 +25,33 @@ class Person:
 
 
 class Sent:
-    """Notes to whom something is sent."""
+    """Notes to whom something is sent, and that nobody has come or gone before it was."""
 
     def __init__(self) -> None:
         self.to: list[JID] = []
+        self.waiting: tuple[Collection[object], list[JID]] | None = None
         self.people = {jid: Person(jid) for jid in PEOPLE}
 
     def session_of(self, jid: JID) -> Session | None:
         return cast("Session | None", self.people.get(jid))
 
-    def fan_out(self, sessions: Collection[Session], stanza: bytes, from_: str) -> int:
+    def fan_out(self, sessions: list[Session] | dict[JID, Session], stanza: bytes, from_: str) -> int:
         assert (stanza, from_) == (b"<message/>", "verona@rooms.example/romeo")
-        self.to = [cast(Person, session).jid for session in sessions]
+        self.settle()
+        self.to = self._people(sessions)
+        self.waiting = sessions, self.to
         return len(self.to)
+
+    def settle(self) -> None:
+        if self.waiting is not None:
+            sessions, to = self.waiting
+            assert self._people(sessions) == to
+            self.waiting = None
+
+    @staticmethod
+    def _people(sessions: Collection[object]) -> list[JID]:
+        found = sessions.values() if isinstance(sessions, dict) else sessions
+        return [cast(Person, session).jid for session in found]
 
 
 def heard(occupants: Occupants, sent: Sent, audience: str, except_: Collection[JID] = (), room: JID = ROOM) -> set[JID]:

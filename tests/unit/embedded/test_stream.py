@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -280,3 +282,45 @@ def test_one_for_many(make_edge: MakeEdge) -> None:
             b"<message to='%b@example.org/it&apos;s' from='room@rooms.example.org/it&apos;s' type='groupchat'>"
             b"<body>all</body></message>" % name
         )
+
+
+STEPS = st.one_of(
+    st.tuples(st.just("all"), st.integers(0, 2)),
+    st.tuples(st.just("some"), st.sets(st.integers(0, 2))),
+    st.tuples(st.just("one"), st.integers(0, 2)),
+    st.tuples(st.just("say"), st.integers(0, 2)),
+    st.tuples(st.just("turn"), st.just(0)),
+)
+NAMES = (b"message", b"presence", b"iq")
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@given(st.lists(STEPS, max_size=25))
+def test_what_goes_to_many_keeps_its_place(make_edge: MakeEdge, steps: list[tuple[str, object]]) -> None:
+    """A crowd gets its stanzas together at the end of a turn, and still in order with all else that is said."""
+    host = ScriptedHost(make_edge())
+    clients = [host.client() for _ in range(3)]
+    crowd = {number: Session(stream, plain_sender=True) for number, stream in enumerate(host.opened)}
+    expected: list[list[bytes]] = [[], [], []]
+    for number, (what, whom) in enumerate(steps):
+        mark = b"<body>%d</body>" % number
+        if what in ("all", "some"):
+            name = NAMES[whom] if isinstance(whom, int) else NAMES[0]
+            reached = [0, 1, 2] if isinstance(whom, int) else sorted(whom)  # type: ignore[call-overload]
+            sessions = crowd if what == "all" else [crowd[each] for each in reached]
+            assert host.streams.fan_out(sessions, b"<%b>%b</%b>" % (name, mark, name), "den@x.org/it's") == len(reached)
+            for each in reached:
+                expected[each].append(mark)
+        elif what == "turn":
+            host.edge.turn()
+        else:
+            assert isinstance(whom, int)
+            stream = host.opened[whom]
+            (stream.deliver if what == "one" else stream.say)(b"<message>%b</message>" % mark)
+            expected[whom].append(mark)
+    for number, client in enumerate(clients):
+        host.opened[number].say(b"<end/>")
+        got = client.expect_through(b"<end/>")
+        assert re.findall(rb"<body>\d+</body>", got) == expected[number]
+        assert got.count(b" from='den@x.org/it&apos;s'") == got.count(b" to='")
+    host.edge.close()

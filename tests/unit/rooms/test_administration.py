@@ -56,7 +56,7 @@ tybalt/2 << <presence from='verona@r.x/tybalt' type='unavailable'><x xmlns='muc#
 romeo << {RESULT}
 tybalt >> <presence to='verona@r.x/tybalt'><x xmlns='muc'/></presence>
 tybalt << <presence from='verona@r.x/tybalt' type='error'><error type='auth'><forbidden xmlns='stanzas'/></error>
-           </presence>
+           <x xmlns='muc'/></presence>
 romeo >> <iq to='verona@r.x' type='get' id='l'><query xmlns='muc#admin'><item affiliation='outcast'/></query></iq>
 romeo << <iq from='verona@r.x' type='result' id='l'><query xmlns='muc#admin'>
            <item affiliation='outcast' jid='tybalt@x'><reason>exile</reason></item></query></iq>

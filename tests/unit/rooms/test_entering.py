@@ -17,7 +17,7 @@ romeo << <presence from='verona@r.x/Romeo' id='p1'><show>away</show><x xmlns='mu
 romeo << <message from='verona@r.x' type='groupchat'><subject/></message>
 juliet >> <presence to='verona@r.x/Juliet'><x xmlns='muc'/></presence>
 juliet << <presence from='verona@r.x/Juliet' type='error'><error type='cancel'>
-           <item-not-found xmlns='stanzas'/></error></presence>
+           <item-not-found xmlns='stanzas'/></error><x xmlns='muc'/></presence>
 romeo >> <iq to='verona@r.x' type='set' id='o'><query xmlns='muc#owner'><x xmlns='jabber:x:data' type='submit'/>
            </query></iq>
 romeo << <iq from='verona@r.x' type='result' id='o'/>

@@ -200,7 +200,7 @@ romeo >> <message to='verona@r.x/juliet' type='chat' id='1'><body>b</body>
            <x xmlns='jabber:x:conference' jid='m@r.x'/></message>
 juliet << <message from='verona@r.x/romeo' type='chat' id='1'><body>b</body>
            <x xmlns='jabber:x:conference' jid='m@r.x'/><x xmlns='muc#user'/></message>
-juliet >> <message to='verona@r.x/romeo' type='error' id='1'><error type='cancel'>
+juliet >> <message to='verona@r.x/romeo' type='error' id='1'><body>b</body><error type='cancel'>
            <policy-violation xmlns='stanzas'/></error></message>
 romeo << <message from='verona@r.x/juliet' type='error' id='1'><error type='cancel'>
            <policy-violation xmlns='stanzas'/></error></message>

@@ -35,6 +35,8 @@ def town_of_five(**fields: str) -> Town:
     for number in range(5):
         town.now = START + 10 * number
         town.say("romeo", f"<message to='verona@r.x' type='groupchat'><body>{number}</body></message>")
+        hint = "<no-store xmlns='urn:xmpp:hints'/>"
+        town.say("romeo", f"<message to='verona@r.x' type='groupchat'><body>no store</body>{hint}</message>")
         town.say(
             "romeo",
             "<message to='verona@r.x' type='groupchat'><composing xmlns='http://jabber.org/protocol/chatstates'/></message>",

@@ -161,21 +161,22 @@ def test_occupants_hear_of_changes() -> None:
     town.play(f"""
 romeo >> <iq to='verona@r.x' type='set' id='1'><query xmlns='muc#owner'>{SUBMIT}>{field("whois", "anyone")}
            {field("roomname", "N")}</x></query></iq>
+romeo << <iq from='verona@r.x' type='result' id='1'/>
 romeo << <message from='verona@r.x' type='groupchat'><x xmlns='muc#user'><status code='104'/><status code='172'/>
            </x></message>
 juliet << <message from='verona@r.x' type='groupchat'><x xmlns='muc#user'><status code='104'/><status code='172'/>
            </x></message>
-romeo << <iq from='verona@r.x' type='result' id='1'/>
 romeo >> <iq to='verona@r.x' type='set' id='2'><query xmlns='muc#owner'>{SUBMIT}>{field("whois", "moderators")}</x>
            </query></iq>
+romeo << <iq from='verona@r.x' type='result' id='2'/>
 romeo << <message from='verona@r.x' type='groupchat'><x xmlns='muc#user'><status code='173'/></x></message>
 juliet << <message from='verona@r.x' type='groupchat'><x xmlns='muc#user'><status code='173'/></x></message>
-romeo << <iq from='verona@r.x' type='result' id='2'/>
 romeo >> <iq to='verona@r.x' type='set' id='3'><query xmlns='muc#owner'>{SUBMIT}>{field("whois", "moderators")}</x>
            </query></iq>
 romeo << <iq from='verona@r.x' type='result' id='3'/>
 romeo >> <iq to='verona@r.x' type='set' id='4'><query xmlns='muc#owner'>{SUBMIT}>{field("membersonly", "1")}</x>
            </query></iq>
+romeo << <iq from='verona@r.x' type='result' id='4'/>
 romeo << <message from='verona@r.x' type='groupchat'><x xmlns='muc#user'><status code='104'/></x></message>
 juliet << <message from='verona@r.x' type='groupchat'><x xmlns='muc#user'><status code='104'/></x></message>
 romeo << <presence from='verona@r.x/juliet' type='unavailable'><x xmlns='muc#user'>
@@ -184,7 +185,6 @@ romeo << <presence from='verona@r.x/juliet' type='unavailable'><x xmlns='muc#use
 juliet << <presence from='verona@r.x/juliet' type='unavailable'><x xmlns='muc#user'>
            <item affiliation='none' role='none' jid='juliet@x/c'/>
            <status code='110'/><status code='322'/></x></presence>
-romeo << <iq from='verona@r.x' type='result' id='4'/>
 """)
 
 
@@ -196,19 +196,19 @@ def test_presence_broadcast_shows_and_hides() -> None:
     town.play(f"""
 romeo >> <iq to='verona@r.x' type='set' id='1'><query xmlns='muc#owner'>{SUBMIT}>
            {field("presencebroadcast", "moderator")}</x></query></iq>
+romeo << <iq from='verona@r.x' type='result' id='1'/>
 romeo << <message from='verona@r.x' type='groupchat'><x xmlns='muc#user'><status code='104'/></x></message>
 juliet << <message from='verona@r.x' type='groupchat'><x xmlns='muc#user'><status code='104'/></x></message>
 romeo << {hidden}
-romeo << <iq from='verona@r.x' type='result' id='1'/>
 romeo >> <iq to='verona@r.x' type='set' id='2'><query xmlns='muc#owner'>{SUBMIT}>
            {field("presencebroadcast", "participant")}</x></query></iq>
+romeo << <iq from='verona@r.x' type='result' id='2'/>
 romeo << <message from='verona@r.x' type='groupchat'><x xmlns='muc#user'><status code='104'/></x></message>
 juliet << <message from='verona@r.x' type='groupchat'><x xmlns='muc#user'><status code='104'/></x></message>
 juliet << <presence from='verona@r.x/romeo' type='unavailable'><x xmlns='muc#user'>
            <item affiliation='owner' role='none'/></x></presence>
 romeo << <presence from='verona@r.x/juliet'><x xmlns='muc#user'>
            <item affiliation='none' role='participant' jid='juliet@x/c'/></x></presence>
-romeo << <iq from='verona@r.x' type='result' id='2'/>
 """)
 
 
@@ -219,9 +219,9 @@ def test_a_new_room_is_given_up() -> None:
     town.play("""
 romeo >> <iq to='verona@r.x' type='set' id='1'><query xmlns='muc#owner'><x xmlns='jabber:x:data' type='cancel'/>
            </query></iq>
-romeo << <iq from='verona@r.x' type='result' id='1'/>
 romeo << <presence from='verona@r.x/romeo' type='unavailable'><x xmlns='muc#user'>
-           <item affiliation='none' role='none'/><destroy/></x></presence>
+           <item affiliation='none' role='none'/><destroy/><status code='110'/></x></presence>
+romeo << <iq from='verona@r.x' type='result' id='1'/>
 romeo >> <message to='verona@r.x' type='groupchat' id='2'/>
 romeo << <message from='verona@r.x' type='error' id='2'><error type='cancel'><item-not-found xmlns='stanzas'/>
            </error></message>
@@ -237,13 +237,13 @@ def test_destroyed() -> None:
     town.say("romeo", "<message to='verona@r.x' type='groupchat'><body>b</body></message>")
     town.inboxes.clear()
     destroy = "<destroy jid='mantua@r.x'><reason>exile</reason><password>p</password></destroy>"
-    gone = f"<x xmlns='muc#user'><item affiliation='none' role='none'/>{destroy}</x>"
+    gone = f"<x xmlns='muc#user'><item affiliation='none' role='none'/>{destroy}<status code='110'/></x>"
     town.play(f"""
 romeo >> <iq to='verona@r.x' type='set' id='1'><query xmlns='muc#owner'><destroy jid='mantua@r.x'>
            <reason>exile</reason><password>p</password></destroy></query></iq>
-romeo << <iq from='verona@r.x' type='result' id='1'/>
 romeo << <presence from='verona@r.x/romeo' type='unavailable'>{gone}</presence>
 juliet << <presence from='verona@r.x/juliet' type='unavailable'>{gone}</presence>
+romeo << <iq from='verona@r.x' type='result' id='1'/>
 """)
     assert (town.store.records, town.store.affiliated, town.store.messages) == ({}, {}, {})
     assert town.audience[ROOM] == {}

@@ -72,6 +72,12 @@ romeo << <iq from='r.x' type='result' id='4'><query xmlns='{ITEMS}'><item jid='d
     town.say("romeo", "<presence to='d@r.x' type='unavailable'/>")
     town.say("juliet", "<presence to='d@r.x' type='unavailable'/>")
     assert [str(room) for room, _, _ in town.rooms.items()] == ["b@r.x", "c@r.x"]
+    town.inboxes.clear()
+    town.play(f"""
+romeo >> <iq to='r.x' type='get' id='5'><query xmlns='{ITEMS}'/></iq>
+romeo << <iq from='r.x' type='result' id='5'><query xmlns='{ITEMS}'>
+           <item jid='b@r.x' name='b'/><item jid='c@r.x' name='c'/></query></iq>
+""")
 
 
 def test_the_list_is_told_of_doublings_and_not_of_each_join() -> None:
@@ -112,6 +118,14 @@ def test_a_creator_who_cannot_enter_leaves_no_room() -> None:
         assert [condition(each) for each in town.taken("romeo")] == [answer]
         assert len(town.rooms) == 0
         assert not any(town.audience.values())
+
+
+def test_who_may_make_rooms() -> None:
+    town = Town(replace(SETTINGS, may_create=lambda user: user == person("romeo").bare))
+    town.say("juliet", "<presence to='verona@r.x/juliet'><x xmlns='muc'/></presence>")
+    assert [condition(each) for each in town.taken("juliet")] == ["not-allowed"]
+    town.enter("romeo", "juliet")
+    assert person("juliet") in town.audience[ROOM]
 
 
 def test_homes_that_die() -> None:

@@ -163,10 +163,11 @@ def test_invitation_and_refusal() -> None:
     town.configure(passwordprotectedroom="1", roomsecret="s")
     town.play(f"""
 juliet >> {invite("tybalt@x/c", "mercutio@x/c")}
-tybalt << <message from='verona@r.x' id='i'><x xmlns='muc#user'><invite from='juliet@x/c'><reason>masks</reason>
+tybalt << <message from='verona@r.x' id='i'><x xmlns='muc#user'><invite from='verona@r.x/juliet'><reason>masks</reason>
            </invite><password>s</password></x>
             <x xmlns='jabber:x:conference' jid='verona@r.x' password='s' reason='masks'/></message>
-mercutio << <message from='verona@r.x' id='i'><x xmlns='muc#user'><invite from='juliet@x/c'><reason>masks</reason>
+mercutio << <message from='verona@r.x' id='i'><x xmlns='muc#user'>
+            <invite from='verona@r.x/juliet'><reason>masks</reason>
            </invite><password>s</password></x>
             <x xmlns='jabber:x:conference' jid='verona@r.x' password='s' reason='masks'/></message>
 tybalt >> <message to='verona@r.x' id='d'><x xmlns='muc#user'><decline to='juliet@x/c'><reason>no</reason>
@@ -211,6 +212,15 @@ def test_hostile_invitations(name: str, text: str, answer: str | None) -> None:
     if answer is not None:
         assert [condition(each) for each in town.taken(name)] == [answer]
     assert not any(jid.local in ("prince", "count") for jid in town.inboxes)
+
+
+def test_who_has_invited_is_known_in_a_non_anonymous_room() -> None:
+    town = Town()
+    town.enter("romeo")
+    town.configure(whois="anyone")
+    town.say("romeo", invite("tybalt@x/c"))
+    (message,) = town.inboxes[person("tybalt")]
+    assert b"<invite from='romeo@x/c'>" in message
 
 
 def test_invitation_into_a_members_only_room() -> None:

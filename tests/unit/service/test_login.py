@@ -7,6 +7,7 @@ import pytest
 
 from megaphone.service.accounts import PasswordCheck
 from megaphone.service.attempt import Transport
+from megaphone.service.discovery import NODE, capabilities
 from megaphone.service.login import AUTH_FAILURES, BIND_FAILURES, Login, Step
 from megaphone.service.login_states import TRANSITIONS, Action, Event, State
 from megaphone.stream.jid import JID
@@ -44,7 +45,8 @@ MECHANISMS = (
 SESSION = (
     "<stream:features><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>"
     "<session xmlns='urn:ietf:params:xml:ns:xmpp-session'><optional/></session><sm xmlns='urn:xmpp:sm:3'/>"
-    "<ver xmlns='urn:xmpp:features:rosterver'/><csi xmlns='urn:xmpp:csi:0'/></stream:features>"
+    "<ver xmlns='urn:xmpp:features:rosterver'/><csi xmlns='urn:xmpp:csi:0'/>"
+    f"<c xmlns='http://jabber.org/protocol/caps' hash='sha-1' node='{NODE}' ver='{capabilities()}'/></stream:features>"
 )
 END = "</stream:stream>"
 PLAIN = plain("juliet", PASSWORD).decode()

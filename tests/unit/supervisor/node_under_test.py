@@ -16,7 +16,7 @@ from megaphone.errors import MegaphoneError
 from megaphone.supervisor.node import Node as RunningNode
 
 STAND_IN = "tests.unit.supervisor.stand_in_worker"
-PATIENCE_SECONDS = 15.0  # on a busy machine; nothing waits this long when it works
+PATIENCE_SECONDS = 60.0  # on a busy machine; nothing waits this long when it works
 
 CONFIG_TEXT = """\
 [node]

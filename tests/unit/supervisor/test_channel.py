@@ -13,7 +13,11 @@ from megaphone.supervisor import channel
     ("message", "line"),
     [
         (
-            channel.Start(0, 4, "/etc/megaphone.toml", "[node]", 7, 8, [(0, 9), (1, 10)], ["00ff"]),
+            channel.Start(
+                *(0, 4, "/etc/megaphone.toml", "[node]", 7, 8, [(0, 9), (1, 10)], ["00ff"]),
+                bus_directory="/tmp/bus",
+                bus_fds=(11, 12),
+            ),
             {
                 "type": "start",
                 "index": 0,
@@ -24,6 +28,8 @@ from megaphone.supervisor import channel
                 "sketch_fd": 8,
                 "listeners": [[0, 9], [1, 10]],
                 "ticket_keys": ["00ff"],
+                "bus_directory": "/tmp/bus",
+                "bus_fds": [11, 12],
             },
         ),
         (channel.Reload("[node]\n"), {"type": "reload", "config_text": "[node]\n"}),

@@ -18,7 +18,7 @@ from megaphone.uplink.pool import Pool, Upstream
 from megaphone.wire.proxy_protocol import Parsed, parse
 from tests.unit.edge.dialogue import ANSWER, FEATURES
 
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 60.0
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 

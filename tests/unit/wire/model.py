@@ -155,7 +155,8 @@ class Model:
 
     def stream(self) -> None:
         self.peek()
-        declared = self.data[self.at] in SPACE  # no XML declaration after white space
+        # no XML declaration after white space, unless that is the end of a stream before this one
+        declared = self.data[self.at] in SPACE and not self.restarts
         self.skip_space()
         self.header(declared)
         while True:

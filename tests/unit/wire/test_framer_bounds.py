@@ -51,6 +51,18 @@ def test_what_cannot_restart_a_stream(before: bytes, after: bytes) -> None:
     assert framer.scan(before + after)[:3] == (Event.ERROR, len(before), Error.NOT_WELL_FORMED_XML)
 
 
+def test_white_space_before_a_stream_that_goes_on_here() -> None:
+    """What a client sends behind SASL's last element may come on its new connection's first stream (embedded.relay)."""
+    framer = StreamFramer()
+    assert framer.scan(b"\n" + HEADER)[2] is Error.RESTRICTED
+    framer = StreamFramer()
+    framer.allow_restart()
+    for piece in (b"\n", b" \r\n" + HEADER[:3]):
+        assert framer.scan(piece)[:2] == (Event.MORE, len(piece))
+    assert framer.scan(HEADER[3:])[0] is Event.HEADER
+    assert framer.scan(b"\n" + HEADER)[2] is Error.RESTRICTED  # once
+
+
 def test_nothing_is_put_between_a_declaration_and_its_header() -> None:
     framer = StreamFramer()
     framer.scan(HEADER)

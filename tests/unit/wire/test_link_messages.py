@@ -1,6 +1,8 @@
 """CHALLENGE, HELLO, WELCOME, OPEN and SHUTDOWN: golden payloads, proofs, refusals, texts cut between characters."""
 
 import hashlib
+import ipaddress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -248,9 +250,16 @@ def test_what_the_protocol_does_not_allow_is_not_encoded(facts: Open) -> None:
     )
 )
 def test_open_comes_back_as_it_went(facts: Open) -> None:
-    decoded = Open.decode(facts.encode())
-    assert decoded.encode() == facts.encode() or decoded == facts  # a mapped IPv6 address comes back as IPv4
-    assert (decoded.server_name, decoded.alpn, decoded.tls_unique) == (facts.server_name, facts.alpn, facts.tls_unique)
+    assert Open.decode(facts.encode()) == replace(facts, client=_unmapped(facts.client))
+
+
+def _unmapped(client: tuple[str, int] | None) -> tuple[str, int] | None:
+    """An IPv4 address that is mapped into IPv6 comes back as what it is."""
+    if client is None:
+        return None
+    address = ipaddress.ip_address(client[0])
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return str(mapped or address), client[1]
 
 
 @settings(max_examples=200, derandomize=True, deadline=None)

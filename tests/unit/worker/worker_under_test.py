@@ -16,7 +16,7 @@ from typing import Any
 from megaphone.dispatch.counters import BOARD_BYTES, Board, Slot
 from megaphone.edge.sketch import sketch_bytes
 
-PATIENCE_SECONDS = 20.0  # on a busy machine; nothing waits this long when it works
+PATIENCE_SECONDS = 60.0  # on a busy machine; nothing waits this long when it works
 CONFIG = """
 [node]
 workers = 1

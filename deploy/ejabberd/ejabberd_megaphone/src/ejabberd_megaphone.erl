@@ -38,7 +38,7 @@ tcp_init(_, Listed) ->
     ok = ejabberd_megaphone_links_sup:ensure_started(),
     %% ejabberd leaves out options that have their default.
     Options = maps:merge(maps:from_list([Pair || {_, _} = Pair <- listen_options()]), maps:from_list(Listed)),
-    Options#{tls := tls_options(Options), c2s => c2s_options(Listed)}.
+    Options#{tls := tls_options(Options), c2s => c2s_options(Options, Listed)}.
 
 tls_options(#{tls := false}) ->
     false;
@@ -50,13 +50,14 @@ tls_options(#{certfile := Certificate, cafile := Authorities}) ->
         _ -> [{cacertfile, Authorities}, {verify, verify_peer}, {fail_if_no_peer_cert, true} | Own]
     end.
 
-%% What a client's process is told: our own options first, then those of the first ejabberd_c2s listener, then a limit
-%% for the size of a stanza, which must not be missing.
-c2s_options(Listed) ->
+%% What a client's process is told: first what our hook c2s_init takes, then our own options, then those of the first
+%% ejabberd_c2s listener, then a limit for the size of a stanza, which must not be missing.
+c2s_options(#{login_fullsweep_after := FullsweepAfter}, Listed) ->
     Own = [Pair || {Key, _} = Pair <- Listed, lists:member(Key, [access, shaper, max_stanza_size, max_fsm_queue])],
-    lists:ukeymerge(1, lists:keysort(1, Own),
-                    lists:ukeymerge(1, lists:keysort(1, ejabberd_c2s_config:get_c2s_limits()),
-                                    [{max_stanza_size, 262144}])).
+    [{login_fullsweep_after, FullsweepAfter} |
+     lists:ukeymerge(1, lists:keysort(1, Own),
+                     lists:ukeymerge(1, lists:keysort(1, ejabberd_c2s_config:get_c2s_limits()),
+                                     [{max_stanza_size, 262144}]))].
 
 -spec listen_options() -> [{atom(), term()} | atom()].
 listen_options() ->
@@ -69,6 +70,7 @@ listen_options() ->
      {session_limit, 67108864},
      {slow_consumer_timeout, 15000},
      {idle_gc, 1},
+     {login_fullsweep_after, 0},
      {tls, false},
      {certfile, <<>>},
      {cafile, <<>>},
@@ -93,6 +95,8 @@ listen_opt_type(slow_consumer_timeout) ->
     econf:timeout(second);
 listen_opt_type(idle_gc) ->
     econf:int(0, 3600);
+listen_opt_type(login_fullsweep_after) ->
+    econf:int(0, 65535);
 listen_opt_type(stream_limit) ->
     econf:int(65536, 1073741824);
 listen_opt_type(session_limit) ->

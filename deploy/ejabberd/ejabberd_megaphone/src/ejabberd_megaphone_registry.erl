@@ -35,6 +35,7 @@ init([]) ->
     process_flag(trap_exit, true),
     persistent_term:put(?MODULE, crypto:strong_rand_bytes(16)),
     ejabberd_hooks:add(c2s_init, ejabberd_megaphone_socket, c2s_init, ?HOOK_SEQUENCE),
+    ok = ejabberd_megaphone_login:add_hooks(),
     ejabberd_hooks:add(ejabberd_stopping, ?MODULE, drain, ?HOOK_SEQUENCE),
     ejabberd_commands:register_commands(ejabberd_megaphone_commands:specifications()),
     {ok, #state{}}.
@@ -73,5 +74,6 @@ handle_info(_, State) ->
 
 terminate(_, _) ->
     ejabberd_hooks:delete(c2s_init, ejabberd_megaphone_socket, c2s_init, ?HOOK_SEQUENCE),
+    ok = ejabberd_megaphone_login:delete_hooks(),
     ejabberd_hooks:delete(ejabberd_stopping, ?MODULE, drain, ?HOOK_SEQUENCE),
     ejabberd_commands:unregister_commands(ejabberd_megaphone_commands:specifications()).

@@ -127,6 +127,9 @@ handle_info(tick, State) ->
     tick(erlang:monotonic_time(millisecond), State);
 handle_info(collect, State) ->
     collect_idle(erlang:monotonic_time(millisecond), State#state{collecting = false});
+handle_info({garbage_collect, {first, Client}, true}, State) ->
+    ejabberd_megaphone_socket:collect_garbage(second, Client),
+    proceed(State);
 handle_info({garbage_collect, _, _}, State) ->
     proceed(State);
 handle_info({'EXIT', Writer, _}, #state{writer = Writer} = State) ->

@@ -18,10 +18,8 @@
 -module(ejabberd_megaphone_socket).
 
 %% Called by the session
--export([new/4, start_client/2, deliver/3, say_closed/2, collect_garbage/1, shut/1, release/2, release_late/2, new_session_meter/0,
-         count_streams/2,
-         queued/1, cost/1, has_room/1,
-         tell_room/1, tell_closed/1]).
+-export([new/4, start_client/2, deliver/3, say_closed/2, collect_garbage/2, shut/1, release/2, release_late/2,
+         new_session_meter/0, count_streams/2, queued/1, cost/1, has_room/1, tell_room/1, tell_closed/1]).
 %% Called by ejabberd_c2s through xmpp_socket
 -export([send/2, get_owner/1, get_transport/1, controlling_process/2, close/1, sockname/1, peername/1, setopts/2,
          get_tls_last_message/2, get_tls_cb_exporter/1, get_negotiated_cipher/1, send_xml/2, reset_stream/1,
@@ -92,12 +90,12 @@ say_closed(Pid, Id) ->
     Pid ! {tcp_closed, Id},
     ok.
 
-%% Twice: one collection leaves 9 kB of an idle client's process, a second one 4 to 6. Runs in the client's process;
-%% each is answered with {garbage_collect, Pid, _}.
--spec collect_garbage(pid()) -> ok.
-collect_garbage(Pid) ->
-    async = erlang:garbage_collect(Pid, [{async, Pid}]),
-    async = erlang:garbage_collect(Pid, [{async, Pid}]),
+%% Runs in the client's process; answered with {garbage_collect, {first | second, Pid}, Done :: boolean()}. Erlang sizes a
+%% new heap by what the old one held, garbage and all: the first collection leaves 9 kB of an idle client's process, the
+%% second 4 to 6. It is to be asked for when the first is answered, as requests that wait together are done as one.
+-spec collect_garbage(first | second, pid()) -> ok.
+collect_garbage(Turn, Pid) ->
+    async = erlang:garbage_collect(Pid, [{async, {Turn, Pid}}]),
     ok.
 
 %% From now on send/2 refuses, so that a client's process that has not noticed yet queues nothing.
@@ -241,13 +239,14 @@ reset_stream(Socket) -> Socket.
 change_shaper(_, _) -> ok.
 
 %% The hook c2s_init, which ejabberd runs for every client's process. For ours it watches the session (in raw mode
-%% nobody else does) and says whether the stream counts as encrypted. That key turns on the -PLUS mechanisms, so it is set only
-%% where there is data to bind to.
+%% nobody else does) and says whether the stream counts as encrypted. That key turns on the -PLUS mechanisms, so it is set
+%% only where there is data to bind to.
 -spec c2s_init({ok, map()} | term(), [proplists:property()]) -> {ok, map()} | term().
 c2s_init({ok, State}, Options) ->
     case proplists:get_value(megaphone, Options) of
         #megaphone_socket{session = Session} = Socket ->
-            {ok, State#{socket_monitor => erlang:monitor(process, Session), stream_encrypted => can_bind(Socket)}};
+            Started = ejabberd_megaphone_login:started(State, Options),
+            {ok, Started#{socket_monitor => erlang:monitor(process, Session), stream_encrypted => can_bind(Socket)}};
         _ ->
             {ok, State}
     end;

@@ -466,7 +466,7 @@ collect(Now, Most, Looks, #streams{ids = Ids, idle = Idle} = Streams) ->
                     collect(Now, Most, Looks - 1,
                             Streams#streams{ids = Ids#{Id := Stream#stream{activity = waiting}}, idle = Again});
                 #{Id := #stream{serial = Serial, state = open, client = Client} = Stream} ->
-                    ejabberd_megaphone_socket:collect_garbage(Client),
+                    ejabberd_megaphone_socket:collect_garbage(first, Client),
                     collect(Now, Most - 1, Looks - 1,
                             Streams#streams{ids = Ids#{Id := Stream#stream{activity = collected}}, idle = Left});
                 _ ->

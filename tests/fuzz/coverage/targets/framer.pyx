@@ -246,7 +246,7 @@ cdef int compare_with_parsers(const uint8_t* data, size_t length, bint restarts,
             end = length
             while end > begin and is_name_byte(data[end - 1]):
                 end -= 1
-        while first and begin < end and is_space(data[begin]):
+        while (first or restarts) and begin < end and is_space(data[begin]):
             begin += 1              # white space before a restart belongs to the old stream
         if begin < end:
             compare_stream(data, begin, end, &reading.happenings[first], last - first)
