@@ -12,6 +12,7 @@ from megaphone.sockets.endpoint import is_ip_address
 from megaphone.stream.domain import normalise_domain
 
 TOKEN_KEYS_LIMIT = 16
+STANZA_BYTES_LIMIT = 2_097_152  # with what is added on the way it must fit into one frame between workers (bus.local)
 ROOMS_LABEL = "conference"
 
 
@@ -49,6 +50,8 @@ class _ServiceRules:
         data = self.config.service.data
         if not data or "\0" in data:
             self.refuse("service.data", "must be the path of a directory")
+        if self.config.limits.stanza_bytes > STANZA_BYTES_LIMIT:
+            self.refuse("limits.stanza_bytes", f"the embedded service passes on at most {STANZA_BYTES_LIMIT} at once")
         keys = tuple(self.token_key(*each) for each in enumerate(self.config.token_key))
         if len(keys) > TOKEN_KEYS_LIMIT:
             self.refuse("token_key", f"there are {len(keys)}; at most {TOKEN_KEYS_LIMIT} are possible")

@@ -256,6 +256,8 @@ cdef class EmbeddedStream(Owner):
         if self.has_resumption or self.declarations is not None or not self.session.plain_sender:
             return False
         to.data = NULL
+        if self.streams.crowd is not None:
+            self.streams.send_burst()   # which needs the room, too
         begin = at = self.streams.room(length + len(self.from_attribute))
         open_tag(&tag, stanza, stanza + length)
         if tag.name.prefix:

@@ -199,9 +199,8 @@ class Talker:
                     self._news.clear()
                     await self._news.wait()
         except TimeoutError:
-            raise TimeoutError(
-                f"{self.user}: {what}: not within {timeout_seconds:g} s; heard {self.elements[-10:]}"
-            ) from None
+            last = [each[:200] for each in self.elements[-10:]]
+            raise TimeoutError(f"{self.user}: {what}: not within {timeout_seconds:g} s; heard {last}") from None
 
     async def ping(self) -> None:
         """A round trip: everything said to us before has come."""

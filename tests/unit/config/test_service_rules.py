@@ -56,6 +56,7 @@ def key(**changes: str) -> str:
         ('[service]\ndata = ""', "service.data", "must be the path of a directory"),
         ('[service]\nresource_conflict = "replac"', "service.resource_conflict", 'did you mean "replace"?'),
         ("[service]\nscram_iterations = 4095", "service.scram_iterations", "must be from 4096 to 10000000, not 4095"),
+        ("[limits]\nstanza_bytes = 2097153", "limits.stanza_bytes", "at most 2097152 at once"),
         ("[service]\nanonymous = 1", "service.anonymous", "must be true or false"),
         ('[service]\ncreate = "anyone"', "service.create", 'did you mean "create" in [rooms]?'),
         ('[rooms]\ndomain = "localhost"', "rooms.domain", '"localhost" is the domain of the users'),

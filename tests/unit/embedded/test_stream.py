@@ -324,3 +324,22 @@ def test_what_goes_to_many_keeps_its_place(make_edge: MakeEdge, steps: list[tupl
         assert re.findall(rb"<body>\d+</body>", got) == expected[number]
         assert got.count(b" from='den@x.org/it&apos;s'") == got.count(b" to='")
     host.edge.close()
+
+
+def test_a_message_to_one_behind_a_message_to_all(make_edge: MakeEdge) -> None:
+    """What waits for the end of the turn leaves before it, and neither gets into the other."""
+    host = two(make_edge)
+    romeo, juliet = host.edge.peers
+    sessions = {stream: stream.session for stream in host.opened}
+    said = b"<message type='groupchat'><body>%b</body></message>" % (b"all" * 3000)
+
+    def reflect(stream: object, element: int, data: bytes) -> None:
+        host.streams.fan_out(sessions, said, "room@rooms.example.org/it's")
+
+    host.take_stanza = reflect  # type: ignore[method-assign]
+    romeo.send((MESSAGE % b"groupchat" + PLAIN) * 3)
+    for _ in range(3):
+        for peer, name in ((romeo, b"romeo"), (juliet, b"juliet")):
+            addresses = b" to='%b@example.org/it&apos;s' from='room@rooms.example.org/it&apos;s'" % name
+            peer.expect(said.replace(b"<message", b"<message" + addresses))
+        juliet.expect(PLAIN.replace(b"<message", b"<message" + FROM))
