@@ -88,6 +88,26 @@ def test_subjects_for_which_there_was_no_room_are_told_later(network: SubjectsMe
     assert [message.subject for message in heard] == [subjects[1], subjects[-1]]
 
 
+def test_a_peer_that_begins_anew_subscribes_to_nothing_else(network: SubjectsMesh) -> None:
+    """Its predecessor may have spoken to us without ever hearing us; the mesh does not call that a loss."""
+    first, second = network.start(0), network.start(1)
+    for subject in ("a", "b"):
+        second.subscribe(subject, lambda message: message.payload)
+    network.settle()
+    network.mesh.workers[1].bus.send_frame(0, SubjectFrame.SUBJECTS, b"b")
+    answers: list[Answer] = []
+
+    def asked_again() -> Answer | None:
+        answer = answers.pop() if answers else None
+        first.request("a", b"?", 1000.0, answers.append)
+        return answer
+
+    network.until(lambda: asked_again() == NobodyThere(asked=False))
+    answers.clear()
+    assert first.request("b", b"!", 1000.0, answers.append)
+    network.until(lambda: b"!" in answers)
+
+
 def test_the_only_worker_needs_no_mesh() -> None:
     work: list[Callable[[], None]] = []
     faults: list[Exception] = []
