@@ -28,6 +28,10 @@ class LinkError(MegaphoneError):
         self.frames: tuple[object, ...] = ()
 
 
+class SubjectError(MegaphoneError):
+    """What the bus between workers does not take: a subject that is none, a subscription too many, half a frame."""
+
+
 class TLSError(MegaphoneError):
     """A certificate, key or TLS setting that OpenSSL does not accept."""
 

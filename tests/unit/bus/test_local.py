@@ -23,8 +23,15 @@ DEADLINE_SECONDS = 10.0
 class Mesh:
     """Workers in one process, their listening sockets held by somebody who outlives them."""
 
-    def __init__(self, directory: Path, workers: int, limit_bytes: int = 1_000_000) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        workers: int,
+        limit_bytes: int = 1_000_000,
+        taker: Callable[[], PythonTaker] = PythonTaker,
+    ) -> None:
         self.limit_bytes = limit_bytes
+        self.taker = taker
         self.paths = [str(directory / f"{index}.sock") for index in range(workers)]
         self.sockets = []
         for path in self.paths:
@@ -68,7 +75,7 @@ class Member:
     def __init__(self, mesh: Mesh, index: int) -> None:
         self.poller = Poller()
         self.poller.on_fault = mesh.faults.append
-        self.taker = PythonTaker()
+        self.taker = mesh.taker()
         self.bus = LocalBus(self.poller, index, mesh.paths, self.taker, mesh.limit_bytes)
         self.listener = BusListener(self.bus, mesh.sockets[index].dup().detach())
         self.listener.open()
