@@ -60,6 +60,21 @@ def test_sigterm_tells_every_client_at_the_configured_pace(edge: Edge, authority
     asyncio.run(session())
 
 
+def test_a_drain_after_a_reload_sends_clients_to_the_other_host(edge: Edge, authority: CertificateAuthority) -> None:
+    async def session() -> None:
+        clients = await log_in(edge, authority)
+        edge.tables["drain"]["see_other_host"] = "other.example.org:5299"
+        edge.write_config()
+        edge.reload()
+        await asyncio.to_thread(wait_until, lambda: last_reload(edge) is not None, "reloaded")
+        edge.process.signal(signal.SIGTERM)
+        assert [await client.end() for client in clients] == ["see-other-host"] * CLIENTS
+        assert {client.other_host for client in clients} == {"other.example.org:5299"}
+        assert await asyncio.to_thread(edge.process.wait, 10.0) == 0
+
+    asyncio.run(session())
+
+
 def test_drain_ends_at_its_deadline(edge: Edge, authority: CertificateAuthority) -> None:
     edge.stop()
     edge.tables["drain"] = {"connections_per_second": 1, "deadline_seconds": 1.0}
