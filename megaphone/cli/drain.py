@@ -11,7 +11,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser = subparsers.add_parser(
         "drain",
         help="stop accepting, send clients away, end",
-        description="Stop accepting, send the clients away with system-shutdown at the pace of [drain], then end. "
+        description="Stop accepting, send the clients away at the pace and in the words of [drain], then end. "
         "With --worker only that worker drains, and is replaced. The command does not wait for the end.",
     )
     parser.add_argument("--worker", metavar="N", type=int, help="drain and replace only this worker")

@@ -154,11 +154,16 @@ class _Rules(Rules):
         self.check_address()
         self.check_upstreams()
         self.check_limits()
+        self.check_drain()
         self.check_admin()
         name = self.parsed("hub.domain", normalise_domain, self.given.hub.domain)
         served = Domain(name=name, upstreams=tuple(upstream.name for upstream in self.config.upstream))
         assert isinstance(self.config, HubConfig)  # noqa: S101 - made so above
         return msgspec.structs.replace(self.config, domain=(served,))
+
+    def check_drain(self) -> None:
+        if self.given.drain.see_other_host:
+            self.refuse("drain.see_other_host", "has no meaning for a hub: its clients are those of its edges")
 
     def check_address(self) -> None:
         hub = self.given.hub

@@ -10,7 +10,14 @@ from msgspec.structs import replace
 from megaphone.config.schema import Certificate, Config, Domain, Upstream
 from megaphone.config.service_rules import apply_service_rules
 from megaphone.errors import ConfigError
-from megaphone.sockets.endpoint import UNIX_PATH_LIMIT_BYTES, Endpoint, expand_sources, parse_address, parse_network
+from megaphone.sockets.endpoint import (
+    UNIX_PATH_LIMIT_BYTES,
+    Endpoint,
+    expand_sources,
+    parse_address,
+    parse_network,
+    parse_other_host,
+)
 from megaphone.stream.domain import ascii_domain, normalise_domain
 
 UPSTREAMS_LIMIT = 64  # the counter board has room for as many (dispatch.counters)
@@ -81,6 +88,7 @@ class Rules:
         certificates = tuple(self.certificate(*each) for each in enumerate(self.config.certificate))
         domains = self.domains()
         self.check_limits()
+        self.check_drain()
         self.check_admin()
         config = replace(self.config, certificate=certificates, domain=domains, upstream=upstreams)
         return apply_service_rules(config, self.file)
@@ -250,6 +258,11 @@ class Rules:
                 "restart.backoff_first_seconds",
                 f"{restart.backoff_first_seconds} is more than backoff_max_seconds, {restart.backoff_max_seconds}",
             )
+
+    def check_drain(self) -> None:
+        """Refuse a place that no client can be sent to."""
+        if self.config.drain.see_other_host:
+            self.parsed("drain.see_other_host", parse_other_host, self.config.drain.see_other_host)
 
     def check_admin(self) -> None:
         """Refuse addresses that nobody could ask."""

@@ -160,6 +160,7 @@ class Drain(Table, frozen=True):
 
     connections_per_second: Positive = 1000  # of the whole node
     deadline_seconds: Seconds = 60.0
+    see_other_host: str = ""  # "host", "host:port", "[v6]:port": where clients are sent; "" = nowhere
 
 
 class Admin(Table, frozen=True):

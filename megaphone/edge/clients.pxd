@@ -12,6 +12,7 @@ cdef class Clients:
     cdef public object admission           # edge.admission.Admission
     cdef public object domains             # frozenset of domain names, normalised
     cdef public object open_uplink         # (ClientConnection, domain) -> Owner, or a stream-error condition
+    cdef public bytes see_other_host       # the stream error that sends a client elsewhere; b"" = there is nowhere to go
     cdef public object on_closed           # (ClientConnection, Reason) -> None, or None
     cdef public object on_fault            # (exception) -> None: a mistake of ours, to be logged
     cdef list throttled

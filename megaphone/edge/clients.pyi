@@ -16,6 +16,7 @@ class Clients:
     admission: Admission
     domains: frozenset[str]
     open_uplink: Callable[[ClientConnection, str], Owner | str]
+    see_other_host: bytes
     on_closed: Callable[[ClientConnection, int], None] | None
     on_fault: Callable[[Exception], None]
 

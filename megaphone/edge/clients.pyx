@@ -17,6 +17,7 @@ cdef class Clients:
         self.board = board
         self.limits = limits
         self.domains = frozenset()
+        self.see_other_host = b""
         self.throttled = []
         poller.go_on_from(board)
 

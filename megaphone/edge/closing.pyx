@@ -79,7 +79,7 @@ cdef class ClosableConnection(OfferingConnection):
         cdef bytes text
         if self.state < NEGOTIATING or self.opaque or self.outbound_lost or framer_ended(&self.framer_out):
             return False
-        text = writer.stream_error(condition) + writer.STREAM_END
+        text = opening.stream_error(self, condition) + writer.STREAM_END
         if not self.header_sent and self.framer_out.depth == 0:
             if self.framer_out.stanza_bytes:
                 return False        # in the middle of the server's header

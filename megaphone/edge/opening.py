@@ -151,6 +151,19 @@ def _open_uplink(connection: ClientConnection, domain: str) -> None:
     connection.attach(owner)
 
 
+def stream_error(connection: ClientConnection, condition: str) -> bytes:
+    """Return the stream error of `condition`; for `see-other-host` the one that the worker has prepared.
+
+    A redirection waits for TLS wherever there is TLS, as in clear it could be anybody's (RFC 6120 section 4.9.3.19):
+    whoever has not started it is told `system-shutdown`, and so is everybody when there is no other host.
+    """
+    if condition != "see-other-host":
+        return writer.stream_error(condition)
+    prepared = connection.clients.see_other_host
+    awaits_tls = connection.tls is None and connection.listener.tls != "none"
+    return prepared if prepared and not awaits_tls else writer.stream_error("system-shutdown")
+
+
 def own_header(connection: ClientConnection) -> bytes:
     """Return the stream header that must precede a stream error of the edge's own (RFC 6120 section 4.9.1.2)."""
     domain = connection.domain or own_domain(connection.clients)

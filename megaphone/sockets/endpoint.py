@@ -55,6 +55,24 @@ def parse_address(text: str) -> Endpoint:
     return Endpoint(_host(host, bracketed), int(port))
 
 
+def parse_other_host(text: str) -> tuple[str, int | None]:
+    """Return host and port (None: the usual one) of a machine that clients can be sent to (RFC 6120 section 4.9.3.19).
+
+    `text` is "host", "host:port", "[v6]" or "[v6]:port"; ValueError says what is wrong with it.
+    """
+    if text.startswith(("unix:", "/")):
+        raise ValueError("clients connect over TCP, not over a Unix socket")
+    has_port = ":" in text and not text.endswith("]")
+    endpoint = parse_address(text if has_port else f"{text}:1")
+    if not endpoint.host or endpoint.host in ("0.0.0.0", "::"):  # noqa: S104 - refused
+        raise ValueError(f'"{text}" names no host that a client could connect to')
+    if "%" in endpoint.host:
+        raise ValueError(f'"{endpoint.host}" has a zone, which means nothing on another machine')
+    if not endpoint.port:
+        raise ValueError("port 0 is no port that a client could connect to")
+    return endpoint.host, endpoint.port if has_port else None
+
+
 def _unix(path: str) -> Endpoint:
     if not path.startswith("/"):
         raise ValueError(f'the path of a Unix socket must be absolute: "unix:/{path}"')

@@ -1,4 +1,4 @@
-"""The drain: tells every client `system-shutdown` at a bounded pace, then waits for them to go, until a deadline."""
+"""The drain: sends every client away at a bounded pace, then waits for them to go, until a deadline."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ class Drained:
     cut: int
 
 
-async def drain(dispatcher: Dispatcher, connections_per_second: float, deadline_seconds: float) -> Drained:
-    """End all connections of this worker (it must have stopped accepting)."""
+async def drain(
+    dispatcher: Dispatcher, condition: str, connections_per_second: float, deadline_seconds: float
+) -> Drained:
+    """End all connections of this worker (it must have stopped accepting) with the stream error of `condition`."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + deadline_seconds
     waiting = dispatcher.connections()
@@ -38,7 +40,7 @@ async def drain(dispatcher: Dispatcher, connections_per_second: float, deadline_
             allowance -= 1
             connection = waiting.pop()
             if not connection.closing:
-                connection.finish("system-shutdown", Reason.SYSTEM_SHUTDOWN)
+                connection.finish(condition, Reason.SYSTEM_SHUTDOWN)
         await asyncio.sleep(_STEP_SECONDS)
     cut = dispatcher.open_connections
     return Drained(closed=total - cut, cut=cut)

@@ -68,6 +68,11 @@ class Process(ABC):
     def sweep(self) -> None:
         """End what has taken too long; called `SWEEPS_PER_SECOND` times a second."""
 
+    @property
+    def drain_condition(self) -> str:
+        """The stream error of clients when they are drained."""
+        return "system-shutdown"
+
     @abstractmethod
     def reload(self, text: str) -> None:
         """Put this configuration in force; ConfigError, and nothing has changed, if it cannot be."""
@@ -195,7 +200,7 @@ class Process(ABC):
         self._draining = asyncio.create_task(self._drain(connections_per_second, deadline_seconds))
 
     async def _drain(self, connections_per_second: float, deadline_seconds: float) -> None:
-        drained = await drain.drain(self.dispatcher, connections_per_second, deadline_seconds)
+        drained = await drain.drain(self.dispatcher, self.drain_condition, connections_per_second, deadline_seconds)
         await self.leave()
         await self._channel.send({"type": "drained", "closed": drained.closed, "cut": drained.cut})
         self._done.set()

@@ -22,6 +22,7 @@ from megaphone.edge.listener import Listener
 from megaphone.edge.sketch import Sketch, sketch_bytes
 from megaphone.embedded.embedded import Embedded
 from megaphone.errors import ConfigError, StorageError, TLSError
+from megaphone.sockets.endpoint import parse_other_host
 from megaphone.sockets.tls import CertificateChoice, TLSContext
 from megaphone.uplink.direct import DirectCarrier
 from megaphone.uplink.direct import stream_bytes as direct_stream_bytes
@@ -30,6 +31,7 @@ from megaphone.uplink.link_carrier import LinkCarrier
 from megaphone.uplink.link_stream import stream_bytes as link_stream_bytes
 from megaphone.uplink.pool import Pool
 from megaphone.uplink.uplink import Uplink
+from megaphone.wire import writer
 from megaphone.worker.process import SWEEPS_PER_SECOND, Process
 
 if TYPE_CHECKING:
@@ -174,6 +176,8 @@ class Worker(Process):
         self.config = config
         self.clients.domains = frozenset(self.pool.domains)
         self.clients.on_closed = self._log_connection if config.log.connections else None
+        other = config.drain.see_other_host
+        self.clients.see_other_host = writer.see_other_host(*parse_other_host(other)) if other else b""
 
     def reload(self, text: str) -> None:
         """Put this configuration in force; ConfigError, and nothing has changed, if it cannot be."""
@@ -187,6 +191,11 @@ class Worker(Process):
             self.embedded.apply(config, token_keys)
 
     # --- life ------------------------------------------------------------
+
+    @property
+    def drain_condition(self) -> str:
+        """`see-other-host` when there is one."""
+        return "see-other-host" if self.clients.see_other_host else super().drain_condition
 
     def open_listeners(self) -> None:
         """Start accepting."""

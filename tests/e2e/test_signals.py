@@ -12,6 +12,7 @@ import pytest
 from tests.scenarios.light import LightClient
 from tests.servers.certificates import CertificateAuthority
 from tests.servers.ejabberd import Ejabberd
+from tests.servers.embedded import Embedded
 from tests.servers.megaphone import Edge, toml, upstream_of
 from tests.servers.model import ALICE, DOMAINS
 from tests.servers.process import wait_until
@@ -58,6 +59,42 @@ def test_sigterm_tells_every_client_at_the_configured_pace(edge: Edge, authority
             await asyncio.open_connection(edge.direct.host, edge.direct.port)
 
     asyncio.run(session())
+
+
+def test_a_drain_after_a_reload_sends_clients_to_the_other_host(edge: Edge, authority: CertificateAuthority) -> None:
+    async def session() -> None:
+        clients = await log_in(edge, authority)
+        edge.tables["drain"]["see_other_host"] = "other.example.org:5299"
+        edge.write_config()
+        edge.reload()
+        await asyncio.to_thread(wait_until, lambda: last_reload(edge) is not None, "reloaded")
+        edge.process.signal(signal.SIGTERM)
+        assert [await client.end() for client in clients] == ["see-other-host"] * CLIENTS
+        assert {client.other_host for client in clients} == {"other.example.org:5299"}
+        assert await asyncio.to_thread(edge.process.wait, 10.0) == 0
+
+    asyncio.run(session())
+
+
+def test_sessions_of_the_embedded_service_are_sent_elsewhere(tmp_path: Path, authority: CertificateAuthority) -> None:
+    """All of one user, so that many have their socket in the worker that is not the user's home."""
+    embedded = Embedded(tmp_path, authority, service={"sessions_per_user": CLIENTS})
+    embedded.tables["drain"] = {"see_other_host": "[2001:db8::2]"}
+    embedded.register()
+
+    async def session() -> None:
+        clients = await log_in(embedded, authority)
+        assert embedded.metric("megaphone_relayed_connections") > 0
+        embedded.process.signal(signal.SIGTERM)
+        assert [await client.end() for client in clients] == ["see-other-host"] * CLIENTS
+        assert {client.other_host for client in clients} == {"[2001:db8::2]"}
+        assert await asyncio.to_thread(embedded.process.wait, 10.0) == 0
+
+    try:
+        embedded.start()
+        asyncio.run(session())
+    finally:
+        embedded.stop()
 
 
 def test_drain_ends_at_its_deadline(edge: Edge, authority: CertificateAuthority) -> None:

@@ -34,6 +34,7 @@ class LightClient:
         self.account = account
         self.jid = account.jid
         self.condition: str | None = None
+        self.other_host: str | None = None  # that a see-other-host named
         self.elements: asyncio.Queue[ET.Element | None] = asyncio.Queue()
         self._reader = reader
         self._writer = writer
@@ -126,6 +127,7 @@ class LightClient:
                 if event == "end" and self._depth == 1:
                     if element.tag == f"{{{STREAM}}}error":
                         self.condition = next(child.tag.removeprefix(ERRORS) for child in element)
+                        self.other_host = element.findtext(f"{ERRORS}see-other-host")
                     else:
                         return element
                 elif event == "end" and self._depth == 0:

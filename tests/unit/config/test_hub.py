@@ -60,6 +60,10 @@ def test_keys_of_links_are_not_for_the_servers_behind_a_hub() -> None:
     assert refused(SMALLEST_HUB + 'mode = "link"\n').startswith("upstream[0].mode: there is no such key")
 
 
+def test_a_hub_sends_nobody_elsewhere() -> None:
+    assert refused(SMALLEST_HUB + '[drain]\nsee_other_host = "other.test"\n').startswith("drain.see_other_host: has no")
+
+
 def test_rules_of_an_edge_that_hold_here_too() -> None:
     assert refused(SMALLEST_HUB.replace("127.0.0.1:5232", "127.0.0.1")).startswith("upstream[0].address: ")
     assert refused(SMALLEST_HUB + '[admin]\nsocket = "here"\n').startswith("admin.socket: ")

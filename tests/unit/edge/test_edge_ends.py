@@ -1,9 +1,14 @@
 """How the edge ends a connection: with a stream error where one fits, in order, and once."""
 
+import ssl
+
 import pytest
 
 from megaphone.config.schema import Limits
 from megaphone.dispatch.counters import Reason
+from megaphone.sockets.tls import CertificateChoice
+from megaphone.wire import writer
+from tests.servers.certificates import CertificateAuthority
 from tests.unit.edge.conftest import MakeEdge
 from tests.unit.edge.dialogue import (
     AUTH,
@@ -11,10 +16,16 @@ from tests.unit.edge.dialogue import (
     FAST,
     HEADER,
     MESSAGE,
+    PROCEED,
+    STARTTLS,
     connect_through,
     logged_in,
+    open_stream,
 )
 from tests.unit.edge.edge_under_test import ScriptedServer
+from tests.unit.edge.tls_dialogue import connect_tls
+
+ELSEWHERE = writer.see_other_host("other.example", 5223)
 
 
 @pytest.mark.parametrize(
@@ -190,3 +201,82 @@ def test_a_mistake_of_ours_is_answered_and_logged(make_edge: MakeEdge, server: S
     for other, upstream in others:
         other.send(MESSAGE)
         upstream.expect(MESSAGE)
+
+
+# --- see-other-host ---
+
+
+def test_a_client_is_sent_elsewhere(make_edge: MakeEdge, server: ScriptedServer) -> None:
+    edge = make_edge(server)
+    edge.clients.see_other_host = ELSEWHERE
+    client, upstream = logged_in(edge, server)
+    edge.only().finish("see-other-host", Reason.SYSTEM_SHUTDOWN)
+    client.expect(ELSEWHERE + END).expect_end().close()
+    upstream.expect_end()
+    edge.wait_closed(Reason.SYSTEM_SHUTDOWN)
+
+
+def test_a_client_is_sent_elsewhere_behind_the_servers_stanza(make_edge: MakeEdge, server: ScriptedServer) -> None:
+    edge = make_edge(server)
+    edge.clients.see_other_host = ELSEWHERE
+    client, upstream = logged_in(edge, server)
+    upstream.send(b"<message><body>Ari")
+    client.expect(b"<message><body>Ari")
+    edge.only().finish("see-other-host", Reason.SYSTEM_SHUTDOWN)
+    client.expect_nothing()
+    upstream.send(b"se</body></message>")
+    client.expect(b"se</body></message>" + ELSEWHERE + END).expect_end().close()
+    edge.wait_closed(Reason.SYSTEM_SHUTDOWN)
+
+
+def test_a_client_without_a_header_yet_is_sent_elsewhere_behind_ours(
+    make_edge: MakeEdge, server: ScriptedServer, authority: CertificateAuthority, certificates: CertificateChoice
+) -> None:
+    edge = make_edge(server)
+    edge.clients.see_other_host = ELSEWHERE
+    client = connect_tls(edge, authority, certificates)
+    client.send(HEADER[:40])
+    edge.until(lambda: edge.only().describe()["bytes_in"] == 40, "those bytes")
+    edge.only().finish("see-other-host", Reason.SYSTEM_SHUTDOWN)
+    data = client.expect_through(b"</stream:error></stream:stream>")
+    assert data.startswith(b"<?xml version='1.0'?><stream:stream ")
+    assert data.endswith(ELSEWHERE + END)
+    client.expect_end().close()
+
+
+@pytest.mark.parametrize("said", [b"", HEADER])
+@pytest.mark.parametrize("required", [True, False])
+def test_nobody_is_sent_elsewhere_before_tls(
+    make_edge: MakeEdge, server: ScriptedServer, certificates: CertificateChoice, said: bytes, required: bool
+) -> None:
+    edge = make_edge(server)
+    edge.clients.see_other_host = ELSEWHERE
+    client = edge.connect(edge.listen("starttls", starttls_required=required, certificates=certificates))
+    client.send(said)
+    edge.until(lambda: edge.dispatcher.open_connections, "a connection")
+    edge.until(lambda: edge.only().describe()["bytes_in"] == len(said), "those bytes")
+    edge.only().finish("see-other-host", Reason.SYSTEM_SHUTDOWN)
+    data = client.expect_through(b"</stream:error></stream:stream>")
+    assert b"<system-shutdown " in data
+    assert b"see-other-host" not in data
+    client.expect_end().close()
+
+
+def test_behind_starttls_a_client_is_sent_elsewhere(
+    make_edge: MakeEdge, server: ScriptedServer, certificates: CertificateChoice, trusting_context: ssl.SSLContext
+) -> None:
+    edge = make_edge(server)
+    edge.clients.see_other_host = ELSEWHERE
+    client = edge.connect(edge.listen("starttls", certificates=certificates))
+    client.send(HEADER).expect_through(b"</stream:features>")
+    client.send(STARTTLS).expect(PROCEED).start_tls(trusting_context)
+    open_stream(edge, server, client)
+    edge.only().finish("see-other-host", Reason.SYSTEM_SHUTDOWN)
+    client.expect(ELSEWHERE + END).expect_end().close()
+
+
+def test_where_there_is_no_other_host_it_is_a_shutdown(make_edge: MakeEdge, server: ScriptedServer) -> None:
+    edge = make_edge(server)
+    client, _ = logged_in(edge, server)
+    edge.only().finish("see-other-host", Reason.SYSTEM_SHUTDOWN)
+    client.expect_error("system-shutdown").close()

@@ -2,7 +2,14 @@
 
 import pytest
 
-from megaphone.sockets.endpoint import SOURCES_LIMIT, Endpoint, expand_sources, parse_address, parse_network
+from megaphone.sockets.endpoint import (
+    SOURCES_LIMIT,
+    Endpoint,
+    expand_sources,
+    parse_address,
+    parse_network,
+    parse_other_host,
+)
 
 
 @pytest.mark.parametrize(
@@ -120,3 +127,40 @@ def test_sources_with_a_mistake(text: str, reason: str) -> None:
 def test_sources_have_one_family() -> None:
     with pytest.raises(ValueError, match="mixed"):
         expand_sources(["10.0.0.1", "::1"])
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [
+        ("other.example", "other.example", None),
+        ("other.example:5223", "other.example", 5223),
+        ("192.0.2.1", "192.0.2.1", None),
+        ("[2001:DB8::1]", "2001:db8::1", None),
+        ("[2001:db8::1]:5222", "2001:db8::1", 5222),
+    ],
+)
+def test_other_hosts(text: str, host: str, port: int | None) -> None:
+    assert parse_other_host(text) == (host, port)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("2001:db8::1", "brackets"),
+        ("[other.example]", "not an IPv6 address"),
+        ("[fe80::1%eth0]:5222", "zone"),
+        ("192.0.2.256", "not an IPv4 address"),
+        ("other.example:", 'the port ""'),
+        ("other.example:0", "port 0"),
+        ("other.example:65536", "65536"),
+        (":5222", "names no host"),
+        ("0.0.0.0", "names no host"),
+        ("[::]", "names no host"),
+        ("unix:/run/x", "Unix socket"),
+        ("/run/x", "Unix socket"),
+        ("other<example", "host name"),
+    ],
+)
+def test_other_hosts_with_a_mistake(text: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        parse_other_host(text)

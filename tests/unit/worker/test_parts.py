@@ -139,8 +139,10 @@ class Registry:
         return len(self.open)
 
 
-def drained(registry: Registry, pace: float, deadline_seconds: float) -> drain.Drained:
-    return asyncio.run(drain.drain(registry, pace, deadline_seconds))  # type: ignore[arg-type]
+def drained(
+    registry: Registry, pace: float, deadline_seconds: float, condition: str = "system-shutdown"
+) -> drain.Drained:
+    return asyncio.run(drain.drain(registry, condition, pace, deadline_seconds))  # type: ignore[arg-type]
 
 
 def test_an_empty_worker_is_drained_at_once() -> None:
@@ -158,6 +160,13 @@ def test_everyone_is_told_once_and_waited_for() -> None:
     for connection in connections[:3] + connections[4:]:
         assert connection.told == [("system-shutdown", Reason.SYSTEM_SHUTDOWN)]
     assert connections[3].told == []
+
+
+def test_everyone_is_told_the_condition_of_the_worker() -> None:
+    registry = Registry(0.0, 0.0)
+    connections = registry.connections()
+    assert drained(registry, 10_000.0, 60.0, "see-other-host") == drain.Drained(closed=2, cut=0)
+    assert [connection.told for connection in connections] == [[("see-other-host", Reason.SYSTEM_SHUTDOWN)]] * 2
 
 
 def test_who_does_not_go_is_cut_at_the_deadline() -> None:

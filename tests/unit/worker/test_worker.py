@@ -251,6 +251,21 @@ def test_a_drain_tells_every_client_and_ends(node: Node, start_worker: StartWork
     assert waiting.socket.getpeername() == node.address
 
 
+def test_a_drain_sends_clients_to_the_machine_that_a_reload_has_named(
+    start_worker: StartWorker, connect: Connect, config: Callable[[str], str]
+) -> None:
+    worker = start_worker('[drain]\nsee_other_host = "old.example"\n')
+    client, _ = connect()
+    worker.tell(type="reload", config_text=config('[drain]\nsee_other_host = "[2001:db8::2]:5223"\n'))
+    worker.expect("reloaded")
+    worker.tell(type="drain", connections_per_second=1000.0, deadline_seconds=10.0)
+    told = client.rest()
+    assert told.startswith(b"<stream:error><see-other-host ")
+    assert b">[2001:db8::2]:5223</see-other-host></stream:error></stream:stream>" in told
+    client.close()
+    assert worker.expect("drained") == {"type": "drained", "closed": 1, "cut": 0}
+
+
 def test_a_drain_has_a_pace(start_worker: StartWorker, connect: Connect) -> None:
     worker = start_worker()
     lines = [connect() for _ in range(6)]
