@@ -204,9 +204,12 @@ class Client(slixmpp.ClientXMPP):
         self.say(f"<iq type='{kind}' id='{identifier}'{address}>{payload}</iq>")
         return await self._until(lambda: answer.result() if answer.done() else None, f"answer to {payload[:60]}")
 
-    async def settle(self) -> None:
-        """Ping the server: what slixmpp had queued is sent, our session has dealt with it, and its answers are here."""
-        await self.ask("get", "<ping xmlns='urn:xmpp:ping'/>", self.boundjid.host, prefix=SETTLING)
+    async def settle(self, to: str | None = None) -> None:
+        """Ping the server: what slixmpp had queued is sent, our session has dealt with it, and its answers are here.
+
+        With a bare JID instead of the server, what we have said to that user has been dealt with, too.
+        """
+        await self.ask("get", "<ping xmlns='urn:xmpp:ping'/>", to or self.boundjid.host, prefix=SETTLING)
 
     async def cut(self) -> None:
         """Drop the socket as a lost network does: no stream end, no TLS close, RST."""

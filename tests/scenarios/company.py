@@ -68,9 +68,13 @@ class Company:
 
     async def settle(self) -> None:
         """All that was sent has arrived, and so has all that this made the service send."""
-        for client in self.clients * 2:
-            if client.is_connected() and client.sessionstarted:
-                await client.settle()
+        here = [client for client in self.clients if client.is_connected() and client.sessionstarted]
+        for client in here:
+            await client.settle()
+            for user in {other.boundjid.bare for other in here}:
+                await client.settle(user)  # whose home may be another worker
+        for client in here:
+            await client.settle()
 
     async def end(self) -> None:
         """Close every stream, so that no session and no presence is left."""
