@@ -7,7 +7,6 @@ resumed, connections given away.
 from __future__ import annotations
 
 import secrets
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from megaphone.dispatch.counters import Reason, Slot
@@ -261,9 +260,8 @@ def _transport(connection: ClientConnection) -> Transport:
         counted = address[:_IPV6_PREFIX_BYTES].hex()
     bindings = {}
     if tls is not None:
-        with suppress(AttributeError):
-            if tls.exporter:
-                bindings["tls-exporter"] = tls.exporter
-            if tls.unique:
-                bindings["tls-unique"] = tls.unique
+        if tls.exporter:
+            bindings["tls-exporter"] = tls.exporter
+        if tls.unique:
+            bindings["tls-unique"] = tls.unique
     return Transport(encrypted=tls is not None, bindings=bindings, address=counted)
