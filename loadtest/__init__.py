@@ -1,1 +1,1 @@
-"""Load tests for any XMPP server: thousands of sessions in a process, driven and reported by Locust."""
+"""Load tests for XMPP servers: any server, from a handful of sessions to a million on one machine."""
