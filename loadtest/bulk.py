@@ -15,7 +15,9 @@ Buckets = Iterable[tuple[float, int]]
 """Response times in milliseconds, each with how many there were."""
 
 
-def add_times(stats: RequestStats, kind: str, name: str, buckets: Buckets, *, now: float | None = None) -> int:
+def add_times(
+    stats: RequestStats, kind: str, name: str, buckets: Buckets, *, in_total: bool = True, now: float | None = None
+) -> int:
     """Add measurements to the row `kind`, `name` and to the total; returns how many there were.
 
     `now` is the Unix time at which they happened; they count as one second's.
@@ -30,7 +32,16 @@ def add_times(stats: RequestStats, kind: str, name: str, buckets: Buckets, *, no
         lowest = second.min_response_time
         second.min_response_time = milliseconds if lowest is None else min(lowest, milliseconds)
         second.max_response_time = max(second.max_response_time, milliseconds)
-    return _extend(stats, second, now)
+    _extend(stats, second, now, in_total)
+    return second.num_requests
+
+
+def add_count(stats: RequestStats, kind: str, name: str, count: int, *, now: float | None = None) -> None:
+    """Add `count` successes that have no response time."""
+    if count > 0:
+        second = StatsEntry(stats, name, kind)
+        second.num_requests = second.num_none_requests = count
+        _extend(stats, second, now)
 
 
 def add_failures(
@@ -53,11 +64,11 @@ def add_failures(
     error.last_seen = at
 
 
-def _extend(stats: RequestStats, second: StatsEntry, now: float | None) -> int:
+def _extend(stats: RequestStats, second: StatsEntry, now: float | None, in_total: bool = True) -> None:
     if second.num_requests:
         at = time.time() if now is None else now
         second.num_reqs_per_sec[int(at)] = second.num_requests
         second.last_request_timestamp = at
         stats.entries[(second.name, second.method)].extend(second)
-        stats.total.extend(second)
-    return second.num_requests
+        if in_total:
+            stats.total.extend(second)
