@@ -1,13 +1,14 @@
-"""Many measurements at once into Locust's statistics: a second's worth of messages is one entry, not thousands of events.
+"""Many measurements at once into Locust's statistics: a second's worth of messages is one entry, not thousands.
 
 `locust.events.request` costs some 20 us for each measurement, more than a message itself. Locust's own way to add
-statistics to statistics is what a master does with its workers' reports (`StatsEntry.extend`): so is this, and all that
-Locust computes (percentiles, of the last ten seconds too, rates, totals, what workers send to their master) comes out as
-if each measurement had been an event of its own.
+statistics to statistics is what a master does with its workers' reports (`StatsEntry.extend`). So is this, and all
+that Locust computes (percentiles, of the last ten seconds too, rates, totals, what workers send to their master) comes
+out as if each measurement had been an event of its own.
 """
 
 import time
 from collections.abc import Iterable
+from typing import Any
 
 from locust.stats import RequestStats, StatsEntry, StatsError, bucket_response_time
 
@@ -22,18 +23,16 @@ def add_times(
 
     `now` is the Unix time at which they happened; they count as one second's.
     """
-    second = StatsEntry(stats, name, kind)
-    for milliseconds, count in buckets:
-        if count <= 0:
-            continue
+    second: Any = StatsEntry(stats, name, kind)  # whose times are declared as int, and float in Locust's own use
+    present = [(milliseconds, count) for milliseconds, count in buckets if count > 0]
+    for milliseconds, count in present:
         second.num_requests += count
         second.total_response_time += milliseconds * count
         second.response_times[bucket_response_time(milliseconds)] += count
-        lowest = second.min_response_time
-        second.min_response_time = milliseconds if lowest is None else min(lowest, milliseconds)
-        second.max_response_time = max(second.max_response_time, milliseconds)
+    if present:
+        second.min_response_time, second.max_response_time = min(present)[0], max(present)[0]
     _extend(stats, second, now, in_total)
-    return second.num_requests
+    return sum(count for _, count in present)
 
 
 def add_count(stats: RequestStats, kind: str, name: str, count: int, *, now: float | None = None) -> None:

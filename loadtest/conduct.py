@@ -1,13 +1,15 @@
 """Conducts tests on the master or the only process: starts a course with each test, judges it, sets the exit code."""
 
 import sys
+from typing import Any, cast
 
 import gevent
 from locust.env import Environment
-from locust.runners import STATE_SPAWNING
+from locust.runners import STATE_SPAWNING, Runner
 
 from loadtest.course import Course
 from loadtest.run import Run
+from loadtest.users.choice import chosen, sessions_of
 from loadtest.verdict import Line, judge, passed, remark, table
 
 PASSED, MISSED, BAD_USAGE = 0, 1, 2
@@ -18,6 +20,7 @@ class Conductor:
 
     def __init__(self, environment: Environment, run: Run) -> None:
         self._environment = environment
+        self._options: Any = environment.parsed_options
         self._run = run
         self._following: gevent.Greenlet | None = None
         self.course: Course | None = None
@@ -35,10 +38,12 @@ class Conductor:
 
     def start(self, **_kwargs: object) -> None:
         """Listener of `test_start`."""
-        plan = self._run.plan
-        assert plan is not None
+        plan, runner = self._run.plan, cast(Runner, self._environment.runner)
+        users = chosen(self._environment, plan.profile, vars(self._options))
+        self._environment.user_classes[:] = users
+        wanted = runner.target_user_count * sessions_of(users, plan.profile)
         self.lines, self.remark = [], ""
-        self.course = Course(self._environment, self._run, plan)
+        self.course = Course(self._environment, self._run, plan, wanted)
         self._following = gevent.spawn(self._follow, self.course)
 
     def stopping(self, **_kwargs: object) -> None:
@@ -69,7 +74,7 @@ class Conductor:
     def show(self, **_kwargs: object) -> None:
         """Print the verdict, below Locust's own tables."""
         if self.lines and self.course:
-            out = sys.stderr if self._environment.parsed_options.json else sys.stdout
+            out = sys.stderr if self._options.json else sys.stdout
             verdict = "PASSED" if self._environment.process_exit_code == PASSED else "NOT PASSED"
             name = self._environment.profile
             text = f"\nProfile {name} ({self.course.plan.profile.summary}): {verdict}\n\n{table(self.lines)}\n"
@@ -77,12 +82,11 @@ class Conductor:
 
     @property
     def _headless(self) -> bool:
-        return bool(self._environment.parsed_options.headless)
+        return bool(self._options.headless)
 
     def _follow(self, course: Course) -> None:
         course.follow()
-        runner = self._environment.runner
-        assert runner is not None
+        runner = cast(Runner, self._environment.runner)
         while runner.state == STATE_SPAWNING:  # a stop in between would leave Users behind
             gevent.sleep(0.1)
         runner.stop()

@@ -46,7 +46,8 @@ class Mark:
     @classmethod
     def of(cls, run: Run, stats: RequestStats) -> "Mark":
         """The present figures."""
-        times = {kind: Counter(stats.get(name, method).response_times) for kind, (method, name) in KINDS.items()}
+        rows = {kind: stats.entries.get((name, method)) for kind, (method, name) in KINDS.items()}  # no new ones
+        times = {kind: Counter(row.response_times if row else {}) for kind, row in rows.items()}
         return cls(time.monotonic(), run.census.totals(), times)
 
     def since(self, earlier: "Mark", name: str) -> int:
@@ -55,14 +56,12 @@ class Mark:
 
 
 class Course:
-    """One test from start to verdict; `measured` fills as it goes on."""
+    """One test from start to verdict, of `wanted` sessions; `measured` fills as it goes on."""
 
-    def __init__(self, environment: Environment, run: Run, plan: Plan) -> None:
-        runner = environment.runner
-        assert runner is not None
+    def __init__(self, environment: Environment, run: Run, plan: Plan, wanted: int) -> None:
         self.plan = plan
         self.phase = "ramp"
-        self.measured = Measured(wanted=runner.target_user_count * plan.profile.sessions.per_user)
+        self.measured = Measured(wanted=wanted)
         self.complete = False
         self._environment = environment
         self._run = run
@@ -82,7 +81,9 @@ class Course:
         if self._enough(self.plan.profile.criteria.live_percent):
             self.measured.ramp_seconds = time.monotonic() - self._start.at
         self.phase, self._hold = "hold", Mark.of(self._run, self._environment.stats)
-        logger.info("%s of %s sessions are live; holding for %g s", self.live, self.measured.wanted, timing.hold_seconds)
+        logger.info(
+            "%s of %s sessions are live; holding for %g s", self.live, self.measured.wanted, timing.hold_seconds
+        )
         self._keep(timing.hold_seconds)
         self.phase = "settle"
         self.measure()
@@ -113,7 +114,9 @@ class Course:
         """What counts from the first login to the last farewell; `exceptions`: how many Users met one of Python's."""
         measured, stats, totals = self.measured, self._environment.stats, self._run.census.totals()
         self.measure()
-        logins = sum((Counter(row.response_times) for row in stats.entries.values() if row.method == "LOGIN"), Counter())
+        logins = sum(
+            (Counter(row.response_times) for row in stats.entries.values() if row.method == "LOGIN"), Counter()
+        )
         if logins:
             measured.p99_ms["login"] = calculate_response_time_percentile(logins, logins.total(), 0.99)
         measured.refused = totals.get("odd_hostile_refused", 0)

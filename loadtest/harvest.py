@@ -45,11 +45,16 @@ PLACES: dict[str, Row] = {
 
 
 class Swarming(Protocol):
-    """What is read of a swarm."""
+    """What is read of a swarm (`loadtest.swarm.Swarm`)."""
 
-    def counters(self) -> dict[str, int]: ...
-    def failures(self) -> dict[str, int]: ...
-    def histograms(self) -> dict[str, Histogram]: ...
+    def counters(self) -> dict[str, int]:
+        """What is and what was."""
+
+    def failures(self) -> dict[str, int]:
+        """Failures ever, by reason."""
+
+    def histograms(self) -> dict[str, Histogram]:
+        """Durations ever."""
 
 
 class Harvest:

@@ -16,20 +16,20 @@ from loadtest.options import DEFAULT_PROFILE, UsageError, add_options, plan, pla
 from loadtest.page import extend
 from loadtest.profiles import names
 from loadtest.run import run_of
+from loadtest.users.choice import chosen, sessions_of
 from loadtest.users.flock import FlockUser
+from loadtest.users.session import SessionUser
 
-__all__ = ["FlockUser"]
+__all__ = ["FlockUser", "SessionUser"]
 
 # So that live sessions, and figures of the last seconds, are hardly older on a master than in one process.
 locust.runners.WORKER_REPORT_INTERVAL = 1.0
 
 
-@events.init_command_line_parser.add_listener
 def _options(parser: LocustArgumentParser, **_kwargs: object) -> None:
     add_options(parser)
 
 
-@events.init.add_listener
 def _prepare(environment: Environment, runner: Any, web_ui: Any, **_kwargs: object) -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
@@ -47,7 +47,8 @@ def _prepare(environment: Environment, runner: Any, web_ui: Any, **_kwargs: obje
         if not options["profile"]:
             raise UsageError(f"which scenario? --profile with one of {', '.join(names())}")
         if options["host"] or not web_ui:
-            plan(options | plan_tables(options), environment.host)
+            made = plan(options | plan_tables(options), environment.host)
+            sessions_of(chosen(environment, made.profile, options), made.profile)
     except UsageError as error:
         print(f"locust: error: {error}", file=sys.stderr)
         sys.exit(BAD_USAGE)
@@ -57,3 +58,7 @@ def _prepare(environment: Environment, runner: Any, web_ui: Any, **_kwargs: obje
         Files(environment, run, conductor, options["csv_prefix"]).listen()
     if web_ui:
         extend(environment, run, conductor)
+
+
+events.init_command_line_parser.add_listener(_options)
+events.init.add_listener(_prepare)

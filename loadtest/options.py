@@ -1,11 +1,11 @@
-"""The load test's own options, on Locust's command line and in the form of its web page, and what they mean together."""
+"""The load test's own options, on Locust's command line and in its web page's form, and what they mean together."""
 
 import argparse
 import ipaddress
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast, get_args
+from typing import Any, get_args
 from urllib.parse import urlsplit
 
 from locust.argument_parser import LocustArgumentParser
@@ -33,23 +33,29 @@ def add_options(parser: LocustArgumentParser) -> None:
             action.type = _host
             action.help = "The server: xmpp://host:5222, or xmpps://host:5223 for direct TLS"
     group = parser.add_argument_group("XMPP load test")
-    add = group.add_argument
+
+    def add(name: str, *, shown: bool = True, secret: bool = False, **settings: Any) -> None:
+        """`shown` on the web page; a group's `add_argument` does not know Locust's additions to it."""
+        action: Any = group.add_argument(name, **settings)
+        action.include_in_web_ui, action.is_secret = shown, secret
+        action.is_required = action.is_multiple = False
+
     add("--domain", default="", help="The server's domain; if not given, the host's name")
     add("--rooms-domain", default="", help="Where rooms are; if not given, conference.DOMAIN")
-    add("--security", choices=[AUTO, *get_args(Security)], default=AUTO, help="auto: starttls, tls for xmpps://")
-    add("--mechanism", choices=[AUTO, *get_args(Mechanism)], default=AUTO, help="auto: SCRAM-SHA-1 with accounts, ANONYMOUS without")  # fmt: skip
+    security, mechanisms = [AUTO, *get_args(Security)], [AUTO, *get_args(Mechanism)]
+    add("--security", choices=security, default=AUTO, help="auto: starttls, or tls if the host is xmpps://")
+    add("--mechanism", choices=mechanisms, default=AUTO, help="auto: SCRAM-SHA-1 with accounts, ANONYMOUS without")
     add("--accounts", default="", help="A file of lines `jid password`, or user{n}: made names, all with --password")
-    add("--password", default="", env_var="LOADTEST_PASSWORD", help="Of made names", **cast(Any, {"is_secret": True}))
+    add("--password", default="", env_var="LOADTEST_PASSWORD", secret=True, help="The password of made names")
     add("--ca", default="", help="PEM file of the authorities to trust; if not given, the system's")
     add("--insecure", action="store_true", help="Accept any certificate")
-    add("--source-addresses", default="", help="To connect from: addresses and networks with commas, 127.0.1.0/28")
+    add("--source-addresses", default="", help="Connect from these addresses and networks: 127.0.1.0/28,127.0.3.1")
     add("--sessions-per-user", type=int, default=0, help="How many sessions a User owns; 0: as the profile says")
-    add("--time-scale", type=float, default=1.0, help="Factor for the profile's hold: 0.01 makes 24 hours a quarter of one")  # fmt: skip
-    add("--set", dest="overrides", default="", help="Other values for keys of the profile: chat_seconds=5 hold_seconds=30")  # fmt: skip
+    add("--time-scale", type=float, default=1.0, help="Factor for the profile's hold: 0.01 makes a day 15 minutes")
+    add("--set", dest="overrides", default="", help="Other values for keys of the profile: chat_seconds=5 per_user=9")
     # Not on the web page: whoever reaches that may not run commands here.
-    hidden = cast(Any, {"include_in_web_ui": False})
-    add("--disturb", default="", metavar="COMMAND", help="Run in the middle of profiles that disturb", **hidden)
-    add("--disturb-pid", type=int, default=0, metavar="PID", help="Instead: kill this process (SIGKILL)", **hidden)
+    add("--disturb", default="", metavar="COMMAND", shown=False, help="What profiles that disturb run in their middle")
+    add("--disturb-pid", type=int, default=0, metavar="PID", shown=False, help="Or: the process they kill (SIGKILL)")
 
 
 @dataclass(frozen=True, slots=True)

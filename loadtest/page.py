@@ -11,7 +11,9 @@ from werkzeug.datastructures import ImmutableMultiDict
 
 from loadtest.conduct import Conductor
 from loadtest.options import DEFAULT_PROFILE, UsageError, plan, plan_tables
+from loadtest.profiles import names
 from loadtest.run import Run
+from loadtest.users.choice import chosen, sessions_of
 
 COUNTERS = {
     "wanted": "wanted",
@@ -36,10 +38,9 @@ NUMBERS = {"sessions_per_user": int, "time_scale": float}
 
 def extend(environment: Environment, run: Run, conductor: Conductor) -> None:
     """Add the tabs, and look at what the form sends before Locust does."""
-    web = environment.web_ui
-    assert web is not None
-    assert web.app is not None
+    web: Any = environment.web_ui
     web.template_args |= {
+        "all_profiles": names(),
         "extended_tabs": [{"title": "Sessions", "key": "sessions"}, {"title": "Verdict", "key": "verdict"}],
         "extended_tables": [
             {"key": "sessions", "structure": [{"key": "name", "title": "Sessions"}, {"key": "count", "title": "#"}]},
@@ -55,7 +56,6 @@ def extend(environment: Environment, run: Run, conductor: Conductor) -> None:
         ],
     }
 
-    @web.app.before_request
     def check() -> flask.Response | None:
         if flask.request.method != "POST" or flask.request.path.rpartition("/")[2] != "swarm":
             return None
@@ -69,7 +69,6 @@ def extend(environment: Environment, run: Run, conductor: Conductor) -> None:
         flask.request.form = ImmutableMultiDict((key, value) for key, value in form.items() if key != "run_time")
         return None
 
-    @web.app.after_request
     def add(response: flask.Response) -> flask.Response:
         if flask.request.path.endswith("/stats/requests") and response.is_json:
             report = json.loads(response.get_data())
@@ -79,6 +78,9 @@ def extend(environment: Environment, run: Run, conductor: Conductor) -> None:
             ]
             response.set_data(json.dumps(report))
         return response
+
+    web.app.before_request(check)
+    web.app.after_request(add)
 
 
 def profile_hold(environment: Environment, text: str | None) -> None:
@@ -101,7 +103,8 @@ def check_form(environment: Environment, form: Mapping[str, str]) -> None:
         elif key in options:
             options[key] = value == "true" if isinstance(options[key], bool) else value
     options["profile"] = form.get("profile") or DEFAULT_PROFILE
-    plan(options | plan_tables(options), form.get("host") or environment.host)
+    made = plan(options | plan_tables(options), form.get("host") or environment.host)
+    sessions_of(chosen(environment, made.profile, options), made.profile)
 
 
 def session_rows(run: Run) -> list[dict[str, str]]:

@@ -1,8 +1,8 @@
 """One process's part of a test: its plan, its flocks, whom they talk to; the same code in one process and in many.
 
-The master makes the plan when the test starts and adds it to the options that Locust sends to workers with the order to
-spawn Users. Every few seconds each process gathers JIDs of its sessions; the master sends all of them to all workers, so
-that people on different machines talk to each other.
+The master makes the plan when the test starts and adds it to the options that Locust sends to workers with the order
+to spawn Users. Every few seconds each process gathers JIDs of its sessions; the master sends all of them to all
+workers, so that people on different machines talk to each other.
 """
 
 import logging
@@ -35,12 +35,12 @@ def run_of(environment: Environment) -> "Run":
 
 
 class Run:
-    """What a process knows of the test; `plan` is set while one runs."""
+    """What a process knows of the test."""
 
     def __init__(self, environment: Environment) -> None:
         self.environment = environment
         self.census = Census()
-        self.plan: Plan | None = None
+        self._plan: Plan | None = None
         self.quiet = False
         """Whether sessions are to say nothing more, so that what was said can arrive."""
         self._workers = self._flocks = 1
@@ -48,6 +48,13 @@ class Run:
         self._swarms: set[Swarm] = set()
         self._sharing: gevent.Greenlet | None = None
         self._jids: dict[str, bytes] = {}
+
+    @property
+    def plan(self) -> Plan:
+        """The plan of the test that runs, or of the last one."""
+        if self._plan is None:
+            raise LookupError("no test was started")
+        return self._plan
 
     def listen(self) -> None:
         """Connect to Locust's events; after the runner was made."""
@@ -72,7 +79,7 @@ class Run:
                 flocks=runner.target_user_count if runner else 1,
             )
         self._workers, self._flocks = options["workers"], options["flocks"]
-        self.plan = plan(options, environment.host)
+        self._plan = plan(options, environment.host)
         self.census.clear()
         self.quiet = False
         self._numbered = 0

@@ -64,7 +64,9 @@ def table(lines: list[Line]) -> str:
     rows += [(each.criterion, each.wanted, each.measured, "pass" if each.passed else "MISSED") for each in lines]
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     rows.insert(1, tuple("-" * width for width in widths))  # type: ignore[arg-type]
-    return "\n".join("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+    return "\n".join(
+        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
 
 
 def passed(lines: list[Line]) -> bool:

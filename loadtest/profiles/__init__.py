@@ -3,4 +3,16 @@
 from loadtest.profiles.load import ProfileError, build, load, names, tables
 from loadtest.profiles.schema import Activity, Criteria, Odd, Profile, Sessions, Timing
 
-__all__ = ["Activity", "Criteria", "Odd", "Profile", "ProfileError", "Sessions", "Timing", "build", "load", "names", "tables"]
+__all__ = [
+    "Activity",
+    "Criteria",
+    "Odd",
+    "Profile",
+    "ProfileError",
+    "Sessions",
+    "Timing",
+    "build",
+    "load",
+    "names",
+    "tables",
+]

@@ -16,7 +16,7 @@ from loadtest.profiles.schema import Profile, Table
 DIRECTORY = Path(__file__).parent
 FILE_LIMIT_BYTES = 65_536
 
-_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`(?: - at `\$\.?(.*)`)?")
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*?)`(?: - at `\$\.?(.*)`)?")
 _PLACE = re.compile(r"(.*) - at `\$\.?(.*)`")
 
 
@@ -72,7 +72,7 @@ def build(found: dict[str, Any], name: str) -> Profile:
 
 
 def overridden(found: dict[str, Any], overrides: str, name: str) -> dict[str, Any]:
-    """Put `key=value` pairs, separated by white space, into the tables; a key alone is enough where one table has it."""
+    """Put `key=value` pairs, separated by white space, into the tables; a key may go without the name of its table."""
     known = keys()
     for pair in overrides.split():
         key, equals, text = pair.partition("=")

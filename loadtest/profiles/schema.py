@@ -17,7 +17,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """One table of a profile."""
 
 
-class Sessions(Table):
+class Sessions(Table, frozen=True):
     """How many sessions a User owns, and how they come and go.
 
     `logins_per_second` is of one User, 0: no limit but `logins_at_once`. `life_seconds`: how long a session stays on
@@ -34,7 +34,7 @@ class Sessions(Table):
     reconnect_seconds: Annotated[float, Meta(gt=0, le=3_600)] = 1.0
 
 
-class Activity(Table):
+class Activity(Table, frozen=True):
     """What each session does; an interval of 0 means never.
 
     `space_seconds`, `ping_seconds`: a keep-alive of white space or a ping (XEP-0199), one of the two. `chat_seconds`: a
@@ -53,7 +53,7 @@ class Activity(Table):
     room_seconds: Seconds = 0.0
 
 
-class Odd(Table):
+class Odd(Table, frozen=True):
     """Clients beside the regular ones, in percent of their number; they come back when the server ends them.
 
     `slow`: log in and read `slow_bytes_per_second` only. `half_open`: open a stream and never say another word.
@@ -67,28 +67,29 @@ class Odd(Table):
     hostile_percent: Percent = 0.0
 
 
-class Timing(Table):
+class Timing(Table, frozen=True):
     """`ramp_seconds`: by then all sessions must be live. `hold_seconds`: how long it goes on from there."""
 
     ramp_seconds: Annotated[float, Meta(gt=0, le=86_400)] = 60.0
     hold_seconds: Annotated[float, Meta(gt=0, le=864_000)] = 60.0
 
 
-class Disturbance(Table):
+class Disturbance(Table, frozen=True):
     """The tester's own command is run, or process killed, `after_seconds` of the hold."""
 
     after_seconds: Seconds = 10.0
 
 
-class Criteria(Table):
+class Criteria(Table, frozen=True):
     """What must hold for the test to pass; what is left out is not asked.
 
     `live_percent`: at least so many of the wanted sessions, in the ramp and at the end. `lost_percent`: at most so many
     sessions lost during the hold. `back_seconds`: from the disturbance's end until `back_percent` are live for good.
     `disturbed_percent`: at least so many sessions lost by it, else it proves nothing. `…_p99_ms`: at most, during the
-    hold, of logins: ever. `undelivered_percent`: messages sent, neither delivered nor returned. `rate_percent`: sent, of
-    the messages that were to be sent. `refused_percent`: hostile input that got its stream error. `failures_percent`:
-    of the sessions, by reason (`session:ECONNRESET`, or `session` for all of these); `"*"` is for each reason not named.
+    hold, of logins: ever. `undelivered_percent`: messages sent, neither delivered nor returned. `rate_percent`: sent,
+    of the messages that were to be sent. `refused_percent`: hostile input that got its stream error.
+    `failures_percent`: of the sessions, by reason (`session:ECONNRESET`, or `session` for all of these); `"*"` is for
+    each reason not named.
     """
 
     live_percent: Percent = 100.0
@@ -106,11 +107,11 @@ class Criteria(Table):
     failures_percent: dict[str, Annotated[float, Meta(ge=0)]] = {}
 
 
-class Profile(Table):
-    """One scenario: what sessions do, for how long, and what makes it a success."""
+class Profile(Table, frozen=True):
+    """One scenario: what sessions do, for how long, and what makes it a success; `user`: the class of its Users."""
 
     summary: str
-    users: list[str] = ["FlockUser"]
+    user: str = "FlockUser"
     sessions: Sessions = Sessions()
     activity: Activity = Activity()
     odd: Odd = Odd()

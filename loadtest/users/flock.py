@@ -68,6 +68,11 @@ class Flock:
 class FlockUser(User):
     """Owns `sessions.per_user` sessions of the profile, and odd clients beside them if it has some."""
 
+    @classmethod
+    def sessions(cls, profile: Profile) -> int:
+        """How many sessions one of these has."""
+        return profile.sessions.per_user
+
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
         self._run = run_of(environment)
@@ -102,7 +107,6 @@ class FlockUser(User):
 
     def _make(self) -> None:
         plan = self._run.plan
-        assert plan is not None
         sessions, number = plan.profile.sessions, self._run.next_flock()
         login = f"{plan.mechanism} over {plan.target.security}"
         accounts = plan.accounts_of(*number)
@@ -139,7 +143,6 @@ class FlockUser(User):
 
     def _come_and_go(self) -> None:
         plan = self._run.plan
-        assert plan is not None
         flock, life = self._flocks[0], plan.profile.sessions.life_seconds
         if life and flock.counters["open"] + self._leaving >= 1:
             self._leaving += flock.counters["open"] / life * HARVEST_SECONDS
