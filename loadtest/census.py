@@ -14,7 +14,7 @@ class Census:
     """The counters of this process's flocks and, on a master, of its workers; odd clients' begin with `odd_`."""
 
     def __init__(self) -> None:
-        self._flocks: dict[object, Mapping[str, int]] = {}
+        self._flocks: dict[object, tuple[float, Mapping[str, int]]] = {}
         self._ended: dict[str, int] = {}
         self._workers: dict[str, tuple[float, Mapping[str, int]]] = {}
         self.problems: list[str] = []
@@ -26,11 +26,11 @@ class Census:
 
     def count(self, flock: object, counters: Mapping[str, int]) -> None:
         """Take the present counters of a flock."""
-        self._flocks[flock] = counters
+        self._flocks[flock] = (time.monotonic(), counters)
 
     def end(self, flock: object) -> None:
         """A flock is no more: only what it did remains."""
-        for name, value in self._flocks.pop(flock, {}).items():
+        for name, value in self._flocks.pop(flock, (0.0, {}))[1].items():
             if name.removeprefix("odd_") not in NOW:
                 self._ended[name] = self._ended.get(name, 0) + value
 
@@ -43,22 +43,31 @@ class Census:
         """All counters, summed. A worker that has not reported for 10 seconds has no sessions."""
         silent = time.monotonic() - SILENT_AFTER_SECONDS
         found = dict(self._ended)
-        for counters in self._flocks.values():
+        for _, counters in self._flocks.values():
             _add(found, counters)
         for reported, counters in self._workers.values():
             present = reported > silent
             _add(found, {name: value for name, value in counters.items() if present or name not in NOW})
         return found
 
+    def of_when(self) -> float:
+        """Since when the totals are so, on `time.monotonic`: on average, for each flock counts at its own moments."""
+        moments = [moment for moment, _ in (self._flocks or self._workers).values()]
+        return sum(moments) / len(moments) if moments else time.monotonic()
+
     def report(self, client_id: str, data: dict[str, Any]) -> None:
         """Listener of `report_to_master`: what a worker adds to its report."""
-        data[REPORT_KEY] = {"counters": self.totals(), "problems": self.problems}
+        data[REPORT_KEY] = {
+            "counters": self.totals(),
+            "age": time.monotonic() - self.of_when(),
+            "problems": self.problems,
+        }
 
     def receive(self, client_id: str, data: Mapping[str, Any]) -> None:
         """Listener of `worker_report`: takes that on the master."""
-        if REPORT_KEY in data:
-            self._workers[client_id] = (time.monotonic(), data[REPORT_KEY]["counters"])
-            for each in data[REPORT_KEY]["problems"]:
+        if found := data.get(REPORT_KEY):
+            self._workers[client_id] = (time.monotonic() - found["age"], found["counters"])
+            for each in found["problems"]:
                 self.problem(each)
 
 

@@ -9,7 +9,7 @@ from locust.runners import STATE_SPAWNING, Runner
 
 from loadtest.course import Course
 from loadtest.run import Run
-from loadtest.users.choice import chosen, sessions_of
+from loadtest.users.choice import sessions_of
 from loadtest.verdict import Line, judge, passed, remark, table
 
 PASSED, MISSED, BAD_USAGE = 0, 1, 2
@@ -39,9 +39,7 @@ class Conductor:
     def start(self, **_kwargs: object) -> None:
         """Listener of `test_start`."""
         plan, runner = self._run.plan, cast(Runner, self._environment.runner)
-        users = chosen(self._environment, plan.profile, vars(self._options))
-        self._environment.user_classes[:] = users
-        wanted = runner.target_user_count * sessions_of(users, plan.profile)
+        wanted = runner.target_user_count * sessions_of(runner.user_classes, plan.profile)
         self.lines, self.remark = [], ""
         self.course = Course(self._environment, self._run, plan, wanted)
         self._following = gevent.spawn(self._follow, self.course)

@@ -28,7 +28,7 @@ from loadtest.verdict import Measured
 
 STEP_SECONDS = 0.25
 SETTLE_SECONDS = 10.0
-SETTLED_STEPS = 3  # reports of workers come once a second: what looks settled must stay so
+SETTLED_SECONDS = 2.5  # flocks and workers report once a second: what looks settled must stay so
 COMMAND_SECONDS = 3_600.0
 KINDS = {"message": MESSAGE, "ping": PING, "room": ROOM, "lateness": LATENESS}
 
@@ -37,7 +37,7 @@ logger = logging.getLogger("loadtest")
 
 @dataclass(slots=True)
 class Mark:
-    """The figures at one moment, to subtract from later ones."""
+    """The figures and since when they are so, to subtract from later ones."""
 
     at: float
     totals: Mapping[str, int]
@@ -48,7 +48,7 @@ class Mark:
         """The present figures."""
         rows = {kind: stats.entries.get((name, method)) for kind, (method, name) in KINDS.items()}  # no new ones
         times = {kind: Counter(row.response_times if row else {}) for kind, row in rows.items()}
-        return cls(time.monotonic(), run.census.totals(), times)
+        return cls(run.census.of_when(), run.census.totals(), times)
 
     def since(self, earlier: "Mark", name: str) -> int:
         """How much a counter has grown."""
@@ -62,10 +62,12 @@ class Course:
         self.plan = plan
         self.phase = "ramp"
         self.measured = Measured(wanted=wanted)
-        self.complete = False
+        self.complete = self._measured = False
         self._environment = environment
         self._run = run
-        self._start = self._hold = Mark.of(run, environment.stats)
+        self._start = time.monotonic()
+        self._hold = Mark.of(run, environment.stats)
+        self._holding = self._start
         self._disturbed_at: Mark | None = None
         self._last_below: float | None = None
         self._disturbing: gevent.Greenlet | None = None
@@ -73,14 +75,15 @@ class Course:
     def follow(self) -> None:
         """The whole course, in a greenlet of its own; returns when the test should end, and is over then."""
         timing = self.plan.profile.timing
-        deadline = self._start.at + timing.ramp_seconds
+        deadline = self._start + timing.ramp_seconds
         while not self._enough(self.plan.profile.criteria.live_percent) and time.monotonic() < deadline:
             if self._run.census.problems:
                 return
             gevent.sleep(STEP_SECONDS)
         if self._enough(self.plan.profile.criteria.live_percent):
-            self.measured.ramp_seconds = time.monotonic() - self._start.at
-        self.phase, self._hold = "hold", Mark.of(self._run, self._environment.stats)
+            self.measured.ramp_seconds = time.monotonic() - self._start
+        self._hold, self._holding = Mark.of(self._run, self._environment.stats), time.monotonic()
+        self.phase = "hold"
         logger.info(
             "%s of %s sessions are live; holding for %g s", self.live, self.measured.wanted, timing.hold_seconds
         )
@@ -98,8 +101,9 @@ class Course:
     def measure(self) -> None:
         """Take what there is by now as the end of the hold, unless that was done."""
         measured, now = self.measured, Mark.of(self._run, self._environment.stats)
-        if measured.hold_seconds:
+        if self._measured:
             return
+        self._measured = True
         measured.hold_seconds = now.at - self._hold.at
         measured.live_at_end = now.totals.get("open", 0)
         measured.lost = now.since(self._hold, "lost")
@@ -136,8 +140,8 @@ class Course:
 
     def _keep(self, seconds: float) -> None:
         disturbance = self.plan.profile.disturbance
-        while (rest := self._hold.at + seconds - time.monotonic()) > 0:
-            due = disturbance and time.monotonic() >= self._hold.at + disturbance.after_seconds
+        while (rest := self._holding + seconds - time.monotonic()) > 0:
+            due = disturbance and time.monotonic() >= self._holding + disturbance.after_seconds
             if due and not self._disturbing:
                 self._disturbing = gevent.spawn(self._disturb)
             if not self._enough(self.plan.profile.criteria.back_percent):
@@ -174,7 +178,7 @@ class Course:
             before_due, self.measured.due = self.measured.due, sent + expected
             same = before == self.measured.undelivered and before_due == self.measured.due
             steps = steps + 1 if same and not self.measured.undelivered else 0
-            if steps * STEP_SECONDS >= SETTLED_STEPS or time.monotonic() >= deadline:
+            if not self.measured.due or steps * STEP_SECONDS >= SETTLED_SECONDS or time.monotonic() >= deadline:
                 return
             gevent.sleep(STEP_SECONDS)
 

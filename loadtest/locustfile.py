@@ -16,7 +16,7 @@ from loadtest.options import DEFAULT_PROFILE, UsageError, add_options, plan, pla
 from loadtest.page import extend
 from loadtest.profiles import names
 from loadtest.run import run_of
-from loadtest.users.choice import chosen, sessions_of
+from loadtest.users.choice import choose
 from loadtest.users.flock import FlockUser
 from loadtest.users.session import SessionUser
 
@@ -48,7 +48,7 @@ def _prepare(environment: Environment, runner: Any, web_ui: Any, **_kwargs: obje
             raise UsageError(f"which scenario? --profile with one of {', '.join(names())}")
         if options["host"] or not web_ui:
             made = plan(options | plan_tables(options), environment.host)
-            sessions_of(chosen(environment, made.profile, options), made.profile)
+            choose(environment, made.profile, options)
     except UsageError as error:
         print(f"locust: error: {error}", file=sys.stderr)
         sys.exit(BAD_USAGE)

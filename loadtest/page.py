@@ -13,10 +13,9 @@ from loadtest.conduct import Conductor
 from loadtest.options import DEFAULT_PROFILE, UsageError, plan, plan_tables
 from loadtest.profiles import names
 from loadtest.run import Run
-from loadtest.users.choice import chosen, sessions_of
+from loadtest.users.choice import choose
 
 COUNTERS = {
-    "wanted": "wanted",
     "open": "live",
     "connecting": "logging in",
     "waiting": "waiting to come back",
@@ -73,7 +72,7 @@ def extend(environment: Environment, run: Run, conductor: Conductor) -> None:
         if flask.request.path.endswith("/stats/requests") and response.is_json:
             report = json.loads(response.get_data())
             report["extended_stats"] = [
-                {"key": "sessions", "data": session_rows(run)},
+                {"key": "sessions", "data": session_rows(run, conductor)},
                 {"key": "verdict", "data": verdict_rows(conductor)},
             ]
             response.set_data(json.dumps(report))
@@ -92,7 +91,7 @@ def profile_hold(environment: Environment, text: str | None) -> None:
 
 
 def check_form(environment: Environment, form: Mapping[str, str]) -> None:
-    """UsageError if the form's values, with the options of the command line, are not a test."""
+    """UsageError if the form's values, with the options of the command line, are not a test; else it is prepared."""
     options: dict[str, Any] = dict(vars(environment.parsed_options))
     for key, value in form.items():
         if key in NUMBERS:
@@ -104,14 +103,15 @@ def check_form(environment: Environment, form: Mapping[str, str]) -> None:
             options[key] = value == "true" if isinstance(options[key], bool) else value
     options["profile"] = form.get("profile") or DEFAULT_PROFILE
     made = plan(options | plan_tables(options), form.get("host") or environment.host)
-    sessions_of(chosen(environment, made.profile, options), made.profile)
+    choose(environment, made.profile, options)
 
 
-def session_rows(run: Run) -> list[dict[str, str]]:
+def session_rows(run: Run, conductor: Conductor) -> list[dict[str, str]]:
     """The tab of sessions."""
-    totals = run.census.totals()
+    totals, course = run.census.totals(), conductor.course
+    wanted = [{"name": "wanted", "count": f"{course.measured.wanted:,}"}] if course else []
     rows = [{"name": title, "count": f"{totals[key]:,}"} for key, title in COUNTERS.items() if key in totals]
-    return rows + [{"name": each, "count": "problem"} for each in run.census.problems]
+    return wanted + rows + [{"name": each, "count": "problem"} for each in run.census.problems]
 
 
 def verdict_rows(conductor: Conductor) -> list[dict[str, str]]:

@@ -12,8 +12,17 @@ from loadtest.users.flock import FlockUser
 from loadtest.users.session import SessionUser
 
 
-def chosen(environment: Environment, profile: Profile, options: Mapping[str, Any]) -> list[type[User]]:
-    """The classes; UsageError if the profile names one that is not there."""
+def choose(environment: Environment, profile: Profile, options: Mapping[str, Any]) -> None:
+    """Let the next test have these classes; UsageError if there is no such one, or the total would not be known.
+
+    Before the test starts, for a master hands Users out of the classes it has then.
+    """
+    users = _chosen(environment, profile, options)
+    sessions_of(users, profile)
+    environment.user_classes[:] = users
+
+
+def _chosen(environment: Environment, profile: Profile, options: Mapping[str, Any]) -> list[type[User]]:
     known: Mapping[str, Any] = environment.available_user_classes or {}
     names = options["user_classes"] or [profile.user]
     if unknown := [name for name in names if name not in known]:
