@@ -16,6 +16,7 @@ from tests.servers.process import LOOPBACK, Process, ServerError, free_port
 PROGRAMS = ("chromium-headless-shell", "chromium")
 MESSAGE_LIMIT_BYTES = 16_000_000
 ANSWER_SECONDS = 30.0
+POLL_SECONDS = 0.1
 
 
 class Chromium:
@@ -92,17 +93,21 @@ class Chromium:
         while not (value := self.run(script)):
             if time.monotonic() > deadline:
                 raise ServerError(f"{script}: not within {timeout_seconds:g} s\n{self.run('document.body.innerText')}")
-            time.sleep(0.1)
+            time.sleep(POLL_SECONDS)
         return value
 
     def click(self, selector: str) -> None:
-        """A real click in the middle of the first element that matches."""
+        """A real click in the middle of the first element that matches, once that is there and moves no more."""
         element = f"document.querySelector({json.dumps(selector)})"
         self.wait(f"!!{element}")
-        box = self.run(
-            f"(e => {{ e.scrollIntoView({{block: 'center'}}); const b = e.getBoundingClientRect();"
-            f" return [b.x + b.width / 2, b.y + b.height / 2]; }})({element})"
+        place = (
+            f"(e => {{ e.scrollIntoView({{block: 'center', behavior: 'instant'}}); const b = e.getBoundingClientRect();"
+            f" return b.width && b.height ? [b.x + b.width / 2, b.y + b.height / 2] : null; }})({element})"
         )
+        box, before = self.wait(place), None
+        while box != before:
+            time.sleep(POLL_SECONDS)
+            before, box = box, self.wait(place)
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=box[0], y=box[1], button="left", clickCount=1)
 
