@@ -29,6 +29,7 @@ from loadtest.verdict import Measured
 STEP_SECONDS = 0.25
 SETTLE_SECONDS = 10.0
 SETTLED_SECONDS = 2.5  # flocks and workers report once a second: what looks settled must stay so
+ARRIVED = ("chat_received", "chat_delayed", "chat_bounced", "room_received", "room_delayed")
 COMMAND_SECONDS = 3_600.0
 KINDS = {"message": MESSAGE, "ping": PING, "room": ROOM, "lateness": LATENESS}
 
@@ -173,7 +174,7 @@ class Course:
         while True:
             totals = self._run.census.totals()
             sent, expected = totals.get("chat_sent", 0), totals.get("room_expected", 0)
-            arrived = totals.get("chat_received", 0) + totals.get("chat_bounced", 0) + totals.get("room_received", 0)
+            arrived = sum(totals.get(name, 0) for name in ARRIVED)
             before, self.measured.undelivered = self.measured.undelivered, max(0, sent + expected - arrived)
             before_due, self.measured.due = self.measured.due, sent + expected
             same = before == self.measured.undelivered and before_due == self.measured.due

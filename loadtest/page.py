@@ -6,6 +6,7 @@ from typing import Any
 
 import flask
 from locust.env import Environment
+from locust.runners import STATE_RUNNING
 from locust.util.timespan import parse_timespan
 from werkzeug.datastructures import ImmutableMultiDict
 
@@ -16,19 +17,19 @@ from loadtest.run import Run
 from loadtest.users.choice import choose
 
 COUNTERS = {
-    "open": "live",
-    "connecting": "logging in",
-    "waiting": "waiting to come back",
-    "logins": "logins ever",
-    "lost": "lost ever",
-    "closed": "left in order",
-    "occupants": "in rooms",
+    "open": "sessions live",
+    "connecting": "sessions logging in",
+    "waiting": "sessions waiting to come back",
+    "lost": "sessions lost",
+    "closed": "sessions that left in order",
+    "logins": "logins",
     "chat_sent": "messages sent",
     "chat_received": "messages delivered",
     "chat_bounced": "messages returned",
-    "room_sent": "sent to rooms",
-    "room_received": "delivered by rooms",
-    "odd_open": "odd clients",
+    "occupants": "room occupants",
+    "room_sent": "room messages sent",
+    "room_received": "room messages delivered",
+    "odd_open": "odd clients logged in",
     "odd_hostile_refused": "bad inputs refused",
 }
 """What the tab of sessions shows."""
@@ -71,6 +72,10 @@ def extend(environment: Environment, run: Run, conductor: Conductor) -> None:
     def add(response: flask.Response) -> flask.Response:
         if flask.request.path.endswith("/stats/requests") and response.is_json:
             report = json.loads(response.get_data())
+            if conductor.course and not conductor.lines:
+                report["state"] = (
+                    STATE_RUNNING  # the page asks no more once a test has stopped, and the verdict comes then
+                )
             report["extended_stats"] = [
                 {"key": "sessions", "data": session_rows(run, conductor)},
                 {"key": "verdict", "data": verdict_rows(conductor)},
@@ -109,7 +114,7 @@ def check_form(environment: Environment, form: Mapping[str, str]) -> None:
 def session_rows(run: Run, conductor: Conductor) -> list[dict[str, str]]:
     """The tab of sessions."""
     totals, course = run.census.totals(), conductor.course
-    wanted = [{"name": "wanted", "count": f"{course.measured.wanted:,}"}] if course else []
+    wanted = [{"name": "sessions wanted", "count": f"{course.measured.wanted:,}"}] if course else []
     rows = [{"name": title, "count": f"{totals[key]:,}"} for key, title in COUNTERS.items() if key in totals]
     return wanted + rows + [{"name": each, "count": "problem"} for each in run.census.problems]
 

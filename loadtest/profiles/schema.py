@@ -56,12 +56,14 @@ class Activity(Table, frozen=True):
 class Odd(Table, frozen=True):
     """Clients beside the regular ones, in percent of their number; they come back when the server ends them.
 
-    `slow`: log in and read `slow_bytes_per_second` only. `half_open`: open a stream and never say another word.
-    `silent`: log in, then neither say nor answer anything. `hostile`: send bad input, expect the stream error for it.
+    `slow`: log in and read `slow_bytes_per_second` only, of a message to each every `slow_message_seconds`.
+    `half_open`: open a stream and never say another word. `silent`: log in, then neither say nor answer anything.
+    `hostile`: send bad input, expect the stream error for it.
     """
 
     slow_percent: Percent = 0.0
     slow_bytes_per_second: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+    slow_message_seconds: Seconds = 1.0
     half_open_percent: Percent = 0.0
     silent_percent: Percent = 0.0
     hostile_percent: Percent = 0.0

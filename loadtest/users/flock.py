@@ -20,6 +20,8 @@ from loadtest.swarm import Accounts, Behaviour, KeepAlive, Settings, Swarm, Swar
 
 HARVEST_SECONDS = 1.0
 CLOSE_SECONDS = 10.0
+ODD_BACK_SECONDS = 5.0  # at most, until an odd client comes back
+SLOW_PER_TALKER = 10
 
 
 class Flock:
@@ -129,7 +131,15 @@ class FlockUser(User):
             self._make_odd(plan, accounts, login, counts)
 
     def _make_odd(self, plan: Plan, accounts: Accounts, login: str, kinds: dict[Behaviour, int]) -> None:
-        settings = Settings(reconnect=True, slow_bytes_per_second=plan.profile.odd.slow_bytes_per_second)
+        odd, slow = plan.profile.odd, kinds["slow"]
+        settings = Settings(
+            reconnect=True,
+            reconnect_limit_seconds=ODD_BACK_SECONDS,
+            slow_bytes_per_second=odd.slow_bytes_per_second,
+            slow_messages_per_second=slow / odd.slow_message_seconds if odd.slow_message_seconds else 0.0,
+            body_bytes=plan.profile.activity.body_bytes,
+        )
+        kinds["regular"] = -(-slow // SLOW_PER_TALKER)  # who talk to the slow ones
         swarm = Swarm(plan.target, accounts, settings, limit=sum(kinds.values()) + 64)
         self._flocks.append(Flock(self._run, swarm, login, odd=True))
         for kind, count in kinds.items():
