@@ -1,17 +1,20 @@
 """Runs a load test with Locust as a tester would, and reads the files it leaves."""
 
 import csv
+import http
 import os
 import re
 import resource
 import subprocess
 import sys
-from collections.abc import Sequence
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.servers.model import DOMAIN, ROOMS, Endpoint
-from tests.servers.process import ServerError
+from tests.servers.process import LOOPBACK, Process, ServerError, free_port
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 120.0
@@ -104,3 +107,29 @@ def start(
     settings = ["--set", overrides] if overrides else []
     command = ["loadtest", profile, *server, *files, *settings, *arguments]
     return Running(prefix, command, descriptors=descriptors)
+
+
+@contextmanager
+def page(directory: Path, *arguments: str) -> Iterator[str]:
+    """Locust with its web page, whose address this gives."""
+    port = free_port()
+    process = Process(
+        [*(sys.executable, "-m", "loadtest", "--web"), *("--web-host", LOOPBACK, "--web-port", str(port)), *arguments],
+        directory=ROOT,
+        log=directory / "locust.log",
+        environment=os.environ,
+    )
+    url = f"http://{LOOPBACK}:{port}/"
+    try:
+        process.wait_until(lambda: _answers(url), "Locust's page", 60.0)
+        yield url
+    finally:
+        process.stop()
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return answer.status == http.HTTPStatus.OK
+    except OSError:
+        return False
