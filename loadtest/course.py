@@ -92,7 +92,7 @@ class Course:
         self.phase = "settle"
         self.measure()
         self._settle()
-        self.complete = True
+        self.phase, self.complete = "end", True
 
     @property
     def live(self) -> int:
@@ -143,14 +143,14 @@ class Course:
         disturbance = self.plan.profile.disturbance
         while (rest := self._holding + seconds - time.monotonic()) > 0:
             due = disturbance and time.monotonic() >= self._holding + disturbance.after_seconds
-            if due and not self._disturbing:
+            if due and self._disturbing is None:
                 self._disturbing = gevent.spawn(self._disturb)
             if not self._enough(self.plan.profile.criteria.back_percent):
                 self._last_below = time.monotonic()
             gevent.sleep(min(rest, STEP_SECONDS))
         if disturbance and not self._disturbed_at:
             self.measured.disturbance_failed = self.measured.disturbance_failed or "not until the end of the hold"
-        if self._disturbing:
+        if self._disturbing is not None:
             self._disturbing.kill()
 
     def _disturb(self) -> None:

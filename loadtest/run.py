@@ -5,7 +5,7 @@ to spawn Users. Every few seconds each process gathers JIDs of its sessions; the
 workers, so that people on different machines talk to each other.
 """
 
-import logging
+import resource
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,15 +15,15 @@ from locust.runners import MasterRunner, WorkerRunner
 
 from loadtest.census import Census
 from loadtest.options import Plan, plan, plan_tables
-from loadtest.swarm import Swarm
+from loadtest.swarm import DescriptorLimitError, Swarm
 
+SPARE_DESCRIPTORS = 100  # for files, the page, workers
 PEERS_SECONDS = 5.0
 PEERS_SAMPLE = 2_000  # JIDs of one process
 PEERS_LIMIT = 20_000  # JIDs in all
 PEERS_MESSAGE = "loadtest_peers"
 QUIET_MESSAGE = "loadtest_quiet"
 
-logger = logging.getLogger("loadtest")
 _runs: dict[Environment, "Run"] = {}
 
 
@@ -44,7 +44,7 @@ class Run:
         self.quiet = False
         """Whether sessions are to say nothing more, so that what was said can arrive."""
         self._workers = self._flocks = 1
-        self._numbered = 0
+        self._numbered = self._reserved = 0
         self._swarms: set[Swarm] = set()
         self._sharing: gevent.Greenlet | None = None
         self._jids: dict[str, bytes] = {}
@@ -82,7 +82,7 @@ class Run:
         self._plan = plan(options, environment.host)
         self.census.clear()
         self.quiet = False
-        self._numbered = 0
+        self._numbered = self._reserved = 0
         self._jids.clear()
         self._sharing = gevent.spawn(self._share)
 
@@ -98,6 +98,16 @@ class Run:
         number = self._numbered * self._workers + max(0, index)
         self._numbered += 1
         return number, self._flocks
+
+    def reserve(self, sessions: int) -> None:
+        """Claim descriptors for sessions of this process; DescriptorLimitError if it may not have so many.
+
+        A swarm looks at what is open when it is told to open more, and other swarms' sessions are still to come then.
+        """
+        limit, used = resource.getrlimit(resource.RLIMIT_NOFILE)[0], self._reserved + SPARE_DESCRIPTORS
+        if used + sessions > limit:
+            raise DescriptorLimitError(sessions, used, limit)
+        self._reserved += sessions
 
     def join(self, swarm: Swarm) -> None:
         """Let a swarm's sessions talk to those of others."""

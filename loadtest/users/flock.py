@@ -112,6 +112,7 @@ class FlockUser(User):
         sessions, number = plan.profile.sessions, self._run.next_flock()
         login = f"{plan.mechanism} over {plan.target.security}"
         accounts = plan.accounts_of(*number)
+        self._run.reserve(sessions.per_user)
         swarm = Swarm(plan.target, accounts, settings_of(plan.profile), limit=2 * sessions.per_user + 64)
         self._flocks.append(Flock(self._run, swarm, login, odd=False))
         swarm.open(sessions.per_user, at_once=sessions.logins_at_once, per_second=sessions.logins_per_second)
@@ -140,6 +141,7 @@ class FlockUser(User):
             body_bytes=plan.profile.activity.body_bytes,
         )
         kinds["regular"] = -(-slow // SLOW_PER_TALKER)  # who talk to the slow ones
+        self._run.reserve(sum(kinds.values()))
         swarm = Swarm(plan.target, accounts, settings, limit=sum(kinds.values()) + 64)
         self._flocks.append(Flock(self._run, swarm, login, odd=True))
         for kind, count in kinds.items():

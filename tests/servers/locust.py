@@ -4,8 +4,6 @@ import csv
 import http
 import os
 import re
-import resource
-import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -17,17 +15,16 @@ from tests.servers.model import DOMAIN, ROOMS, Endpoint
 from tests.servers.process import LOOPBACK, Process, ServerError, free_port
 
 ROOT = Path(__file__).parents[2]
-SECONDS = 120.0
+SECONDS = 90.0
 SECURITY = {"none": "plain", "starttls": "starttls", "direct": "tls"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result:
-    """What a run left: exit code, what it printed (`output` on stdout), its files of figures."""
+    """What a run left: exit code, all that it printed, its files of figures."""
 
     code: int
     output: str
-    errors: str
     prefix: Path
 
     def rows(self, name: str) -> list[dict[str, str]]:
@@ -46,48 +43,39 @@ class Result:
         """How many requests of a type there were."""
         return int(self.stat(kind)["Request Count"])
 
-    def last(self, column: str) -> int:
-        """The last figure in this column of the sessions' file."""
-        return int(self.rows("sessions")[-1][column])
+    def last(self, column: str, *phases: str) -> int:
+        """The last figure in this column of the sessions' file, or the last during these phases."""
+        return [int(row[column]) for row in self.rows("sessions") if not phases or row["Phase"] in phases][-1]
 
     @property
     def missed(self) -> list[str]:
         """The criteria that were not met, as printed."""
         return re.findall(r"^(.*?)  .*MISSED$", self.output, re.MULTILINE)
 
-    def __str__(self) -> str:
-        return f"exit code {self.code}\n{self.output}\n{self.errors}"
+    def __repr__(self) -> str:
+        return f"exit code {self.code}\n{self.output}"
 
 
 class Running:
     """A run in the background; `result` waits for its end."""
 
     def __init__(self, prefix: Path, arguments: Sequence[str], *, descriptors: int | None = None) -> None:
-        def limit() -> None:
-            if descriptors:
-                resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
-
+        limit = ["prlimit", f"--nofile={descriptors}:{descriptors}"] if descriptors else []
         self._prefix = prefix
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", *arguments],
-            cwd=ROOT,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            preexec_fn=limit,
+        self._process = Process(
+            [*limit, sys.executable, "-m", *arguments],
+            directory=ROOT,
+            log=prefix.with_name(f"{prefix.name}.log"),
+            environment={**os.environ, "PYTHONUNBUFFERED": "1"},
         )
 
     def result(self) -> Result:
         """What it left; ServerError if it does not end."""
         try:
-            output, errors = self._process.communicate(timeout=SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.terminate()
-            output, errors = self._process.communicate()
-            raise ServerError(f"Locust still ran after {SECONDS:g} s\n{output}\n{errors}") from None
-        return Result(self._process.returncode, output, errors, self._prefix)
+            code = self._process.wait(SECONDS)
+        finally:
+            self._process.stop()  # workers too
+        return Result(code, self._process.log.read_text(), self._prefix)
 
 
 def start(
