@@ -272,5 +272,7 @@ void rooms_free(struct swarm *swarm);
 /* --- hostile.c --- */
 /* Sends the input of a hostile session if this is the moment for it; whether it was. */
 bool hostile_speaks(struct swarm *swarm, struct session *session, enum moment moment);
+/* What comes while a hostile session waits for the answer. */
+void hostile_hear(struct swarm *swarm, struct session *session, struct slice element);
 /* `what`: the condition of an error, "closed" or "timeout". */
 void hostile_answered(struct swarm *swarm, struct session *session, const char *what);
