@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import megaphone
-from megaphone.bus.homes import home_of
+from megaphone.bus.homes import name_at_home
 from megaphone.bus.local import BusListener, LocalBus
 from megaphone.dispatch.counters import Slot
 from megaphone.edge.connection import ClientConnection, adopt_connection
@@ -49,7 +49,6 @@ if TYPE_CHECKING:
     from megaphone.service.tokens import TokenKey
     from megaphone.sockets.poller import Poller
 
-_ANONYMOUS_TRIES = 10_000
 
 
 class Embedded:
@@ -149,6 +148,7 @@ class Embedded:
             self.logins.relay = self.router.relay = Relay(self.bus, dispatcher, board, self.logins.attach)
         self.router.bus = self.streams.bus = self.bus
         self.streams.home_of = self.router.home_of_user
+        self.streams.domain = self.domain.encode()
         self.rooms.load(lambda room: self.router.home(room) == index)
         self.router.drain()
 
@@ -282,12 +282,7 @@ class Embedded:
 
     def _anonymous_name(self) -> str:
         """A local part that nobody can guess, at home here, so that its connection can stay."""
-        name = ""
-        for _ in range(_ANONYMOUS_TRIES):
-            name = secrets.token_hex(8)
-            if home_of(f"{name}@{self.domain}", self.router.workers) == self.router.index:
-                break
-        return name
+        return name_at_home(secrets.token_hex(8), self.domain, self.router.index, self.router.workers)
 
     def _may_create(self, creator: JID) -> bool:
         """Who may make rooms, `create` in [rooms] says."""

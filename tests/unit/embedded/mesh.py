@@ -162,6 +162,7 @@ class Home:
         router.relay = NoRelay(self.heard)
         router.bus = self.bus
         self.promises = router.promises = Promises(self.writes, self.bus)
+        self.streams.bus, self.streams.domain = self.bus, DOMAIN.encode()
         self._listener = BusListener(self.bus, town.sockets.listening[index].dup().detach())
         self._listener.open()
         self.bus.open()
