@@ -50,7 +50,6 @@ if TYPE_CHECKING:
     from megaphone.sockets.poller import Poller
 
 
-
 class Embedded:
     """The embedded service of one worker. StorageError if its database cannot be opened.
 
@@ -274,9 +273,7 @@ class Embedded:
 
     def _adopt(self, record: Record, descriptor: int) -> None:
         facts = self._facts_of(record.listen)
-        connection = adopt_connection(
-            self._clients, facts, descriptor, record.address, record.port, record.account[1]
-        )
+        connection = adopt_connection(self._clients, facts, descriptor, record.address, record.port, record.account[1])
         if connection is not None:
             self.logins.adopt(connection, record)
 
