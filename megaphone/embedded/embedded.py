@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 import megaphone
 from megaphone.bus.homes import name_at_home
 from megaphone.bus.local import BusListener, LocalBus
+from megaphone.bus.subjects import Subjects
 from megaphone.dispatch.counters import Slot
 from megaphone.edge.connection import ClientConnection, adopt_connection
 from megaphone.embedded.frames import HomeFrames
+from megaphone.embedded.guesses import Guesses
 from megaphone.embedded.hand_over import HandOver, Record
 from megaphone.embedded.host import Host, SessionOutlet
 from megaphone.embedded.logins import Logins
@@ -146,6 +148,9 @@ class Embedded:
         if self.bus is not None:
             self.logins.relay = self.router.relay = Relay(self.bus, dispatcher, board, self.logins.attach)
         self.router.bus = self.streams.bus = self.bus
+        self.subjects = self.router.subjects = Subjects(self.bus, later=loop.call_soon, fault=fault)
+        if self.bus is not None:
+            Guesses(self.subjects, self.authenticator, index, time.time)
         self.streams.home_of = self.router.home_of_user
         self.streams.domain = self.domain.encode()
         self.rooms.load(lambda room: self.router.home(room) == index)
@@ -209,6 +214,7 @@ class Embedded:
         if self.bus is not None:
             self.bus.sweep()
             self._bus_listener.retry()
+            self.subjects.sweep(self._loop.time())
         if self.hand_over is not None:
             self.hand_over.sweep()
         self.sessions.sweep()
