@@ -108,4 +108,4 @@ def bucket(microseconds: int) -> int:
     """The bucket that the engine counts a duration in; `histogram.bucket_of` is the same in Python."""
 
 def scanned(pieces: Iterable[bytes]) -> list[tuple[str, bytes]]:
-    """Read a stream as sessions do: `header`, `element` or `end`, each with its bytes; the pieces may be cut anywhere."""
+    """Read a stream as sessions do: each `header`, `element` or `end` with its bytes; pieces may be cut anywhere."""

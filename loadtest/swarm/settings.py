@@ -28,6 +28,8 @@ class Settings:
     """Rates are of the whole swarm and a second; all of it can be changed while it runs (`Swarm.change`).
 
     `presence`: send initial presence after the resource is bound (RFC 6121 section 4.2).
+    `pipeline`: with the last message of SASL say at once the new header, the binding and the presence (XEP-0305).
+    Without it, that is done only where the server announces `urn:xmpp:features:pipelining`.
     `keep_alive`: white space or a ping (XEP-0199) each `keep_alive_seconds` of each session, spread evenly over them.
     `ping_timeout_seconds`: a ping not answered by then makes the session lost (`ping:timeout`).
     `chat_per_second`: messages of type chat from random sessions of ours to random peers (`Swarm.peers`), with a body
@@ -38,12 +40,13 @@ class Settings:
     failure up to `reconnect_limit_seconds` (full jitter). One that ended by `conflict` does not come back.
     `login_timeout_seconds`: from the first packet to the end of the login. `close_timeout_seconds`: how long a session
     that leaves waits for the server's `</stream:stream>`.
-    `slow_bytes_per_second`: what a slow reader reads; 0: nothing at all. `slow_messages_per_second`: messages that regular
-    sessions send to slow ones, so that there is something not to read.
+    `slow_bytes_per_second`: what a slow reader reads; 0: nothing at all. `slow_messages_per_second`: messages that
+    regular sessions send to slow ones, so that there is something not to read.
     `hostile_timeout_seconds`: how long a hostile session waits for the stream error.
     """
 
     presence: bool = True
+    pipeline: bool = False
     keep_alive: KeepAlive = "none"
     keep_alive_seconds: float = 60.0
     ping_timeout_seconds: float = 60.0

@@ -66,7 +66,7 @@ static void drop_connection(struct swarm *swarm, struct session *session, bool r
     session->jid = NULL;
     session->serial++;
     session->secured = session->authenticated = session->session_needed = session->skipping = false;
-    session->pinging = session->entering = session->away = session->waits_for_answer = false;
+    session->pinging = session->entering = session->away = session->waits_for_answer = session->pipelined = false;
     session->scanner = (struct scanner){0};
 }
 
@@ -166,13 +166,17 @@ static struct session *new_session(struct swarm *swarm) {
     return session;
 }
 
+bool sessions_may_begin(const struct swarm *swarm) {
+    bool place = swarm->unused_count > 0 || swarm->begun < swarm->limit;
+    uint32_t in_flight = swarm->states[CONNECTING] + swarm->states[SECURING] + swarm->states[LOGGING_IN];
+    return in_flight < swarm->at_once && (swarm->queue_first != NOBODY || (swarm->wanted_total > 0 && place));
+}
+
 /* Those that come back go first. */
 void sessions_begin_more(struct swarm *swarm) {
-    uint64_t missed;
+    uint64_t missed = 0;
     for (int started = 0; started < STARTS_PER_TURN; started++) {
-        bool more = swarm->queue_first != NOBODY || (swarm->wanted_total > 0 && (swarm->unused_count > 0 || swarm->begun < swarm->limit));
-        uint32_t in_flight = swarm->states[CONNECTING] + swarm->states[SECURING] + swarm->states[LOGGING_IN];
-        if (!more || in_flight >= swarm->at_once) return;
+        if (!sessions_may_begin(swarm)) return;
         if (swarm->opening.per_second > 0 && pace_take(&swarm->opening, swarm->now_ns, &missed) == 0) return;
         if (swarm->queue_first != NOBODY) {
             struct session *session = &swarm->sessions[swarm->queue_first];
@@ -197,7 +201,7 @@ void session_logged_in(struct swarm *swarm, struct session *session) {
     swarm->counters.logins++;
     if (swarm->settings.presence) {
         swarm->counters.presence_sent++;
-        say(swarm, session, "<presence/>");
+        if (!session->pipelined) say(swarm, session, PRESENCE);
     }
     if (session->behaviour == SLOW) timer_set(swarm, session, SLOW_TURN_SECONDS);
     if (session->behaviour == HOSTILE) hostile_speaks(swarm, session, AT_OPEN);

@@ -19,14 +19,15 @@ bool say(struct swarm *swarm, struct session *session, const char *format, ...) 
     return length < (int)sizeof text && connection_write(swarm, session, text, length);
 }
 
-void say_header(struct swarm *swarm, struct session *session) {
+void stream_restart(struct session *session) {
     session->scanner = (struct scanner){0};
     session->step = FEATURES;
+}
+
+void say_header(struct swarm *swarm, struct session *session) {
+    stream_restart(session);
     if (hostile_speaks(swarm, session, AT_HEADER)) return;
-    say(swarm, session,
-        "<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' "
-        "to='%s' version='1.0'>",
-        swarm->domain);
+    say(swarm, session, HEADER, swarm->domain);
 }
 
 void stream_secure(struct swarm *swarm, struct session *session) {
@@ -47,6 +48,8 @@ static void take_element(struct swarm *swarm, struct session *session, struct sl
     if (!next_tag(&rest, &tag)) return;
     if (is_named(tag, "error"))
         hear_stream_error(swarm, session, element);
+    else if (session->waits_for_answer)
+        hostile_hear(swarm, session, element);
     else if (session->state == LOGGING_IN)
         login_hear(swarm, session, element);
     else if (session->state == OPEN || session->state == CLOSING)
@@ -140,6 +143,7 @@ void stream_receive(struct swarm *swarm, struct session *session, bool until_end
             return;
         }
         swarm->counters.bytes_in += length;
+        swarm->now_ns = clock_ns();
         if (!take_data(swarm, session, swarm->buffer, length)) return;
         /* A short read has emptied a socket, and more will be a new edge (epoll(7)). */
         if (session->ssl == NULL && length < size && !until_end) return;
