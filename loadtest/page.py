@@ -26,6 +26,7 @@ COUNTERS = {
     "chat_sent": "messages sent",
     "chat_received": "messages delivered",
     "chat_bounced": "messages returned",
+    "peers": "peers known",
     "occupants": "room occupants",
     "room_sent": "room messages sent",
     "room_received": "room messages delivered",

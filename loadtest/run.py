@@ -18,7 +18,7 @@ from loadtest.options import Plan, plan, plan_tables
 from loadtest.swarm import DescriptorLimitError, Swarm
 
 SPARE_DESCRIPTORS = 100  # for files, the page, workers
-PEERS_SECONDS = 5.0
+PEERS_SECONDS = 2.0
 PEERS_SAMPLE = 2_000  # JIDs of one process
 PEERS_LIMIT = 20_000  # JIDs in all
 PEERS_MESSAGE = "loadtest_peers"

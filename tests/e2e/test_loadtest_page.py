@@ -73,7 +73,7 @@ def test_a_test_is_filled_in_started_watched_and_judged(
         browser.fill("input[name=profile]", "chat")
         browser.click("[role=option]")
         unfold(browser, "Custom parameters", "overrides")
-        browser.fill("input[name=overrides]", f"per_user={SESSIONS // USERS} hold_seconds=12 chat_seconds=10")
+        browser.fill("input[name=overrides]", f"per_user={SESSIONS // USERS} hold_seconds=8 chat_seconds=10")
         photograph(browser, "form")
         browser.click("button[type=submit]")
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import time
 import urllib.request
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ class Chromium:
         )
         self._pages = f"http://{LOOPBACK}:{port}/json"
         self._connection: ClientConnection | None = None
+        self._open = ExitStack()
         self._number = 0
 
     def start(self) -> None:
@@ -52,7 +54,7 @@ class Chromium:
         self._process.wait_until(lambda: self._page() is not None, "Chromium", 30.0)
         page = self._page()
         assert page is not None
-        self._connection = connect(page, max_size=MESSAGE_LIMIT_BYTES, compression=None)
+        self._connection = self._open.enter_context(connect(page, max_size=MESSAGE_LIMIT_BYTES, compression=None))
         self.call("Page.enable")
 
     def _page(self) -> str | None:
@@ -123,6 +125,5 @@ class Chromium:
 
     def stop(self) -> None:
         """End it."""
-        if self._connection is not None:
-            self._connection.close()
+        self._open.close()
         self._process.stop()
