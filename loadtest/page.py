@@ -33,7 +33,9 @@ COUNTERS = {
     "odd_open": "odd clients logged in",
     "odd_hostile_refused": "bad inputs refused",
 }
-"""What the tab of sessions shows."""
+"""What the tab of sessions shows, and the file of sessions over time."""
+ALWAYS = ("open", "lost", "logins")
+"""What the tab shows even if it is 0."""
 NUMBERS = {"sessions_per_user": int, "time_scale": float}
 
 
@@ -116,7 +118,11 @@ def session_rows(run: Run, conductor: Conductor) -> list[dict[str, str]]:
     """The tab of sessions."""
     totals, course = run.census.totals(), conductor.course
     wanted = [{"name": "sessions wanted", "count": f"{course.measured.wanted:,}"}] if course else []
-    rows = [{"name": title, "count": f"{totals[key]:,}"} for key, title in COUNTERS.items() if key in totals]
+    rows = [
+        {"name": title, "count": f"{totals.get(key, 0):,}"}
+        for key, title in COUNTERS.items()
+        if totals.get(key) or key in ALWAYS
+    ]
     return wanted + rows + [{"name": each, "count": "problem"} for each in run.census.problems]
 
 

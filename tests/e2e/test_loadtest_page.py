@@ -74,7 +74,6 @@ def test_a_test_is_filled_in_started_watched_and_judged(
         browser.click("[role=option]")
         unfold(browser, "Custom parameters", "overrides")
         browser.fill("input[name=overrides]", f"per_user={SESSIONS // USERS} hold_seconds=8 chat_seconds=10")
-        photograph(browser, "form")
         browser.click("button[type=submit]")
 
         turn_to(browser, "Sessions")
@@ -85,7 +84,6 @@ def test_a_test_is_filled_in_started_watched_and_judged(
         photograph(browser, "sessions")
         turn_to(browser, "Statistics")
         browser.wait("[...document.querySelectorAll('td')].some(e => e.innerText == 'one to one')")
-        photograph(browser, "statistics")
         turn_to(browser, "Verdict")
         browser.wait(f"{cell('failures of any reason')} != ''", SECONDS)
         photograph(browser, "verdict")
