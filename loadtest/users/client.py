@@ -96,6 +96,8 @@ class Client:
 
     def request(self, stanza: str, name: str, *, where: str, timeout_seconds: float = 30.0) -> ET.Element:
         """Send a stanza and wait for one with the same id; ClientError(`where:…`) for an error or if none comes."""
+        if self._reader is None or self._reader.dead:
+            raise ClientError("session:closed")
         if len(self._waiting) >= WAITING_LIMIT:
             raise ClientError(f"{where}:busy")
         result = self._waiting[name] = AsyncResult()

@@ -4,6 +4,7 @@ import random
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from locust import User, task
 from locust.env import Environment
@@ -16,6 +17,13 @@ from loadtest.users.client import Client, ClientError
 
 THINK_SECONDS = 5.0
 COUNTERS = ("wanted", "open", "logins", "lost", "chat_sent", "chat_received", "chat_bounced")
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How something measured ended; `failure` is `where:what`, or empty."""
+
+    failure: str = ""
 
 
 class SessionUser(User):
@@ -58,35 +66,33 @@ class SessionUser(User):
         if self._run.quiet:
             return
         self._count(chat_sent=1)
-        try:
-            with self.measured(*MESSAGE):
-                self.client.say(self.client.jid, "Hark, what light through yonder window breaks?")
-        except ClientError as error:
-            if str(error).startswith("session:"):
-                self._lose()
-            else:
-                self._count(chat_bounced=1)
-        else:
+        with self.measured(*MESSAGE) as outcome:
+            self.client.say(self.client.jid, "Hark, what light through yonder window breaks?")
+        if not outcome.failure:
             self._count(chat_received=1)
+        elif self.client:
+            self._count(chat_bounced=1)
 
     @contextmanager
-    def measured(self, kind: str, name: str) -> Iterator[None]:
-        """Tell Locust how long what is inside took, or how it failed; a ClientError is raised again."""
-        start = time.perf_counter()
-        failure = None
+    def measured(self, kind: str, name: str) -> Iterator["Outcome"]:
+        """Tell Locust how long what is inside took, or with which ClientError it failed: this goes no further.
+
+        A session that is found lost (`session:…`) is given up, and the next `say` logs in again.
+        """
+        outcome, start = Outcome(), time.perf_counter()
         try:
-            yield
+            yield outcome
         except ClientError as error:
-            failure = error
+            outcome.failure = str(error)
         self.environment.events.request.fire(
             request_type=kind,
             name=name,
             response_time=(time.perf_counter() - start) * 1e3,
             response_length=0,
-            exception=str(failure) if failure else None,
+            exception=outcome.failure or None,
         )
-        if failure:
-            raise failure
+        if outcome.failure.startswith("session:"):
+            self._lose()
 
     def _login(self) -> None:
         plan = self._run.plan
@@ -95,14 +101,12 @@ class SessionUser(User):
         except SwarmError as error:
             self._run.census.problem(str(error))
             return
-        name, password = (
-            accounts.listed[0] if accounts.listed else (f"{accounts.prefix}{accounts.first}", accounts.password)
-        )
+        made = (f"{accounts.prefix}{accounts.first}", accounts.password)
+        name, password = accounts.listed[0] if accounts.listed else made
         client = Client(plan.target, timeout_seconds=plan.profile.sessions.login_timeout_seconds)
-        try:
-            with self.measured("LOGIN", f"{plan.mechanism} over {plan.target.security}"):
-                client.login(plan.mechanism, name, password)
-        except ClientError:
+        with self.measured("LOGIN", f"{plan.mechanism} over {plan.target.security}") as outcome:
+            client.login(plan.mechanism, name, password)
+        if outcome.failure:
             client.close()
         else:
             self.client = client

@@ -145,6 +145,8 @@ def test_every_scenario_passes_on_a_server_that_is_well_and_misses_without_its_d
 def test_sessions_of_a_killed_worker_come_back(
     service: Embedded, authority: CertificateAuthority, tmp_path: Path
 ) -> None:
+    single = (tmp_path / "single", service.plain, authority.certificate, "single", "-u", "10")
+    people = start(*single, overrides="chat_seconds=0.5 hold_seconds=9")
     result = start(
         *(tmp_path / "killed", service.plain, authority.certificate, "reconnect", "-u", "1"),
         *("--disturb-pid", str(service.workers()[0])),
@@ -154,6 +156,11 @@ def test_sessions_of_a_killed_worker_come_back(
     lost = result.last("Sessions lost")
     assert 10 < lost < 100
     assert result.count("LOGIN") >= 100 + lost
+    met = people.result()
+    assert met.code == 1, met
+    assert met.last("Sessions live", "hold") == 10
+    assert met.last("Logins") == 10 + met.last("Sessions lost") > 10
+    assert {row["Error"].partition(":")[0] for row in met.rows("failures")} == {"session"}
 
 
 def test_a_process_without_descriptors_says_what_it_can_do(
