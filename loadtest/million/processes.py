@@ -1,0 +1,58 @@
+"""What one process uses, from /proc: memory and CPU time."""
+
+import time
+from pathlib import Path
+from typing import Final, NamedTuple
+
+CPUCLOCK_SCHED: Final = 2  # of all that a process runs; include/linux/posix-timers_types.h
+
+
+class Memory(NamedTuple):
+    """Bytes of a process: its own pages, with its part of those it shares; and the kernel's tables for it."""
+
+    user: int
+    tables: int
+
+    def __add__(self, other: object) -> "Memory":
+        assert isinstance(other, Memory)
+        return Memory(self.user + other.user, self.tables + other.tables)
+
+
+NOTHING: Final = Memory(0, 0)
+
+
+def memory_of(pid: int) -> Memory:
+    """PSS, and page and descriptor tables; nothing when it has ended."""
+    try:
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        status = Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return NOTHING
+    user = next((int(line.split()[1]) * 1024 for line in rollup.splitlines() if line.startswith("Pss:")), 0)
+    fields = {name: rest.split() for name, _, rest in (line.partition(":") for line in status.splitlines())}
+    slots = int(fields["FDSize"][0])
+    # A pointer for each descriptor, and bits for "open" and "close on exec".
+    return Memory(user, int(fields["VmPTE"][0]) * 1024 + slots * 8 + slots // 4) if "VmPTE" in fields else NOTHING
+
+
+def cpu_seconds(pid: int) -> float | None:
+    """User and system time so far, all threads included; None when it has ended."""
+    try:
+        # clock_getcpuclockid(3), which Python has for threads alone: /proc/PID/stat would count steps of 10 ms.
+        return time.clock_gettime(~pid << 3 | CPUCLOCK_SCHED)
+    except OSError:
+        return None
+
+
+def children(pid: int) -> list[int]:
+    """The children of all threads of a process."""
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        found += map(int, (task / "children").read_text().split())
+    return found
+
+
+def busy_seconds() -> float:
+    """CPU time of the whole machine that was not idle, since it has started, all processors together."""
+    user, nice, system, _, _, irq, softirq, steal = map(int, Path("/proc/stat").read_text().split()[1:9])
+    return (user + nice + system + irq + softirq + steal) / 100

@@ -1,0 +1,94 @@
+"""The run as it goes: hears the load processes, looks at both sides each second, and shows it."""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from loadtest.million.generator import Generator
+from loadtest.million.sampler import Sampler
+from loadtest.million.server import Server
+from loadtest.million.timeline import Point, Timeline
+
+TICK_SECONDS: Final = 1.0
+COUNTED: Final = (
+    "logins",
+    "login_failures",
+    "lost",
+    "reconnects",
+    "closed",
+    "chat_sent",
+    "chat_received",
+    "chat_bounced",
+    "chat_unsent",
+    "spaces_sent",
+    "stanza_errors",
+)
+
+
+class Shows(Protocol):
+    """Whoever shows the progress."""
+
+    def show(self, point: Point, totals: Counter[str]) -> None:
+        """One more second has passed."""
+
+
+class Watch:
+    """`phase` is what the points of the timeline are called from now on; `turn` is the heart beat of a run."""
+
+    def __init__(self, server: Server, generator: Generator, sampler: Sampler, progress: Shows) -> None:
+        self.server = server
+        self.generator = generator
+        self.sampler = sampler
+        self.timeline = Timeline()
+        self.phase = "start"
+        self._progress = progress
+        self._counters: Counter[str] = Counter()
+        self._began = self._ticked = time.monotonic()
+
+    @property
+    def now(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self._began
+
+    def begin(self, phase: str) -> None:
+        """What happens from now on belongs to another phase."""
+        self.tick()
+        self.phase = phase
+
+    def until(self, condition: Callable[[], bool], seconds: float) -> bool:
+        """Turn until the condition holds, or for so many seconds; whether it holds."""
+        deadline = time.monotonic() + seconds
+        while not (held := condition()) and (rest := deadline - time.monotonic()) > 0:
+            self.turn(rest)
+        return held
+
+    def turn(self, seconds: float = TICK_SECONDS) -> None:
+        """Wait for news, at most so long; a point a second. ServerError or GeneratorError when a side has ended."""
+        rest = self._ticked + TICK_SECONDS - time.monotonic()
+        if rest > 0:
+            self.generator.listen(min(rest, seconds))
+        else:
+            self.generator.listen(0.0)
+            self.tick()
+
+    def tick(self) -> None:
+        """Look at everything, and make a point of it."""
+        self.server.check()
+        now = time.monotonic()
+        seconds, self._ticked = now - self._ticked, now
+        counters = self.generator.counters()
+        self.sampler.step(now, seconds)
+        point = Point(
+            at=now - self._began,
+            seconds=seconds,
+            phase=self.phase,
+            open=counters["open"],
+            counts={name: counters[name] - self._counters[name] for name in COUNTED},
+            cpu=self.sampler.spent(),
+            memory=self.sampler.memory(),
+            durations=self.generator.take_durations(),
+        )
+        self._counters = counters
+        self.timeline.add(point)
+        self._progress.show(point, counters)
