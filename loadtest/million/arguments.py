@@ -9,8 +9,8 @@ from typing import Final
 from loadtest.million.plan import Kind, Plan
 
 DESCRIPTION: Final = """
-Brings N sessions to Megaphone's embedded service on this machine, holds them while random pairs talk, lets them leave, and
-writes report.html and report.json. Run as root: it sets what the kernel lacks, and puts it back at the end.
+Brings N sessions to Megaphone's embedded service on this machine, holds them while random pairs talk, lets them leave,
+and writes report.html and report.json. Run as root: it sets what the kernel lacks, and puts it back at the end.
 """
 SESSIONS: Final[dict[Kind, int]] = {"hold": 1_000_000, "storm": 200_000, "soak": 100_000}
 SECONDS: Final[dict[Kind, float]] = {"hold": 600.0, "storm": 30.0, "soak": 7200.0}

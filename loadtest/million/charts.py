@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from loadtest.million.plot import Band, Curve, Plot, Series
-from loadtest.million.scale import decades, linear, short, time_scale
 from loadtest.million.scale import clock as clock_text
+from loadtest.million.scale import decades, linear, short, time_scale
 from loadtest.million.verdicts import LOGINS_PER_SECOND, MEMORY_BYTES, P99_SECONDS
 
 Point = Mapping[str, Any]
@@ -50,7 +50,7 @@ def charts(report: Mapping[str, Any]) -> list[Plot]:
             ],
             max(sum(p["memory"].values()) for p in points) / 1000,
             stacked=True,
-            limit=(MEMORY_BYTES / 1e9, "limit of Megaphone's three"),
+            limit=(MEMORY_BYTES / 1e9, "limit of Megaphone's part"),
         ),
         plot(
             "Logins",

@@ -5,6 +5,7 @@ import os
 import selectors
 import signal
 import time
+import traceback
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -58,9 +59,7 @@ class Generator:
                 load_process.close_other_descriptors(theirs.fileno())
                 load_process.run(theirs, target, settings, share + LIMIT_ROOM)
                 code = 0
-            except BaseException:  # nothing of the parent's may run in here: no `finally`, no exit handler
-                import traceback
-
+            except BaseException:  # noqa: BLE001 - nothing of the parent's may run in here, such as what puts settings back
                 traceback.print_exc()
             finally:
                 os._exit(code)

@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
         words = ["--sessions", str(sessions), "--hold", f"{hold:g}", "--rate", f"{rate:g}", "--output", str(directory)]
         words += ["--in-flight", str(options.in_flight), "--keep-alive", f"{options.keep_alive:g}"]
         # A process of its own: what one run leaves behind in its parent must not count in the next.
-        subprocess.run([sys.executable, "-m", "loadtest.million", *words], check=False)
+        subprocess.run([sys.executable, "-m", "loadtest.million", *words], check=False)  # noqa: S603 - our own words
         path = directory / "report.json"
         if path.exists():
             reports.append(json.loads(path.read_text()))
@@ -105,7 +105,7 @@ def value_at(figures: Mapping[str, Any], path: Sequence[str]) -> float | None:
     value: Any = figures
     for key in path:
         value = value.get(key) if isinstance(value, Mapping) else None
-    return value
+    return value if isinstance(value, int | float) else None
 
 
 def render(summary: Mapping[str, Any]) -> str:
@@ -124,7 +124,7 @@ def render(summary: Mapping[str, Any]) -> str:
         "Cost as the number of sessions grows",
         [
             "<h1>Cost as the number of sessions grows</h1>",
-            f'<p class="lead">{machine["cores"]} × {machine["processor"]}, {machine["memory_gb"]:g} GB, '
+            f'<p class="lead">{machine["cores"]} x {machine["processor"]}, {machine["memory_gb"]:g} GB, '
             f"Linux {machine['kernel']}.</p>",
             *(page.figure(plot) for plot in plots),
             page.table(rows, header),

@@ -1,7 +1,7 @@
 """The kernel's memory for TCP sockets, and how much of it is one side's.
 
-Both ends of every connection are on this machine, so half of all new sockets are the server's. An end in use, watched by
-an epoll, consists of the objects below. The first three belong to sockets and other files alone and grow only with
+Both ends of every connection are on this machine, so half of all new sockets are the server's. An end in use, watched
+by an epoll, consists of the objects below. The first three belong to sockets and other files alone and grow only with
 connections here: their slabs' growth is measured, with the slabs' own waste, and halved. The small ones are used by the
 whole system, and kernels merge caches of one size, so they are counted: as many as there are sockets. (What only the
 client's end has, the buckets of its bound port, is the load generator's.) To that comes what lies in TCP's buffers,

@@ -17,7 +17,7 @@ HEAD_ROOM: Final = 1.1
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """One thing; `value` is what `setting` (as sysctl names it) has to be at least. Without a setting we cannot help."""
+    """One thing; `value` is what `setting` (as sysctl names it) has to be at least. Without one we cannot help."""
 
     what: str
     has: str

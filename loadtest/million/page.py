@@ -2,13 +2,15 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from pathlib import Path
 from typing import Any, Final
 
 from loadtest.million.charts import MEMORY, charts
 from loadtest.million.plot import NARROW, WIDE, Plot, draw
-from loadtest.million.style import CSS
 
 Report = Mapping[str, Any]
+
+CSS: Final = Path(__file__).with_name("page.css").read_text()
 
 LONG: Final = 14  # letters of a figure that are still shown large
 TITLES: Final = {
@@ -17,12 +19,12 @@ TITLES: Final = {
     "soak": "Soak with {sessions:,} sessions",
 }
 METHOD: Final = """
-Both ends of every connection are on this machine. The memory of processes is their PSS (a page that several share counts in
-parts) and, as kernel memory, their page and descriptor tables. Of the kernel's memory for sockets each side has half: the slabs
-of sockets, inodes and open files as they have grown, a fixed size for each small object that comes with a socket, and what lies
-in TCP's buffers; the load generator also has the buckets of its bound ports. What the machine's free memory has shrunk by beyond
-all that is "not accounted for". The CPU time of a packet on loopback counts for its sender. Latencies run from the moment a message
-is written in one load process until it is read in another.
+Both ends of every connection are on this machine. The memory of processes is their PSS (a page that several share
+counts in parts) and, as kernel memory, their page and descriptor tables. Of the kernel's memory for sockets each side
+has half: the slabs of sockets, inodes and open files as they have grown, a fixed size for each small object that comes
+with a socket, and what lies in TCP's buffers; the load generator also has the buckets of its bound ports. What the
+machine's free memory has shrunk by beyond all that is "not accounted for". The CPU time of a packet on loopback counts
+for its sender. Latencies run from the moment a message is written in one load process until it is read in another.
 """
 
 
@@ -90,7 +92,8 @@ def cards(verdicts: Sequence[Mapping[str, Any]]) -> str:
         found.append(
             f'<div class="card"><div class="name">{escape(verdict["name"])}</div>'
             f'<div class="value{size}">{escape(verdict["shown"])}</div>'
-            f'<div class="wanted"><span class="mark {state}">{mark} {state}</span> · {escape(verdict["wanted"])}</div></div>'
+            f'<div class="wanted"><span class="mark {state}">{mark} {state}</span> · {escape(verdict["wanted"])}</div>'
+            "</div>"
         )
     return f'<div class="cards">{"".join(found)}</div>'
 
@@ -125,7 +128,7 @@ def _pill(report: Report) -> str:
 def _lead(report: Report) -> str:
     machine, size, plan = report["machine"], report["size"], report["plan"]
     return escape(
-        f"{machine['cores']} × {machine['processor']}, {machine['memory_gb']:g} GB, Linux {machine['kernel']}. "
+        f"{machine['cores']} x {machine['processor']}, {machine['memory_gb']:g} GB, Linux {machine['kernel']}. "
         f"{size['workers']} workers of Megaphone {report['versions']['megaphone']} and {size['load_processes']} load "
         f"processes; {plan['messages_per_second']:,.0f} messages/s between random pairs for "
         f"{_duration(plan['hold_seconds'])}. {report['began'][:10]}."

@@ -1,4 +1,4 @@
-"""Plots as SVG text: lines and stacked areas over one axis. Colours are CSS variables, so that pages can be light or dark."""
+"""Plots as SVG text: lines and stacked areas. Colours are CSS variables, so that pages can be light or dark."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -67,8 +67,8 @@ def draw(plot: Plot, frame: Frame = WIDE, *, css_class: str = "") -> str:
     """The SVG element."""
     parts = [*_bands(plot, frame), *_grid(plot, frame), *_curves(plot, frame), *_limit(plot, frame)]
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="{css_class}" viewBox="0 0 {frame.width} {frame.height}" role="img" '
-        f'aria-label="{escape(plot.title)}">' + "".join(parts) + "</svg>"
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="{css_class}" viewBox="0 0 {frame.width} {frame.height}" '
+        f'role="img" aria-label="{escape(plot.title)}">' + "".join(parts) + "</svg>"
     )
 
 

@@ -13,10 +13,6 @@ class Memory(NamedTuple):
     user: int
     tables: int
 
-    def __add__(self, other: object) -> "Memory":
-        assert isinstance(other, Memory)
-        return Memory(self.user + other.user, self.tables + other.tables)
-
 
 NOTHING: Final = Memory(0, 0)
 

@@ -20,7 +20,7 @@ from loadtest.million.progress import Progress
 from loadtest.million.sampler import Sampler
 from loadtest.million.server import ADDRESS, DOMAIN, Server, ServerError
 from loadtest.million.settings import JOURNAL, SettingsError, changed
-from loadtest.million.size import Size, TooMany, size_of
+from loadtest.million.size import Size, TooManyError, size_of
 from loadtest.million.watch import Watch
 from loadtest.swarm import Settings, Target
 
@@ -34,7 +34,7 @@ class Stopped(BaseException):
 
 
 def cut(plan: Plan, host: Host) -> Size:
-    """How the plan is cut up on this host; TooMany."""
+    """How the plan is cut up on this host; TooManyError."""
     return size_of(
         plan.sessions,
         descriptors=host.descriptors,
@@ -50,7 +50,7 @@ def check(plan: Plan) -> int:
     host = read_host()
     try:
         found = needs.needs_of(cut(plan, host), host)
-    except TooMany as error:
+    except TooManyError as error:
         print(f"MISSING  {error}")
         return MISSED
     print(f"For {plan.sessions:,} sessions:")
@@ -69,7 +69,7 @@ def run(plan: Plan, journal: Path = JOURNAL) -> int:
     try:
         with _ends_in_order():
             return _run(plan, progress, journal)
-    except (TooMany, SettingsError, ServerError, GeneratorError, PermissionError) as error:
+    except (TooManyError, SettingsError, ServerError, GeneratorError, PermissionError) as error:
         progress.say(f"The run has failed: {error}")
         return MISSED
     except Stopped as stopped:

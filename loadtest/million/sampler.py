@@ -117,7 +117,5 @@ class Sampler:
         return [self._supervisor, self._own, *self._workers, *self._loaders]
 
     def _sum(self, pids: list[int]) -> Memory:
-        total = NOTHING
-        for pid in pids:
-            total += self._memory.get(pid, NOTHING)
-        return total
+        found = [self._memory.get(pid, NOTHING) for pid in pids]
+        return Memory(sum(each.user for each in found), sum(each.tables for each in found))

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -61,9 +62,8 @@ class Server:
 
     @property
     def pid(self) -> int:
-        """The supervisor."""
-        assert self._child is not None
-        return self._child.pid
+        """The supervisor; ServerError before `start`."""
+        return self._started().pid
 
     def start(self) -> None:
         """Start, and return when all workers are ready for clients; ServerError."""
@@ -77,7 +77,7 @@ class Server:
                 os._exit(1)
 
         with self._log.open("ab") as log:
-            self._child = subprocess.Popen(
+            self._child = subprocess.Popen(  # noqa: S603 - our own words
                 [sys.executable, "-m", "megaphone", "serve", "--config", str(self._directory / "megaphone.toml")],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -94,9 +94,9 @@ class Server:
 
     def check(self) -> None:
         """ServerError if it has ended."""
-        assert self._child is not None
-        if self._child.poll() is not None:
-            raise ServerError(f"Megaphone ended with exit code {self._child.returncode}\n{self._log_tail()}")
+        child = self._started()
+        if child.poll() is not None:
+            raise ServerError(f"Megaphone ended with exit code {child.returncode}\n{self._log_tail()}")
 
     def status(self) -> dict[str, Any]:
         """What `megaphone status --json` says; OSError when it does not answer."""
@@ -118,10 +118,8 @@ class Server:
                 self._child.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 self._child.kill()
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(self._child.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self._child.wait()
 
     def troubles(self, most: int = 20) -> list[str]:
@@ -131,6 +129,11 @@ class Server:
             if '"level":"info"' not in line.replace(" ", "") and line.startswith("{"):
                 found.append(line[:500])
         return found[-most:]
+
+    def _started(self) -> "subprocess.Popen[bytes]":
+        if self._child is None:
+            raise ServerError("Megaphone was not started")
+        return self._child
 
     def _ready(self) -> bool:
         connection = http.client.HTTPConnection(ADDRESS, self._admin_port, timeout=10)

@@ -46,7 +46,7 @@ def changed(values: Mapping[str, Value], say: Callable[[str], None], journal: Pa
 
 
 def restore(say: Callable[[str], None], journal: Path = JOURNAL) -> bool:
-    """Put back what a run that was killed has left; whether there was something. SettingsError if a run is under way."""
+    """Put back what a killed run has left; whether there was something. SettingsError if a run is under way."""
     if not journal.exists():
         return False
     with _locked(journal) as file:

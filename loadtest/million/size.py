@@ -20,7 +20,7 @@ SOCKET_BYTES: Final = 4_400  # in the kernel, of one end of a connection
 PAGE_BYTES: Final = 4096
 
 
-class TooMany(Exception):
+class TooManyError(Exception):
     """So many sessions do not fit any number of processes that this host allows; the message says why."""
 
 
@@ -74,7 +74,7 @@ def spread(sessions: int, workers: int) -> int:
 
 
 def size_of(sessions: int, *, descriptors: int, ports: int, cores: int, workers: int = 0, loaders: int = 0) -> Size:
-    """Cut up a run of `sessions`; numbers of processes that are 0 are found. TooMany when a process cannot hold its part.
+    """Cut up a run of `sessions`; numbers of processes that are 0 are found. TooManyError if a part is too large.
 
     `descriptors` is the limit of one process, `ports` what one source address has.
     """
@@ -85,12 +85,12 @@ def size_of(sessions: int, *, descriptors: int, ports: int, cores: int, workers:
         needed = max(cut.loaders, ceil(sessions / (descriptors - LOADER_OWN)))
         cut = _cut(sessions, descriptors, ports, cut.workers, needed)
     if cut.worker_descriptors > descriptors:
-        raise TooMany(
+        raise TooManyError(
             f"{cut.workers} workers need up to {cut.worker_descriptors:,} open files each "
             f"for {sessions:,} sessions, and a process may have {descriptors:,}"
         )
     if cut.loader_sessions + LOADER_OWN > descriptors:
-        raise TooMany(
+        raise TooManyError(
             f"{cut.loaders} load processes need {cut.loader_sessions + LOADER_OWN:,} open files each "
             f"for {sessions:,} sessions, and a process may have {descriptors:,}"
         )

@@ -59,7 +59,7 @@ def run(watch: Watch, plan: Plan, outcome: Outcome) -> None:
 
 
 def compared(points: list[Point], began: float, seconds: float) -> tuple[float, float]:
-    """Megaphone's memory after the first ten minutes (a quarter of a short soak), and at the end; averages of a while."""
+    """Megaphone's memory after the first ten minutes (a quarter of a short soak), and at the end; averages."""
     window = seconds * WINDOW_PART
     first = began + min(EARLY_SECONDS, seconds * EARLY_PART)
     early = [hold.own_bytes(point.memory) for point in points if first - window < point.at <= first + window]

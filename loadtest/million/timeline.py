@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any, Final, TypeVar
 
 from loadtest.swarm import Histogram
 
-MOST_POINTS: Final = 600  # kept; then two become one
+MOST_POINTS: Final = 1_200  # kept; then they become half as many
 PERCENTILES: Final = (50, 99, 99.9)
 
 Number = TypeVar("Number", int, float)
@@ -68,7 +69,7 @@ class Timeline:
         self.points: list[Point] = []
 
     def add(self, point: Point) -> None:
-        """Add a point; when there are too many, pairs of them are joined."""
+        """Add a point; when there are too many, some are joined."""
         self.points.append(point)
         if len(self.points) > MOST_POINTS:
             self.points = thinned(self.points, MOST_POINTS // 2)
@@ -79,23 +80,26 @@ class Timeline:
 
 
 def thinned(points: Iterable[Point], most: int) -> list[Point]:
-    """At most `most` points, or one for each phase: neighbours of one phase are joined in pairs, as often as it takes."""
+    """At most `most` points, or one for each phase: neighbours of one phase are joined to intervals of one length."""
     found = list(points)
-    while len(found) > most and (joined := _paired(found)) and len(joined) < len(found):
-        found = joined
-    return found
+    if not found:
+        return found
+    phases = 1 + sum(one.phase != other.phase for one, other in pairwise(found))
+    seconds = sum(point.seconds for point in found) / most
+    while len(joined := _joined(found, seconds)) > max(most, phases):
+        seconds *= 1.1
+    return joined
 
 
-def _paired(points: list[Point]) -> list[Point]:
+def _joined(points: Iterable[Point], seconds: float) -> list[Point]:
+    """Neighbours of one phase as one, as long as they are not longer than `seconds` together."""
     joined: list[Point] = []
-    single = False  # whether the last one may still take another
     for point in points:
-        if single and joined[-1].phase == point.phase:
-            joined[-1] = joined[-1].joined(point)
-            single = False
+        last = joined[-1] if joined else None
+        if last is not None and last.phase == point.phase and last.seconds + point.seconds <= seconds:
+            joined[-1] = last.joined(point)
         else:
             joined.append(point)
-            single = True
     return joined
 
 
