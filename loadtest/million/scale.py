@@ -29,7 +29,7 @@ def linear(most: float, count: int = 5) -> Scale:
     """From 0 to a round number that is not below `most`, with about `count` steps."""
     step = _step(max(most, 1e-9) / count)
     steps = max(1, ceil(most / step - 1e-9))
-    return Scale(0.0, steps * step, tuple(_rounded(number * step) for number in range(steps + 1)))
+    return Scale(0.0, _rounded(steps * step), tuple(_rounded(number * step) for number in range(steps + 1)))
 
 
 def within(low: float, high: float, count: int = 6) -> Scale:

@@ -32,16 +32,20 @@ def changed(values: Mapping[str, Value], say: Callable[[str], None], journal: Pa
         return
     with _locked(journal) as file:
         before = {name: read_setting(name) for name in values}
-        _write(file, {"before": before, "set": dict(values)})
+        has_set = dict(values)
+        _write(file, {"before": before, "set": has_set})
         try:
             for name, value in values.items():
                 try:
                     write_setting(name, value)
                 except OSError as error:
                     raise SettingsError(f"{name} cannot be set: {error.strerror}") from None
+                finally:
+                    has_set[name] = read_setting(name)  # the kernel may have made something else of it
+            _write(file, {"before": before, "set": has_set})
             yield
         finally:
-            _put_back(before, values, say)
+            _put_back(before, has_set, say)
             journal.unlink(missing_ok=True)
 
 

@@ -23,7 +23,7 @@ def test_round_ticks(most: float, ticks: tuple[float, ...]) -> None:
 @given(st.floats(0, 1e12))
 def test_all_values_have_a_place(most: float) -> None:
     scale = linear(most)
-    assert scale.high >= most
+    assert scale.high >= most * (1 - 1e-8)
     assert 2 <= len(scale.ticks) <= 7
     assert scale.place(0.0) == 0.0
     assert 0.0 <= scale.place(most) <= 1.0

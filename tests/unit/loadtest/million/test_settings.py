@@ -47,11 +47,18 @@ def test_put_back_after_a_failure(journal: Path) -> None:
 
 def test_put_back_when_the_second_one_cannot_be_set(journal: Path) -> None:
     before = read_setting(NAME)
-    values = {**more(NAME), "net.core.somaxconn": (1_000_000,)}  # the kernel takes 65535 at most
-    with pytest.raises(SettingsError, match="somaxconn cannot be set"), changed(values, print, journal):
+    values = {**more(NAME), "net.ipv4.ip_local_port_range": (60_000, 50_000)}
+    with pytest.raises(SettingsError, match="ip_local_port_range cannot be set"), changed(values, print, journal):
         pytest.fail("not reached")
     assert read_setting(NAME) == before
     assert not journal.exists()
+
+
+def test_put_back_when_the_kernel_makes_something_else_of_it(journal: Path) -> None:
+    before = read_setting(NAME)
+    with changed({NAME: (before[0] + 1, 5, 6)}, print, journal):  # it is one number
+        assert read_setting(NAME) == (before[0] + 1,)
+    assert read_setting(NAME) == before
 
 
 def test_nothing_to_change_touches_nothing(journal: Path) -> None:
