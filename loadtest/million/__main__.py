@@ -12,7 +12,7 @@ def main(words: list[str]) -> int:
     options = parser().parse_args(words)
     if options.restore:
         try:
-            print("put back" if restore(print) else "nothing to put back")
+            print("put back" if restore(print, options.journal) else "nothing to put back")
         except SettingsError as error:
             print(error, file=sys.stderr)
             return run.MISSED
@@ -20,7 +20,7 @@ def main(words: list[str]) -> int:
     if options.growth:
         return growth.run(options)
     plan = plan_of(options, words)
-    return run.check(plan) if options.check else run.run(plan)
+    return run.check(plan) if options.check else run.run(plan, options.journal)
 
 
 if __name__ == "__main__":

@@ -2,11 +2,13 @@
 
 import argparse
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from math import nan
 from pathlib import Path
 from typing import Final
 
 from loadtest.million.plan import Kind, Plan
+from loadtest.million.settings import JOURNAL
 
 DESCRIPTION: Final = """
 Brings N sessions to Megaphone's embedded service on this machine, holds them while random pairs talk, lets them leave,
@@ -26,23 +28,52 @@ def parser() -> argparse.ArgumentParser:
     does.add_argument("--storm", action="store_true", help="kill a quarter of the workers, and see all come back")
     does.add_argument("--soak", action="store_true", help="let sessions leave and come for hours, and watch the memory")
     does.add_argument("--growth", action="store_true", help="what a session and a message cost as the number grows")
-    made.add_argument("--sessions", type=_count, metavar="N", help="(1,000,000; storm 200,000; soak 100,000)")
     made.add_argument(
-        "--hold", type=_seconds, metavar="SECONDS", help="how long all are there (600; storm 30; soak 7200)"
+        "--sessions", type=_whole(20_000_000, "sessions"), metavar="N", help="(1,000,000; storm 200,000; soak 100,000)"
     )
     made.add_argument(
-        "--rate", type=float, metavar="N", help="one-to-one messages a second (5000; storm and soak 1000)"
+        "--hold",
+        type=_within(1, 604_800, "seconds"),
+        metavar="SECONDS",
+        help="how long all are there (600; storm 30; soak 7200)",
     )
-    made.add_argument("--workers", type=_count, default=0, metavar="N", help="of Megaphone (as many as it takes)")
-    made.add_argument("--loaders", type=_count, default=0, metavar="N", help="load processes (as many as it takes)")
-    made.add_argument("--in-flight", type=_count, default=512, metavar="N", help="logins at once (512)")
     made.add_argument(
-        "--keep-alive", type=_seconds, default=240.0, metavar="SECONDS", help="white space of each session each (240)"
+        "--rate",
+        type=_within(0, 1_000_000, "messages a second"),
+        metavar="N",
+        help="one-to-one messages a second (5000; storm and soak 1000)",
     )
-    made.add_argument("--body", type=_count, default=100, metavar="BYTES", help="of a message (100)")
     made.add_argument(
-        "--churn", type=float, default=0.002, metavar="PART", help="soak: of the sessions, leave each second (0.002)"
+        "--workers", type=_whole(1_023, "workers"), default=0, metavar="N", help="of Megaphone (as many as it takes)"
     )
+    made.add_argument(
+        "--loaders",
+        type=_whole(10_000, "load processes"),
+        default=0,
+        metavar="N",
+        help="load processes (as many as it takes)",
+    )
+    made.add_argument(
+        "--in-flight", type=_whole(100_000, "logins"), default=512, metavar="N", help="logins at once (512)"
+    )
+    made.add_argument(
+        "--keep-alive",
+        type=_within(1, 604_800, "seconds"),
+        default=240.0,
+        metavar="SECONDS",
+        help="white space of each session each (240)",
+    )
+    made.add_argument(
+        "--body", type=_whole(8_192, "bytes", 40), default=100, metavar="BYTES", help="of a message (100)"
+    )
+    made.add_argument(
+        "--churn",
+        type=_within(0, 0.1, "of the sessions"),
+        default=0.002,
+        metavar="PART",
+        help="soak: of the sessions, leave each second (0.002)",
+    )
+    made.add_argument("--journal", type=Path, default=JOURNAL, help=argparse.SUPPRESS)  # tests have one of their own
     made.add_argument("--output", type=Path, metavar="DIRECTORY", help="of the report (var/million, var/storm, ...)")
     made.add_argument(
         "--sizes", default="10000,50000,200000", metavar="N,N,...", help="growth: which (10000,50000,200000)"
@@ -72,15 +103,19 @@ def plan_of(options: argparse.Namespace, words: Sequence[str]) -> Plan:
     )
 
 
-def _count(text: str) -> int:
-    number = int(text.replace(",", "").replace("_", ""))
-    if not 1 <= number <= 20_000_000:
-        raise argparse.ArgumentTypeError("1 to 20,000,000")
-    return number
+def _within(low: float, high: float, what: str) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        try:
+            number = float(text.replace(",", "").replace("_", ""))
+        except ValueError:
+            number = nan
+        if not low <= number <= high:
+            raise argparse.ArgumentTypeError(f"{low:,g} to {high:,.0f} {what}, not {text!r}")
+        return number
+
+    return read
 
 
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 1 <= seconds <= 604_800:
-        raise argparse.ArgumentTypeError("1 to 604800 seconds")
-    return seconds
+def _whole(high: int, what: str, low: int = 1) -> Callable[[str], int]:
+    read = _within(low, high, what)
+    return lambda text: int(read(text))
