@@ -110,7 +110,7 @@ def _within(low: float, high: float, what: str) -> Callable[[str], float]:
         except ValueError:
             number = nan
         if not low <= number <= high:
-            raise argparse.ArgumentTypeError(f"{low:,g} to {high:,.0f} {what}, not {text!r}")
+            raise argparse.ArgumentTypeError(f"{low:,.10g} to {high:,.10g} {what}, not {text!r}")
         return number
 
     return read
