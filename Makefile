@@ -14,7 +14,7 @@ PACKAGES := deploy/debian
 # Many tests wait for servers, so more of them than processors may run at once.
 TEST_PROCESSES ?= 4
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check -qq
-SOURCES := setup.py $(shell find megaphone -name '*.pyx' -o -name '*.pxd' -o -name '*.pxi' -o -name '*.h')
+SOURCES := setup.py $(shell find megaphone loadtest -name '*.pyx' -o -name '*.pxd' -o -name '*.pxi' -o -name '*.h' -o -path '*/core/*.c')
 export BUILD_REQUIREMENTS := import tomllib; \
 	print(*tomllib.load(open('pyproject.toml', 'rb'))['build-system']['requires'], sep='\n')
 export DEV_REQUIREMENTS := import tomllib; \
@@ -98,7 +98,7 @@ build: $(STAMPS)/build ## compile what has changed
 .PHONY: clean
 clean: ## remove the environment and all that was compiled
 	rm -rf $(VENV) $(STAMPS) build var *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
-	find megaphone \( -name '*.so' -o -name '*.c' \) -delete
+	find megaphone loadtest \( -name '*.so' -o -name '*.c' -not -path '*/core/*' \) -delete
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(STAMPS)/packages-%: $(PACKAGES)/%.txt $(PACKAGES)/install
