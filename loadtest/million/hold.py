@@ -31,10 +31,12 @@ def run(watch: Watch, plan: Plan, outcome: Outcome) -> None:
     watch.sampler.refresh()
     phases.talk(watch, plan.rate)
     watch.begin("hold")
+    talked_from = watch.now
     watch.until(lambda: False, plan.hold_seconds - plan.idle_seconds)
     watch.sampler.refresh()
     watch.tick()
     held = watch.timeline.of("hold")
+    talked = watch.now - talked_from
     phases.quiet(watch)
     after = watch.generator.counters()
     sent = after["chat_sent"] - before["chat_sent"]
@@ -42,7 +44,7 @@ def run(watch: Watch, plan: Plan, outcome: Outcome) -> None:
     outcome.verdicts += [
         verdicts.lost(after["lost"] - before["lost"]),
         verdicts.messages(phases.unanswered(watch), bounced, sent),
-        verdicts.rate(_rate(held), plan.rate),
+        verdicts.rate((after["chat_received"] - before["chat_received"]) / talked, plan.rate),
     ]
     outcome.verdicts += figures(watch, held, ramp.sessions, outcome)
     outcome.figures["all_left_in_order"] = phases.leave(watch)
@@ -98,12 +100,6 @@ def largest(points: list[Point]) -> dict[str, int]:
 def own_bytes(memory: Any) -> int:
     """Megaphone's own part."""
     return sum(memory.get(side, 0) for side in MEGAPHONE)
-
-
-def _rate(points: list[Point]) -> float:
-    """Messages a second, delivered."""
-    seconds = sum(point.seconds for point in points)
-    return sum(point.counts["chat_received"] for point in points) / seconds if seconds else 0.0
 
 
 def _cpu(watch: Watch) -> dict[str, Any]:

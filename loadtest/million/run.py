@@ -101,7 +101,7 @@ def _run(plan: Plan, progress: Progress, journal: Path) -> int:
             directory,
             workers=size.workers,
             max_connections=size.descriptors,
-            backlog=max(*backlog, *values.get("net.core.somaxconn", ())),
+            backlog=max(*backlog, *values.get("net.core.somaxconn", (1,))),
         )
         generator = _generator(plan, size, server)
         stack.callback(server.stop)
