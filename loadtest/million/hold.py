@@ -33,11 +33,10 @@ def run(watch: Watch, plan: Plan, outcome: Outcome) -> None:
     watch.begin("hold")
     talked_from = watch.now
     watch.until(lambda: False, plan.hold_seconds - plan.idle_seconds)
-    watch.sampler.refresh()
-    watch.tick()
-    held = watch.timeline.of("hold")
     talked = watch.now - talked_from
+    watch.sampler.refresh()
     phases.quiet(watch)
+    held = watch.timeline.of("hold")
     after = watch.generator.counters()
     sent = after["chat_sent"] - before["chat_sent"]
     bounced = after["chat_bounced"] - before["chat_bounced"]
@@ -52,7 +51,7 @@ def run(watch: Watch, plan: Plan, outcome: Outcome) -> None:
 
 def figures(watch: Watch, held: list[Point], sessions: int, outcome: Outcome) -> list[Verdict]:
     """What was measured during the hold, as figures; the verdicts about it."""
-    chat = merged(held, "chat")
+    chat = merged([*held, *watch.timeline.of("quiet")], "chat")
     memory = largest(held)
     empty = watch.sampler.memory_empty
     user = memory.get("workers", 0) - empty.get("workers", 0)

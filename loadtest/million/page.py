@@ -43,7 +43,7 @@ def render(report: Report) -> str:
         "<h2>Failures</h2>",
         _failures(report),
         "<h2>Figures</h2>",
-        table(_rows(report["figures"])),
+        *_figures(report["figures"]),
         "<h2>Machine</h2>",
         table(_machine(report)),
         "<h2>How it was measured</h2>",
@@ -156,6 +156,26 @@ def _failures(report: Report) -> str:
     return (
         table(rows, ("reason", "how often")) if rows else '<p class="soft">None: nothing failed in the whole run.</p>'
     )
+
+
+def _figures(figures: Mapping[str, Any]) -> list[str]:
+    """Tables of what has several values, by kind, and one of the rest."""
+    times = [(_words(name[:-3]), value) for name, value in figures.items() if name.endswith("_ms")]
+    costs = [(_words(name[:-7]), value) for name, value in figures.items() if name.endswith("_cpu_us")]
+    rest = {name: value for name, value in figures.items() if not isinstance(value, Mapping)}
+    return [
+        _matrix("milliseconds", times),
+        _matrix("microseconds of CPU", costs),
+        table(_rows(rest)),
+    ]
+
+
+def _matrix(what: str, rows: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+    if not rows:
+        return ""
+    columns = list(rows[0][1])
+    body = [(name, *(_value(values.get(column)) for column in columns)) for name, values in rows]
+    return table(body, (what, *map(_words, columns)))
 
 
 def _machine(report: Report) -> list[tuple[str, str]]:

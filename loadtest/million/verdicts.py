@@ -56,7 +56,7 @@ def lost(count: int) -> Verdict:
 def messages(unanswered: int, bounced: int, sent: int) -> Verdict:
     """Every message arrives, and none is answered with an error."""
     missing = unanswered + bounced
-    shown = f"{sent:,} sent, {unanswered:,} missing, {bounced:,} bounced"
+    shown = f"{missing:,} of {sent:,}" + (f" ({bounced:,} came back)" if bounced else "")
     return Verdict("messages that did not arrive", missing, shown, "0", sent > 0 and missing == 0)
 
 

@@ -11,6 +11,7 @@ from loadtest.million.server import Server
 from loadtest.million.timeline import Point, Timeline
 
 TICK_SECONDS: Final = 1.0
+LEAST_SECONDS: Final = 0.1  # a point of less would show rates that never were
 COUNTED: Final = (
     "logins",
     "login_failures",
@@ -44,6 +45,7 @@ class Watch:
         self.phase = "start"
         self._progress = progress
         self._counters: Counter[str] = Counter()
+        sampler.spent()
         self._began = self._ticked = time.monotonic()
 
     @property
@@ -53,7 +55,8 @@ class Watch:
 
     def begin(self, phase: str) -> None:
         """What happens from now on belongs to another phase."""
-        self.tick()
+        if time.monotonic() - self._ticked >= LEAST_SECONDS:
+            self.tick()
         self.phase = phase
 
     def until(self, condition: Callable[[], bool], seconds: float) -> bool:
