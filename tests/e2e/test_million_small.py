@@ -127,7 +127,7 @@ def test_settings_are_put_back(small_run: Run) -> None:
 
 @contextmanager
 def long_run(output: Path) -> Iterator["subprocess.Popen[str]"]:
-    """A run that has changed settings and holds its sessions."""
+    """A run that has changed settings and has all its sessions."""
     output.mkdir()
     with (output / "said").open("w") as said:
         child = subprocess.Popen(
@@ -137,7 +137,7 @@ def long_run(output: Path) -> Iterator["subprocess.Popen[str]"]:
             start_new_session=True,
         )
     try:
-        until(lambda: "hold" in (output / "said").read_text() or child.poll() is not None, "the hold")
+        until(lambda: "idle" in (output / "said").read_text() or child.poll() is not None, "all sessions")
         assert child.poll() is None, (output / "said").read_text()
         yield child
     finally:
