@@ -54,7 +54,11 @@ def parser() -> argparse.ArgumentParser:
         help="load processes (as many as it takes)",
     )
     made.add_argument(
-        "--in-flight", type=_whole(100_000, "logins"), default=512, metavar="N", help="logins at once (512)"
+        "--in-flight",
+        type=_whole(100_000, "logins"),
+        default=0,
+        metavar="N",
+        help="logins at once (32 a worker, 512 or more)",
     )
     made.add_argument(
         "--keep-alive",

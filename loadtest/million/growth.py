@@ -60,7 +60,8 @@ def run(options: argparse.Namespace) -> int:
         # A tenth of all talk each second, as many as a message each few seconds and person: never beyond what is asked.
         rate = min(sessions / 20, 5_000.0 if options.rate is None else options.rate)
         words = ["--sessions", str(sessions), "--hold", f"{hold:g}", "--rate", f"{rate:g}", "--output", str(directory)]
-        words += ["--in-flight", str(options.in_flight), "--keep-alive", f"{options.keep_alive:g}"]
+        words += ["--keep-alive", f"{options.keep_alive:g}"]
+        words += ["--in-flight", str(options.in_flight)] if options.in_flight else []
         # A process of its own: what one run leaves behind in its parent must not count in the next.
         subprocess.run([sys.executable, "-m", "loadtest.million", *words], check=False)  # noqa: S603 - our own words
         path = directory / "report.json"

@@ -1,21 +1,24 @@
-"""The kernel's memory for TCP sockets, and how much of it is one side's.
+"""The kernel's memory for sockets: how much one takes, and so how much is each side's.
 
-Both ends of every connection are on this machine, so half of all new sockets are the server's. An end in use, watched
-by an epoll, consists of the objects below. The first three belong to sockets and other files alone and grow only with
-connections here: their slabs' growth is measured, with the slabs' own waste, and halved. The small ones are used by the
-whole system, and kernels merge caches of one size, so they are counted: as many as there are sockets. (What only the
-client's end has, the buckets of its bound port, is the load generator's.) To that comes what lies in TCP's buffers,
-halved, too. The rest of the growth of the machine's memory is shown in the report as not accounted for.
+An end of a connection that is in use, watched by an epoll, consists of the objects below. What one object takes is
+the memory of its cache's slabs divided by the objects in use, so that the slabs' own waste is in it; caches that the
+whole system uses are taken as if they were full, and a cache that the kernel has merged with another one has the size
+that is known. To that comes what lies in TCP's buffers, divided among all sockets of the machine. We know how many
+sockets are ours, so others that come and go do not disturb the figure. (What only a client's end has, the buckets of
+its bound port, is the load generator's.) The report shows beside it by how much the machine's free memory has shrunk
+altogether.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 PAGE_BYTES: Final = 4096
-MEASURED: Final = ("TCP", "sock_inode_cache", "filp")
-# Name: bytes where the kernel does not list it, because it has merged it with another one or was built without it.
-COUNTED: Final = {
+# Name: bytes where the kernel does not list it.
+SHARED: Final = {
+    "sock_inode_cache": 832,
+    "filp": 192,
     "dentry": 192,
     "eventpoll_epi": 128,
     "eventpoll_pwq": 72,
@@ -23,54 +26,72 @@ COUNTED: Final = {
     "lsm_inode_cache": 0,
     "lsm_file_cache": 0,
 }
+TCP: Final = {"TCP": 2368}
+UNIX: Final = {"UNIX": 1088}  # between two workers
 BUCKETS: Final = {"tcp_bind_bucket": 128, "tcp_bind2_bucket": 128}
+OWN_CACHES: Final = ("TCP", "UNIX", "sock_inode_cache")  # where objects in use say how full the slabs are
+
+
+class Slab(NamedTuple):
+    """A line of /proc/slabinfo."""
+
+    active: int
+    per_slab: int
+    pages: int
+    slabs: int
 
 
 @dataclass(frozen=True, slots=True)
 class Sockets:
-    """All TCP sockets of the machine, whosever they are."""
+    """The machine's TCP sockets, whosever they are, and what each takes."""
 
     count: int
-    slab_bytes: int  # of the caches in MEASURED
-    buffer_bytes: int
-    counted_each: int  # of the objects in COUNTED, for each socket
-    buckets_each: int
+    buffer_bytes: int  # of all of them
+    tcp_each: float
+    unix_each: float
+    buckets_each: float
 
-    def server_bytes(self, before: "Sockets") -> int:
-        """What the server's ends of the connections since `before` take."""
-        return (
-            self.slab_bytes - before.slab_bytes + self.buffer_bytes - before.buffer_bytes
-        ) // 2 + self.counted_each * (self.count - before.count) // 2
+    def server_bytes(self, connections: int, between_workers: int) -> int:
+        """What the server's ends of so many connections take, with its Unix sockets."""
+        return int(connections * (self.tcp_each + self._buffers_each) + between_workers * self.unix_each)
 
-    def client_bytes(self, before: "Sockets") -> int:
+    def client_bytes(self, connections: int) -> int:
         """What the clients' ends take."""
-        return self.server_bytes(before) + self.buckets_each * (self.count - before.count) // 2
+        return int(connections * (self.tcp_each + self._buffers_each + self.buckets_each))
+
+    @property
+    def _buffers_each(self) -> float:
+        return self.buffer_bytes / self.count if self.count else 0.0
 
 
 def read_sockets() -> Sockets:
     """The sockets now; PermissionError unless root, who alone may read /proc/slabinfo."""
     rows = [line.split() for line in Path("/proc/slabinfo").read_text().splitlines()[2:]]
-    return sockets_of({row[0]: (int(row[4]), int(row[5]), int(row[14])) for row in rows}, tcp_line())
+    slabs = {row[0]: Slab(int(row[1]), int(row[4]), int(row[5]), int(row[14])) for row in rows}
+    return sockets_of(slabs, tcp_line())
 
 
-def sockets_of(slabs: dict[str, tuple[int, int, int]], line: dict[str, int]) -> Sockets:
-    """The sockets by slabinfo (name: objects per slab, pages per slab, slabs) and the TCP line of sockstat."""
-
-    def each(name: str, otherwise: int) -> int:
-        if name not in slabs:
-            return otherwise
-        objects, pages, _ = slabs[name]
-        return pages * PAGE_BYTES // objects
-
+def sockets_of(slabs: Mapping[str, Slab], line: Mapping[str, int]) -> Sockets:
+    """The sockets by slabinfo and the TCP line of sockstat."""
+    shared = _sum(slabs, SHARED)
     return Sockets(
         count=line["alloc"],
-        slab_bytes=sum(
-            pages * PAGE_BYTES * count for _, pages, count in (slabs.get(name, (1, 0, 0)) for name in MEASURED)
-        ),
         buffer_bytes=line["mem"] * PAGE_BYTES,
-        counted_each=sum(each(name, otherwise) for name, otherwise in COUNTED.items()),
-        buckets_each=sum(each(name, otherwise) for name, otherwise in BUCKETS.items()),
+        tcp_each=shared + _sum(slabs, TCP),
+        unix_each=shared + _sum(slabs, UNIX),
+        buckets_each=_sum(slabs, BUCKETS),
     )
+
+
+def _sum(slabs: Mapping[str, Slab], names: Mapping[str, int]) -> float:
+    return sum(_each(name, slabs[name]) if name in slabs else otherwise for name, otherwise in names.items())
+
+
+def _each(name: str, slab: Slab) -> float:
+    full = slab.pages * PAGE_BYTES / slab.per_slab
+    if name not in OWN_CACHES or not slab.active:
+        return full
+    return slab.slabs * slab.pages * PAGE_BYTES / slab.active
 
 
 def tcp_line() -> dict[str, int]:

@@ -53,6 +53,7 @@ class LoadProcess:
         self._channel = channel
         self._swarm = swarm
         self._before = {name: Histogram() for name in HISTOGRAMS}
+        self._report_seconds = REPORT_SECONDS
         self._goal: int | None = None  # open sessions that the parent waits for
         self._leaving = False
         self._stopped = False
@@ -70,7 +71,8 @@ class LoadProcess:
             now = time.monotonic()
             if now >= report_at:
                 self.report()
-                report_at = max(report_at + REPORT_SECONDS, now)
+                report_at = max(report_at + self._report_seconds, now)
+            report_at = min(report_at, now + self._report_seconds)
             milliseconds = ceil(max(0.0, min(seconds, report_at - now)) * 1000)
             for descriptor, _ in poll.poll(milliseconds):
                 if descriptor == self._channel.fileno():
@@ -124,6 +126,10 @@ class LoadProcess:
         """Let some sessions leave in order, and as many others come."""
         self._swarm.close(count)
         self._swarm.open(count)
+
+    def report_every(self, seconds: float) -> None:
+        """Report so often from now on."""
+        self._report_seconds = seconds
 
     def stop(self) -> None:
         """End; what is still open is reset."""

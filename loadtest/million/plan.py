@@ -19,7 +19,7 @@ class Plan:
     sessions: int
     hold_seconds: float
     rate: float  # one-to-one messages
-    in_flight: int  # logins at once
+    in_flight: int  # logins at once; 0: as many as suit the number of workers
     keep_alive_seconds: float
     body_bytes: int
     churn: float

@@ -5,6 +5,7 @@ import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -80,6 +81,7 @@ def run(plan: Plan, journal: Path = JOURNAL) -> int:
 def _run(plan: Plan, progress: Progress, journal: Path) -> int:
     host = read_host()
     size = cut(plan, host)
+    plan = replace(plan, in_flight=plan.in_flight or size.in_flight)
     found = needs.needs_of(size, host)
     for need in found:
         if not need.met:

@@ -16,11 +16,12 @@ MEGAPHONE: Final = ("workers", "supervisor", "server_kernel")
 class Sampler:
     """Megaphone (its supervisor and the workers below it), the load processes, and the kernel.
 
-    Made before Megaphone is started: what the kernel has then does not count. PermissionError unless root.
+    Made before Megaphone is started, so that it knows what was free then. PermissionError unless root.
     """
 
     def __init__(self) -> None:
-        self._sockets_before = self._sockets = read_sockets()
+        self._sockets = read_sockets()
+        self._connections = 0
         self._available_before = available_bytes()
         self._dropped_before = dropped_frames()
         self._supervisor = 0
@@ -47,8 +48,12 @@ class Sampler:
         self._memory = {pid: memory_of(pid) for pid in self._processes()}
         self._sockets = read_sockets()
 
-    def step(self, now: float, seconds: float) -> None:
-        """Look at a few processes, so that each has had its turn in ROUND_SECONDS; `seconds` since the step before."""
+    def step(self, now: float, seconds: float, connections: int) -> None:
+        """Look at a few processes, so that each has had its turn in ROUND_SECONDS; `seconds` since the step before.
+
+        `connections` are those between the load processes and Megaphone.
+        """
+        self._connections = connections
         if now - self._sockets_at >= SOCKETS_SECONDS:
             self._sockets_at = now
             self._sockets = read_sockets()
@@ -74,13 +79,16 @@ class Sampler:
     def memory(self) -> dict[str, int]:
         """Bytes by side, as last looked at."""
         workers, supervisor = self._sum(self._workers), self._sum([self._supervisor])
+        between = len(self._workers) * (len(self._workers) - 1)
         loaders, own = self._sum(self._loaders), self._sum([self._own])
         return {
             "workers": workers.user,
             "supervisor": supervisor.user,
-            "server_kernel": self._sockets.server_bytes(self._sockets_before) + workers.tables + supervisor.tables,
+            "server_kernel": self._sockets.server_bytes(self._connections, between)
+            + workers.tables
+            + supervisor.tables,
             "generator": loaders.user + own.user,
-            "generator_kernel": self._sockets.client_bytes(self._sockets_before) + loaders.tables + own.tables,
+            "generator_kernel": self._sockets.client_bytes(self._connections) + loaders.tables + own.tables,
         }
 
     def unaccounted_bytes(self) -> int:

@@ -25,8 +25,15 @@ class SettingsError(Exception):
 
 @contextmanager
 def changed(values: Mapping[str, Value], say: Callable[[str], None], journal: Path = JOURNAL) -> Iterator[None]:
-    """Change settings for the length of the block; none are asked for: nothing is touched. SettingsError."""
-    restore(say, journal)
+    """Change settings for the length of the block. SettingsError, also when another run has changed some.
+
+    Where none are asked for, other runs do not matter, and only what a killed one has left is put back.
+    """
+    try:
+        restore(say, journal)
+    except SettingsError:
+        if values:
+            raise
     if not values:
         yield
         return

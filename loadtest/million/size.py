@@ -50,6 +50,11 @@ class Size:
         return ceil(self.sessions / self.loaders)
 
     @property
+    def in_flight(self) -> int:
+        """Logins at once: enough for each worker to have several to do whenever it wakes up."""
+        return max(512, 32 * self.workers)
+
+    @property
     def open_files(self) -> int:
         """Of the whole host: both ends of each connection, and what the processes have besides."""
         mesh = self.workers * (self.workers - 1)

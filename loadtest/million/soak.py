@@ -12,7 +12,7 @@ from loadtest.million.watch import Watch
 EARLY_SECONDS: Final = 600.0  # after which memory is compared with that at the end
 EARLY_PART: Final = 1 / 4  # of a soak that is short
 WINDOW_PART: Final = 1 / 20  # of the soak, over which memory is averaged
-INTRODUCE_SECONDS: Final = 60.0  # after which those who have come are peers, too
+INTRODUCE_SECONDS: Final = 30.0  # after which those who have come are peers, too
 GONE: Final = "message:service-unavailable"  # the answer to who writes to somebody who has left
 
 

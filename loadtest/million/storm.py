@@ -9,13 +9,14 @@ from typing import Final
 from loadtest.million import hold, phases, verdicts
 from loadtest.million.hold import Outcome
 from loadtest.million.plan import Plan
-from loadtest.million.watch import Watch
+from loadtest.million.watch import TICK_SECONDS, Watch
 
 KILLED: Final = 0.25  # of the workers
 BACK: Final = 0.99
 NOTICE_SECONDS: Final = 15.0
 BACK_LIMIT_SECONDS: Final = 180.0
 CALM_SECONDS: Final = 10.0
+CLOSE_SECONDS: Final = 0.2  # between two looks while it storms
 
 
 def run(watch: Watch, plan: Plan, outcome: Outcome) -> None:
@@ -31,6 +32,7 @@ def run(watch: Watch, plan: Plan, outcome: Outcome) -> None:
     workers = watch.server.status()["workers"]
     killed = workers[: ceil(len(workers) * KILLED)]
     on_killed = sum(worker["connections"] for worker in killed)
+    watch.look_every(CLOSE_SECONDS)
     watch.begin("storm")
     began = time.monotonic()
     for worker in killed:
@@ -48,6 +50,7 @@ def run(watch: Watch, plan: Plan, outcome: Outcome) -> None:
     seconds = time.monotonic() - began
     all_back = watch.until(lambda: opened() >= ramp.sessions, BACK_LIMIT_SECONDS)
     all_seconds = time.monotonic() - began
+    watch.generator.introduce()  # those who are back have other names
     watch.begin("calm")
     watch.until(lambda: False, CALM_SECONDS)
     storm = [point for point in watch.timeline.points if point.phase in ("storm", "calm")]
@@ -70,5 +73,10 @@ def run(watch: Watch, plan: Plan, outcome: Outcome) -> None:
         "hold_chat_ms": hold.percentiles(hold.merged(watch.timeline.of("hold"), "chat")),
         "frames_dropped_by_loopback": watch.sampler.dropped_frames(),
     }
+    watch.look_every(TICK_SECONDS)
     phases.quiet(watch)
-    outcome.figures["all_left_in_order"] = phases.leave(watch)
+    outcome.figures |= {
+        "messages_to_who_was_gone": watch.generator.counters()["chat_bounced"],
+        "messages_lost_with_the_workers": phases.unanswered(watch),
+        "all_left_in_order": phases.leave(watch),
+    }

@@ -12,6 +12,7 @@ from loadtest.million.timeline import Point, Timeline
 
 TICK_SECONDS: Final = 1.0
 LEAST_SECONDS: Final = 0.1  # a point of less would show rates that never were
+CONNECTED: Final = ("connecting", "open", "closing")
 COUNTED: Final = (
     "logins",
     "login_failures",
@@ -44,6 +45,7 @@ class Watch:
         self.timeline = Timeline()
         self.phase = "start"
         self._progress = progress
+        self._tick_seconds = TICK_SECONDS
         self._counters: Counter[str] = Counter()
         sampler.spent()
         self._began = self._ticked = time.monotonic()
@@ -59,6 +61,11 @@ class Watch:
             self.tick()
         self.phase = phase
 
+    def look_every(self, seconds: float) -> None:
+        """Look, and let the load processes report, so often from now on."""
+        self._tick_seconds = seconds
+        self.generator.tell_all("report_every", seconds)
+
     def until(self, condition: Callable[[], bool], seconds: float) -> bool:
         """Turn until the condition holds, or for so many seconds; whether it holds."""
         deadline = time.monotonic() + seconds
@@ -67,8 +74,8 @@ class Watch:
         return held
 
     def turn(self, seconds: float = TICK_SECONDS) -> None:
-        """Wait for news, at most so long; a point a second. ServerError or GeneratorError when a side has ended."""
-        rest = self._ticked + TICK_SECONDS - time.monotonic()
+        """Wait for news, at most so long; now and then a point. ServerError or GeneratorError when a side has ended."""
+        rest = self._ticked + self._tick_seconds - time.monotonic()
         if rest > 0:
             self.generator.listen(min(rest, seconds))
         else:
@@ -81,7 +88,7 @@ class Watch:
         now = time.monotonic()
         seconds, self._ticked = now - self._ticked, now
         counters = self.generator.counters()
-        self.sampler.step(now, seconds)
+        self.sampler.step(now, seconds, sum(counters[state] for state in CONNECTED))
         point = Point(
             at=now - self._began,
             seconds=seconds,

@@ -127,6 +127,9 @@ def test_only_one_run_at_a_time(journal: Path) -> None:
             pytest.fail("not reached")
         with pytest.raises(SettingsError, match="another run"):
             restore(print, journal)
+        with changed({}, print, journal):  # but who changes nothing may go on
+            assert read_setting(NAME) == (before[0] + 1,)
+        assert read_setting(NAME) == (before[0] + 1,)
     finally:
         end(child)
         restore(print, journal)
