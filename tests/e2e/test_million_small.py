@@ -207,7 +207,7 @@ def test_a_run_that_is_killed_leaves_only_what_restore_puts_back(tmp_path: Path)
 
 
 def test_a_storm_disturbs_nobody_else(tmp_path: Path) -> None:
-    output = tmp_path / "run"
+    output = tmp_path
     words = ("--storm", "--sessions", str(FEW), "--workers", "8", "--loaders", "2", "--hold", "3", "--rate", "300")
     done = subprocess.run(command(output, *words), capture_output=True, text=True, timeout=RUN_SECONDS)
     report = json.loads((output / "report.json").read_text())
