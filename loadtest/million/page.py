@@ -12,7 +12,6 @@ Report = Mapping[str, Any]
 
 CSS: Final = Path(__file__).with_name("page.css").read_text()
 
-LONG: Final = 14  # letters of a figure that are still shown large
 TITLES: Final = {
     "hold": "{sessions:,} sessions on one machine",
     "storm": "Reconnect storm at {sessions:,} sessions",
@@ -89,12 +88,12 @@ def cards(verdicts: Sequence[Mapping[str, Any]]) -> str:
     found = []
     for verdict in verdicts:
         state, mark = ("met", "✓") if verdict["met"] else ("missed", "✕")
-        size = " long" if len(verdict["shown"]) > LONG else ""
         found.append(
             f'<div class="card"><div class="name">{escape(verdict["name"])}</div>'
-            f'<div class="value{size}">{escape(verdict["shown"])}</div>'
+            f'<div class="value">{escape(verdict["shown"])}</div>'
             f'<div class="wanted"><span class="mark {state}">{mark} {state}</span> · {escape(verdict["wanted"])}</div>'
-            "</div>"
+            + (f'<div class="note">{escape(verdict["note"])}</div>' if verdict["note"] else "")
+            + "</div>"
         )
     return f'<div class="cards">{"".join(found)}</div>'
 

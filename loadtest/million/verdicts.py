@@ -15,13 +15,14 @@ WORST_LOGIN_SECONDS: Final = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A figure beside its limit, both for people; `value` is what was measured, as a number."""
+    """A figure beside its limit, both for people; `value` is what was measured, as a number, `note` what explains it."""
 
     name: str
     value: float
     shown: str
     wanted: str
     met: bool
+    note: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """Everything."""
@@ -31,11 +32,14 @@ class Verdict:
             "shown": self.shown,
             "wanted": self.wanted,
             "met": self.met,
+            "note": self.note,
         }
 
     def line(self) -> str:
         """For a terminal."""
-        return f"{'met   ' if self.met else 'MISSED'}  {self.name}: {self.shown} (wanted: {self.wanted})"
+        return f"{'met   ' if self.met else 'MISSED'}  {self.name}: {self.shown} (wanted: {self.wanted})" + (
+            f", {self.note}" if self.note else ""
+        )
 
 
 def all_met(verdicts: Iterable[Verdict]) -> bool:
@@ -56,8 +60,8 @@ def lost(count: int) -> Verdict:
 def messages(unanswered: int, bounced: int, sent: int) -> Verdict:
     """Every message arrives, and none is answered with an error."""
     missing = unanswered + bounced
-    shown = f"{missing:,} of {sent:,}" + (f" ({bounced:,} came back)" if bounced else "")
-    return Verdict("messages that did not arrive", missing, shown, "0", sent > 0 and missing == 0)
+    note = f"of {sent:,}" + (f"; {bounced:,} came back" if bounced else "")
+    return Verdict("messages that did not arrive", missing, f"{missing:,}", "0", sent > 0 and missing == 0, note)
 
 
 def rate(per_second: float, wanted: float) -> Verdict:
@@ -114,8 +118,8 @@ def session_memory(each: float) -> Verdict:
 def undisturbed(lost_count: int, on_killed: int) -> Verdict:
     """After a kill, only sessions of the killed workers may be lost."""
     others = max(0, lost_count - on_killed)
-    shown = f"{others:,} ({lost_count:,} lost, {on_killed:,} lived in the killed workers)"
-    return Verdict("other sessions disturbed", others, shown, "0", others == 0 and lost_count > 0)
+    note = f"{lost_count:,} lost; {on_killed:,} lived in the killed workers"
+    return Verdict("other sessions disturbed", others, f"{others:,}", "0", others == 0 and lost_count > 0, note)
 
 
 def back(seconds: float | None) -> Verdict:
@@ -134,6 +138,6 @@ def worst_login(seconds: float) -> Verdict:
 def soak_growth(early: float, late: float) -> Verdict:
     """Megaphone's memory at the end, against that after the first minutes; it may be less."""
     growth = late / early - 1 if early else 0.0
-    shown = f"{growth:+.2%} ({early / 1e6:.1f} MB, then {late / 1e6:.1f} MB)"
+    note = f"{early / 1e6:,.1f} MB, then {late / 1e6:,.1f} MB"
     met = early > 0 and growth <= SOAK_GROWTH
-    return Verdict("growth of memory", growth, shown, f"at most {SOAK_GROWTH:+.0%}", met)
+    return Verdict("growth of memory", growth, f"{growth:+.2%}", f"at most {SOAK_GROWTH:+.0%}", met, note)
