@@ -148,6 +148,14 @@ cdef extern from "core/swarm.h" nogil:
         reasons_t reasons
         histogram_t* histograms
 
+    ctypedef struct scanner_t "struct scanner":
+        uint32_t depth
+
+    ctypedef int scanned_t "enum scanned"
+    enum:
+        SCAN_MORE
+    const char* scan(scanner_t* scanner, const char* at, const char* end, scanned_t* what)
+
     swarm_t* swarm_new(uint32_t limit)
     void swarm_free(swarm_t* swarm)
     double swarm_turn(swarm_t* swarm, int limit)

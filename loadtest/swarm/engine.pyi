@@ -1,6 +1,6 @@
 """The compiled swarm."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from loadtest.swarm.accounts import Accounts
@@ -70,14 +70,17 @@ class Swarm:
         """To whom sessions chat from now on: one full JID a line. Empty (as at first): our own open sessions."""
 
     def counters(self) -> dict[str, int]:
-        """What is and what was. Of now: wanted, connecting, open, closing, waiting (for reconnect), occupants, peers.
+        """What is and what was.
 
-        Ever: connects, logins, login_failures, reconnects, lost, closed, close_timeouts, aborted; bytes_in, bytes_out,
-        stanzas_in, stanzas_skipped (too big to look into), stanza_errors; chat_sent, chat_received, chat_bounced,
-        chat_unsent (the socket or the swarm was full, or nobody was there); spaces_sent, pings_sent, pings_answered,
-        pings_heard (and answered); presence_sent, presence_received; room_joins, room_sent, room_received,
-        room_expected (deliveries due to our occupants of what we sent), room_bounced; hostile_sent, hostile_refused
-        (with the right error), hostile_wrong.
+        Now: wanted, connecting, open, closing, waiting (for reconnect), occupants, peers.
+        Sessions, ever: connects, logins, login_failures, reconnects, lost, closed, close_timeouts, aborted.
+        Traffic: bytes_in, bytes_out, stanzas_in, stanzas_skipped (too big to look into), stanza_errors.
+        Chat: chat_sent, chat_received, chat_delayed (delivered from storage), chat_bounced, chat_unsent (the socket or
+        the swarm was full, or nobody was there); slow_sent, slow_received.
+        Others: spaces_sent, pings_sent, pings_answered, pings_heard (and answered), presence_sent, presence_received.
+        Rooms: room_joins, room_sent, room_received, room_delayed, room_expected (deliveries due to occupants of this
+        swarm of what it sent), room_bounced.
+        Hostile: hostile_sent, hostile_refused (with a right error), hostile_wrong.
         """
 
     def failures(self) -> dict[str, int]:
@@ -100,3 +103,9 @@ class Swarm:
 
     def __enter__(self) -> Swarm: ...
     def __exit__(self, *exc: object) -> None: ...
+
+def bucket(microseconds: int) -> int:
+    """The bucket that the engine counts a duration in; `histogram.bucket_of` is the same in Python."""
+
+def scanned(pieces: Iterable[bytes]) -> list[tuple[str, bytes]]:
+    """Read a stream as sessions do: each `header`, `element` or `end` with its bytes; pieces may be cut anywhere."""

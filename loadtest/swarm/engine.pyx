@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy, strdup
+from libc.string cimport memcpy, memset, strdup
 
 import os
 import resource
@@ -21,6 +21,7 @@ KEEP_ALIVES = ("none", "space", "ping")
 MECHANISMS = ("ANONYMOUS", "PLAIN", "SCRAM-SHA-1", "SCRAM-SHA-256")
 SECURITIES = ("plain", "starttls", "tls")
 HISTOGRAM_NAMES = ("login", "chat", "ping", "room", "join", "close", "lateness")
+SCANNED = ("more", "header", "element", "end")
 SESSIONS_LIMIT = 1_000_000
 ROOMS_LIMIT = 100_000
 AT_ONCE_LIMIT = 100_000
@@ -301,7 +302,7 @@ def quoted(room):
     """The JID of a room, fit to stand between apostrophes."""
     if not room or any(character in room for character in "<>\"\n\0"):
         raise SwarmError(f"not the JID of a room: {room!r}")
-    return room.replace("&", "&amp;").replace("'", "&apos;").encode()
+    return room.lower().replace("&", "&amp;").replace("'", "&apos;").encode()
 
 
 def check_descriptors(count, unopened):
@@ -316,5 +317,26 @@ def check_descriptors(count, unopened):
 
 
 def bucket(uint64_t microseconds):
-    """The bucket that a duration is counted in."""
     return histogram_bucket(microseconds)
+
+
+def scanned(pieces):
+    cdef scanner_t scanner
+    cdef scanned_t what
+    cdef const char* begin
+    cdef const char* at
+    cdef const char* end
+    cdef bytes piece
+    memset(&scanner, 0, sizeof(scanner))
+    found, kept = [], b""
+    for piece in pieces:
+        begin = at = piece
+        end = begin + len(piece)
+        while at < end:
+            begin = at
+            at = scan(&scanner, at, end, &what)
+            kept += begin[: at - begin]
+            if what != SCAN_MORE:
+                found.append((SCANNED[what], kept))
+                kept = b""
+    return found

@@ -38,8 +38,8 @@ class Settings:
     failure up to `reconnect_limit_seconds` (full jitter). One that ended by `conflict` does not come back.
     `login_timeout_seconds`: from the first packet to the end of the login. `close_timeout_seconds`: how long a session
     that leaves waits for the server's `</stream:stream>`.
-    `slow_bytes_per_second`: what a slow reader reads; 0: nothing at all. `slow_messages_per_second`: messages that regular
-    sessions send to slow ones, so that there is something not to read.
+    `slow_bytes_per_second`: what a slow reader reads; 0: nothing at all. `slow_messages_per_second`: messages that
+    regular sessions send to slow ones, so that there is something not to read.
     `hostile_timeout_seconds`: how long a hostile session waits for the stream error.
     """
 

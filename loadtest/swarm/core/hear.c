@@ -1,6 +1,7 @@
 /* What an open session is told: deliveries are counted and timed, requests answered, errors counted by condition. */
 #include "swarm.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -93,30 +94,35 @@ static void hear_iq(struct swarm *swarm, struct session *session, struct slice t
 
 /* --- presence --- */
 
-/* Status 110 of XEP-0045: it is about ourselves. */
-static bool is_own(struct slice presence) {
+enum { ABOUT_OURSELVES = 110, ROOM_IS_NEW = 201 }; /* XEP-0045 section 15.6 */
+
+static bool has_status(struct slice presence, int code) {
     struct slice tag;
+    char text[8];
+    snprintf(text, sizeof text, "%d", code);
+    if (memmem(presence.at, presence.length, text, strlen(text)) == NULL) return false;
     while (find_tag(presence, "status", &tag, &presence))
-        if (is_text(attribute(tag, "code"), "110")) return true;
+        if (is_text(attribute(tag, "code"), text)) return true;
     return false;
 }
 
 static void hear_presence(struct swarm *swarm, struct session *session, struct slice tag, struct slice presence) {
     struct slice type = attribute(tag, "type");
+    bool of_room = rooms_is_ours(swarm, session, attribute(tag, "from"));
     swarm->counters.presence_received++;
     if (is_text(type, "error")) {
         char condition[CONDITION_BYTES];
         find_condition(presence, "error", condition, sizeof condition);
         swarm->counters.stanza_errors++;
-        if (session->entering)
+        if (of_room)
             rooms_refused(swarm, session, condition);
         else
             reasons_note(&swarm->reasons, "presence", condition);
-    } else if (session->room != NOBODY && memmem(presence.at, presence.length, "110", 3) != NULL && is_own(presence)) {
+    } else if (of_room && has_status(presence, ABOUT_OURSELVES)) {
         if (is_text(type, "unavailable"))
             rooms_refused(swarm, session, "removed");
         else
-            rooms_entered(swarm, session);
+            rooms_entered(swarm, session, has_status(presence, ROOM_IS_NEW));
     }
 }
 

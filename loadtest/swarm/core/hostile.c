@@ -55,6 +55,17 @@ static void repeat(struct swarm *swarm, struct session *session, char last, uint
         if (!connection_write(swarm, session, piece, sizeof piece)) return;
 }
 
+/* Servers may also answer with an error of a stanza, or of SASL; all else may be about something else. */
+void hostile_hear(struct swarm *swarm, struct session *session, struct slice element) {
+    struct slice tag, rest = element;
+    char condition[CONDITION_BYTES];
+    next_tag(&rest, &tag);
+    bool is_failure = is_named(tag, "failure");
+    if (!is_failure && !is_text(attribute(tag, "type"), "error")) return;
+    find_condition(element, is_failure ? "failure" : "error", condition, sizeof condition);
+    hostile_answered(swarm, session, condition);
+}
+
 bool hostile_speaks(struct swarm *swarm, struct session *session, enum moment moment) {
     const struct input *input = input_of(session);
     bool untimely = moment == AT_HEADER && swarm->security == STARTTLS && !session->secured; /* first TLS, then the rest */

@@ -109,10 +109,7 @@ static void take_success(struct swarm *swarm, struct session *session, struct sl
 static void take_refusal(struct swarm *swarm, struct session *session, struct slice failure) {
     char condition[CONDITION_BYTES];
     find_condition(failure, "failure", condition, sizeof condition);
-    if (session->waits_for_answer)
-        hostile_answered(swarm, session, condition);
-    else
-        session_fail(swarm, session, session->step == PROCEED ? "tls" : "sasl", condition);
+    session_fail(swarm, session, session->step == PROCEED ? "tls" : "sasl", condition);
 }
 
 /* --- binding --- */
@@ -177,6 +174,5 @@ void login_hear(struct swarm *swarm, struct session *session, struct slice eleme
         ANSWERS[i].take(swarm, session, element);
         return;
     }
-    if (session->waits_for_answer) return; /* whatever a server says before its error */
     if (session->step < BIND) session_fail(swarm, session, "login", "unexpected-element");
 }

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LOOKED_AT_PER_TURN = 256 };
+enum { LOOKED_AT_PER_TURN = 256, PAUSE_MS = 100, FIRST_PAUSE_MS = 250, DOUBLINGS = 8 };
 
 static bool lacks_occupants(const struct swarm *swarm, const struct room *room) {
     return room->inside + room->coming < swarm->occupants_wanted;
@@ -34,19 +34,23 @@ void rooms_forget(struct swarm *swarm, struct session *session) {
 
 /* --- entering --- */
 
+/* Who enters an empty room makes it and unlocks it (XEP-0045 section 10.1.2): until then all others would be refused. */
+static bool takes_guests(const struct swarm *swarm, const struct room *room) {
+    bool is_locked = room->inside == 0 && room->coming > 0;
+    return lacks_occupants(swarm, room) && !is_locked && room->again_ms <= since_began_ms(swarm);
+}
+
 static struct room *next_room_with_place(struct swarm *swarm) {
-    for (int i = 0; i < LOOKED_AT_PER_TURN; i++) {
+    for (int i = 0; i < LOOKED_AT_PER_TURN; i++, swarm->looked_at++) {
         struct room *room = &swarm->rooms[swarm->next_room++ % swarm->room_count];
-        if (lacks_occupants(swarm, room)) return room;
+        if (takes_guests(swarm, room)) return room;
     }
     return NULL;
 }
 
-/* Each session is asked once after the latest login: one that a room has refused does not knock again at once. */
 static struct session *next_guest(struct swarm *swarm) {
-    for (int i = 0; i < LOOKED_AT_PER_TURN && swarm->guests_tried < swarm->begun; i++) {
+    for (int i = 0; i < LOOKED_AT_PER_TURN && swarm->begun > 0; i++, swarm->looked_at++) {
         struct session *session = &swarm->sessions[swarm->next_guest++ % swarm->begun];
-        swarm->guests_tried++;
         if (session->state == OPEN && session->behaviour == REGULAR && session->room == NOBODY && !session->pinging)
             return session;
     }
@@ -66,34 +70,59 @@ static void enter(struct swarm *swarm, struct session *session, struct room *roo
     timer_set(swarm, session, swarm->settings.login_timeout_seconds);
 }
 
+static bool may_enter(const struct swarm *swarm) { return swarm->free_places > 0 && swarm->entering < swarm->at_once; }
+
 void rooms_turn(struct swarm *swarm) {
-    while (swarm->free_places > 0 && swarm->entering < swarm->at_once) {
+    while (may_enter(swarm) && since_began_ms(swarm) >= swarm->look_again_ms) {
         struct room *room = next_room_with_place(swarm);
         struct session *guest = room == NULL ? NULL : next_guest(swarm);
-        if (guest == NULL) return;
-        enter(swarm, guest, room);
+        if (guest != NULL) {
+            enter(swarm, guest, room);
+            swarm->looked_at = 0;
+        } else if (swarm->looked_at > swarm->room_count + swarm->begun) {
+            swarm->look_again_ms = since_began_ms(swarm) + PAUSE_MS;
+            swarm->looked_at = 0;
+        } else {
+            return; /* the rest in the next turn */
+        }
     }
 }
 
-bool rooms_wait_for_turn(const struct swarm *swarm) {
-    return swarm->free_places > 0 && swarm->entering < swarm->at_once && swarm->guests_tried < swarm->begun;
+uint64_t rooms_due(const struct swarm *swarm) {
+    return may_enter(swarm) ? swarm->began_ns + (uint64_t)swarm->look_again_ms * 1000000 : UINT64_MAX;
 }
 
-void rooms_entered(struct swarm *swarm, struct session *session) {
+/* --- what the room says --- */
+
+bool rooms_is_ours(const struct swarm *swarm, const struct session *session, struct slice from) {
+    if (session->room == NOBODY) return false;
+    const char *jid = swarm->rooms[session->room].jid;
+    size_t length = strlen(jid);
+    return from.length >= length && memcmp(from.at, jid, length) == 0 && (from.length == length || from.at[length] == '/');
+}
+
+void rooms_entered(struct swarm *swarm, struct session *session, bool is_new) {
     if (!session->entering) return;
     struct room *room = &swarm->rooms[session->room];
     session->entering = false;
     timer_stop(swarm, session);
     room->coming--;
     room->inside++;
+    room->refusals = 0;
     swarm->entering--;
     swarm->counters.room_joins++;
     list_add(&swarm->occupants, number_of(swarm, session), &session->occupant);
     histogram_note(&swarm->histograms[JOIN_TIME], (uint64_t)(since_began_ms(swarm) - session->asked_ms) * 1000000);
+    if (is_new)
+        say(swarm, session, "<iq to='%s' type='set' id='o'><query xmlns='http://jabber.org/protocol/muc#owner'>"
+                            "<x xmlns='jabber:x:data' type='submit'/></query></iq>", room->jid);
 }
 
 void rooms_refused(struct swarm *swarm, struct session *session, const char *why) {
+    struct room *room = &swarm->rooms[session->room];
     reasons_note(&swarm->reasons, "room", why);
+    room->again_ms = since_began_ms(swarm) + (FIRST_PAUSE_MS << (room->refusals < DOUBLINGS ? room->refusals : DOUBLINGS));
+    room->refusals++;
     if (session->entering) timer_stop(swarm, session);
     rooms_forget(swarm, session);
 }
@@ -151,7 +180,7 @@ bool rooms_take(struct swarm *swarm, char **jids, uint32_t count, uint32_t occup
     swarm->rooms = rooms;
     swarm->room_count = count;
     swarm->occupants_wanted = occupants;
-    swarm->free_places = swarm->guests_tried = 0;
+    swarm->free_places = swarm->looked_at = swarm->look_again_ms = 0;
     for (uint32_t i = 0; i < count; i++)
         if (lacks_occupants(swarm, &rooms[i])) swarm->free_places += occupants - rooms[i].inside - rooms[i].coming;
     return true;

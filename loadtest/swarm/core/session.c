@@ -195,7 +195,6 @@ void session_logged_in(struct swarm *swarm, struct session *session) {
     list_add(&swarm->open[session->behaviour], number_of(swarm, session), &session->place);
     if (session->behaviour == HALF_OPEN) return;
     swarm->counters.logins++;
-    swarm->guests_tried = 0;
     if (swarm->settings.presence) {
         swarm->counters.presence_sent++;
         say(swarm, session, "<presence/>");

@@ -47,6 +47,8 @@ static void take_element(struct swarm *swarm, struct session *session, struct sl
     if (!next_tag(&rest, &tag)) return;
     if (is_named(tag, "error"))
         hear_stream_error(swarm, session, element);
+    else if (session->waits_for_answer)
+        hostile_hear(swarm, session, element);
     else if (session->state == LOGGING_IN)
         login_hear(swarm, session, element);
     else if (session->state == OPEN || session->state == CLOSING)

@@ -104,6 +104,8 @@ struct list { /* of the numbers of sessions, in no order */
 struct room {
     char *jid;
     uint32_t inside, coming;
+    uint32_t again_ms; /* after a refusal: not before */
+    uint32_t refusals; /* since somebody entered */
 };
 
 /* How fast something happens. */
@@ -167,7 +169,7 @@ struct swarm {
     /* talk */
     struct peers peers;
     struct room *rooms;
-    uint32_t room_count, occupants_wanted, next_room, next_guest, free_places, guests_tried, entering;
+    uint32_t room_count, occupants_wanted, next_room, next_guest, free_places, entering, looked_at, look_again_ms;
     struct list occupants;
     char *body; /* fills bodies up to their size */
     uint64_t number; /* of stanzas of ours */
@@ -259,8 +261,10 @@ void talk_paces(struct swarm *swarm);
 /* --- rooms.c --- */
 bool rooms_take(struct swarm *swarm, char **jids, uint32_t count, uint32_t occupants);
 void rooms_turn(struct swarm *swarm);
-bool rooms_wait_for_turn(const struct swarm *swarm);
-void rooms_entered(struct swarm *swarm, struct session *session);
+uint64_t rooms_due(const struct swarm *swarm); /* UINT64_MAX: nobody has to enter */
+/* `from` may be any occupant, or the room. */
+bool rooms_is_ours(const struct swarm *swarm, const struct session *session, struct slice from);
+void rooms_entered(struct swarm *swarm, struct session *session, bool is_new);
 void rooms_refused(struct swarm *swarm, struct session *session, const char *why);
 void rooms_forget(struct swarm *swarm, struct session *session);
 void rooms_free(struct swarm *swarm);
@@ -268,5 +272,7 @@ void rooms_free(struct swarm *swarm);
 /* --- hostile.c --- */
 /* Sends the input of a hostile session if this is the moment for it; whether it was. */
 bool hostile_speaks(struct swarm *swarm, struct session *session, enum moment moment);
+/* What comes while a hostile session waits for the answer. */
+void hostile_hear(struct swarm *swarm, struct session *session, struct slice element);
 /* `what`: the condition of an error, "closed" or "timeout". */
 void hostile_answered(struct swarm *swarm, struct session *session, const char *what);

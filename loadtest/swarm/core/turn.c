@@ -75,7 +75,7 @@ static uint64_t next_due(const struct swarm *swarm) {
     bool place = swarm->wanted_total > 0 && (swarm->unused_count > 0 || swarm->begun < swarm->limit);
     if (other < due) due = other;
     if ((other = talk_due(swarm)) < due) due = other;
-    if (rooms_wait_for_turn(swarm)) due = swarm->now_ns;
+    if ((other = rooms_due(swarm)) < due) due = other;
     if ((swarm->queue_first == NOBODY && !place) || in_flight >= swarm->at_once) return due;
     other = swarm->opening.per_second > 0 ? swarm->opening.next_ns : swarm->now_ns;
     return other < due ? other : due;
