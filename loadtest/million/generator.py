@@ -140,6 +140,10 @@ class Generator:
             total.update(loader.report.counters)
         return total
 
+    def count(self, name: str) -> int:
+        """One of them, for who asks often."""
+        return sum(loader.report.counters.get(name, 0) for loader in self.loaders)
+
     def failures(self) -> Counter[str]:
         """Failures by reason, likewise."""
         total: Counter[str] = Counter()

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import Any, Final
 
@@ -125,12 +126,12 @@ def render(summary: Mapping[str, Any]) -> str:
         "Cost as the number of sessions grows",
         [
             "<h1>Cost as the number of sessions grows</h1>",
-            f'<p class="lead">{machine["cores"]} x {machine["processor"]}, {machine["memory_gb"]:g} GB, '
+            f'<p class="lead">{machine["cores"]} x {escape(machine["processor"])}, {machine["memory_gb"]:g} GB, '
             f"Linux {machine['kernel']}.</p>",
             *(page.figure(plot) for plot in plots),
             page.table(rows, header),
             "<h2>Commands</h2>",
-            f"<pre>{chr(10).join(run['command'] for run in runs)}</pre>",
+            f"<pre>{escape(chr(10).join(run['command'] for run in runs))}</pre>",
         ],
     )
 

@@ -45,11 +45,11 @@ def ramp(watch: Watch, in_flight: int) -> Ramp:
             break
         watch.turn()
         now = time.monotonic()
-        if (count := watch.generator.counters()["open"]) > opened:
+        if (count := watch.generator.count("open")) > opened:
             opened, progressed = count, now
         elif now - progressed > STALL_SECONDS:
             break
-    return Ramp(watch.generator.counters()["open"], time.monotonic() - began)
+    return Ramp(watch.generator.count("open"), time.monotonic() - began)
 
 
 def idle(watch: Watch, seconds: float) -> None:
@@ -84,8 +84,8 @@ def quiet(watch: Watch) -> None:
 
 def unanswered(watch: Watch) -> int:
     """Messages that were neither delivered nor came back with an error."""
-    counters = watch.generator.counters()
-    return counters["chat_sent"] - counters["chat_received"] - counters["chat_bounced"]
+    count = watch.generator.count
+    return count("chat_sent") - count("chat_received") - count("chat_bounced")
 
 
 def leave(watch: Watch) -> bool:
@@ -93,7 +93,7 @@ def leave(watch: Watch) -> bool:
     watch.begin("leave")
     waiting = list(watch.generator.loaders)
     active: list[Loader] = []
-    sessions = watch.generator.counters()["open"]
+    sessions = watch.generator.count("open")
     deadline = time.monotonic() + LEAVE_SECONDS + sessions / LEAVES_PER_SECOND
     while time.monotonic() < deadline:
         active = [loader for loader in active if not _gone(loader)]

@@ -27,7 +27,7 @@ def run(watch: Watch, plan: Plan, outcome: Outcome) -> None:
     phases.talk(watch, plan.rate)
     watch.begin("hold")
     watch.until(lambda: False, plan.hold_seconds)
-    lost_before = watch.generator.counters()["lost"]
+    lost_before = watch.generator.count("lost")
 
     workers = watch.server.status()["workers"]
     killed = workers[: ceil(len(workers) * KILLED)]
@@ -39,10 +39,10 @@ def run(watch: Watch, plan: Plan, outcome: Outcome) -> None:
         os.kill(worker["pid"], signal.SIGKILL)
 
     def lost() -> int:
-        return watch.generator.counters()["lost"] - lost_before
+        return watch.generator.count("lost") - lost_before
 
     def opened() -> int:
-        return watch.generator.counters()["open"]
+        return watch.generator.count("open")
 
     watch.until(lambda: lost() >= on_killed, NOTICE_SECONDS)
     noticed = time.monotonic() - began
@@ -76,7 +76,7 @@ def run(watch: Watch, plan: Plan, outcome: Outcome) -> None:
     watch.look_every(TICK_SECONDS)
     phases.quiet(watch)
     outcome.figures |= {
-        "messages_to_who_was_gone": watch.generator.counters()["chat_bounced"],
+        "messages_to_who_was_gone": watch.generator.count("chat_bounced"),
         "messages_lost_with_the_workers": phases.unanswered(watch),
         "all_left_in_order": phases.leave(watch),
     }

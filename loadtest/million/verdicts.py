@@ -15,7 +15,7 @@ WORST_LOGIN_SECONDS: Final = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A figure beside its limit, both for people; `value` is what was measured, as a number, `note` what explains it."""
+    """A figure beside its limit, both for people; `value` is what was measured, `note` what explains it."""
 
     name: str
     value: float
