@@ -30,9 +30,10 @@ def run(watch: Watch, plan: Plan, outcome: Outcome) -> None:
     phases.idle(watch, plan.idle_seconds)
     watch.sampler.refresh()
     phases.talk(watch, plan.rate)
-    watch.begin("hold")
+    talking = plan.hold_seconds - plan.idle_seconds
+    watch.begin("hold", talking)
     talked_from = watch.now
-    watch.until(lambda: False, plan.hold_seconds - plan.idle_seconds)
+    watch.until(lambda: False, talking)
     talked = watch.now - talked_from
     watch.sampler.refresh()
     phases.quiet(watch)

@@ -54,7 +54,7 @@ def ramp(watch: Watch, in_flight: int) -> Ramp:
 
 def idle(watch: Watch, seconds: float) -> None:
     """All are there and only keep themselves alive."""
-    watch.begin("idle")
+    watch.begin("idle", seconds)
     watch.until(lambda: False, seconds)
 
 

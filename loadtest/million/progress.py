@@ -3,7 +3,6 @@
 import shutil
 import sys
 import time
-from collections import Counter
 from typing import Final, TextIO
 
 from loadtest.million.sampler import MEGAPHONE
@@ -30,23 +29,21 @@ class Progress:
         self._end_line()
         print(text, file=self._out, flush=True)
 
-    def show(self, point: Point, totals: Counter[str]) -> None:
-        """One more second has passed."""
+    def show(self, point: Point, part: float | None) -> None:
+        """One more second has passed, and `part` of the phase; without one the bar shows the sessions."""
+        text = line(point)
+        if point.phase == "ramp" and (rate := point.rate("logins")) > 0:
+            text += f"  {left((self._sessions - point.open) / rate)}"
         now = time.monotonic()
         if self._terminal:
             width = shutil.get_terminal_size().columns - 1
-            print(
-                f"\r\x1b[K{bar(point.open / self._sessions)} {line(point)}"[: width + 4],
-                end="",
-                file=self._out,
-                flush=True,
-            )
+            shown = f"{bar(point.open / self._sessions if part is None else part)} {text}"[:width]
+            print(f"\r\x1b[K{shown}", end="", file=self._out, flush=True)
             self._on_line = True
         elif point.phase != self._phase or now - self._shown_at >= LINE_SECONDS:
-            print(f"{point.at:7.0f} s  {line(point)}", file=self._out, flush=True)
+            print(f"{point.at:7.0f} s  {text}", file=self._out, flush=True)
             self._shown_at = now
-        if point.phase != self._phase:
-            self._phase = point.phase
+        self._phase = point.phase
 
     def _end_line(self) -> None:
         if self._on_line:
@@ -59,6 +56,11 @@ def bar(part: float) -> str:
     eighths = int(min(1.0, max(0.0, part)) * BAR * 8)
     full, rest = divmod(eighths, 8)
     return "│" + ("█" * full + (EIGHTHS[rest] if rest else "")).ljust(BAR) + "│"
+
+
+def left(seconds: float) -> str:
+    """How much longer, roughly."""
+    return f"{seconds / 60:.0f} min left" if seconds >= 90 else f"{seconds:.0f} s left"
 
 
 def line(point: Point) -> str:

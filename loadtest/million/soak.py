@@ -23,7 +23,7 @@ def run(watch: Watch, plan: Plan, outcome: Outcome) -> None:
     outcome.figures |= {"ramp_seconds": round(ramp.seconds, 2), "logins_per_second": round(ramp.per_second, 1)}
     phases.talk(watch, plan.rate)
     lost = watch.generator.counters()["lost"]
-    watch.begin("soak")
+    watch.begin("soak", plan.hold_seconds)
     began = introduced = watch.now
     owed = [0.0] * len(watch.generator.loaders)
     last = began

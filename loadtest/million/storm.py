@@ -25,7 +25,7 @@ def run(watch: Watch, plan: Plan, outcome: Outcome) -> None:
     outcome.verdicts.append(verdicts.sessions(ramp.sessions, plan.sessions))
     outcome.figures |= {"ramp_seconds": round(ramp.seconds, 2), "logins_per_second": round(ramp.per_second, 1)}
     phases.talk(watch, plan.rate)
-    watch.begin("hold")
+    watch.begin("hold", plan.hold_seconds)
     watch.until(lambda: False, plan.hold_seconds)
     lost_before = watch.generator.count("lost")
 
@@ -51,7 +51,7 @@ def run(watch: Watch, plan: Plan, outcome: Outcome) -> None:
     all_back = watch.until(lambda: opened() >= ramp.sessions, BACK_LIMIT_SECONDS)
     all_seconds = time.monotonic() - began
     watch.generator.introduce()  # those who are back have other names
-    watch.begin("calm")
+    watch.begin("calm", CALM_SECONDS)
     watch.until(lambda: False, CALM_SECONDS)
     storm = [point for point in watch.timeline.points if point.phase in ("storm", "calm")]
     logins = hold.merged(storm, "login")

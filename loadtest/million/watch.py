@@ -31,8 +31,8 @@ COUNTED: Final = (
 class Shows(Protocol):
     """Whoever shows the progress."""
 
-    def show(self, point: Point, totals: Counter[str]) -> None:
-        """One more second has passed."""
+    def show(self, point: Point, part: float | None) -> None:
+        """One more second has passed, and `part` of the phase; None when its length is not known."""
 
 
 class Watch:
@@ -49,17 +49,19 @@ class Watch:
         self._counters: Counter[str] = Counter()
         sampler.spent()
         self._began = self._ticked = time.monotonic()
+        self._phase_from = self._phase_seconds = 0.0
 
     @property
     def now(self) -> float:
         """Seconds since the start."""
         return time.monotonic() - self._began
 
-    def begin(self, phase: str) -> None:
-        """What happens from now on belongs to another phase."""
+    def begin(self, phase: str, seconds: float = 0.0) -> None:
+        """What happens from now on belongs to another phase, which takes so long, if that is known."""
         if time.monotonic() - self._ticked >= LEAST_SECONDS:
             self.tick()
         self.phase = phase
+        self._phase_from, self._phase_seconds = self.now, seconds
 
     def look_every(self, seconds: float) -> None:
         """Look, and let the load processes report, so often from now on."""
@@ -101,4 +103,5 @@ class Watch:
         )
         self._counters = counters
         self.timeline.add(point)
-        self._progress.show(point, counters)
+        part = (self.now - self._phase_from) / self._phase_seconds if self._phase_seconds else None
+        self._progress.show(point, part)
