@@ -69,6 +69,10 @@ def figures(watch: Watch, held: list[Point], sessions: int, outcome: Outcome) ->
         "session_kernel_bytes": round(kernel / max(1, sessions)),
         "sockets": watch.sampler.sockets.count,
         "frames_dropped_by_loopback": watch.sampler.dropped_frames(),
+        "cpu_of_the_hold": {
+            side: round(sum(point.cpu[side] for point in held) / sum(point.seconds for point in held), 3)
+            for side in (held[0].cpu if held else ())
+        },
         **_cpu(watch),
     }
     return [

@@ -1,5 +1,6 @@
 """What one process uses, from /proc: memory and CPU time."""
 
+import os
 import time
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -48,7 +49,15 @@ def children(pid: int) -> list[int]:
     return found
 
 
-def busy_seconds() -> float:
-    """CPU time of the whole machine that was not idle, since it has started, all processors together."""
+class Busy(NamedTuple):
+    """CPU seconds of the whole machine since it has started, all processors together."""
+
+    used: float  # by whatever ran on it
+    stolen: float  # by the host of this virtual machine, while something wanted to run
+
+
+def busy() -> Busy:
+    """How busy the machine was so far."""
     user, nice, system, _, _, irq, softirq, steal = map(int, Path("/proc/stat").read_text().split()[1:9])
-    return (user + nice + system + irq + softirq + steal) / 100
+    ticks = os.sysconf("SC_CLK_TCK")
+    return Busy((user + nice + system + irq + softirq) / ticks, steal / ticks)

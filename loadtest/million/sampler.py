@@ -5,7 +5,7 @@ from math import ceil
 from typing import Final
 
 from loadtest.million.kernel_memory import Sockets, available_bytes, dropped_frames, read_sockets
-from loadtest.million.processes import NOTHING, Memory, busy_seconds, children, cpu_seconds, memory_of
+from loadtest.million.processes import NOTHING, Memory, busy, children, cpu_seconds, memory_of
 
 ROUND_SECONDS: Final = 10.0  # in which the memory of each process is looked at once: that walks all its pages
 SOCKETS_SECONDS: Final = 3.0
@@ -31,7 +31,7 @@ class Sampler:
         self._memory: dict[int, Memory] = {}
         self._turn = 0.0
         self._cpu: dict[int, float] = {}
-        self._busy = busy_seconds()
+        self._busy = busy()
         self._sockets_at = 0.0
         self.memory_empty: dict[str, int] = {}
 
@@ -100,7 +100,7 @@ class Sampler:
         return dropped_frames() - self._dropped_before
 
     def spent(self) -> dict[str, float]:
-        """CPU seconds by side since the last call; `other` is all else that ran on this machine."""
+        """CPU seconds by side since the last call; `other` is all else on this machine, `stolen` what its host took."""
         sides: dict[str, Callable[[], list[int]]] = {
             "workers": lambda: self._workers,
             "supervisor": lambda: [self._supervisor],
@@ -116,9 +116,10 @@ class Sampler:
                     total += clock - self._cpu.get(pid, 0.0)
                     now[pid] = clock
             found[side] = total
-        busy = busy_seconds()
-        found["other"] = max(0.0, busy - self._busy - sum(found.values()))
-        self._cpu, self._busy = now, busy
+        machine = busy()
+        found["other"] = max(0.0, machine.used - self._busy.used - sum(found.values()))
+        found["stolen"] = machine.stolen - self._busy.stolen
+        self._cpu, self._busy = now, machine
         return found
 
     def _processes(self) -> list[int]:
