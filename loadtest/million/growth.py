@@ -14,16 +14,17 @@ from loadtest.million.plot import Curve, Plot
 from loadtest.million.scale import Scale, linear, short
 
 HOLD_SECONDS: Final = 60.0
-FLAT: Final = 1.10  # the dearest size against the smallest one
+SECONDS_OF_A_SESSION: Final = 20.0  # between two messages of one, as long as that is not more than is asked for
 
 # Title, unit, and curves: name, colour and where the value is in a report's figures.
 PLOTS: Final[tuple[tuple[str, str, tuple[tuple[str, str, tuple[str, ...]], ...]], ...]] = (
     (
         "Memory of a session",
-        "bytes, beyond what the processes have without any",
+        "bytes",
         (
             ("workers", "--c1", ("session_user_bytes",)),
             ("kernel, for Megaphone", "--c2", ("session_kernel_bytes",)),
+            ("both, and the processes without any session", "--c5", ("session_total_bytes",)),
         ),
     ),
     (
@@ -58,8 +59,7 @@ def run(options: argparse.Namespace) -> int:
     reports = []
     for sessions in sizes:
         directory = output / str(sessions)
-        # A tenth of all talk each second, as many as a message each few seconds and person: never beyond what is asked.
-        rate = min(sessions / 20, 5_000.0 if options.rate is None else options.rate)
+        rate = min(sessions / SECONDS_OF_A_SESSION, 5_000.0 if options.rate is None else options.rate)
         words = ["--sessions", str(sessions), "--hold", f"{hold:g}", "--rate", f"{rate:g}", "--output", str(directory)]
         words += ["--keep-alive", f"{options.keep_alive:g}"]
         words += ["--in-flight", str(options.in_flight)] if options.in_flight else []
@@ -115,13 +115,14 @@ def render(summary: Mapping[str, Any]) -> str:
     runs = summary["runs"]
     machine = summary["machine"]
     plots = [plot for each in PLOTS if (plot := _plot(runs, *each)) is not None]
-    header = ("", *(f"{run['sessions']:,}" for run in runs))
-    rows = [("workers", *(f"{run['workers']:,}" for run in runs))]
+    header = ("", *(f"{run['sessions']:,}" for run in runs), "last / first")
+    rows = [("workers", *(f"{run['workers']:,}" for run in runs), "")]
     for title, unit, curves in PLOTS:
         for name, _, path in curves:
             values = [run["values"]["/".join(path)] for run in runs]
             shown = ["-" if value is None else f"{value:,g}" for value in values]
-            rows.append((f"{title}, {name} ({unit.partition(',')[0]})", *shown))
+            ratio = f"{values[-1] / values[0]:.2f}" if values[0] and values[-1] is not None else "-"
+            rows.append((f"{title}, {name} ({unit.partition(',')[0]})", *shown, ratio))
     return page.document(
         "Cost as the number of sessions grows",
         [

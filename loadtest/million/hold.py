@@ -67,6 +67,7 @@ def figures(watch: Watch, held: list[Point], sessions: int, outcome: Outcome) ->
         "memory_unaccounted_bytes": watch.sampler.unaccounted_bytes(),
         "session_user_bytes": round(user / max(1, sessions)),
         "session_kernel_bytes": round(kernel / max(1, sessions)),
+        "session_total_bytes": round(own / max(1, sessions)),
         "sockets": watch.sampler.sockets.count,
         "frames_dropped_by_loopback": watch.sampler.dropped_frames(),
         "cpu_of_the_hold": {
