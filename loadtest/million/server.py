@@ -20,6 +20,7 @@ DOMAIN: Final = "localhost"
 START_SECONDS: Final = 30.0
 WORKER_START_SECONDS: Final = 5.0  # each, when many start at once on few processors
 STOP_SECONDS: Final = 30.0
+HEARTBEAT_SECONDS: Final = 30.0  # some fifty workers and as many load processes share each processor
 POLL_SECONDS: Final = 0.1
 PR_SET_PDEATHSIG: Final = 1
 
@@ -50,6 +51,7 @@ class Server:
                     "limits": {"trusted_networks": ["127.0.0.0/8"]},
                     # A storm kills a quarter of all workers at once: that is more than an operator would call normal.
                     "restart": {
+                        "heartbeat_timeout_seconds": HEARTBEAT_SECONDS,
                         "intensity": max(10, 2 * workers),
                         "start_timeout_seconds": START_SECONDS + WORKER_START_SECONDS * workers,
                     },
