@@ -25,7 +25,7 @@ def run(watch: Watch, plan: Plan, outcome: Outcome) -> None:
     ramp = phases.ramp(watch, plan.in_flight)
     outcome.verdicts.append(verdicts.sessions(ramp.sessions, plan.sessions))
     outcome.verdicts.append(verdicts.logins(ramp.per_second))
-    outcome.figures |= {"ramp_seconds": round(ramp.seconds, 2), "logins_per_second": round(ramp.per_second, 1)}
+    outcome.figures |= ramp.figures()
     before = watch.generator.counters()
     phases.idle(watch, plan.idle_seconds)
     watch.sampler.refresh()

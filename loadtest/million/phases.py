@@ -2,7 +2,7 @@
 
 import time
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from loadtest.million.generator import Loader
 from loadtest.million.watch import Watch
@@ -20,11 +20,20 @@ class Ramp:
 
     sessions: int
     seconds: float
+    lost: int  # and back again, if all are there
 
     @property
     def per_second(self) -> float:
         """Logins a second, from the first to the last."""
         return self.sessions / self.seconds if self.seconds else 0.0
+
+    def figures(self) -> dict[str, Any]:
+        """For the report."""
+        return {
+            "ramp_seconds": round(self.seconds, 2),
+            "logins_per_second": round(self.per_second, 1),
+            "sessions_lost_in_the_ramp": self.lost,
+        }
 
 
 def ramp(watch: Watch, in_flight: int) -> Ramp:
@@ -34,6 +43,7 @@ def ramp(watch: Watch, in_flight: int) -> Ramp:
     width = min(AT_ONCE, len(waiting), in_flight)
     active: list[Loader] = []
     began = progressed = time.monotonic()
+    sessions = sum(loader.share for loader in waiting)
     opened = 0
     while True:
         active = [loader for loader in active if loader.report.counters.get("open", 0) < loader.share]
@@ -41,15 +51,13 @@ def ramp(watch: Watch, in_flight: int) -> Ramp:
             loader = waiting.pop(0)
             watch.generator.tell(loader, "open", loader.share, in_flight // width)
             active.append(loader)
-        if not active:
-            break
-        watch.turn()
         now = time.monotonic()
         if (count := watch.generator.count("open")) > opened:
             opened, progressed = count, now
-        elif now - progressed > STALL_SECONDS:
-            break
-    return Ramp(watch.generator.count("open"), time.monotonic() - began)
+        # Some may have been lost since their load process had all.
+        if (not active and count >= sessions) or now - progressed > STALL_SECONDS:
+            return Ramp(count, now - began, watch.generator.count("lost"))
+        watch.turn()
 
 
 def idle(watch: Watch, seconds: float) -> None:

@@ -23,7 +23,7 @@ def run(watch: Watch, plan: Plan, outcome: Outcome) -> None:
     """Fill in the outcome, as far as it gets."""
     ramp = phases.ramp(watch, plan.in_flight)
     outcome.verdicts.append(verdicts.sessions(ramp.sessions, plan.sessions))
-    outcome.figures |= {"ramp_seconds": round(ramp.seconds, 2), "logins_per_second": round(ramp.per_second, 1)}
+    outcome.figures |= ramp.figures()
     phases.talk(watch, plan.rate)
     watch.begin("hold", plan.hold_seconds)
     watch.until(lambda: False, plan.hold_seconds)

@@ -54,7 +54,7 @@ def sessions(reached: int, wanted: int) -> Verdict:
 
 def lost(count: int) -> Verdict:
     """Of sessions, while they were held."""
-    return Verdict("sessions lost", count, f"{count:,}", "0", count == 0)
+    return Verdict("sessions lost in the hold", count, f"{count:,}", "0", count == 0)
 
 
 def messages(unanswered: int, bounced: int, sent: int) -> Verdict:

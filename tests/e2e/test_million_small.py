@@ -17,7 +17,7 @@ from loadtest.million.host import read_setting
 
 SESSIONS = 20_000
 RATE = 1_000
-RUN_SECONDS = 150.0
+RUN_SECONDS = 240.0
 FEW = 2_000  # enough for a setting to be changed
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root may change settings and read /proc/slabinfo")
@@ -66,7 +66,7 @@ def test_every_session_is_there_and_none_is_lost(small_run: Run) -> None:
     _, report, _, said = small_run
     assert report["ended"] == "complete", said
     assert report["failures"] == {}
-    for name in ("sessions at once", "sessions lost", "messages that did not arrive"):
+    for name in ("sessions at once", "sessions lost in the hold", "messages that did not arrive"):
         assert verdict(report, name)["met"], verdict(report, name)
     assert report["counters"]["logins"] == SESSIONS
     assert max(point["open"] for point in report["points"]) == SESSIONS
