@@ -81,7 +81,7 @@ class LoadProcess:
     def _hear(self) -> None:
         try:
             told: Told = self._channel.recv()
-        except EOFError:  # the parent has ended
+        except (EOFError, OSError):  # the parent has ended, perhaps in the middle of a word
             self._stopped = True
             return
         getattr(self, told.what)(*told.arguments)
@@ -111,7 +111,7 @@ class LoadProcess:
 
     def jids(self, sample: int) -> None:
         """Answer with full JIDs of open sessions."""
-        self._channel.send(self._swarm.jids(sample))
+        self._say(self._swarm.jids(sample))
 
     def peers(self, jids: bytes) -> None:
         """Chat to these from now on."""
@@ -140,7 +140,13 @@ class LoadProcess:
         now = self._swarm.histograms()
         durations = {name: (now[name] - self._before[name]).counts for name in HISTOGRAMS}
         self._before = now
-        self._channel.send(Report(self._swarm.counters(), self._swarm.failures(), durations))
+        self._say(Report(self._swarm.counters(), self._swarm.failures(), durations))
+
+    def _say(self, what: Report | bytes) -> None:
+        try:
+            self._channel.send(what)
+        except OSError:
+            self._stopped = True
 
 
 def close_other_descriptors(own: int) -> None:

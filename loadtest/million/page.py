@@ -162,12 +162,13 @@ def _figures(figures: Mapping[str, Any]) -> list[str]:
     """Tables of what has several values, by kind, and one of the rest."""
     times = [(_words(name[:-3]), value) for name, value in figures.items() if name.endswith("_ms")]
     costs = [(_words(name[:-7]), value) for name, value in figures.items() if name.endswith("_cpu_us")]
-    processors = figures.get("cpu_of_the_hold")
+    processors, stalled = figures.get("cpu_of_the_hold"), figures.get("machine_stalled_seconds")
     rest = {name: value for name, value in figures.items() if not isinstance(value, Mapping)}
     return [
         _matrix("milliseconds", times),
         _matrix("microseconds of CPU", costs),
         _matrix("processors busy", [("during the hold", processors)]) if processors else "",
+        _matrix("seconds stalled for want of", [("whole run", stalled)]) if stalled else "",
         table(_rows(rest)),
     ]
 

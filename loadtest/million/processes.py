@@ -56,6 +56,23 @@ class Busy(NamedTuple):
     stolen: float  # by the host of this virtual machine, while something wanted to run
 
 
+def stalled_seconds() -> dict[str, float]:
+    """For how long something had to wait for a processor, memory or a disk since the machine has started.
+
+    `some`: at least one process; `full`: all that had something to do. From the kernel's pressure stall information,
+    empty where it has none.
+    """
+    found = {}
+    for what in ("cpu", "memory", "io"):
+        try:
+            text = Path(f"/proc/pressure/{what}").read_text()
+        except OSError:
+            continue
+        for line in text.splitlines():
+            found[f"{what}_{line.split()[0]}"] = int(line.rpartition("total=")[2]) / 1e6
+    return found
+
+
 def busy() -> Busy:
     """How busy the machine was so far."""
     user, nice, system, _, _, irq, softirq, steal = map(int, Path("/proc/stat").read_text().split()[1:9])

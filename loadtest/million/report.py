@@ -39,7 +39,11 @@ def content(
         },
         **facts,
         "settings_changed": settings,
-        "figures": outcome.figures,
+        "figures": {
+            **outcome.figures,
+            "machine_stalled_seconds": watch.sampler.stalled_seconds(),
+            "longest_pause_seconds": round(watch.longest_pause, 2),
+        },
         "counters": {name: count for name, count in sorted(watch.generator.counters().items()) if count},
         "failures": dict(watch.generator.failures().most_common(50)),
         "server_log": watch.server.troubles(),

@@ -5,7 +5,7 @@ from math import ceil
 from typing import Final
 
 from loadtest.million.kernel_memory import Sockets, available_bytes, dropped_frames, read_sockets
-from loadtest.million.processes import NOTHING, Memory, busy, children, cpu_seconds, memory_of
+from loadtest.million.processes import NOTHING, Memory, busy, children, cpu_seconds, memory_of, stalled_seconds
 
 ROUND_SECONDS: Final = 10.0  # in which the memory of each process is looked at once: that walks all its pages
 SOCKETS_SECONDS: Final = 3.0
@@ -24,6 +24,7 @@ class Sampler:
         self._connections = 0
         self._available_before = available_bytes()
         self._dropped_before = dropped_frames()
+        self._stalled_before = stalled_seconds()
         self._supervisor = 0
         self._own = 0
         self._workers: list[int] = []
@@ -98,6 +99,10 @@ class Sampler:
     def dropped_frames(self) -> int:
         """Frames that loopback has dropped since the start."""
         return dropped_frames() - self._dropped_before
+
+    def stalled_seconds(self) -> dict[str, float]:
+        """For how long the machine has stalled since the start, by what was lacking."""
+        return {what: round(now - self._stalled_before.get(what, 0.0), 2) for what, now in stalled_seconds().items()}
 
     def spent(self) -> dict[str, float]:
         """CPU seconds by side since the last call; `other` is all else on this machine, `stolen` what its host took."""

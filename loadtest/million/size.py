@@ -9,7 +9,7 @@ SIGMAS: Final = 5  # of the random spread over workers that must still fit: miss
 WORKER_OWN: Final = 200  # listening sockets, database, control, connections that are on their way to another worker
 LOADER_OWN: Final = 64
 MOST_WORKERS: Final = 1023  # of one node
-PORTS_USED: Final = 0.6  # of an address's ports: those of ended connections rest in TIME_WAIT for a minute
+PORTS_USED: Final = 0.2  # of an address's ports: the kernel finds a free one soon, also while others are in TIME_WAIT
 
 # Measured on Linux 6.18, x86-64; a run says what it really was.
 WORKER_BYTES: Final = 30_000_000  # before its first session

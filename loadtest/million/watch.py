@@ -46,6 +46,7 @@ class Watch:
         self.phase = "start"
         self._progress = progress
         self._tick_seconds = TICK_SECONDS
+        self.longest_pause = 0.0  # seconds that a look came too late, because nothing ran or the machine was too busy
         self._counters: Counter[str] = Counter()
         sampler.spent()
         self._began = self._ticked = time.monotonic()
@@ -89,6 +90,7 @@ class Watch:
         self.server.check()
         now = time.monotonic()
         seconds, self._ticked = now - self._ticked, now
+        self.longest_pause = max(self.longest_pause, seconds - self._tick_seconds)
         counters = self.generator.counters()
         self.sampler.step(now, seconds, sum(counters[state] for state in CONNECTED))
         point = Point(

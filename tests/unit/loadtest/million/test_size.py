@@ -40,7 +40,7 @@ def test_too_few_load_processes_are_refused() -> None:
 
 
 def test_one_address_has_too_few_ports_for_many_sessions() -> None:
-    assert size_of(50_000, descriptors=1_000_000, ports=PORTS, cores=1).addresses == 3
+    assert size_of(50_000, descriptors=1_000_000, ports=PORTS, cores=1).addresses == 9
 
 
 def test_a_limit_that_nothing_fits_in() -> None:
