@@ -66,6 +66,7 @@ cdef extern from "core/swarm.h" nogil:
 
     ctypedef struct settings_t "struct settings":
         bint presence
+        bint pipeline
         bint reconnect
         int keep_alive
         int body_bytes

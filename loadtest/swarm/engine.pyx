@@ -91,7 +91,10 @@ cdef class Swarm:
 
     cdef configure_tls(self, ca_file, verify):
         path = b"" if ca_file is None else os.fsencode(ca_file)
-        cdef const char* wrong = tls_configure(self.swarm, NULL if ca_file is None else <const char*> path, verify)
+        cdef const char* authorities = NULL
+        if ca_file is not None:
+            authorities = path
+        cdef const char* wrong = tls_configure(self.swarm, authorities, verify)
         if wrong != NULL:
             raise TargetError(f"cannot trust the authorities of {ca_file or 'the system'}: {wrong.decode()}")
 
@@ -202,7 +205,7 @@ cdef class Swarm:
             raise SwarmError(f"at most {ROOMS_LIMIT} different rooms, and not fewer than no occupants")
         cdef swarm_t* swarm = self.alive()
         cdef char** jids = <char**> calloc(len(texts) + 1, sizeof(char*))
-        cdef size_t index
+        cdef Py_ssize_t index
         cdef bint taken = False
         if jids != NULL:
             for index in range(len(texts)):
@@ -215,7 +218,7 @@ cdef class Swarm:
     def jids(self, int sample=2_000):
         cdef swarm_t* swarm = self.alive()
         cdef list_t* regular = &swarm.open[0]
-        cdef uint32_t count = regular.count, taken = max(0, min(sample, count)), index
+        cdef uint32_t count = regular.count, taken = min(<uint32_t> max(0, sample), count), index
         if taken == 0:
             return b""
         cdef uint64_t first = random_below(swarm, count)

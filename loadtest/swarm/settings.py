@@ -28,6 +28,8 @@ class Settings:
     """Rates are of the whole swarm and a second; all of it can be changed while it runs (`Swarm.change`).
 
     `presence`: send initial presence after the resource is bound (RFC 6121 section 4.2).
+    `pipeline`: with the last message of SASL say at once the new header, the binding and the presence (XEP-0305).
+    Without it, that is done only where the server announces `urn:xmpp:features:pipelining`.
     `keep_alive`: white space or a ping (XEP-0199) each `keep_alive_seconds` of each session, spread evenly over them.
     `ping_timeout_seconds`: a ping not answered by then makes the session lost (`ping:timeout`).
     `chat_per_second`: messages of type chat from random sessions of ours to random peers (`Swarm.peers`), with a body
@@ -44,6 +46,7 @@ class Settings:
     """
 
     presence: bool = True
+    pipeline: bool = False
     keep_alive: KeepAlive = "none"
     keep_alive_seconds: float = 60.0
     ping_timeout_seconds: float = 60.0

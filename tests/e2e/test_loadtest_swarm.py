@@ -132,6 +132,13 @@ def test_ways_into_ejabberd(
         closed(swarm)
 
 
+def test_a_login_can_be_pipelined(node: EmbeddedNode) -> None:
+    with guests(node, pipeline=True) as swarm:
+        opened(swarm, 50)
+        chats(swarm, 100)
+        closed(swarm)
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [

@@ -14,14 +14,14 @@ struct input {
 };
 
 #define TEXT(text) text, sizeof text - 1
-#define HEADER(namespace, to, version)                                                                                  \
+#define HEADER_OF(namespace, to, version)                                                                                  \
     TEXT("<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='" namespace "' to='" to "' version='" version "'>")
 
 static const struct input INPUTS[] = {
     {"http-request", AT_HEADER, TEXT("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"),
      " not-well-formed xml-not-well-formed bad-format invalid-namespace closed ", 0},
-    {"unknown-host", AT_HEADER, HEADER("http://etherx.jabber.org/streams", "nowhere.invalid", "1.0"), " host-unknown ", 0},
-    {"wrong-stream-namespace", AT_HEADER, HEADER("urn:wrong", "nowhere.invalid", "1.0"), " invalid-namespace host-unknown ", 0},
+    {"unknown-host", AT_HEADER, HEADER_OF("http://etherx.jabber.org/streams", "nowhere.invalid", "1.0"), " host-unknown ", 0},
+    {"wrong-stream-namespace", AT_HEADER, HEADER_OF("urn:wrong", "nowhere.invalid", "1.0"), " invalid-namespace host-unknown ", 0},
     {"unknown-mechanism", AT_FEATURES, TEXT("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='SECRET'>AAAA</auth>"),
      " invalid-mechanism ", 0},
     {"stanza-before-login", AT_FEATURES, TEXT("<message to='nobody@nowhere.invalid'><body>too early</body></message>"),

@@ -1,10 +1,13 @@
 /* From the first features to the bound resource (RFC 6120 sections 5 to 7): what each answer of the server leads to. */
 #include "swarm.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 static const char *const MECHANISMS[] = {"ANONYMOUS", "PLAIN", "SCRAM-SHA-1", "SCRAM-SHA-256"};
+
+#define AUTH "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='%s'>%s</auth>"
 
 static const EVP_MD *digest_of(const struct swarm *swarm) {
     return swarm->mechanism == SCRAM_SHA_1 ? EVP_sha1() : EVP_sha256();
@@ -19,6 +22,17 @@ static void say_starttls(struct swarm *swarm, struct session *session) {
     say(swarm, session, "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>");
 }
 
+/* The last message of SASL, and with it all that can be said without knowing the answers (XEP-0305). */
+static void say_last_of_sasl(struct swarm *swarm, struct session *session, const char *format, const char *first, const char *second) {
+    char message[SASL_BYTES + 256];
+    snprintf(message, sizeof message, format, first, second);
+    session->pipelined &= session->behaviour != HOSTILE;
+    if (session->pipelined)
+        say(swarm, session, "%s" HEADER BIND_REQUEST "%s", message, swarm->domain, swarm->settings.presence ? PRESENCE : "");
+    else
+        say(swarm, session, "%s", message);
+}
+
 static void say_auth(struct swarm *swarm, struct session *session) {
     char name[FIELD_BYTES], message[SASL_BYTES] = "";
     const char *password, *wrong = NULL;
@@ -29,15 +43,16 @@ static void say_auth(struct swarm *swarm, struct session *session) {
     if (is_scram(swarm)) wrong = scram_begin(&session->login->scram, name, message);
     if (wrong != NULL)
         session_fail(swarm, session, "sasl", wrong);
+    else if (is_scram(swarm))
+        say(swarm, session, AUTH, MECHANISMS[swarm->mechanism], message);
     else
-        say(swarm, session, "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='%s'>%s</auth>",
-            MECHANISMS[swarm->mechanism], message);
+        say_last_of_sasl(swarm, session, AUTH, MECHANISMS[swarm->mechanism], message);
 }
 
 /* The server names the resource: two sessions of one account never take one from each other. */
 static void say_bind(struct swarm *swarm, struct session *session) {
     session->step = BIND;
-    say(swarm, session, "<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>");
+    if (!session->pipelined) say(swarm, session, BIND_REQUEST);
 }
 
 static bool offers_mechanism(struct slice features, const char *name) {
@@ -65,6 +80,7 @@ static void take_features(struct swarm *swarm, struct session *session, struct s
         else
             session_fail(swarm, session, "tls", "not-offered");
     } else if (!session->authenticated) {
+        session->pipelined = swarm->settings.pipeline || find_tag(features, "pipelining", &tag, &behind);
         if (offers_mechanism(features, MECHANISMS[swarm->mechanism]))
             say_auth(swarm, session);
         else
@@ -93,7 +109,7 @@ static void take_challenge(struct swarm *swarm, struct session *session, struct 
     if (wrong != NULL)
         session_fail(swarm, session, "sasl", wrong);
     else
-        say(swarm, session, "<response xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>%s</response>", message);
+        say_last_of_sasl(swarm, session, "<response xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>%s</response>", message, "");
 }
 
 static void take_success(struct swarm *swarm, struct session *session, struct slice success) {
@@ -103,7 +119,10 @@ static void take_success(struct swarm *swarm, struct session *session, struct sl
         return;
     }
     session->authenticated = true;
-    say_header(swarm, session);
+    if (session->pipelined)
+        stream_restart(session);
+    else
+        say_header(swarm, session);
 }
 
 static void take_refusal(struct swarm *swarm, struct session *session, struct slice failure) {

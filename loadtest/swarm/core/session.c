@@ -66,7 +66,7 @@ static void drop_connection(struct swarm *swarm, struct session *session, bool r
     session->jid = NULL;
     session->serial++;
     session->secured = session->authenticated = session->session_needed = session->skipping = false;
-    session->pinging = session->entering = session->away = session->waits_for_answer = false;
+    session->pinging = session->entering = session->away = session->waits_for_answer = session->pipelined = false;
     session->scanner = (struct scanner){0};
 }
 
@@ -197,7 +197,7 @@ void session_logged_in(struct swarm *swarm, struct session *session) {
     swarm->counters.logins++;
     if (swarm->settings.presence) {
         swarm->counters.presence_sent++;
-        say(swarm, session, "<presence/>");
+        if (!session->pipelined) say(swarm, session, PRESENCE);
     }
     if (session->behaviour == SLOW) timer_set(swarm, session, SLOW_TURN_SECONDS);
     if (session->behaviour == HOSTILE) hostile_speaks(swarm, session, AT_OPEN);

@@ -19,14 +19,15 @@ bool say(struct swarm *swarm, struct session *session, const char *format, ...) 
     return length < (int)sizeof text && connection_write(swarm, session, text, length);
 }
 
-void say_header(struct swarm *swarm, struct session *session) {
+void stream_restart(struct session *session) {
     session->scanner = (struct scanner){0};
     session->step = FEATURES;
+}
+
+void say_header(struct swarm *swarm, struct session *session) {
+    stream_restart(session);
     if (hostile_speaks(swarm, session, AT_HEADER)) return;
-    say(swarm, session,
-        "<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' "
-        "to='%s' version='1.0'>",
-        swarm->domain);
+    say(swarm, session, HEADER, swarm->domain);
 }
 
 void stream_secure(struct swarm *swarm, struct session *session) {

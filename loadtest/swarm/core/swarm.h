@@ -56,6 +56,13 @@ enum state {
     STATES
 };
 
+/* Parts of what sessions say; HEADER takes the domain. */
+#define HEADER                                                                                                              \
+    "<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' "            \
+    "to='%s' version='1.0'>"
+#define BIND_REQUEST "<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>"
+#define PRESENCE "<presence/>"
+
 enum step { FEATURES, PROCEED, SASL, BIND, SESSION };
 
 enum keep_alive { NO_KEEP_ALIVE, SPACE, PING };
@@ -88,7 +95,7 @@ struct session {
     uint32_t asked_ms;      /* when the ping under way was sent, or when it began to leave or enter */
     uint16_t input;         /* which bad input a hostile one sends */
     uint8_t state, step, behaviour, setbacks;
-    bool secured : 1, authenticated : 1, session_needed : 1, skipping : 1, pinging : 1, entering : 1, away : 1, waits_for_answer : 1;
+    bool secured : 1, authenticated : 1, session_needed : 1, skipping : 1, pinging : 1, entering : 1, away : 1, waits_for_answer : 1, pipelined : 1;
     struct scanner scanner;
     struct login *login;
     struct bytes *kept, *output;
@@ -115,7 +122,7 @@ struct pace {
 };
 
 struct settings {
-    bool presence, reconnect;
+    bool presence, pipeline, reconnect;
     int keep_alive, body_bytes, slow_bytes_per_second;
     double keep_alive_seconds, ping_timeout_seconds, chat_per_second, room_per_second, presence_per_second;
     double slow_messages_per_second, reconnect_seconds, reconnect_limit_seconds, login_timeout_seconds;
@@ -243,6 +250,8 @@ void list_add(struct list *list, uint32_t number, uint32_t *place);
 void stream_receive(struct swarm *swarm, struct session *session, bool until_end);
 /* A text of at most SAY_BYTES, made as by printf. */
 bool say(struct swarm *swarm, struct session *session, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* What comes from now on is a new stream. */
+void stream_restart(struct session *session);
 void say_header(struct swarm *swarm, struct session *session);
 void stream_secure(struct swarm *swarm, struct session *session);
 
