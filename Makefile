@@ -61,6 +61,30 @@ fuzz: env $(STAMPS)/dev $(STAMPS)/packages-test $(STAMPS)/packages-fuzz ## fuzz 
 	fi
 	$(VENV)/bin/python -m tests.fuzz.coverage.run $(WHAT) --seconds $(or $(SECONDS),60)
 
+# N=sessions HOLD=seconds RATE=messages WORKERS=number OUT=directory; without them the figures of the task.
+MILLION = $(VENV)/bin/python -m loadtest.million $(if $(N),--sessions $(N)) $(if $(HOLD),--hold $(HOLD)) \
+	$(if $(RATE),--rate $(RATE)) $(if $(WORKERS),--workers $(WORKERS)) $(if $(OUT),--output $(OUT))
+
+.PHONY: million
+million: env ## hold a million sessions, or N=100000, on this machine and write a report
+	$(MILLION)
+
+.PHONY: million-check
+million-check: env ## say what this machine lacks for it
+	$(MILLION) --check
+
+.PHONY: million-storm
+million-storm: env ## kill a quarter of the workers and see all sessions come back
+	$(MILLION) --storm
+
+.PHONY: million-soak
+million-soak: env ## let sessions come and go for two hours and watch the memory
+	$(MILLION) --soak
+
+.PHONY: million-growth
+million-growth: env ## see what a session and a message cost as their number grows
+	$(MILLION) --growth
+
 .PHONY: sanitize
 sanitize: env $(STAMPS)/dev $(STAMPS)/packages-test ## test the codecs with address and undefined-behaviour sanitizers
 	$(VENV)/bin/python -m tests.fuzz.coverage.sanitize
