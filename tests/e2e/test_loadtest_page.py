@@ -19,6 +19,7 @@ SESSIONS = int(os.environ.get("LOADTEST_PAGE_SESSIONS", "1000"))
 PICTURES = os.environ.get("LOADTEST_PAGE_PICTURES")
 USERS = 5
 SECONDS = 60.0
+SETTINGS = "hold_seconds=8 chat_seconds=10 message_p99_ms=10000 rate_percent=50"  # other tests run beside
 
 
 @pytest.fixture
@@ -73,7 +74,7 @@ def test_a_test_is_filled_in_started_watched_and_judged(
         browser.fill("input[name=profile]", "chat")
         browser.click("[role=option]")
         unfold(browser, "Custom parameters", "overrides")
-        browser.fill("input[name=overrides]", f"per_user={SESSIONS // USERS} hold_seconds=8 chat_seconds=10")
+        browser.fill("input[name=overrides]", f"per_user={SESSIONS // USERS} {SETTINGS}")
         browser.click("button[type=submit]")
 
         turn_to(browser, "Sessions")
