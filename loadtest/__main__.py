@@ -9,6 +9,7 @@ LOCUSTFILE = Path(__file__).with_name("locustfile.py")
 USAGE = """\
 usage: python -m loadtest PROFILE --host xmpp://HOST[:PORT] [-u USERS] [--processes N] [any option of Locust]
        python -m loadtest --web [any option of Locust]      the same with Locust's web page, where all is chosen
+       python -m loadtest --worker --master-host HOST       a worker for one of these with --master
 
 Profiles (or a file of your own: ./mine.toml):
 """
@@ -22,6 +23,8 @@ def main() -> None:
         sys.exit(0 if arguments else 2)
     if arguments[0] == "--web":
         options = arguments[1:]
+    elif arguments[0] == "--worker":
+        options = arguments
     elif arguments[0].startswith("-"):
         print(f"the profile comes first, not {arguments[0]}\n\n{USAGE}", file=sys.stderr)
         sys.exit(2)

@@ -34,14 +34,15 @@ class Conductor:
         events.test_stopping.add_listener(self.stopping)
         events.test_stop.add_listener(self.stop)
         events.quitting.add_listener(self.quitting)
-        events.quit.add_listener(self.show)
+        if self._headless:
+            events.quit.add_listener(self.show)
 
     def start(self, **_kwargs: object) -> None:
         """Listener of `test_start`."""
         plan, runner = self._run.plan, cast(Runner, self._environment.runner)
-        wanted = runner.target_user_count * sessions_of(runner.user_classes, plan.profile)
+        each = sessions_of(runner.user_classes, plan.profile)
         self.lines, self.remark = [], ""
-        self.course = Course(self._environment, self._run, plan, wanted)
+        self.course = Course(self._environment, self._run, plan, lambda: runner.target_user_count * each)
         self._following = gevent.spawn(self._follow, self.course)
 
     def stopping(self, **_kwargs: object) -> None:

@@ -13,7 +13,7 @@ import shlex
 import signal
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import gevent
@@ -57,12 +57,16 @@ class Mark:
 
 
 class Course:
-    """One test from start to verdict, of `wanted` sessions; `measured` fills as it goes on."""
+    """One test from start to verdict; `measured` fills as it goes on.
 
-    def __init__(self, environment: Environment, run: Run, plan: Plan, wanted: int) -> None:
+    `wanted` gives the number of sessions asked for, which the web page can change in the middle.
+    """
+
+    def __init__(self, environment: Environment, run: Run, plan: Plan, wanted: Callable[[], int]) -> None:
         self.plan = plan
         self.phase = "ramp"
-        self.measured = Measured(wanted=wanted)
+        self.measured = Measured(wanted=wanted())
+        self._wanted = wanted
         self.complete = self._measured = False
         self._environment = environment
         self._run = run
@@ -137,6 +141,7 @@ class Course:
         return measured
 
     def _enough(self, percent: float) -> bool:
+        self.measured.wanted = self._wanted()
         return 100 * self.live >= percent * self.measured.wanted > 0
 
     def _keep(self, seconds: float) -> None:

@@ -54,7 +54,7 @@ def judge(profile: Profile, measured: Measured) -> list[Line]:
     """One line for each criterion that the profile asks for, and one for each problem."""
     lines = [*_sessions(profile, measured), *_disturbance(profile, measured), *_traffic(profile, measured)]
     lines += _failures(profile, measured)
-    lines += [Line(each, "nothing", "happened", False) for each in measured.problems]
+    lines += [Line(each, "no problem", "problem", False) for each in measured.problems]
     return lines
 
 

@@ -77,7 +77,7 @@ def test_master_and_workers_report_as_one(service: Embedded, authority: Certific
     arguments = ["-u", "4", "--master", "--expect-workers", "2", "--master-bind-port", port]
     master = start(*(tmp_path / "many", service.plain, authority.certificate, "chat", *arguments), overrides=overrides)
     # All that these are told of the test comes from their master.
-    worker = ["locust", "-f", "loadtest/locustfile.py", "--worker", "--master-port", port]
+    worker = ["loadtest", "--worker", "--master-port", port]
     workers = [Running(tmp_path / f"worker{number}", worker) for number in range(2)]
     result = master.result()
     assert_passed(result)
