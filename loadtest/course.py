@@ -141,7 +141,7 @@ class Course:
         return measured
 
     def _ready(self) -> bool:
-        """Whether enough sessions are live and, if the profile has rooms, inside: to enter is the greater part there."""
+        """Whether enough sessions are live and, if the profile has rooms, inside: entering takes longer."""
         percent, size = self.plan.profile.criteria.live_percent, self.plan.profile.activity.room_occupants
         per_user = self.plan.profile.sessions.per_user
         share = per_user // size * size / per_user if size else 0.0
