@@ -1,6 +1,7 @@
 """What the kernel knows of a worker process; read from outside, so that one that hangs can be measured too."""
 
 import os
+import resource
 from pathlib import Path
 from typing import Final
 
@@ -24,3 +25,22 @@ def cpu_seconds(pid: int) -> float | None:
         return (int(fields[11]) + int(fields[12])) / _TICKS_PER_SECOND
     except (OSError, IndexError, ValueError):
         return None
+
+
+def open_descriptors(pid: int) -> int | None:
+    """How many descriptors the process has open; None when there is no such process (proc(5), /proc/PID/fd)."""
+    path = f"/proc/{pid}/fd"
+    try:
+        # Linux 6.2 and later say it without a walk through all of them, which can take 40 ms for 20,000.
+        return os.stat(path).st_size or len(os.listdir(path))
+    except OSError:
+        return None
+
+
+def most_descriptors(pid: int) -> int | None:
+    """The process's soft limit of open files; None when there is no such process or no limit (getrlimit(2))."""
+    try:
+        soft, _ = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    except OSError:
+        return None
+    return soft if soft != resource.RLIM_INFINITY else None

@@ -145,6 +145,7 @@ def node_facts(supervisor: Supervisor, *, admin_requests: Mapping[tuple[str, str
     return NodeFacts(
         version=__version__,
         python=platform.python_version(),
+        supervisor_resident_bytes=process_facts.resident_bytes(os.getpid()) or 0,
         workers=[_worker_facts(seat) for seat in supervisor.seats],
         upstreams=[upstream.name for upstream in supervisor.config.upstream],
         certificates=supervisor.certificates,
@@ -165,4 +166,6 @@ def _worker_facts(seat: Seat) -> WorkerFacts:
         started_at_seconds=child.started_at_seconds if child is not None else None,
         resident_bytes=process_facts.resident_bytes(pid) if pid is not None else None,
         cpu_seconds=process_facts.cpu_seconds(pid) if pid is not None else None,
+        open_descriptors=process_facts.open_descriptors(pid) if pid is not None else None,
+        most_descriptors=process_facts.most_descriptors(pid) if pid is not None else None,
     )
