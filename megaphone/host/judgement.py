@@ -115,9 +115,7 @@ def _tcp_mem(facts: Facts, load: Load, page_bytes: int) -> Finding:
     return Finding("net.ipv4.tcp_mem", _triple(found), needed, verdict, repair)
 
 
-def _buffers(
-    name: str, read: Callable[[Facts], tuple[int, int, int] | None]
-) -> Callable[[Facts, Load, int], Finding]:
+def _buffers(name: str, read: Callable[[Facts], tuple[int, int, int] | None]) -> Callable[[Facts, Load, int], Finding]:
     """A line for tcp_rmem or tcp_wmem: a guarantee of at most a page for each socket, a bound on what one may take."""
 
     def line(facts: Facts, load: Load, page_bytes: int) -> Finding:
