@@ -2,7 +2,7 @@
 
 Nothing is counted here. Workers add to their boards in shared memory, the supervisor hands in what only it knows
 (`NodeFacts`), and a scrape turns both into samples. Counters are per node unless the worker says something about them;
-so a page grows by about 25 lines for each further worker.
+so a page grows by about 40 lines for each further worker.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

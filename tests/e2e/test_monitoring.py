@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from megaphone.host.needs import descriptors_of_worker
 from megaphone.metrics import METRICS
 from tests.scenarios.light import LightClient
 from tests.servers.certificates import CertificateAuthority
@@ -178,3 +179,18 @@ def test_all_that_nodes_show_is_scraped(stage: Stage) -> None:
     names = set(stage.prometheus.get("label/__name__/values"))
     missing = {metric.name for metric in METRICS if not {metric.name, f"{metric.name}_bucket"} & names}
     assert missing == set()
+
+
+@pytest.mark.parametrize(
+    ("job", "direct", "embedded", "workers"), [("service", False, True, 2), ("edge", True, False, 1)]
+)
+def test_a_worker_has_no_more_descriptors_than_the_arithmetic_says(
+    stage: Stage, job: str, direct: bool, embedded: bool, workers: int
+) -> None:
+    """That of `megaphone check --host`."""
+    node = f'{{job="megaphone-{job}"}}'
+    for labels, most in stage.prometheus.query(f"max_over_time(megaphone_worker_open_fds{node}[10m])"):
+        worker = f'{{job="megaphone-{job}", worker="{labels["worker"]}"}}'
+        ((_, accepted),) = stage.prometheus.query(f"megaphone_connections_accepted_total{worker}")
+        needed = descriptors_of_worker(int(accepted), direct=direct, embedded=embedded, workers=workers)
+        assert 10 < most <= needed
