@@ -33,7 +33,7 @@ TARGETS = {
     "iq-heavy mix": (Target("value", 500, at_most=False),),
 }
 WORST = Target("value", 10.0)
-UNIT_OF_CORNERS = "x the reference's ns/byte"
+UNIT_OF_CORNERS = "x"  # the reference's ns/byte
 
 
 def framer_nanoseconds(chunk: bytes, passes: int, before: bytes = b"") -> float:
@@ -95,7 +95,13 @@ def measure_corners(rounds: int) -> list[Figure]:
 
 def measure_limits(rounds: int, corners: list[Figure]) -> list[Figure]:
     """The worst corner, bytes that come alone, and memory."""
-    worst = Figure(f"worst of {len(corners)} hostile chunks", UNIT_OF_CORNERS, WORST, digits=1, peers=())
+    worst = Figure(
+        f"worst of {len(corners)} hostile chunks, time per byte to the reference's",
+        UNIT_OF_CORNERS,
+        WORST,
+        digits=1,
+        peers=(),
+    )
     worst.rounds = max(corners, key=lambda figure: figure.value(OURS) or 0.0).rounds
     trickle = Figure("one byte at a time, below 60 prefixes", "ns/byte", digits=0, peers=())
     plain = Figure("one byte at a time, the reference chunk", "ns/byte", digits=0, peers=())
@@ -171,7 +177,7 @@ def main() -> None:
         columns = [OURS, FACTS, LXML, FORMATTING]
         report.add("wire-stanzas", "Single stanzas: reading, writing to one more", columns, stanzas, settings)
         corners = measure_corners(args.rounds)
-        title = "Hostile chunks: the framer's time per byte"
+        title = "Hostile chunks: the framer's time per byte, to that for seven messages"
         report.add("wire-corners", title, [OURS], corners, settings, layout="rows")
         limits = measure_limits(args.rounds, corners)
         report.add("wire-limits", "The framer at its worst, and its memory", [OURS], limits, settings)

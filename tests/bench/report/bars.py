@@ -14,7 +14,7 @@ Style = Literal["ours", "peer", "other", "plain", "muted", "met", "missed"]
 WIDTH, EDGE = 860, 24
 BAR, GAP, GROUP_GAP, HEAD = 16, 6, 24, 24
 FONT = 12.5
-LETTER = 0.56  # of the font size: what a letter takes on average, in a wide sans-serif font
+LETTER = 0.59  # of the font size: what a letter takes on average, in a wide sans-serif font
 MOST_LABEL, LEAST_LABEL = 300.0, 70.0
 FAR = 2.5  # a target farther than so many times the longest bar stands beyond the scale
 MOST_LINES = 7
@@ -23,10 +23,10 @@ STYLE = """
 .card{fill:#fff;stroke:#d1d9e0}.plain{fill:#1f2328}.muted{fill:#59636e}.ours{fill:#2a78d0}.peer{fill:#d9822b}
 .other{fill:#a7b0ba}.met{fill:#1a7f37}.missed{fill:#cf222e}.line{stroke:#8c959f;stroke-opacity:.35}
 .spread{stroke:#1f2328;stroke-opacity:.6}.mark{stroke-width:2;stroke-dasharray:4 2}.mark.met{stroke:#1a7f37}
-.mark.missed{stroke:#cf222e}.bold{font-weight:600}
+.mark.missed{stroke:#cf222e}.halo{stroke:#fff;stroke-width:5;stroke-opacity:.75}.bold{font-weight:600}
 @media (prefers-color-scheme:dark){.card{fill:#0d1117;stroke:#3d444d}.plain{fill:#f0f6fc}.muted{fill:#9198a1}
 .ours{fill:#4493f8}.peer{fill:#db8b3f}.other{fill:#656c76}.met{fill:#3fb950}.missed{fill:#f85149}
-.spread{stroke:#f0f6fc}.mark.met{stroke:#3fb950}.mark.missed{stroke:#f85149}}
+.halo{stroke:#0d1117}.spread{stroke:#f0f6fc}.mark.met{stroke:#3fb950}.mark.missed{stroke:#f85149}}
 """
 
 
@@ -37,6 +37,7 @@ class Bar:
     label: str
     parts: Sequence[tuple[float, Style]]
     text: str  # behind its end
+    note: str = ""  # behind that
     least: float = 0.0
     most: float = 0.0
 
@@ -86,7 +87,7 @@ class Chart:
 def draw(chart: Chart) -> str:
     """The SVG text."""
     labels = [_width(bar.label) for group in chart.groups for bar in group.bars]
-    texts = [_width(bar.text) for group in chart.groups for bar in group.bars]
+    texts = [_width(bar.text + bar.note) for group in chart.groups for bar in group.bars]
     left = EDGE + min(MOST_LABEL, max(LEAST_LABEL, *labels, 0)) + 8
     room = WIDTH - EDGE - left - max([0.0, *texts]) - 10
     body = [_text(EDGE, 34, [(chart.title, "plain")], size=17, bold=True)]
@@ -142,14 +143,14 @@ def _bars(group: Group, left: float, top: float, scale: float, room: float) -> l
             first, last = left + min(bar.least * scale, room), left + min(bar.most * scale, room)
             drawn.append(_line("spread", first, y + BAR / 2, last, y + BAR / 2))
             end = max(end, last)
-        drawn.append(_text(end + 6, y + MIDDLE, [(bar.text, "plain")]))
+        drawn.append(_text(end + 6, y + MIDDLE, [(bar.text, "plain"), (bar.note, "muted")]))
         y += BAR + GAP
     bottom = y - GAP + 4
     for mark in group.marks:
         style = "met" if mark.met else "missed"
         if mark.value * scale <= room * 1.001:
             x = left + mark.value * scale
-            drawn.append(_line(f"mark {style}", x, top - 4, x, bottom))
+            drawn += [_line(name, x, top - 4, x, bottom) for name in ("halo", f"mark {style}")]
         else:  # an arrow: it is farther to the right
             x, y = WIDTH - EDGE, (top + bottom) / 2
             drawn.append(
@@ -174,9 +175,9 @@ def _axis(reach: float, left: float, room: float, top: float, bottom: float, uni
     while value <= reach * 1.0001:
         x = left + value / reach * room
         drawn.append(_line("line", x, top - 6, x, bottom + 4))
-        label = f"{value:,.10g} {unit}".rstrip() if not value else f"{value:,.10g}"
-        drawn.append(_text(x, bottom + 19, [(label, "muted")], anchor="middle", size=11.5))
+        drawn.append(_text(x, bottom + 19, [(f"{value:,.10g}", "muted")], anchor="middle", size=11.5))
         value += step
+    drawn.append(_text(left - 16, bottom + 19, [(unit, "muted")], anchor="end", size=11.5))
     return drawn
 
 

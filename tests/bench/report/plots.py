@@ -35,8 +35,8 @@ def _group(table: Table, figure: Figure) -> Group:
         value = figure.value(party)
         if value is not None:
             text = wording.quantity(value, figure)
-            spread = _spread(figure, party)
-            drawn.append(Bar(wording.name(party), ((max(0.0, value), _style(figure, party)),), text, *spread))
+            parts: list[tuple[float, Style]] = [(max(0.0, value), _style(figure, party))]
+            drawn.append(Bar(wording.name(party), parts, text, _ratio(figure, party), *_spread(figure, party)))
     return Group(figure.name, drawn, _note(figure), _marks(figure))
 
 
@@ -49,22 +49,21 @@ def _spread(figure: Figure, party: str) -> tuple[float, float]:
     return (max(0.0, min(values)), max(0.0, max(values))) if len(values) > 1 else (0.0, 0.0)
 
 
+def _ratio(figure: Figure, party: str) -> str:
+    """What stands at a peer's bar: how many times as much ours is."""
+    ratio = figure.ratios.get(party)
+    return "" if ratio is None else f"   ratio {wording.ratio(ratio)}"
+
+
 def _note(figure: Figure) -> list[tuple[str, Style]]:
-    """The ratios, then each target with its verdict."""
-    words: list[tuple[str, Style]] = [
-        (f"{wording.ratio(ratio)} {wording.TIMES} {wording.name(peer)}", "plain")
-        for peer, ratio in figure.ratios.items()
-    ]
+    """Each target with its verdict."""
+    words: list[tuple[str, Style]] = []
     for target in figure.targets:
         met = figure.met(target)
-        words.append((f"{wording.target(target, figure)}: ", "muted"))
+        separator = "  ·  " if words else ""
+        words.append((f"{separator}{wording.target(target, figure)}: ", "muted"))
         words.append((wording.verdict(target, figure), "muted" if met is None else "met" if met else "missed"))
-    separated: list[tuple[str, Style]] = []
-    for word, style in words:
-        if separated and not separated[-1][0].endswith(": "):
-            separated.append(("  ·  ", "muted"))
-        separated.append((word, style))
-    return separated
+    return words
 
 
 def _marks(figure: Figure) -> list[Mark]:
@@ -86,7 +85,7 @@ def _rows(table: Table) -> Chart:
     for figure in figures:
         value = median(figure.rounds[figure.ours])
         text = wording.number(value, figure.digits)
-        drawn.append(Bar(figure.name, ((value, "ours"),), text, *_spread(figure, figure.ours)))
+        drawn.append(Bar(figure.name, ((value, "ours"),), text, "", *_spread(figure, figure.ours)))
     marks = list(dict.fromkeys(mark for figure in figures for mark in _marks(figure)))
     group = Group("", drawn, (), marks)
     return Chart(table.title, _subtitle(table), [group], wording.UNITS.get(unit, unit), footnote=_key([group]))
@@ -99,13 +98,12 @@ def _stacks(table: Table) -> Chart:
     unit = next(iter(found.values())).unit
     groups = []
     for place in places:
-        drawn = []
+        drawn, total = [], found[f"{place}: {table.parts[0]}"]
         for party in reversed(table.columns):  # ours last: what changes when it comes
             parts = [(found[f"{place}: {part}"].value(party) or 0.0, style) for part, style in _part_styles(table)]
             length = sum(value for value, _ in parts)
             if length:
-                drawn.append(Bar(wording.name(party), parts, wording.number(length, 0)))
-        total = found[f"{place}: {table.parts[0]}"]
+                drawn.append(Bar(wording.name(party), parts, wording.number(length, 0), _ratio(total, party)))
         if drawn:
             groups.append(Group(place, drawn, _note(total), _marks(total)))
     legend = {style: part for part, style in _part_styles(table)}

@@ -35,7 +35,7 @@ def machine() -> dict[str, Any]:
         "cpu": cpu[0] if cpu else platform.machine(),
         "cores": len(cpu),
         "memory_gib": round(memory / 1024 / 1024, 1),
-        "kernel": platform.release(),
+        "kernel": platform.release().partition("-")[0],
         "system": platform.freedesktop_os_release().get("PRETTY_NAME", "Linux"),
     }
 

@@ -3,8 +3,8 @@
 from tests.bench.report.figure import Figure, Target
 
 NAMES = {"megaphone": "Megaphone", "haproxy": "HAProxy", "prosody": "Prosody"}
-UNITS = {"us": "µs", "us/row": "µs per row", "1/s": "/s", "1": ""}  # others stay as they are
 TIMES = "\N{MULTIPLICATION SIGN}"
+UNITS = {"us": "µs", "1/s": "/s", "1": "", "x": TIMES}  # others stay as they are
 VERDICTS = {True: "met", False: "missed", None: "not measured"}
 
 
