@@ -9,6 +9,7 @@ import time
 from megaphone.wire.link import FrameType, LinkFrameReader, Side, encode_frame, write_times
 from megaphone.wire.link_end import carry_times
 from megaphone.wire.link_open import Open, Transport
+from tests.bench.measure import run
 from tests.bench.report.figure import OURS, Figure, Target
 from tests.bench.report.report import Report, arguments
 
@@ -111,4 +112,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

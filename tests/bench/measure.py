@@ -128,3 +128,5 @@ def run(main: Callable[[], None]) -> None:
         main()
     except (ServerError, CalledProcessError) as error:
         sys.exit(f"{type(error).__name__}: {error}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted")

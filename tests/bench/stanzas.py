@@ -82,8 +82,8 @@ def measure_headers(rounds: int) -> list[Figure]:
     """Nanoseconds for the facts of one stanza; the peers parse all of it, so the framer's work is counted once too."""
     figures = []
     for name, stanza in STANZAS.items():
-        alone = Figure(f"header of a framed {name}", "ns/stanza", Target("value", 150), digits=0, peers=(FACTS, LXML))
-        framed = Figure(f"framing it and reading its header, {name}", "ns/stanza", digits=0, peers=(FACTS, LXML))
+        alone = Figure(f"header of a framed {name}", "ns", Target("value", 150), digits=0, peers=(FACTS, LXML))
+        framed = Figure(f"framing it and reading its header, {name}", "ns", digits=0, peers=(FACTS, LXML))
         for _ in range(rounds):
             alone.add(OURS, read_nanoseconds(stanza))
             framed.add(OURS, framed_nanoseconds(stanza))

@@ -16,6 +16,7 @@ from megaphone.storage.storage import Storage
 from megaphone.storage.users import SQLiteUsers
 from megaphone.stream.jid import JID
 from megaphone.stream.scram import ScramKeys
+from tests.bench.measure import run
 from tests.bench.report.figure import OURS, Figure, Target
 from tests.bench.report.report import Report, arguments
 
@@ -28,10 +29,10 @@ STANZA = (
 )
 
 
-def timed(run: Callable[[], object], rows: int) -> tuple[float, float]:
+def timed(work: Callable[[], object], rows: int) -> tuple[float, float]:
     """Return rows for each second, and microseconds of the process's CPU time for each row."""
     begun, begun_cpu = time.perf_counter(), time.process_time()
-    run()
+    work()
     return rows / (time.perf_counter() - begun), (time.process_time() - begun_cpu) / rows * 1e6
 
 
@@ -58,8 +59,8 @@ def measure_round(directory: str, figures: dict[str, Figure]) -> None:
             store.spool_remove(romeo, (store.spool_add(romeo, STANZA, 1.0),))
         wait(writer.flush)
 
-    for name, run in (("kept", spool), ("removed", remove), ("kept and removed at once", deliver)):
-        rate, cpu = timed(run, ROWS)
+    for name, work in (("kept", spool), ("removed", remove), ("kept and removed at once", deliver)):
+        rate, cpu = timed(work, ROWS)
         figures[f"{name}, rows"].add(OURS, rate)
         figures[f"{name}, CPU"].add(OURS, cpu)
     if storage.close() or writer.dropped:
@@ -79,8 +80,8 @@ def measure_round(directory: str, figures: dict[str, Figure]) -> None:
         for number in range(PLAIN_ROWS):
             connection.execute("DELETE FROM spool WHERE id = ?", (number + 1,))
 
-    for name, run in (("kept", spool_plainly), ("removed", remove_plainly)):
-        rate, cpu = timed(run, PLAIN_ROWS)
+    for name, work in (("kept", spool_plainly), ("removed", remove_plainly)):
+        rate, cpu = timed(work, PLAIN_ROWS)
         figures[f"{name}, rows"].add(PLAIN, rate)
         figures[f"{name}, CPU"].add(PLAIN, cpu)
     connection.close()
@@ -128,4 +129,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

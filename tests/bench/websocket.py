@@ -14,11 +14,12 @@ from importlib.metadata import version
 
 from megaphone.wire.websocket import STATE_BYTES, Event, MessageReader
 from tests.bench.build import shared_library
+from tests.bench.measure import run
 from tests.bench.report.figure import OURS, Figure, Target
 from tests.bench.report.report import Report, arguments
 from tests.bench.websocket_peers import PEERS, Feed
 
-FROM_PYTHON = "megaphone from Python"
+FROM_PYTHON = "Megaphone from Python"
 PEER = "picows"
 READ_BYTES = 65536
 SECONDS_PER_ROUND = 0.1
@@ -99,7 +100,7 @@ def measure_loads(rounds: int) -> list[Figure]:
     """Messages and MB of payload per second of everybody; ratios are to picows, the peer that is compiled."""
     figures = []
     for name, (message, reads) in LOADS.items():
-        rate = Figure(name, "messages/s", Target("ratio", 1.0, at_most=False), digits=0, peers=tuple(PEERS))
+        rate = Figure(name, "1/s", Target("ratio", 1.0, at_most=False), digits=0, peers=tuple(PEERS))
         speed = Figure(name, "MB/s", digits=1, peers=(PEER,), detail=True)
         for _ in range(rounds):
             measured = {
@@ -167,4 +168,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -15,6 +15,7 @@ from lxml import etree
 
 from megaphone.wire.framer import STATE_BYTES, StreamFramer
 from tests.bench.build import program, shared_library
+from tests.bench.measure import run
 from tests.bench.report.figure import OURS, Figure, Target
 from tests.bench.report.report import Report, arguments
 from tests.bench.stanzas import FACTS, FORMATTING, LXML, measure_fan_out, measure_headers
@@ -184,4 +185,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -15,9 +15,10 @@ WIDTH, EDGE = 860, 24
 BAR, GAP, GROUP_GAP, HEAD = 16, 6, 24, 24
 FONT = 12.5
 LETTER = 0.59  # of the font size: what a letter takes on average, in a wide sans-serif font
-MOST_LABEL, LEAST_LABEL = 300.0, 70.0
+MOST_LABEL, LEAST_LABEL = 340.0, 82.0
 FAR = 2.5  # a target farther than so many times the longest bar stands beyond the scale
 MOST_LINES = 7
+COLUMN_GAP = 18.0
 MIDDLE = BAR * 0.76  # of a bar to the foot of its text
 STYLE = """
 .card{fill:#fff;stroke:#d1d9e0}.plain{fill:#1f2328}.muted{fill:#59636e}.ours{fill:#2a78d0}.peer{fill:#d9822b}
@@ -36,8 +37,8 @@ class Bar:
 
     label: str
     parts: Sequence[tuple[float, Style]]
-    text: str  # behind its end
-    note: str = ""  # behind that
+    text: str  # at the right, in a column; the note in another one
+    note: str = ""
     least: float = 0.0
     most: float = 0.0
 
@@ -87,9 +88,11 @@ class Chart:
 def draw(chart: Chart) -> str:
     """The SVG text."""
     labels = [_width(bar.label) for group in chart.groups for bar in group.bars]
-    texts = [_width(bar.text + bar.note) for group in chart.groups for bar in group.bars]
+    texts = max(_width(bar.text) for group in chart.groups for bar in group.bars)
+    notes = max(_width(bar.note) for group in chart.groups for bar in group.bars)
+    columns = WIDTH - EDGE - notes - (COLUMN_GAP if notes else 0), WIDTH - EDGE
     left = EDGE + min(MOST_LABEL, max(LEAST_LABEL, *labels, 0)) + 8
-    room = WIDTH - EDGE - left - max([0.0, *texts]) - 10
+    room = columns[0] - texts - COLUMN_GAP - left
     body = [_text(EDGE, 34, [(chart.title, "plain")], size=17, bold=True)]
     body.append(_text(EDGE, 54, [(chart.subtitle, "muted")]))
     y = 76.0
@@ -104,7 +107,7 @@ def draw(chart: Chart) -> str:
             bars += _heading(group, y)
             y += HEAD if _fits(group) else HEAD + 18
         scale = room / (group.reach if chart.unit is None else reach)
-        bars += _bars(group, left, y, scale, room)
+        bars += _bars(group, left, y, scale, room, columns)
         y += len(group.bars) * (BAR + GAP) - GAP + GROUP_GAP
     y -= GROUP_GAP
     if chart.unit is not None:
@@ -129,7 +132,7 @@ def draw(chart: Chart) -> str:
     )
 
 
-def _bars(group: Group, left: float, top: float, scale: float, room: float) -> list[str]:
+def _bars(group: Group, left: float, top: float, scale: float, room: float, columns: tuple[float, float]) -> list[str]:
     drawn, y = [], top
     for bar in group.bars:
         drawn.append(_text(left - 8, y + MIDDLE, [(_cut(bar.label, MOST_LABEL), "plain")], anchor="end"))
@@ -138,12 +141,12 @@ def _bars(group: Group, left: float, top: float, scale: float, room: float) -> l
             width = value * scale
             drawn.append(f'<rect class="{style}" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{BAR}"/>')
             x += width
-        end = x
         if bar.most > bar.least:
             first, last = left + min(bar.least * scale, room), left + min(bar.most * scale, room)
             drawn.append(_line("spread", first, y + BAR / 2, last, y + BAR / 2))
-            end = max(end, last)
-        drawn.append(_text(end + 6, y + MIDDLE, [(bar.text, "plain"), (bar.note, "muted")]))
+        drawn.append(_text(columns[0], y + MIDDLE, [(bar.text, "plain")], anchor="end"))
+        if bar.note:
+            drawn.append(_text(columns[1], y + MIDDLE, [(bar.note, "muted")], anchor="end"))
         y += BAR + GAP
     bottom = y - GAP + 4
     for mark in group.marks:
@@ -152,7 +155,7 @@ def _bars(group: Group, left: float, top: float, scale: float, room: float) -> l
             x = left + mark.value * scale
             drawn += [_line(name, x, top - 4, x, bottom) for name in ("halo", f"mark {style}")]
         else:  # an arrow: it is farther to the right
-            x, y = WIDTH - EDGE, (top + bottom) / 2
+            x, y = left + room + 7, (top + bottom) / 2
             drawn.append(
                 f'<path class="{style}" d="M{x - 7:.1f} {y - 5:.1f}L{x:.1f} {y:.1f}L{x - 7:.1f} {y + 5:.1f}Z"/>'
             )

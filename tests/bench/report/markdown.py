@@ -51,7 +51,7 @@ def _origin(table: Table, taken: Circumstances) -> str:
     """One sentence: when, where, with what."""
     machine, versions = taken.machine, taken.versions
     used = [party for party in table.columns if party in versions and party != "megaphone"]
-    rounds = max(len(values) for figure in table.figures for values in figure.rounds.values())
+    rounds = table.rounds
     parts = [
         f"{taken.measured[:10]}, {rounds} round{'s' if rounds > 1 else ''} at a load of {taken.load_before[0]:.1f}",
         f"{machine['cpu']}, {machine['cores']} cores, Linux {machine['kernel'].partition('-')[0]}, {machine['system']}",

@@ -1,6 +1,6 @@
 """How a table is drawn: a group for each figure, a bar for each figure, or a stack for each party."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from statistics import median
 
 from tests.bench.report import bars, wording
@@ -25,7 +25,7 @@ def _groups(table: Table) -> Chart:
     units = {figure.unit for figure in figures}
     together = len(groups) > 1 and len(units) == 1 and max(reaches) <= ONE_SCALE * min(reaches)
     unit = wording.UNITS.get(figures[0].unit, figures[0].unit) if together else None
-    scales = "" if together else "Each row has its own scale from 0. "
+    scales = "" if together else "Each group has its own scale from 0. "
     return Chart(table.title, _subtitle(table), groups, unit, footnote=f"{scales}{_key(groups)}".strip())
 
 
@@ -52,7 +52,7 @@ def _spread(figure: Figure, party: str) -> tuple[float, float]:
 def _ratio(figure: Figure, party: str) -> str:
     """What stands at a peer's bar: how many times as much ours is."""
     ratio = figure.ratios.get(party)
-    return "" if ratio is None else f"   ratio {wording.ratio(ratio)}"
+    return "" if ratio is None else f"ratio {wording.ratio(ratio)}"
 
 
 def _note(figure: Figure) -> list[tuple[str, Style]]:
@@ -118,16 +118,21 @@ def _subtitle(table: Table) -> str:
     taken = table.circumstances
     if taken is None:
         return ""
-    rounds = max(len(values) for figure in table.figures for values in figure.rounds.values())
+    rounds = table.rounds
     of = f"median of {rounds} rounds" if rounds > 1 else "one round"
     return f"{taken.command}  ·  {of}  ·  {taken.measured[:10]}"
 
 
-def _key(groups: list[Group]) -> str:
-    marks = any(group.marks for group in groups)
-    spread = any(bar.most > bar.least for group in groups for bar in group.bars)
-    words = ["dashed: the target"] * marks + ["thin line: smallest to largest round"] * spread
-    return f"{'; '.join(words).capitalize()}." if words else ""
+def _key(groups: Sequence[Group]) -> str:
+    """What the signs in these groups mean."""
+    marks = [(mark.value, group.reach) for group in groups for mark in group.marks]
+    every = [bar for group in groups for bar in group.bars]
+    words = ["dashed: the target"] * any(value <= reach for value, reach in marks)
+    words += ["arrow: a target that is farther away"] * any(value > reach for value, reach in marks)
+    words += ["thin line: smallest to largest round"] * any(bar.most > bar.least for bar in every)
+    words += ["ratio: ours to this peer's, round by round"] * any(bar.note for bar in every)
+    text = "; ".join(words)
+    return f"{text[:1].upper()}{text[1:]}." if words else ""
 
 
 LAYOUTS: dict[str, Callable[[Table], Chart]] = {"groups": _groups, "rows": _rows, "stacks": _stacks}

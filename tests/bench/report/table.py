@@ -44,6 +44,13 @@ class Table:
         """The names of figures whose targets are not all met."""
         return [each.name for each in self.figures if any(each.met(target) is False for target in each.targets)]
 
+    @property
+    def rounds(self) -> int:
+        """How often everything was measured; some figures may have more rounds."""
+        settings = self.circumstances.settings if self.circumstances else {}
+        most = max(len(values) for figure in self.figures for values in figure.rounds.values())
+        return int(settings.get("rounds", most))
+
     def as_json(self) -> dict[str, Any]:
         """Everything."""
         taken = self.circumstances

@@ -1,7 +1,9 @@
 """A table for the terminal: every round's spread, every target."""
 
+from collections.abc import Sequence
+
 from tests.bench.report import wording
-from tests.bench.report.figure import Figure
+from tests.bench.report.figure import Figure, shown
 from tests.bench.report.table import Table
 
 
@@ -32,9 +34,27 @@ def text(table: Table) -> str:
     for figure in table.figures:
         label = f"{figure.name} [{figure.unit}]"
         rows.append([label, *(_cell(figure, party) for party in parties), _ratios(figure), _targets(figure)])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     notes = ["Median (smallest-largest round); a ratio is the median of ours / the peer's in the same round."]
     if table.missed:
         notes.append(f"Missed: {'; '.join(table.missed)}.")
-    return "\n".join([table.title, "", *lines, "", *notes])
+    return "\n".join([table.title, "", *_aligned(rows), "", *notes])
+
+
+def summary(tables: Sequence[Table]) -> str:
+    """Every row of every table but details: ours, each peer with the ratio to it, targets."""
+    rows = [["table", "", "ours", "peers, and ratios to them", "target"]]
+    for table in tables:
+        for figure in shown(table.figures):
+            ours = figure.value(figure.ours)
+            peers = ", ".join(
+                f"{wording.name(peer)} {wording.quantity(figure.value(peer) or 0.0, figure)} ({wording.ratio(ratio)})"
+                for peer, ratio in figure.ratios.items()
+            )
+            value = "-" if ours is None else wording.quantity(ours, figure)
+            rows.append([table.name, figure.name, value, peers, _targets(figure)])
+    return "\n".join(_aligned(rows))
+
+
+def _aligned(rows: list[list[str]]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

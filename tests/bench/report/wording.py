@@ -32,7 +32,9 @@ def with_unit(text: str, unit: str) -> str:
 
 
 def ratio(value: float) -> str:
-    """Three digits, or two behind the point."""
+    """With about three digits."""
+    if value < 0.1:
+        return f"{value:.2g}"
     return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:,.0f}"
 
 
