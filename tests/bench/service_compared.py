@@ -18,7 +18,7 @@ class Efficiency:
     """Of one kind of work: how much for a CPU-second of the server, and what else tells whether that is to be believed.
 
     `targets` are the least ratios to the peers, `least` is the least value; None: there is no target. How long a
-    delivery takes is a detail unless `delays` says otherwise.
+    delivery takes is a detail unless `delays` says otherwise. Not `named`: the table's title says what is counted.
     """
 
     def __init__(
@@ -30,11 +30,13 @@ class Efficiency:
         *,
         delays: tuple[str, ...] = (),
         until: str = "until the last delivery",
+        named: bool = True,
     ) -> None:
         wanted = [Target("ratio", least_ratio, at_most=False, peer=peer) for peer, least_ratio in targets.items()]
         if least is not None:
             wanted.append(Target("value", least, at_most=False))
-        self.efficiency = Figure(f"{what}: {work} per CPU-second", "1/s", *wanted, digits=0, peers=PEERS)
+        name = f"{what}: {work} per CPU-second" if named else what
+        self.efficiency = Figure(name, "1/s", *wanted, digits=0, peers=PEERS)
         self.speed = Figure(f"{what}: {work} per second", "1/s", digits=0, peers=PEERS, detail=True)
         self.server = Figure(f"{what}: the server's CPU", "cores", peers=(), detail=True)
         self.clients = Figure(f"{what}: the clients' CPU", "cores", peers=(), detail=True)

@@ -14,7 +14,7 @@ WARM_UP_SECONDS = 0.5
 def measure_messages(names: list[str], sessions: list[int], rounds: int, seconds: float) -> list[Figure]:
     """Every number of sessions, ping-pong and pipelined, the services in turn."""
     ways = [
-        (count, in_flight, Efficiency(f"{count:,} sessions, {what}", "messages", TARGETS))
+        (count, in_flight, Efficiency(f"{count:,} sessions, {what}", "messages", TARGETS, named=False))
         for count in sessions
         for in_flight, what in ((1, "one under way in each pair"), (PIPELINED, f"{PIPELINED // 2} of each under way"))
     ]

@@ -7,13 +7,14 @@ SVG cannot ask how wide a text will be, so widths are estimated: the places of t
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
+from textwrap import wrap
 from typing import Literal
 
 Style = Literal["ours", "peer", "other", "plain", "muted", "met", "missed"]
 
 WIDTH, EDGE = 860, 24
 BAR, GAP, GROUP_GAP, HEAD = 16, 6, 24, 24
-FONT = 12.5
+FONT, SMALL, LARGE = 12.5, 11.5, 17.0
 LETTER = 0.59  # of the font size: what a letter takes on average, in a wide sans-serif font
 MOST_LABEL, LEAST_LABEL = 340.0, 82.0
 FAR = 2.5  # a target farther than so many times the longest bar stands beyond the scale
@@ -93,29 +94,32 @@ def draw(chart: Chart) -> str:
     columns = WIDTH - EDGE - notes - (COLUMN_GAP if notes else 0), WIDTH - EDGE
     left = EDGE + min(MOST_LABEL, max(LEAST_LABEL, *labels, 0)) + 8
     room = columns[0] - texts - COLUMN_GAP - left
-    body = [_text(EDGE, 34, [(chart.title, "plain")], size=17, bold=True)]
-    body.append(_text(EDGE, 54, [(chart.subtitle, "muted")]))
+    title, subtitle = _cut(chart.title, WIDTH - 2 * EDGE, LARGE / FONT), _cut(chart.subtitle, WIDTH - 2 * EDGE)
+    body = [_text(EDGE, 34, [(title, "plain")], size=LARGE, bold=True), _text(EDGE, 54, [(subtitle, "muted")])]
     y = 76.0
     if chart.legend:
         body.append(_legend(chart.legend, left, y))
         y += 26
-    top = y
     reach = max(group.reach for group in chart.groups)
     bars: list[str] = []
+    spans: list[tuple[float, float]] = []
     for group in chart.groups:
         if group.heading:
             bars += _heading(group, y)
             y += HEAD if _fits(group) else HEAD + 18
         scale = room / (group.reach if chart.unit is None else reach)
         bars += _bars(group, left, y, scale, room, columns)
-        y += len(group.bars) * (BAR + GAP) - GAP + GROUP_GAP
+        spans.append((y - 4, y + len(group.bars) * (BAR + GAP) - GAP + 4))
+        y = spans[-1][1] - 4 + GROUP_GAP
     y -= GROUP_GAP
     if chart.unit is not None:
-        body += _axis(reach, left, room, top, y, chart.unit)
+        body += _axis(reach, left, room, spans, chart.unit)
         y += 26
     if chart.footnote:
-        y += 30
-        body.append(_text(EDGE, y, [(chart.footnote, "muted")], size=11.5))
+        y += 14
+        for line in wrap(chart.footnote, int((WIDTH - 2 * EDGE) / (SMALL * LETTER))):
+            y += 16
+            body.append(_text(EDGE, y, [(line, "muted")], size=SMALL))
     height = y + 20
     return "\n".join(
         [
@@ -173,14 +177,15 @@ def _fits(group: Group) -> bool:
     return not note or _width(group.heading) * 1.06 + 24 + note <= WIDTH - 2 * EDGE
 
 
-def _axis(reach: float, left: float, room: float, top: float, bottom: float, unit: str) -> list[str]:
-    step, drawn, value = _step(reach), [], 0.0
+def _axis(reach: float, left: float, room: float, spans: Sequence[tuple[float, float]], unit: str) -> list[str]:
+    """Lines behind the bars of each group, numbers below the last, the unit before them."""
+    step, drawn, value, foot = _step(reach), [], 0.0, spans[-1][1] + 15
     while value <= reach * 1.0001:
         x = left + value / reach * room
-        drawn.append(_line("line", x, top - 6, x, bottom + 4))
-        drawn.append(_text(x, bottom + 19, [(f"{value:,.10g}", "muted")], anchor="middle", size=11.5))
+        drawn += [_line("line", x, top, x, bottom) for top, bottom in spans]
+        drawn.append(_text(x, foot, [(f"{value:,.10g}", "muted")], anchor="middle", size=SMALL))
         value += step
-    drawn.append(_text(left - 16, bottom + 19, [(unit, "muted")], anchor="end", size=11.5))
+    drawn.append(_text(left - 16, foot, [(unit, "muted")], anchor="end", size=SMALL))
     return drawn
 
 

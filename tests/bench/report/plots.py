@@ -9,7 +9,7 @@ from tests.bench.report.figure import Figure, shown
 from tests.bench.report.table import Table
 
 PART_STYLES: tuple[Style, ...] = ("peer", "ours", "other")
-ONE_SCALE = 12.0  # the longest bars of groups on one scale differ at most so much
+ONE_SCALE = 6.0  # the longest bars of groups on one scale differ at most so much
 
 
 def draw(table: Table) -> str:

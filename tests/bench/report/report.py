@@ -74,7 +74,7 @@ class Report:
         parts: Sequence[str] = (),
         **narrowed: str,
     ) -> None:
-        """Print the table, write NAME.json and NAME.svg; `narrowed` are options that measure this table alone."""
+        """Write NAME.json and NAME.svg, print the table; `narrowed` are options that measure this table alone."""
         args = argparse.Namespace(**(vars(self._args) | narrowed))
         circumstances = Circumstances(
             command=command(self._what, self._parser, args),
@@ -85,9 +85,9 @@ class Report:
             settings=dict(settings),
         )
         table = Table(name, title, columns, figures, layout, parts, circumstances)
-        print(f"\n{text(table)}", flush=True)
-        self._tables.append(table)
         keep(table, self._args.out)
+        self._tables.append(table)
+        print(f"\n{text(table)}", flush=True)
         self._load = surroundings.load_average()
 
     def __enter__(self) -> Self:
