@@ -37,7 +37,7 @@ def run(name: str, options: list[str], *, alone: bool) -> dict[str, Any]:
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         timers = [
-            Timer(LIMIT_SECONDS, child.send_signal, (signal.SIGINT,)),
+            Timer(LIMIT_SECONDS, child.terminate),
             Timer(LIMIT_SECONDS + ENDING_SECONDS, child.kill),
         ]
         for timer in timers:
@@ -49,6 +49,9 @@ def run(name: str, options: list[str], *, alone: bool) -> dict[str, Any]:
                     facts = json.loads(line)
                 if alone or not line.startswith('{"benchmark"'):
                     print(line, end="", flush=True)
+        except KeyboardInterrupt:
+            child.terminate()  # Ctrl-C has told it already, which does no harm
+            raise
         finally:
             code = child.wait()
             for timer in timers:
@@ -99,6 +102,7 @@ def main() -> int:
     if args.names == ["list"]:
         print(f"make bench WHAT=name, where name is one of\n\n{listing()}")
         return 0
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     names = list(dict.fromkeys(args.names)) or list(CATALOGUE)
     if unknown := [name for name in names if name not in CATALOGUE]:
         print(f"There is no benchmark {', '.join(unknown)}. There are\n\n{listing()}", file=sys.stderr)

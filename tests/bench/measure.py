@@ -2,6 +2,7 @@
 
 import os
 import resource
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import CalledProcessError
+from types import FrameType
 from typing import Any, Protocol
 
 from tests.bench import relays, swarm, usage
@@ -123,8 +125,17 @@ def idle_kib(setting: Bench, name: str, certificate: Certificate | None = None, 
         return (usage.settled_resident_bytes(relay.process_id) - before) / idle / 1024
 
 
+def _interrupt(number: int, _: FrameType | None) -> None:
+    """As Ctrl-C does, but only once: what has been started is stopped in peace."""
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
 def run(main: Callable[[], None]) -> None:
-    """Run a benchmark; what keeps it from running is a message and exit code 1."""
+    """Run a benchmark; what keeps it from running is a message and exit code 1. A signal lets it clean up."""
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, _interrupt)
     try:
         main()
     except (ServerError, CalledProcessError) as error:

@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from tests.bench.report import plots, surroundings
 from tests.bench.report.figure import Figure
-from tests.bench.report.table import Circumstances, Layout, Table
+from tests.bench.report.table import Circumstances, Layout, Table, from_json
 from tests.bench.report.text import text
 
 OUT = Path("var/bench")
@@ -84,7 +84,8 @@ class Report:
             versions=self._versions,
             settings=dict(settings),
         )
-        table = Table(name, title, columns, figures, layout, parts, circumstances)
+        # as it will be read again, rounded: so that a plot is the same whoever draws it
+        table = from_json(Table(name, title, columns, figures, layout, parts, circumstances).as_json())
         keep(table, self._args.out)
         self._tables.append(table)
         print(f"\n{text(table)}", flush=True)
