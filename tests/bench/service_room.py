@@ -22,7 +22,7 @@ def fill_room(talk: Talk, occupants: int) -> None:
 
 def measure_room(occupants: dict[str, int], rounds: int, messages: int) -> list[Figure]:
     """`messages` are sent in each round, the services of `occupants` in turn; entering is not measured."""
-    ways = {what: Efficiency(f"room, {what}", "deliveries", TARGETS, least=LEAST, delays=("p99",)) for what in WAYS}
+    ways = {what: Efficiency(what, "deliveries", TARGETS, least=LEAST, delays=("p99",)) for what in WAYS}
     with talking(occupants) as talks:
         for name, talk in talks.items():
             fill_room(talk, occupants[name])

@@ -25,7 +25,7 @@ def _groups(table: Table) -> Chart:
     units = {figure.unit for figure in figures}
     together = len(groups) > 1 and len(units) == 1 and max(reaches) <= ONE_SCALE * min(reaches)
     unit = wording.UNITS.get(figures[0].unit, figures[0].unit) if together else None
-    scales = "" if together else "Each group has its own scale from 0. "
+    scales = "" if together or len(groups) == 1 else "Each group has its own scale from 0. "
     return Chart(table.title, _subtitle(table), groups, unit, footnote=f"{scales}{_key(groups)}".strip())
 
 
