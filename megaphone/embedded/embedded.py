@@ -8,11 +8,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import megaphone
-from megaphone.bus.homes import home_of
+from megaphone.bus.homes import name_at_home
 from megaphone.bus.local import BusListener, LocalBus
+from megaphone.bus.subjects import Subjects
 from megaphone.dispatch.counters import Slot
 from megaphone.edge.connection import ClientConnection, adopt_connection
 from megaphone.embedded.frames import HomeFrames
+from megaphone.embedded.guesses import Guesses
 from megaphone.embedded.hand_over import HandOver, Record
 from megaphone.embedded.host import Host, SessionOutlet
 from megaphone.embedded.logins import Logins
@@ -48,8 +50,6 @@ if TYPE_CHECKING:
     from megaphone.service.session import Session
     from megaphone.service.tokens import TokenKey
     from megaphone.sockets.poller import Poller
-
-_ANONYMOUS_TRIES = 10_000
 
 
 class Embedded:
@@ -148,7 +148,11 @@ class Embedded:
         if self.bus is not None:
             self.logins.relay = self.router.relay = Relay(self.bus, dispatcher, board, self.logins.attach)
         self.router.bus = self.streams.bus = self.bus
+        self.subjects = self.router.subjects = Subjects(self.bus, later=loop.call_soon, fault=fault)
+        if self.bus is not None:
+            Guesses(self.subjects, self.authenticator, index, time.time)
         self.streams.home_of = self.router.home_of_user
+        self.streams.domain = self.domain.encode()
         self.rooms.load(lambda room: self.router.home(room) == index)
         self.router.drain()
 
@@ -210,6 +214,7 @@ class Embedded:
         if self.bus is not None:
             self.bus.sweep()
             self._bus_listener.retry()
+            self.subjects.sweep(self._loop.time())
         if self.hand_over is not None:
             self.hand_over.sweep()
         self.sessions.sweep()
@@ -274,20 +279,13 @@ class Embedded:
 
     def _adopt(self, record: Record, descriptor: int) -> None:
         facts = self._facts_of(record.listen)
-        connection = adopt_connection(
-            self._clients, facts, descriptor, record.address, record.port, record.account[1]
-        )
+        connection = adopt_connection(self._clients, facts, descriptor, record.address, record.port, record.account[1])
         if connection is not None:
             self.logins.adopt(connection, record)
 
     def _anonymous_name(self) -> str:
         """A local part that nobody can guess, at home here, so that its connection can stay."""
-        name = ""
-        for _ in range(_ANONYMOUS_TRIES):
-            name = secrets.token_hex(8)
-            if home_of(f"{name}@{self.domain}", self.router.workers) == self.router.index:
-                break
-        return name
+        return name_at_home(secrets.token_hex(8), self.domain, self.router.index, self.router.workers)
 
     def _may_create(self, creator: JID) -> bool:
         """Who may make rooms, `create` in [rooms] says."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from megaphone.bus.homes import home_of
+from megaphone.bus.subjects import SubjectFrame
 from megaphone.embedded.frames import FrameKind, RouteFlag, route_frame
 from megaphone.errors import StorageError
 from megaphone.rooms.ports import Audience
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from megaphone.bus.local import LocalBus
+    from megaphone.bus.subjects import Subjects
     from megaphone.embedded.occupants import Occupants
     from megaphone.embedded.promises import Promises
     from megaphone.embedded.relay import Relay
@@ -38,8 +40,8 @@ _ADDED, _MODERATOR_ADDED, _CHANGED, _MODERATOR_CHANGED, _REMOVED = range(5)
 class Router:
     """The routes of one worker. `now` gives Unix seconds; `fault` is told of mistakes of ours.
 
-    `service`, `rooms`, `occupants`, `promises`, and with several workers `bus` and `relay`, are set before the first
-    stanza.
+    `service`, `rooms`, `occupants`, `promises`, and with several workers `bus`, `relay` and `subjects`, are set before
+    the first stanza.
     """
 
     service: Service
@@ -48,6 +50,7 @@ class Router:
     promises: Promises
     bus: LocalBus | None = None
     relay: Relay
+    subjects: Subjects
 
     def __init__(
         self,
@@ -243,6 +246,9 @@ class Router:
 
     def take_frame(self, peer: int, kind: int, payload: bytes) -> None:
         """Take a frame of another worker that is not ROUTE."""
+        if kind >= SubjectFrame.SUBJECTS:
+            self.subjects.take_frame(peer, kind, payload)
+            return
         if kind >= FrameKind.RELAY:
             self.relay.take_frame(peer, kind, payload)
             self.drain()
@@ -295,3 +301,4 @@ class Router:
         self._work.append(tell)
         self.drain()
         self.relay.peer_lost(peer)
+        self.subjects.peer_lost(peer)

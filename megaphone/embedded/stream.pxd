@@ -17,7 +17,7 @@ cdef class Streams(Flushable):
     cdef public dict plain_targets          # bytes of a JID -> Session that gets a plain message for it as it is
     cdef public object home_of              # (JID as a client wrote it) -> the worker that is its home, or our own index
     cdef public LocalBus bus                # None with one worker
-    cdef dict homes                         # bytes of a JID -> its home, for those that were asked for lately
+    cdef public bytes domain                # of our users
     cdef public object host                 # embedded.host.Host: everything but the hot path
     cdef Bounds bounds
     cdef uint8_t* scratch                   # where a stanza is put together for one recipient
@@ -29,6 +29,7 @@ cdef class Streams(Flushable):
     cdef uint8_t* room(self, size_t length) except NULL
     cdef void send_burst(self)
     cdef void at_turn_end(self, EmbeddedStream stream)
+    cpdef int home_of_plain(self, bytes to)
     cdef bint send_home(self, bytes to, const uint8_t* stanza, size_t length) except? False
 
 cdef class EmbeddedStream(Owner):

@@ -12,8 +12,9 @@ nothing is pulled away from under somebody's feet.
 cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdlib cimport free, realloc
-from libc.string cimport memcpy
+from libc.string cimport memcmp, memcpy
 
+from megaphone.bus.homes cimport home_of_bytes
 from megaphone.dispatch.counters cimport *
 from megaphone.dispatch.dispatcher cimport DELIVERED, FULL, GONE
 from megaphone.sockets.poller cimport TICKS_PER_SECOND
@@ -25,8 +26,8 @@ from megaphone.wire.stamp import prefix_declarations
 from megaphone.wire.writer import escape
 
 cdef enum:
-    HOMES_LIMIT = 65536
     BURST_STANZAS = 64
+    PLAIN_JID_BYTES = 512
     OVERFLOW_BYTES = 8388608    # what a client may leave lying beyond a full mailbox: a burst, such as a large room's presence
     SILENCE_TICKS = 300 * TICKS_PER_SECOND      # after which a client is asked for a sign of life ...
     ANSWER_TICKS = 60 * TICKS_PER_SECOND        # ... and how long it may take for that
@@ -41,7 +42,7 @@ cdef class Streams(Flushable):
         self.board = board
         self.host = host
         self.plain_targets = {}
-        self.homes = {}
+        self.domain = b""
         self.turn_ends = []
         self.burst = []
         self.bounds = Bounds(0xFFFFFFFF, 255, 255)      # the edge has measured what comes here
@@ -63,25 +64,37 @@ cdef class Streams(Flushable):
     cdef bint send_home(self, bytes to, const uint8_t* stanza, size_t length) except? False:
         """Sends a plain message to the home of `to`; False if that is here, or takes no more."""
         cdef bytes head
-        home = self.homes.get(to)
-        if home is None:
-            if len(self.homes) >= HOMES_LIMIT:
-                self.homes.clear()
-            home = self.homes[to] = self.home_of(to)
+        home = self.home_of_plain(to)
+        if home < 0:
+            home = self.home_of(to)
         if home == self.bus.index:
             return False
         head = b"\x02%b%b" % (len(to).to_bytes(2, "big"), to)      # frames.py: ROUTE, PLAIN
         return self.bus.send(home, 2, <const uint8_t*> <const char*> head, len(head), stanza, length, False, False)
+
+    cpdef int home_of_plain(self, bytes to):
+        """The home of a user of our domain, if nothing of the JID needs preparation (RFC 7622); -1: ask `home_of`."""
+        cdef const uint8_t* text = <const uint8_t*> <const char*> to
+        cdef Py_ssize_t at = 0, bare, length = len(to), domain = len(self.domain)
+        if length > PLAIN_JID_BYTES:
+            return -1
+        while at < length and (c'a' <= text[at] <= c'z' or c'0' <= text[at] <= c'9' or c'-' <= text[at] <= c'.' or text[at] == c'_'):
+            at += 1
+        bare = at + 1 + domain
+        if at == 0 or bare > length or text[at] != c'@' or memcmp(text + at + 1, <const char*> self.domain, domain) != 0:
+            return -1
+        if bare < length and (text[bare] != c'/' or bare + 1 == length):
+            return -1
+        for at in range(bare + 1, length):
+            if not c'!' <= text[at] <= c'~':
+                return -1
+        return home_of_bytes(text, bare, self.bus.workers)
 
     cdef void at_turn_end(self, EmbeddedStream stream):
         if not stream.awaits_end:
             stream.awaits_end = True
             self.turn_ends.append(stream)
             self.poller.flush_later(self)
-
-    def flush_soon(self):
-        """Calls the host's `end_turn()` at the end of this turn."""
-        self.poller.flush_later(self)
 
     cdef void flush(self):
         cdef list ended

@@ -63,6 +63,8 @@ class Authenticator:
         self._secret = secret
         self._addresses = FailedLogins(ADDRESS_POLICY)
         self._failed_accounts = FailedLogins(ACCOUNT_POLICY)
+        self.tell_failed: Callable[[str, JID | None], object] = _nobody  # other workers count what failed here
+        self.tell_succeeded: Callable[[JID], object] = _nobody  # ... and forget it
         self.apply(settings or LoginSettings())
 
     def apply(self, settings: LoginSettings) -> None:
@@ -128,12 +130,26 @@ class Authenticator:
             raise SASLError("temporary-auth-failure", "There were too many failed logins; try again later")
 
     def failed(self, address: str, account: JID | None, now: float) -> None:
-        """Count a wrong password, proof or token."""
+        """Count a wrong password, proof or token, and let it be counted by other workers."""
+        self.count_failed(address, account, now)
+        self.tell_failed(address, account)
+
+    def count_failed(self, address: str, account: JID | None, now: float) -> None:
+        """Count what failed here or at another worker."""
         if address:
             self._addresses.failed(address, now)
         if account is not None:
             self._failed_accounts.failed(account, now)
 
     def succeeded(self, account: JID) -> None:
-        """Forget the failures of an account."""
-        self._failed_accounts.succeeded(account)
+        """Forget the failures of an account, and let other workers forget them."""
+        if self.forget_failed(account):
+            self.tell_succeeded(account)
+
+    def forget_failed(self, account: JID) -> bool:
+        """Forget the failures of an account; False if there were none."""
+        return self._failed_accounts.succeeded(account)
+
+
+def _nobody(*_: object) -> None:
+    """There is no other worker."""

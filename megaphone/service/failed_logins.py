@@ -1,7 +1,8 @@
 """Slows down whoever guesses passwords: too many failed logins lock an address or an account for a short while.
 
-Only failures are counted, in a table of fixed size, per worker. An account's lock is short, because somebody else can
-cause it; an address has to wait longer. Unknown accounts are counted like known ones, so the answer tells nothing.
+Only failures are counted, in a table of fixed size; workers tell each other of them (embedded.guesses). An account's
+lock is short, because somebody else can cause it; an address has to wait longer. Unknown accounts are counted like
+known ones, so the answer tells nothing.
 """
 
 from __future__ import annotations
@@ -57,9 +58,9 @@ class FailedLogins:
         if len(self._failures) > policy.entries:
             self._failures.popitem(last=False)
 
-    def succeeded(self, key: Hashable) -> None:
-        """Forget the failures of an account whose password was given.
+    def succeeded(self, key: Hashable) -> bool:
+        """Forget the failures of an account whose password was given; False if there were none.
 
         Not for an address: whoever has one account could go on guessing the others' there.
         """
-        self._failures.pop(key, None)
+        return self._failures.pop(key, None) is not None

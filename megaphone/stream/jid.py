@@ -11,7 +11,7 @@ from precis_i18n import get_profile
 from megaphone.stream.domain import normalise_domain
 
 PART_LIMIT_BYTES = 1023
-CACHE_SIZE = 65_536
+CACHE_SIZE = 8192
 
 _PLAIN_LOCAL = re.compile(r"[!#-%(-.0-9;=?\[-~A-Z]+")  # ASCII without space and "&'/:<>@
 _PLAIN_RESOURCE = re.compile(r"[ -~]+")

@@ -2,8 +2,13 @@
 
 One is for frames (bus.local), one for connections that change hands (embedded.hand_over). Both lie in a directory that
 only this user may enter. What is dialled while a worker is being replaced waits for its successor.
+
+The directory of a supervisor that was killed is removed by the next one: its lock is free.
 """
 
+import contextlib
+import fcntl
+import os
 import shutil
 import socket
 import tempfile
@@ -11,6 +16,8 @@ from pathlib import Path
 from typing import Final
 
 BACKLOG: Final = 1024
+PREFIX: Final = "megaphone-bus-"
+LOCK: Final = "lock"
 
 
 class BusSockets:
@@ -19,10 +26,14 @@ class BusSockets:
     def __init__(self, workers: int) -> None:
         self._sockets: list[tuple[socket.socket, socket.socket]] = []
         self.directory = ""
+        self._lock = -1
         if workers == 1:
             return
-        self.directory = tempfile.mkdtemp(prefix="megaphone-bus-")
+        remove_abandoned(Path(tempfile.gettempdir()))
+        self.directory = tempfile.mkdtemp(prefix=PREFIX)
         try:
+            self._lock = os.open(Path(self.directory) / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
             for index in range(workers):
                 frames = self._open(socket.SOCK_STREAM, f"{index}.frames")
                 self._sockets.append((frames, self._open(socket.SOCK_SEQPACKET, f"{index}.connections")))
@@ -47,3 +58,20 @@ class BusSockets:
                 each.close()
         if self.directory:
             shutil.rmtree(self.directory, ignore_errors=True)
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+
+def remove_abandoned(directory: Path) -> None:
+    """Remove what supervisors of this user have left that were killed. One without a lock is just being made."""
+    for left in directory.glob(f"{PREFIX}*"):
+        with contextlib.suppress(OSError):  # somebody else's, or gone meanwhile
+            if left.is_symlink() or left.stat().st_uid != os.geteuid():
+                continue
+            lock = os.open(left / LOCK, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(left, ignore_errors=True)
+            finally:
+                os.close(lock)

@@ -132,6 +132,12 @@ class NoRelay:
         self.heard.append(("relay lost", peer))
 
 
+class NoSubjects:
+    """Nobody publishes anything."""
+
+    def peer_lost(self, peer: int) -> None: ...
+
+
 class Home:
     """One worker's router with all it is wired to."""
 
@@ -162,6 +168,8 @@ class Home:
         router.relay = NoRelay(self.heard)
         router.bus = self.bus
         self.promises = router.promises = Promises(self.writes, self.bus)
+        self.streams.bus, self.streams.domain = self.bus, DOMAIN.encode()
+        router.subjects = NoSubjects()
         self._listener = BusListener(self.bus, town.sockets.listening[index].dup().detach())
         self._listener.open()
         self.bus.open()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from megaphone.bus.homes import home_of
@@ -60,6 +60,28 @@ def test_the_rooms_domain_has_a_home_and_the_users_domain_is_everywhere(town: To
     assert town.homes[0].router.home_of_user(str(user_at(2).at("x")).encode()) == 2
     for other in (b"@", b"\xff", b"somebody@elsewhere", str(room_at(2)).encode(), DOMAIN.encode()):
         assert town.homes[0].router.home_of_user(other) == 0
+
+
+LOCAL, RESOURCE = r"([a-zA-Z0-9._\-é&]{0,4}@)?", r"(/[ -~é]{0,4})?"
+ADDRESSES = st.from_regex(rf"{LOCAL}({DOMAIN}|{ROOMS}|x|{DOMAIN}x)?{RESOURCE}", fullmatch=True)
+
+
+def test_homes_are_the_same_without_a_closer_look(town: Town) -> None:
+    home, found = town.homes[0], set()
+
+    @given(ADDRESSES)
+    @example(str(user_at(0)))
+    @example(str(user_at(1).at("balcony")))
+    @example(str(user_at(2).at("balcony at night")))
+    @example(str(user_at(2).at("balcony")))
+    def holds(address: str) -> None:
+        to = address.encode()
+        plain = home.streams.home_of_plain(to)
+        assert plain in (-1, home.router.home_of_user(to))
+        found.add(plain)
+
+    holds()
+    assert found == {-1, 0, 1, 2}
 
 
 def test_the_core_is_never_called_within_itself(town: Town) -> None:

@@ -3,9 +3,14 @@
 import os
 import socket
 import stat
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
-from megaphone.supervisor.bus_sockets import BusSockets
+import pytest
+
+from megaphone.supervisor.bus_sockets import BusSockets, remove_abandoned
 
 
 def test_one_worker_needs_none() -> None:
@@ -30,3 +35,36 @@ def test_what_is_dialled_waits_for_whoever_comes() -> None:
     dialled.close()
     sockets.close()
     assert not directory.exists()
+
+
+def test_what_a_killed_supervisor_leaves_is_removed_and_what_another_uses_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    program = (
+        "from megaphone.supervisor.bus_sockets import BusSockets; print(BusSockets(2).directory, flush=True); input()"
+    )
+    used = BusSockets(2)
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    ) as killed:
+        assert killed.stdout is not None
+        left = Path(killed.stdout.readline().decode().strip())
+        assert left.parent == tmp_path
+        remove_abandoned(tmp_path)
+        assert left.exists()
+        killed.kill()
+        killed.wait()
+    being_made = tmp_path / "megaphone-bus-new"
+    being_made.mkdir()
+    another = BusSockets(2)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        Path(used.directory).name,
+        Path(another.directory).name,
+        being_made.name,
+    }
+    another.close()
+    used.close()
