@@ -148,7 +148,7 @@ def test_rows_are_the_figures_of_ours() -> None:
 def test_stacks_are_made_of_parts() -> None:
     picture = drawn(plots.draw(_stacks()))
     written = texts(picture)
-    assert [text for text in written if text in ("ejabberd", "prosody")] == ["ejabberd", "prosody"]
+    assert [text for text in written if text in ("ejabberd", "Prosody")] == ["ejabberd", "Prosody"]
     assert written.count("ratio 0.60") == 2
     assert len(widths(picture, "peer")) == 4 + 1  # server parts, and the legend
     assert len(widths(picture, "ours")) == 4 + 1

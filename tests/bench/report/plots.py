@@ -105,7 +105,7 @@ def _stacks(table: Table) -> Chart:
             if length:
                 drawn.append(Bar(wording.name(party), parts, wording.number(length, 0), _ratio(total, party)))
         if drawn:
-            groups.append(Group(place, drawn, _note(total), _marks(total)))
+            groups.append(Group(wording.name(place), drawn, _note(total), _marks(total)))
     legend = {style: part for part, style in _part_styles(table)}
     return Chart(table.title, _subtitle(table), groups, unit, legend, footnote=_key(groups))
 

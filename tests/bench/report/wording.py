@@ -2,7 +2,13 @@
 
 from tests.bench.report.figure import Figure, Target
 
-NAMES = {"megaphone": "Megaphone", "haproxy": "HAProxy", "prosody": "Prosody"}
+NAMES = {
+    "megaphone": "Megaphone",
+    "haproxy": "HAProxy",
+    "prosody": "Prosody",
+    "link": "Megaphone, 2 links",
+    "direct mode": "Megaphone, direct mode",
+}
 TIMES = "\N{MULTIPLICATION SIGN}"
 UNITS = {"us": "µs", "1/s": "/s", "1": "", "x": TIMES}  # others stay as they are
 VERDICTS = {True: "met", False: "missed", None: "not measured"}
