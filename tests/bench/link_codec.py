@@ -63,10 +63,10 @@ def measure(rounds: int) -> list[Figure]:
     """All figures, in turn in every round."""
     chunk = chunk_of_frames()
     per_chunk = len(chunk) // 208
-    read = Figure("read, 64 KiB chunks", "M frames/s", Target("value", 5.0, at_most=False), peers=(STRUCT,))
-    written = Figure("write", "M frames/s", Target("value", 5.0, at_most=False), peers=(STRUCT,))
-    split = Figure("read, every chunk of 1,448 bytes splits a frame", "M frames/s", peers=(STRUCT,))
-    carried = Figure("two sessions, written, read and taken", "M frames/s", peers=(STRUCT,))
+    read = Figure("read, 64 KiB chunks", "M frames/s", Target("value", 5.0, at_most=False), digits=1, peers=(STRUCT,))
+    written = Figure("write", "M frames/s", Target("value", 5.0, at_most=False), digits=1, peers=(STRUCT,))
+    split = Figure("read, every chunk of 1,448 bytes splits a frame", "M frames/s", digits=1, peers=(STRUCT,))
+    carried = Figure("two sessions, written, read and taken", "M frames/s", digits=1, peers=(STRUCT,))
     segment = chunk[:SEGMENT_BYTES]
     whole = SEGMENT_BYTES // 208 * 208
     opening = Open(Transport.TCP).encode()

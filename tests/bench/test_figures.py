@@ -109,6 +109,7 @@ def test_the_summary_has_every_row_but_details() -> None:
 @pytest.mark.parametrize(
     ("value", "digits", "shown"),
     [
+        (0.0, 3, "0"),
         (0.123, 2, "0.12"),
         (999.4, 0, "999"),
         (111_234.0, 0, "111,000"),

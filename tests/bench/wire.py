@@ -97,7 +97,7 @@ def measure_corners(rounds: int) -> list[Figure]:
 def measure_limits(rounds: int, corners: list[Figure]) -> list[Figure]:
     """The worst corner, bytes that come alone, and memory."""
     worst = Figure(
-        f"worst of {len(corners)} hostile chunks, time per byte to the reference's",
+        f"worst of {len(corners)} hostile chunks, time per byte relative to seven messages",
         UNIT_OF_CORNERS,
         WORST,
         digits=1,
@@ -178,7 +178,7 @@ def main() -> None:
         columns = [OURS, FACTS, LXML, FORMATTING]
         report.add("wire-stanzas", "Single stanzas: reading, writing to one more", columns, stanzas, settings)
         corners = measure_corners(args.rounds)
-        title = "Hostile chunks: the framer's time per byte, to that for seven messages"
+        title = "Hostile chunks: the framer's time per byte, relative to seven messages"
         report.add("wire-corners", title, [OURS], corners, settings, layout="rows")
         limits = measure_limits(args.rounds, corners)
         report.add("wire-limits", "The framer at its worst, and its memory", [OURS], limits, settings)

@@ -21,6 +21,8 @@ def name(party: str) -> str:
 
 def number(value: float, digits: int) -> str:
     """With separators; from 1,000 on with three digits that mean something, for no figure here repeats better."""
+    if not value:
+        return "0"
     if abs(value) >= 1_000:
         return f"{float(f'{value:.3g}'):,.0f}"
     return f"{value:.{digits}f}"
