@@ -102,7 +102,7 @@ def main() -> None:
         "kept, CPU": Figure("CPU of a message kept", "us", Target("ratio", 0.5), digits=1, peers=(PLAIN,)),
         "removed, rows": Figure("messages removed", "1/s", digits=0, peers=(PLAIN,)),
         "removed, CPU": Figure("CPU of a message removed", "us", digits=1, peers=(PLAIN,)),
-        "kept and removed at once, rows": Figure("messages delivered before that", "1/s", digits=0, peers=()),
+        "kept and removed at once, rows": Figure("messages acknowledged before that", "1/s", digits=0, peers=()),
         "kept and removed at once, CPU": Figure("CPU of such a message", "us", digits=1, peers=()),
     }
     keys = Credentials(*(ScramKeys(b"s" * 16, 4096, b"k" * size, b"k" * size) for size in (20, 32)))
@@ -114,7 +114,7 @@ def main() -> None:
         "users": USERS,
     }
     with (
-        Report("storage", parser, args, sqlite=sqlite3.sqlite_version) as report,
+        Report("storage", parser, args, sqlite3=sqlite3.sqlite_version) as report,
         tempfile.TemporaryDirectory() as directory,
     ):
         prepare(directory)

@@ -1,5 +1,7 @@
 """A table for the documentation: each row with its peers, ratio, target, verdict and command."""
 
+import re
+
 from tests.bench.report import wording
 from tests.bench.report.figure import Figure, shown
 from tests.bench.report.table import Circumstances, Table
@@ -31,7 +33,7 @@ def _value(figure: Figure, party: str) -> str:
 
 
 def _ratios(figure: Figure) -> str:
-    return ", ".join(f"{wording.ratio(ratio)} to {wording.name(peer)}" for peer, ratio in figure.ratios.items())
+    return "; ".join(f"{wording.ratio(ratio)} to {wording.name(peer)}" for peer, ratio in figure.ratios.items())
 
 
 def _targets(figure: Figure) -> str:
@@ -47,10 +49,16 @@ def _escaped(cell: str) -> str:
     return cell.replace("|", "\\|")
 
 
+def _named(table: Table) -> list[str]:
+    return [*table.columns, *(figure.name for figure in table.figures)]
+
+
 def _origin(table: Table, taken: Circumstances) -> str:
     """One sentence: when, where, with what."""
     machine, versions = taken.machine, taken.versions
-    used = [party for party in table.columns if party in versions and party != "megaphone"]
+    # who takes part is the first word of a column, or of a row about one of several servers
+    named = dict.fromkeys(word for each in _named(table) for word in re.findall(r"^[\w-]+", each))
+    used = [word for word in named if word in versions and word != "megaphone"]
     rounds = table.rounds
     parts = [
         f"{taken.measured[:10]}, {rounds} round{'s' if rounds > 1 else ''} at a load of {taken.load_before[0]:.1f}",

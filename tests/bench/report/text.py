@@ -17,7 +17,7 @@ def _cell(figure: Figure, party: str) -> str:
 
 
 def _ratios(figure: Figure) -> str:
-    return ", ".join(f"{wording.ratio(ratio)} to {peer}" for peer, ratio in figure.ratios.items())
+    return "; ".join(f"{wording.ratio(ratio)} to {peer}" for peer, ratio in figure.ratios.items())
 
 
 def _targets(figure: Figure) -> str:
