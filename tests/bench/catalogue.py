@@ -19,13 +19,13 @@ CATALOGUE = {
         Benchmark(
             "wire",
             "the framer, stanza headers and fan-out beside expat and lxml",
-            0.2,
+            0.3,
             ("wire", "wire-stanzas", "wire-corners", "wire-limits"),
         ),
         Benchmark(
             "websocket",
             "the WebSocket reader beside picows, websockets and wsproto",
-            0.4,
+            0.5,
             ("websocket", "websocket-memory"),
         ),
         Benchmark("link_codec", "the link codec and whole link sessions beside Python's struct", 0.1, ("link_codec",)),
@@ -42,7 +42,7 @@ CATALOGUE = {
         Benchmark(
             "service",
             "Megaphone by itself beside ejabberd and Prosody: messages, memory, a big room, logins",
-            6,
+            9,
             ("service-messages", "service-memory", "service-room", "service-logins"),
         ),
     )
