@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def first_line(*command: str) -> str:
-    """What a command says first; "-" if it cannot be asked."""
+    """What a command says first; "-" if it says nothing or cannot be asked."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
         return (done.stdout or done.stderr).splitlines()[0].strip()
@@ -40,10 +40,16 @@ def machine() -> dict[str, Any]:
     }
 
 
+def commit() -> str:
+    """The commit, "-dirty" if something was changed since; not in the documents, where the figures themselves go."""
+    changed = first_line("git", "status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude)docs")
+    return first_line("git", "rev-parse", "--short=10", "HEAD") + ("" if changed == "-" else "-dirty")
+
+
 def versions() -> dict[str, str]:
     """Of Megaphone, of what it runs on, and of the peers that come from Debian."""
     return {
-        "megaphone": f"{__version__}, commit {first_line('git', 'describe', '--always', '--dirty', '--abbrev=10')}",
+        "megaphone": f"{__version__}, commit {commit()}",
         "python": platform.python_version(),
         "openssl": ssl.OPENSSL_VERSION.split()[1],
         **{name: first_line("dpkg-query", "-W", "-f", "${Version}", name) for name in DEBIAN},
