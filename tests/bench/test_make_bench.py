@@ -19,7 +19,7 @@ from tests.bench.report.figure import shown
 from tests.servers.process import wait_until
 
 ROOT = Path(__file__).parents[2]
-TIMEOUT_SECONDS = 120.0
+TIMEOUT_SECONDS = 300.0
 QUICK = ("wire", "websocket", "link_codec", "storage")
 SMALL = {
     "relay": ("--relays", "megaphone,haproxy", "--seconds", "0.1", "--idle", "50"),
