@@ -109,13 +109,16 @@ def main() -> int:
         return 2
     if options and len(names) > 1:
         parser.error("ARGS are the options of one benchmark: name it with WHAT")
-    options += ["--out", str(args.out), *(["--rounds", str(args.rounds)] if args.rounds is not None else [])]
+    out = args.out.resolve()
+    options += ["--out", str(out), *(["--rounds", str(args.rounds)] if args.rounds is not None else [])]
     if len(names) == 1:
-        result = run(names[0], options, alone=True)
-        code = 0 if result["code"] == 0 else 1
+        try:
+            code = 0 if run(names[0], options, alone=True)["code"] == 0 else 1
+        except KeyboardInterrupt:
+            code = 1  # the benchmark has said so
     else:
         code = run_all(names, options)
-    if args.out.resolve() == tables.REPORTS:
+    if out == tables.REPORTS:
         tables.update()
     return code
 
