@@ -14,7 +14,7 @@ PACKAGES := deploy/debian
 # Many tests wait for servers, so more of them than processors may run at once.
 TEST_PROCESSES ?= 4
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check -qq
-SOURCES := setup.py $(shell find megaphone -name '*.pyx' -o -name '*.pxd' -o -name '*.pxi' -o -name '*.h')
+SOURCES := setup.py $(shell find megaphone loadtest -name '*.pyx' -o -name '*.pxd' -o -name '*.pxi' -o -name '*.h' -o -path '*/core/*.c')
 export BUILD_REQUIREMENTS := import tomllib; \
 	print(*tomllib.load(open('pyproject.toml', 'rb'))['build-system']['requires'], sep='\n')
 export DEV_REQUIREMENTS := import tomllib; \
@@ -56,6 +56,30 @@ fuzz: env $(STAMPS)/dev $(STAMPS)/packages-test $(STAMPS)/packages-fuzz ## fuzz 
 	fi
 	$(VENV)/bin/python -m tests.fuzz.coverage.run $(WHAT) --seconds $(or $(SECONDS),60)
 
+# N=sessions HOLD=seconds RATE=messages WORKERS=number OUT=directory; without them the figures of the task.
+MILLION = $(VENV)/bin/python -m loadtest.million $(if $(N),--sessions $(N)) $(if $(HOLD),--hold $(HOLD)) \
+	$(if $(RATE),--rate $(RATE)) $(if $(WORKERS),--workers $(WORKERS)) $(if $(OUT),--output $(OUT))
+
+.PHONY: million
+million: env ## hold a million sessions, or N=100000, on this machine and write a report
+	$(MILLION)
+
+.PHONY: million-check
+million-check: env ## say what this machine lacks for it
+	$(MILLION) --check
+
+.PHONY: million-storm
+million-storm: env ## kill a quarter of the workers and see all sessions come back
+	$(MILLION) --storm
+
+.PHONY: million-soak
+million-soak: env ## let sessions come and go for two hours and watch the memory
+	$(MILLION) --soak
+
+.PHONY: million-growth
+million-growth: env ## see what a session and a message cost as their number grows
+	$(MILLION) --growth
+
 .PHONY: sanitize
 sanitize: env $(STAMPS)/dev $(STAMPS)/packages-test ## test the codecs with address and undefined-behaviour sanitizers
 	$(VENV)/bin/python -m tests.fuzz.coverage.sanitize
@@ -69,7 +93,7 @@ build: $(STAMPS)/build ## compile what has changed
 .PHONY: clean
 clean: ## remove the environment and all that was compiled
 	rm -rf $(VENV) $(STAMPS) build var *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
-	find megaphone \( -name '*.so' -o -name '*.c' \) -delete
+	find megaphone loadtest \( -name '*.so' -o -name '*.c' -not -path '*/core/*' \) -delete
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(STAMPS)/packages-%: $(PACKAGES)/%.txt $(PACKAGES)/install

@@ -6,13 +6,21 @@ from pathlib import Path
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
-NEEDS_OPENSSL = {"megaphone/sockets/tls.pyx"}
+NEEDS_OPENSSL = {"megaphone/sockets/tls.pyx", "loadtest/swarm/engine.pyx"}
 # C headers beside the Cython code that includes them.
 HEADERS = {
     "megaphone/wire/framer.pyx": ["megaphone/wire/names.h", "megaphone/wire/skip.h"],
     "megaphone/wire/start_tag.pyx": ["megaphone/wire/skip.h"],
     "megaphone/wire/websocket.pyx": ["megaphone/wire/unmask.h", "megaphone/wire/utf8.h"],
 }
+# C that Cython code is the face of.
+CORES = {"loadtest/swarm/engine.pyx": Path("loadtest/swarm/core")}
+
+
+def core_files(path, pattern):
+    """The files of the C core that belongs to this Cython file."""
+    return sorted(map(str, CORES[str(path)].glob(pattern))) if str(path) in CORES else []
+
 
 # The codecs gain from -O3, the rest only compiles longer. Debug symbols cost a third of the time: CFLAGS asks for them.
 SYMBOLS = [] if "-g" in os.environ.get("CFLAGS", "") else ["-g0"]
@@ -20,9 +28,10 @@ SYMBOLS = [] if "-g" in os.environ.get("CFLAGS", "") else ["-g0"]
 extensions = [
     Extension(
         str(path.with_suffix("")).replace("/", "."),
-        [str(path)],
-        depends=HEADERS.get(str(path), []),
-        include_dirs=[str(path.parent)] if str(path) in HEADERS else [],
+        [str(path), *core_files(path, "*.c")],
+        depends=[*HEADERS.get(str(path), []), *core_files(path, "*.h")],
+        include_dirs=[str(path.parent)] if str(path) in HEADERS or str(path) in CORES else [],
+        define_macros=[("_GNU_SOURCE", "1")] if str(path) in CORES else [],
         libraries=["ssl", "crypto"] if str(path) in NEEDS_OPENSSL else [],
         extra_compile_args=[
             "-O3" if path.parent.name == "wire" else "-O2",
@@ -31,7 +40,8 @@ extensions = [
             *SYMBOLS,
         ],
     )
-    for path in sorted(Path("megaphone").rglob("*.pyx"))
+    for package in ("megaphone", "loadtest")
+    for path in sorted(Path(package).rglob("*.pyx"))
 ]
 
 setup(

@@ -1,0 +1,183 @@
+"""Megaphone as a run needs it: the embedded service, ANONYMOUS on a plain port, a throw-away data directory."""
+
+import ctypes
+import http.client
+import json
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+ADDRESS: Final = "127.0.0.1"
+DOMAIN: Final = "localhost"
+START_SECONDS: Final = 30.0
+WORKER_START_SECONDS: Final = 5.0  # each, when many start at once on few processors
+STOP_SECONDS: Final = 30.0
+HEARTBEAT_SECONDS: Final = 30.0  # some fifty workers and as many load processes share each processor
+POLL_SECONDS: Final = 0.1
+PR_SET_PDEATHSIG: Final = 1
+
+_libc: Final = ctypes.CDLL(None, use_errno=True)
+
+
+class ServerError(Exception):
+    """Megaphone did not start, or ended by itself; the message ends with the tail of its log."""
+
+
+class Server:
+    """A supervisor and its workers. It dies with us whatever kills us."""
+
+    def __init__(self, directory: Path, *, workers: int, max_connections: int, backlog: int) -> None:
+        self.port = free_port()
+        self._admin_port = free_port()
+        self._directory = directory
+        self._workers = workers
+        self._log = directory / "megaphone.log"
+        self._socket = directory / "admin.sock"
+        (directory / "megaphone.toml").write_text(
+            _toml(
+                {
+                    "node": {"workers": workers, "max_connections": max_connections},
+                    "listen": [{"address": f"{ADDRESS}:{self.port}", "tls": "none", "backlog": backlog}],
+                    "domain": [{"name": DOMAIN}],
+                    "service": {"data": str(directory / "data"), "anonymous": True},
+                    "limits": {"trusted_networks": ["127.0.0.0/8"]},
+                    # A storm kills a quarter of all workers at once: that is more than an operator would call normal.
+                    "restart": {
+                        "heartbeat_timeout_seconds": HEARTBEAT_SECONDS,
+                        "intensity": max(10, 2 * workers),
+                        "start_timeout_seconds": START_SECONDS + WORKER_START_SECONDS * workers,
+                    },
+                    "admin": {"address": f"{ADDRESS}:{self._admin_port}", "socket": str(self._socket)},
+                    "log": {"format": "json", "connections": False},
+                }
+            )
+        )
+        self._child: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """The supervisor; ServerError before `start`."""
+        return self._started().pid
+
+    def start(self) -> None:
+        """Start, and return when all workers are ready for clients; ServerError."""
+        parent = os.getpid()
+
+        def die_with_parent() -> None:
+            _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+            if os.getppid() != parent:  # it died between fork and prctl
+                os._exit(1)
+
+        with self._log.open("ab") as log:
+            self._child = subprocess.Popen(  # noqa: S603 - our own words
+                [sys.executable, "-m", "megaphone", "serve", "--config", str(self._directory / "megaphone.toml")],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=die_with_parent,
+            )
+        deadline = time.monotonic() + START_SECONDS + WORKER_START_SECONDS * self._workers
+        while not self._ready():
+            self.check()
+            if time.monotonic() > deadline:
+                raise ServerError(f"Megaphone is not ready for clients\n{self._log_tail()}")
+            time.sleep(POLL_SECONDS)
+
+    def check(self) -> None:
+        """ServerError if it has ended."""
+        child = self._started()
+        if child.poll() is not None:
+            raise ServerError(f"Megaphone ended with exit code {child.returncode}\n{self._log_tail()}")
+
+    def status(self) -> dict[str, Any]:
+        """What `megaphone status --json` says; OSError when it does not answer."""
+        connection = _ControlConnection(self._socket)
+        try:
+            connection.request("GET", "/status")
+            answer: dict[str, Any] = json.load(connection.getresponse())
+        finally:
+            connection.close()
+        return answer
+
+    def stop(self) -> None:
+        """End it: SIGTERM, and when that takes too long SIGKILL for supervisor and workers."""
+        if self._child is None:
+            return
+        if self._child.poll() is None:
+            self._child.terminate()
+            try:
+                self._child.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._child.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(self._child.pid, signal.SIGKILL)
+        self._child.wait()
+
+    def troubles(self, most: int = 20) -> list[str]:
+        """The last warnings and errors of its log."""
+        found = []
+        for line in self._log.read_text(errors="replace").splitlines():
+            if '"level":"info"' not in line.replace(" ", "") and line.startswith("{"):
+                found.append(line[:500])
+        return found[-most:]
+
+    def _started(self) -> "subprocess.Popen[bytes]":
+        if self._child is None:
+            raise ServerError("Megaphone was not started")
+        return self._child
+
+    def _ready(self) -> bool:
+        connection = http.client.HTTPConnection(ADDRESS, self._admin_port, timeout=10)
+        try:
+            connection.request("GET", "/health/ready")
+            return connection.getresponse().status == http.HTTPStatus.OK
+        except OSError:
+            return False
+        finally:
+            connection.close()
+
+    def _log_tail(self, lines: int = 20) -> str:
+        return "\n".join(self._log.read_text(errors="replace").splitlines()[-lines:])
+
+
+class _ControlConnection(http.client.HTTPConnection):
+    """HTTP over the control socket."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=10)
+        self._path = path
+
+    def connect(self) -> None:
+        """Connect to the Unix socket instead of a port."""
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind((ADDRESS, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _toml(tables: Mapping[str, Any]) -> str:
+    """TOML text of tables and arrays of tables with plain values (JSON's scalars and arrays are TOML's, too)."""
+    lines = []
+    for name, value in tables.items():
+        header = f"[[{name}]]" if isinstance(value, list) else f"[{name}]"
+        for table in value if isinstance(value, list) else [value]:
+            lines += [header, *(f"{key} = {json.dumps(item)}" for key, item in table.items()), ""]
+    return "\n".join(lines)

@@ -1,0 +1,107 @@
+"""What N sessions need: processes, descriptors, addresses, ports and memory. Pure arithmetic."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import ceil, sqrt
+from typing import Final
+
+SIGMAS: Final = 5  # of the random spread over workers that must still fit: missed once in some million runs
+WORKER_OWN: Final = 200  # listening sockets, database, control, connections that are on their way to another worker
+LOADER_OWN: Final = 64
+MOST_WORKERS: Final = 1023  # of one node
+PORTS_USED: Final = 0.2  # of an address's ports: the kernel finds a free one soon, also while others are in TIME_WAIT
+
+# Measured on Linux 6.18, x86-64; a run says what it really was.
+WORKER_BYTES: Final = 30_000_000  # before its first session
+LOADER_BYTES: Final = 6_000_000
+SESSION_BYTES: Final = 4_000  # in a worker: what the issue of this test allows
+LOADER_SESSION_BYTES: Final = 1_000
+SOCKET_BYTES: Final = 4_200  # in the kernel, of one end of a connection
+PAGE_BYTES: Final = 4096
+
+
+class TooManyError(Exception):
+    """So many sessions do not fit any number of processes that this host allows; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How a run is cut up."""
+
+    sessions: int
+    workers: int
+    loaders: int  # load processes
+    addresses: int  # source addresses of each load process
+    descriptors: int  # that one process may have
+
+    @property
+    def worker_sessions(self) -> int:
+        """What the fullest worker has to hold, with head-room for the random spread."""
+        return spread(self.sessions, self.workers)
+
+    @property
+    def worker_descriptors(self) -> int:
+        """Of the fullest worker, with a socket to each other worker."""
+        return self.worker_sessions + self.workers - 1 + WORKER_OWN
+
+    @property
+    def loader_sessions(self) -> int:
+        """Of the fullest load process: sessions are dealt out evenly."""
+        return ceil(self.sessions / self.loaders)
+
+    @property
+    def in_flight(self) -> int:
+        """Logins at once: enough for each worker to have several to do whenever it wakes up."""
+        return max(512, 32 * self.workers)
+
+    @property
+    def open_files(self) -> int:
+        """Of the whole host: both ends of each connection, and what the processes have besides."""
+        mesh = self.workers * (self.workers - 1)
+        return 2 * self.sessions + mesh + (self.workers + self.loaders) * WORKER_OWN
+
+    @property
+    def memory_bytes(self) -> int:
+        """Of the whole host, both sides and the kernel."""
+        each = SESSION_BYTES + LOADER_SESSION_BYTES + 2 * SOCKET_BYTES
+        return self.sessions * each + self.workers * WORKER_BYTES + self.loaders * LOADER_BYTES
+
+    def shares(self) -> Iterator[int]:
+        """The sessions of each load process."""
+        for number in range(self.loaders):
+            yield self.sessions * (number + 1) // self.loaders - self.sessions * number // self.loaders
+
+
+def spread(sessions: int, workers: int) -> int:
+    """The most of `sessions` that one of `workers` gets when each goes to a random one: mean and SIGMAS deviations."""
+    share = 1 / workers
+    return min(sessions, ceil(sessions * share + SIGMAS * sqrt(sessions * share * (1 - share))))
+
+
+def size_of(sessions: int, *, descriptors: int, ports: int, cores: int, workers: int = 0, loaders: int = 0) -> Size:
+    """Cut up a run of `sessions`; numbers of processes that are 0 are found. TooManyError if a part is too large.
+
+    `descriptors` is the limit of one process, `ports` what one source address has.
+    """
+    cut = _cut(sessions, descriptors, ports, workers or cores, loaders or cores)
+    while not workers and cut.worker_descriptors > descriptors and cut.workers < MOST_WORKERS:
+        cut = _cut(sessions, descriptors, ports, cut.workers + 1, cut.loaders)
+    if not loaders and descriptors > LOADER_OWN:
+        needed = max(cut.loaders, ceil(sessions / (descriptors - LOADER_OWN)))
+        cut = _cut(sessions, descriptors, ports, cut.workers, needed)
+    if cut.worker_descriptors > descriptors:
+        raise TooManyError(
+            f"{cut.workers} workers need up to {cut.worker_descriptors:,} open files each "
+            f"for {sessions:,} sessions, and a process may have {descriptors:,}"
+        )
+    if cut.loader_sessions + LOADER_OWN > descriptors:
+        raise TooManyError(
+            f"{cut.loaders} load processes need {cut.loader_sessions + LOADER_OWN:,} open files each "
+            f"for {sessions:,} sessions, and a process may have {descriptors:,}"
+        )
+    return cut
+
+
+def _cut(sessions: int, descriptors: int, ports: int, workers: int, loaders: int) -> Size:
+    addresses = max(1, ceil(sessions / loaders / (ports * PORTS_USED)))
+    return Size(sessions, workers, min(loaders, max(1, sessions)), addresses, descriptors)

@@ -1,0 +1,72 @@
+"""What N sessions need."""
+
+from math import sqrt
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loadtest.million.size import LOADER_OWN, SIGMAS, WORKER_OWN, TooManyError, size_of, spread
+
+PORTS = 28_232
+
+
+def test_a_million_with_twenty_thousand_files_a_process() -> None:
+    size = size_of(1_000_000, descriptors=20_000, ports=PORTS, cores=2)
+    assert (size.workers, size.loaders) == (53, 51)
+    assert size.worker_sessions == pytest.approx(1_000_000 / 53 + 5 * sqrt(1_000_000 / 53 * 52 / 53), abs=1)
+    assert size.worker_descriptors == size.worker_sessions + 52 + WORKER_OWN
+    assert size.worker_descriptors <= 20_000
+    assert size.open_files > 2_000_000
+    # one worker less would not do
+    with pytest.raises(TooManyError, match="52 workers need up to 20,"):
+        size_of(1_000_000, descriptors=20_000, ports=PORTS, cores=2, workers=52)
+
+
+def test_few_sessions_take_as_many_workers_as_there_are_cores() -> None:
+    size = size_of(1_000, descriptors=20_000, ports=PORTS, cores=2)
+    assert (size.workers, size.loaders, size.addresses) == (2, 2, 1)
+
+
+def test_what_is_asked_for_is_taken() -> None:
+    size = size_of(20_000, descriptors=20_000, ports=PORTS, cores=2, workers=4, loaders=3)
+    assert (size.workers, size.loaders) == (4, 3)
+    assert list(size.shares()) == [6_666, 6_667, 6_667]
+
+
+def test_too_few_load_processes_are_refused() -> None:
+    with pytest.raises(TooManyError, match="1 load processes need 25,064 open files each"):
+        size_of(25_000, descriptors=20_000, ports=PORTS, cores=2, loaders=1)
+
+
+def test_one_address_has_too_few_ports_for_many_sessions() -> None:
+    assert size_of(50_000, descriptors=1_000_000, ports=PORTS, cores=1).addresses == 9
+
+
+def test_a_limit_that_nothing_fits_in() -> None:
+    with pytest.raises(TooManyError):
+        size_of(1_000_000, descriptors=64, ports=PORTS, cores=2)
+
+
+@given(sessions=st.integers(1, 5_000_000), descriptors=st.integers(1_024, 2_000_000), cores=st.integers(1, 128))
+def test_every_part_fits(sessions: int, descriptors: int, cores: int) -> None:
+    try:
+        size = size_of(sessions, descriptors=descriptors, ports=PORTS, cores=cores)
+    except TooManyError:
+        # 1023 workers are the most, and each of them has a socket to each other one
+        assert spread(sessions, 1023) + 1022 + WORKER_OWN > descriptors
+        return
+    shares = list(size.shares())
+    assert sum(shares) == sessions
+    assert max(shares) == size.loader_sessions
+    assert max(shares) + LOADER_OWN <= descriptors
+    assert size.worker_descriptors <= descriptors
+    assert size.addresses * PORTS > max(shares)
+
+
+@given(sessions=st.integers(1, 2_000_000), workers=st.integers(1, 1023))
+def test_the_spread_leaves_room_for_chance(sessions: int, workers: int) -> None:
+    mean = sessions / workers
+    most = spread(sessions, workers)
+    assert mean <= most <= sessions
+    assert most == sessions or most >= mean + SIGMAS * sqrt(mean * (1 - 1 / workers))
