@@ -2,21 +2,25 @@
 
 import socket
 import ssl
+from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
+from operator import attrgetter
 
 import pytest
+from scramp import ScramClient
 
 from tests.servers.certificates import CertificateAuthority
 from tests.servers.embedded import Embedded
-from tests.servers.model import DOMAIN
+from tests.servers.model import ALICE, BOB, CAROL, DOMAIN, Account
 
 SECONDS = 30.0
 HEADER = (
     f"<?xml version='1.0'?><stream:stream to='{DOMAIN}' xmlns='jabber:client' "
     "xmlns:stream='http://etherx.jabber.org/streams' version='1.0'>"
 )
-AUTH = "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='ANONYMOUS'/>"
+SASL = "urn:ietf:params:xml:ns:xmpp-sasl"
+AUTH = f"<auth xmlns='{SASL}' mechanism='ANONYMOUS'/>"
 BIND = "<iq type='set' id='bind'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>"
 
 
@@ -57,6 +61,24 @@ def test_a_whole_login_at_once(embedded: Embedded, authority: CertificateAuthori
         seen += read_until(connection, "<jid>")
     assert seen.count("<success") == 1
     assert seen.index("<mechanism>ANONYMOUS") < seen.index("<success") < seen.index("<jid>")
+
+
+@pytest.mark.parametrize("tls", ["none", "direct"])
+@pytest.mark.parametrize("account", [ALICE, BOB, CAROL], ids=attrgetter("user"))
+def test_the_new_stream_said_with_the_last_word_of_the_login(
+    embedded: Embedded, authority: CertificateAuthority, tls: str, account: Account
+) -> None:
+    """Also where the connection moves to the home of the account in between."""
+    scram = ScramClient(["SCRAM-SHA-256"], account.user, account.password)
+    with connected(embedded, authority, tls) as connection:
+        first = b64encode(scram.get_client_first().encode()).decode()
+        connection.sendall(f"{HEADER}<auth xmlns='{SASL}' mechanism='SCRAM-SHA-256'>{first}</auth>".encode())
+        challenge = read_until(connection, "</challenge>").partition("<challenge")[2].partition(">")[2]
+        scram.set_server_first(b64decode(challenge.partition("<")[0]).decode())
+        final = b64encode(scram.get_client_final().encode()).decode()
+        connection.sendall(f"<response xmlns='{SASL}'>{final}</response>{HEADER}{BIND}".encode())
+        seen = read_until(connection, "<jid>")
+    assert seen.index("<success") < seen.index("<jid>")
 
 
 @pytest.mark.parametrize("tls", ["none", "direct"])
