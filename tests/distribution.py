@@ -26,6 +26,7 @@ ALONE = (
 
 LONGEST = (
     "tests/e2e/test_ejabberd_link.py",
+    "tests/e2e/test_loadtest_locust.py",
     "tests/link prosody",
     "tests/e2e/test_transcript.py",
     "tests/adversity/test_link_outage.py",
