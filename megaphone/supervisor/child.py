@@ -25,8 +25,9 @@ import trio
 
 from megaphone.config.schema import Restart
 from megaphone.dispatch.counters import Board, Slot
-from megaphone.supervisor import channel
+from megaphone.supervisor import channel, process_facts
 from megaphone.supervisor.conversation import Conversation, WorkerUnavailableError
+from megaphone.supervisor.pulse import Pulse
 
 _LAST_WORDS_SECONDS: Final = 1.0  # how long after an exit the channel may still hold the reason
 
@@ -192,6 +193,7 @@ class Child:
         started_seconds = trio.current_time()
         awake_at_ns = time.monotonic_ns()
         amnesty_ns = 0
+        pulse = Pulse(lambda: None if self.pid is None else process_facts.schedule(self.pid))
         while True:
             timeout_seconds = self._settings().heartbeat_timeout_seconds
             interval_seconds = min(0.25, timeout_seconds / 4)
@@ -211,9 +213,8 @@ class Child:
                     self.kill("start-timeout", f"killed: not ready within {limit_seconds:g} s")
             else:
                 last_ns = max(self._board.get(Slot.HEARTBEAT_NS), self._ready_at_ns, amnesty_ns)
-                age_seconds = (now_ns - last_ns) / 1e9
-                if age_seconds > timeout_seconds:
-                    self.kill("hang", f"killed: it hung, no heartbeat for {age_seconds:.1f} s")
+                if pulse.still_seconds(last_ns, now_ns, timeout_seconds) > timeout_seconds:
+                    self.kill("hang", f"killed: it hung, no heartbeat for {(now_ns - last_ns) / 1e9:.1f} s")
 
 
 def _environment(environment: Mapping[str, str]) -> dict[str, str]:

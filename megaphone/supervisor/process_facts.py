@@ -1,6 +1,7 @@
 """What the kernel knows of a worker process; read from outside, so that one that hangs can be measured too."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -22,5 +23,28 @@ def cpu_seconds(pid: int) -> float | None:
         # The command name in brackets may hold blanks and brackets: count fields from the last one.
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / _TICKS_PER_SECOND
+    except (OSError, IndexError, ValueError):
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """What the main thread of a process has had of the processors, in all its life.
+
+    `ran_ns` and `waited_ns` (ready to run, but others ran) are in nanoseconds; a wait is counted when it is over.
+    `ready`: it runs or waits now, rather than sleeping or being stopped.
+    """
+
+    ran_ns: int
+    waited_ns: int
+    ready: bool
+
+
+def schedule(pid: int) -> Schedule | None:
+    """How a process was scheduled (proc(5), schedstat); None where the kernel was built without CONFIG_SCHED_INFO."""
+    try:
+        ran, waited, _ = Path(f"/proc/{pid}/schedstat").read_text().split()
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return Schedule(int(ran), int(waited), state == "R")
     except (OSError, IndexError, ValueError):
         return None

@@ -10,11 +10,13 @@ from types import ModuleType
 
 import pytest
 
+import loadtest.swarm
 import megaphone
 from megaphone.wire.framer import STATE_BYTES
 
 PACKAGE = Path(megaphone.__file__).parent
-SOURCES = sorted(PACKAGE.rglob("*.pyx"))
+SWARM = Path(loadtest.swarm.__file__).parent
+SOURCES = sorted(PACKAGE.rglob("*.pyx")) + sorted(SWARM.rglob("*.pyx"))
 CIMPORTED = re.compile(r"^\s*(?:from\s+(megaphone(?:\.\w+)+)\s+cimport|cimport\s+(megaphone(?:\.\w+)+))", re.MULTILINE)
 
 
@@ -29,8 +31,8 @@ def extension_of(source: Path) -> Path | None:
 
 
 def sources_behind(source: Path) -> set[Path]:
-    """The source, and all outlines that it sees, directly or through others."""
-    seen: set[Path] = set()
+    """The source, and all outlines that it sees, directly or through others; of the swarm also its C."""
+    seen: set[Path] = {SWARM / "core.pxi", *SWARM.glob("core/*.[ch]")} if source.parent == SWARM else set()
     waiting = [source, source.with_suffix(".pxd")]
     while waiting:
         path = waiting.pop()

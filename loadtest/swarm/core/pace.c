@@ -9,9 +9,13 @@ static uint64_t interval_ns(const struct pace *pace) {
 }
 
 void pace_set(struct pace *pace, double per_second, uint64_t now_ns) {
+    bool was_running = pace->per_second > 0;
     if (per_second == pace->per_second) return;
     pace->per_second = per_second;
-    if (per_second > 0) pace->next_ns = now_ns + interval_ns(pace);
+    if (per_second <= 0) return;
+    uint64_t next_ns = now_ns + interval_ns(pace);
+    /* What changes all the time is not put off all the time. */
+    if (!was_running || next_ns < pace->next_ns) pace->next_ns = next_ns;
 }
 
 uint64_t pace_take(struct pace *pace, uint64_t now_ns, uint64_t *missed) {

@@ -168,7 +168,7 @@ static struct session *new_session(struct swarm *swarm) {
 
 /* Those that come back go first. */
 void sessions_begin_more(struct swarm *swarm) {
-    uint64_t missed;
+    uint64_t missed = 0;
     for (int started = 0; started < STARTS_PER_TURN; started++) {
         bool more = swarm->queue_first != NOBODY || (swarm->wanted_total > 0 && (swarm->unused_count > 0 || swarm->begun < swarm->limit));
         uint32_t in_flight = swarm->states[CONNECTING] + swarm->states[SECURING] + swarm->states[LOGGING_IN];

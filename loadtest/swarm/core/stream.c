@@ -143,6 +143,7 @@ void stream_receive(struct swarm *swarm, struct session *session, bool until_end
             return;
         }
         swarm->counters.bytes_in += length;
+        swarm->now_ns = clock_ns();
         if (!take_data(swarm, session, swarm->buffer, length)) return;
         /* A short read has emptied a socket, and more will be a new edge (epoll(7)). */
         if (session->ssl == NULL && length < size && !until_end) return;

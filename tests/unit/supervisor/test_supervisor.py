@@ -3,6 +3,8 @@
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -79,6 +81,33 @@ async def test_a_worker_that_hangs_is_killed_and_replaced(run_node: RunNode, mod
     async with run_node(mode, workers=1, heartbeat_timeout_seconds=0.5) as node:
         await until(lambda: restarts(node) == {"hang": 1}, "the hanging worker was replaced")
         await until(lambda: node.supervisor.seats[0].state is State.READY, "its successor is ready")
+        assert node.supervisor.seats[0].last_exit.text.startswith("killed: it hung, no heartbeat for ")
+
+
+async def test_a_worker_that_gets_no_processor_is_left_alone(run_node: RunNode) -> None:
+    timeout_seconds, silences = 0.5, 0
+    async with run_node(workers=1, heartbeat_timeout_seconds=timeout_seconds) as node:
+        await node.wait_ready()
+        child = node.supervisor.seats[0].child
+        board = node.supervisor.seats[0].board.counters
+        processor = min(os.sched_getaffinity(0))
+        busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(4)]
+        try:
+            for other in busy:
+                os.sched_setaffinity(other.pid, {processor})
+            os.sched_setaffinity(child.pid, {processor})
+            os.sched_setscheduler(child.pid, os.SCHED_IDLE, os.sched_param(0))
+            for _ in range(3):  # it does get some time now and then
+                heartbeat = board.get(Slot.HEARTBEAT_NS)
+                await until(lambda: board.get(Slot.HEARTBEAT_NS) != heartbeat, "a heartbeat")  # noqa: B023
+                silences += board.get(Slot.HEARTBEAT_NS) - heartbeat > timeout_seconds * 1e9
+            os.kill(child.pid, signal.SIGSTOP)  # now it does hang
+            await until(lambda: restarts(node) == {"hang": 1}, "it was replaced")
+        finally:
+            for other in busy:
+                other.kill()
+                other.wait()
+        assert silences
         assert node.supervisor.seats[0].last_exit.text.startswith("killed: it hung, no heartbeat for ")
 
 
