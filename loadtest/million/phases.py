@@ -80,8 +80,8 @@ def pace(watch: Watch, rate: float) -> None:
 
 def quiet(watch: Watch) -> None:
     """Nobody talks any more: wait for the messages that are on their way."""
-    watch.begin("quiet")
     pace(watch, 0.0)
+    watch.begin("quiet")
     loaders = watch.generator.loaders
     heard = [loader.reports for loader in loaders]
     # The next report of each may have been on its way already.

@@ -111,8 +111,9 @@ def _run(plan: Plan, progress: Progress, journal: Path) -> int:
         generator = _generator(plan, size, server)
         stack.callback(server.stop)
         stack.callback(generator.stop)  # the first to go: the server then has nobody left to say farewell to
+        stack.callback(sampler.stop)
         server.start()
-        sampler.watch(server.pid, generator.pids, os.getpid())
+        sampler.start(server.pid, generator.pids, os.getpid())
         watch = Watch(server, generator, sampler, progress)
         return _watched(plan, watch, progress, host, size, values)
 
