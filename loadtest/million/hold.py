@@ -28,14 +28,14 @@ def run(watch: Watch, plan: Plan, outcome: Outcome) -> None:
     outcome.figures |= ramp.figures()
     before = watch.generator.counters()
     phases.idle(watch, plan.idle_seconds)
-    watch.sampler.refresh()
     phases.talk(watch, plan.rate)
     talking = plan.hold_seconds - plan.idle_seconds
     watch.begin("hold", talking)
     talked_from = watch.now
     watch.until(lambda: False, talking)
+    watch.look_at_all()
+    phases.pace(watch, 0.0)
     talked = watch.now - talked_from
-    watch.sampler.refresh()
     phases.quiet(watch)
     held = watch.timeline.of("hold")
     after = watch.generator.counters()

@@ -9,7 +9,8 @@ from loadtest.million.watch import Watch
 
 AT_ONCE: Final = 8  # load processes that log in or leave at a time: few with much to do cost less than many with little
 STALL_SECONDS: Final = 60.0  # without a single login more, the ramp is over
-SETTLE_SECONDS: Final = 15.0
+SETTLE_SECONDS: Final = 30.0
+UNCHANGED_SECONDS: Final = 5.0  # after which no message is expected any more
 LEAVE_SECONDS: Final = 60.0
 LEAVES_PER_SECOND: Final = 1_000  # at least, beside that time
 
@@ -79,15 +80,23 @@ def pace(watch: Watch, rate: float) -> None:
 
 def quiet(watch: Watch) -> None:
     """Nobody talks any more: wait for the messages that are on their way."""
-    watch.begin("quiet")
     pace(watch, 0.0)
+    watch.begin("quiet")
     loaders = watch.generator.loaders
     heard = [loader.reports for loader in loaders]
     # The next report of each may have been on its way already.
     watch.until(
         lambda: all(loader.reports >= old + 2 for loader, old in zip(loaders, heard, strict=True)), SETTLE_SECONDS
     )
-    watch.until(lambda: unanswered(watch) == 0, SETTLE_SECONDS)
+    waiting, since = unanswered(watch), watch.now
+
+    def settled() -> bool:
+        nonlocal waiting, since
+        if (now := unanswered(watch)) != waiting:
+            waiting, since = now, watch.now
+        return now == 0 or watch.now - since > UNCHANGED_SECONDS
+
+    watch.until(settled, SETTLE_SECONDS)
 
 
 def unanswered(watch: Watch) -> int:

@@ -1,6 +1,7 @@
 """One run from beginning to end: settings, Megaphone, load generator, phases, report; and everything put back."""
 
 import os
+import shutil
 import signal
 import tempfile
 from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ from loadtest.million.size import Size, TooManyError, size_of
 from loadtest.million.watch import Watch
 from loadtest.swarm import Settings, Target
 
+DIRECTORY: Final = "megaphone-million-"  # what Megaphone keeps goes below the system's temporary directory
 MET: Final = 0
 MISSED: Final = 1
 KINDS: Final = {"hold": hold.run, "storm": storm.run, "soak": soak.run}
@@ -96,7 +98,8 @@ def _run(plan: Plan, progress: Progress, journal: Path) -> int:
     )
     with ExitStack() as stack:
         stack.enter_context(changed(values, progress.say, journal))
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="megaphone-million-")))
+        _remove_leftovers()
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f"{DIRECTORY}{os.getpid()}-")))
         sampler = Sampler()
         backlog = host.settings["net.core.somaxconn"]
         server = Server(
@@ -108,10 +111,19 @@ def _run(plan: Plan, progress: Progress, journal: Path) -> int:
         generator = _generator(plan, size, server)
         stack.callback(server.stop)
         stack.callback(generator.stop)  # the first to go: the server then has nobody left to say farewell to
+        stack.callback(sampler.stop)
         server.start()
-        sampler.watch(server.pid, generator.pids, os.getpid())
+        sampler.start(server.pid, generator.pids, os.getpid())
         watch = Watch(server, generator, sampler, progress)
         return _watched(plan, watch, progress, host, size, values)
+
+
+def _remove_leftovers() -> None:
+    """Remove the directories of runs that were killed."""
+    for directory in Path(tempfile.gettempdir()).glob(f"{DIRECTORY}*-*"):
+        pid = directory.name.removeprefix(DIRECTORY).partition("-")[0]
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            shutil.rmtree(directory, ignore_errors=True)
 
 
 def _watched(

@@ -11,6 +11,7 @@ from loadtest.million.server import Server
 from loadtest.million.timeline import Point, Timeline
 
 TICK_SECONDS: Final = 1.0
+LOOK_SECONDS: Final = 60.0
 LEAST_SECONDS: Final = 0.1  # a point of less would show rates that never were
 CONNECTED: Final = ("connecting", "open", "closing")
 COUNTED: Final = (
@@ -76,6 +77,11 @@ class Watch:
             self.turn(rest)
         return held
 
+    def look_at_all(self) -> None:
+        """Have the memory of all processes looked at now, while the run goes on."""
+        rounds = self.sampler.ask()
+        self.until(lambda: self.sampler.rounds >= rounds, LOOK_SECONDS)
+
     def turn(self, seconds: float = TICK_SECONDS) -> None:
         """Wait for news, at most so long; now and then a point. ServerError or GeneratorError when a side has ended."""
         rest = self._ticked + self._tick_seconds - time.monotonic()
@@ -92,7 +98,7 @@ class Watch:
         seconds, self._ticked = now - self._ticked, now
         self.longest_pause = max(self.longest_pause, seconds - self._tick_seconds)
         counters = self.generator.counters()
-        self.sampler.step(now, seconds, sum(counters[state] for state in CONNECTED))
+        self.sampler.connections = sum(counters[state] for state in CONNECTED)
         point = Point(
             at=now - self._began,
             seconds=seconds,
