@@ -44,13 +44,8 @@ lint: env $(STAMPS)/dev ## ruff, mypy, import-linter
 	$(VENV)/bin/lint-imports --no-logo
 
 .PHONY: bench
-bench: env $(STAMPS)/dev $(STAMPS)/packages-bench ## run one benchmark beside its peer, for example WHAT=relay
-	@if [ ! -f "tests/bench/$(WHAT).py" ]; then \
-		echo "make bench WHAT=name, where name is one of:" \
-			$$(cd tests/bench && grep -l '__main__' *.py 2>/dev/null | sed 's/\.py$$//') >&2; \
-		exit 2; \
-	fi
-	$(VENV)/bin/python -m tests.bench.$(WHAT)
+bench: env $(STAMPS)/dev $(STAMPS)/packages-bench ## run every benchmark beside its peers, or one: WHAT=list tells which
+	@$(VENV)/bin/python -m tests.bench $(WHAT) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(OUT),--out $(OUT)) $(if $(ARGS),-- $(ARGS))
 
 .PHONY: fuzz
 fuzz: env $(STAMPS)/dev $(STAMPS)/packages-test $(STAMPS)/packages-fuzz ## fuzz one codec, for example WHAT=framer SECONDS=600

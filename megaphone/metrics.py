@@ -2,7 +2,7 @@
 
 Nothing is counted here. Workers add to their boards in shared memory, the supervisor hands in what only it knows
 (`NodeFacts`), and a scrape turns both into samples. Counters are per node unless the worker says something about them;
-so a page grows by about 25 lines for each further worker.
+so a page grows by about 40 lines for each further worker.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -31,6 +31,8 @@ class WorkerFacts:
     started_at_seconds: float | None  # Unix time
     resident_bytes: int | None
     cpu_seconds: float | None
+    open_descriptors: int | None
+    most_descriptors: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +41,7 @@ class NodeFacts:
 
     version: str
     python: str
+    supervisor_resident_bytes: int
     workers: Sequence[WorkerFacts]
     upstreams: Sequence[str]  # in the order of the boards' blocks
     certificates: Mapping[str, float]  # chain file to the Unix time at which its leaf expires
@@ -274,6 +277,12 @@ METRICS: Final = (
            "Resident memory of the worker process.", _process(lambda worker: worker.resident_bytes)),
     Metric("megaphone_worker_cpu_seconds_total", "counter", ("worker",),
            "CPU time, user and system, of the worker process.", _process(lambda worker: worker.cpu_seconds)),
+    Metric("megaphone_worker_open_fds", "gauge", ("worker",),
+           "File descriptors that the worker process has open.", _process(lambda worker: worker.open_descriptors)),
+    Metric("megaphone_worker_max_fds", "gauge", ("worker",),
+           "File descriptors that the worker process may have open.", _process(lambda worker: worker.most_descriptors)),
+    Metric("megaphone_supervisor_resident_memory_bytes", "gauge", (),
+           "Resident memory of the supervisor process.", lambda node: [((), node.supervisor_resident_bytes)]),
     Metric("megaphone_worker_loop_lag_seconds", "gauge", ("worker",),
            "How late the worker's last heartbeat ran.", OfWorker({(): Slot.LOOP_LAG_NS}, _NS)),
     Metric("megaphone_worker_loop_lag_max_seconds", "gauge", ("worker",),

@@ -17,6 +17,8 @@ ALONE = (
     "tests/e2e/test_link_crowd.py",
     # A new Megaphone must be there before the old one's workers have gone.
     "tests/adversity/test_supervisor_killed.py",
+    # It takes all time of a processor, and needs a little of it itself.
+    "tests/unit/supervisor/test_supervisor.py::test_a_worker_that_gets_no_processor_is_left_alone",
     # A second is measured.
     "tests/unit/supervisor/test_supervisor.py::test_kill_minus_nine_is_replaced_within_a_second_and_nobody_is_refused",
 )
@@ -24,6 +26,7 @@ ALONE = (
 
 LONGEST = (
     "tests/e2e/test_ejabberd_link.py",
+    "tests/e2e/test_loadtest_locust.py",
     "tests/link prosody",
     "tests/e2e/test_transcript.py",
     "tests/adversity/test_link_outage.py",

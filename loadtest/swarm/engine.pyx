@@ -262,7 +262,8 @@ cdef class Swarm:
         found = {}
         for index, name in enumerate(HISTOGRAM_NAMES):
             each = &swarm.histograms[<int> index]
-            found[name] = Histogram({bucket: each.counts[bucket] for bucket in range(BUCKETS) if each.counts[bucket] > 0})
+            counts = {bucket: each.counts[bucket] for bucket in range(BUCKETS) if each.counts[bucket] > 0}
+            found[name] = Histogram(counts)
         return found
 
 

@@ -1,8 +1,9 @@
-"""`megaphone check`: would this configuration do? Says what it means, or names file, key and reason."""
+"""`megaphone check`: would this configuration do, and this machine? Or names file, key and reason, limit and repair."""
 
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from megaphone.cli import check_host
 from megaphone.cli.output import OK, USAGE, print_error, print_json
 from megaphone.errors import ConfigError
 
@@ -16,9 +17,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "check",
         help="validate a configuration",
         description="Validate a configuration file and what it refers to, without starting anything. "
-        "Exit code 0 when it can be used, 2 when it cannot.",
+        "With --host also whether this machine can carry the connections. Exit code 0 when it can be used, 2 when it "
+        "cannot.",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
+    check_host.add_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -37,14 +40,18 @@ def run(args: argparse.Namespace) -> int:
             print_error(str(error))
         return USAGE
     found = summary(config)
+    host = check_host.check(args, config) if check_host.asked_for(args) else None
     if args.json:
-        print_json({"ok": True, "file": path, "warnings": warnings, **found})
+        of_host = {} if host is None else {"host": host.as_json()}
+        print_json({"ok": True, "file": path, "warnings": warnings, **found, **of_host})
     else:
         for warning in warnings:
             print(f"{path}: warning: {warning}")
         does = "serves" if config.embedded else "fronts"
         print(f"{path}: ok, listens on {', '.join(found['listen'])}, {does} {', '.join(found['domains'])}")
-    return OK
+        if host is not None:
+            print(host.page())
+    return OK if host is None or host.enough else USAGE
 
 
 def summary(config: "Config") -> dict[str, Any]:

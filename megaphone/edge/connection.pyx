@@ -167,14 +167,15 @@ cdef class ClientConnection(ClosableConnection):
                 opening.route(self, pending)
                 if self.state == CONNECTING:
                     self.clients.dispatcher.put_data(self, <const uint8_t*> (<const char*> pending), len(pending))
-                    if length and self.state == CONNECTING:
+                    # The embedded service has answered already.
+                    if length and self.state < CLOSING and self.end_condition is None:
                         self.relay(data, length)
                 return
             if event == HEADER:
                 opening.negotiate_header(self, pending)
                 if self.offering:
                     self.clients.dispatcher.put_data(self, <const uint8_t*> (<const char*> pending), len(pending))
-                    if length and self.state == CONNECTING:
+                    if length and self.state < CLOSING and self.end_condition is None:
                         self.choose(data, length)
                     return
             elif event == STANZA:

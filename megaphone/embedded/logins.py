@@ -181,12 +181,15 @@ class Logins:
             stream.expect_header()
             stream.go_on()
             return
-        stream.wait()  # what the client has said in the same breath goes along
+        stream.wait()
         if connection.tls is not None:
             stream.say(step.data)
-            self._router.later(lambda: self._relay_to(home, stream, connection, step))
-        else:
-            self._router.later(lambda: self._give_to(home, stream, connection, step))
+        # not now: what the client has said in the same breath goes along, and the stream is about to put it aside
+        self._loop.call_soon(self._move, home, stream, connection, step)
+
+    def _move(self, home: int, stream: EmbeddedStream, connection: ClientConnection, step: Step) -> None:
+        move = self._give_to if connection.tls is None else self._relay_to
+        self._router.later(lambda: move(home, stream, connection, step))
         self._router.drain()
 
     def _give_to(self, home: int, stream: EmbeddedStream, connection: ClientConnection, step: Step) -> None:

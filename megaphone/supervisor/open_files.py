@@ -1,12 +1,10 @@
 """The limit of open files: raised as far as allowed, and compared with what the configuration may need."""
 
+import os
 import resource
-from typing import Final
 
 from megaphone.config.schema import Config
-
-_OWN: Final = 128  # listening sockets, links, logs and the like
-_PER_CONNECTION: Final = 2  # the client's socket and its upstream socket; a hub has only the latter
+from megaphone.host.needs import connections_within, descriptors_of_worker
 
 
 def raise_limit() -> int:
@@ -19,12 +17,16 @@ def raise_limit() -> int:
 
 def shortage(config: Config, limit: int, *, hub: bool = False) -> str | None:
     """What to tell the operator when a worker could run out of descriptors before its `max_connections`."""
-    per_connection, key = (1, "hub.max_connections") if hub else (_PER_CONNECTION, "node.max_connections")
-    needed = config.node.max_connections * per_connection + _OWN
+    direct = not hub and any(upstream.mode == "direct" for upstream in config.upstream)
+    embedded = not hub and config.embedded
+    workers = config.node.workers or len(os.sched_getaffinity(0))
+    connections = config.node.max_connections
+    needed = descriptors_of_worker(connections, direct=direct, embedded=embedded, workers=workers)
     if limit >= needed:
         return None
-    enough_for = max(limit - _OWN, 0) // per_connection
+    enough_for = connections_within(limit, direct=direct, embedded=embedded, workers=workers)
+    key = "hub.max_connections" if hub else "node.max_connections"
     return (
         f"the limit of open files is {limit}, enough for {enough_for} connections per worker; "
-        f"{key} = {config.node.max_connections} needs {needed} (LimitNOFILE= or ulimit -n)"
+        f"{key} = {connections} needs {needed} (LimitNOFILE= or ulimit -n)"
     )

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from megaphone import __version__
-from megaphone.config.schema import Domain, Upstream
+from megaphone.config.hub import HubConfig
+from megaphone.config.schema import Config, Domain, Upstream
 from megaphone.dispatch.counters import AdmissionSlot, Board, LinkSlot, Slot, UpstreamSlot
 from megaphone.metrics import CONNECTION_STATES, LINK_STATES, NodeFacts, WorkerFacts
 from megaphone.supervisor import process_facts
@@ -145,7 +146,8 @@ def node_facts(supervisor: Supervisor, *, admin_requests: Mapping[tuple[str, str
     return NodeFacts(
         version=__version__,
         python=platform.python_version(),
-        workers=[_worker_facts(seat) for seat in supervisor.seats],
+        supervisor_resident_bytes=process_facts.resident_bytes(os.getpid()) or 0,
+        workers=[_worker_facts(seat, supervisor.config) for seat in supervisor.seats],
         upstreams=[upstream.name for upstream in supervisor.config.upstream],
         certificates=supervisor.certificates,
         admin_requests=admin_requests,
@@ -154,7 +156,7 @@ def node_facts(supervisor: Supervisor, *, admin_requests: Mapping[tuple[str, str
     )
 
 
-def _worker_facts(seat: Seat) -> WorkerFacts:
+def _worker_facts(seat: Seat, config: Config) -> WorkerFacts:
     child = seat.live
     pid = child.pid if child is not None else None
     return WorkerFacts(
@@ -165,4 +167,15 @@ def _worker_facts(seat: Seat) -> WorkerFacts:
         started_at_seconds=child.started_at_seconds if child is not None else None,
         resident_bytes=process_facts.resident_bytes(pid) if pid is not None else None,
         cpu_seconds=process_facts.cpu_seconds(pid) if pid is not None else None,
+        open_descriptors=process_facts.open_descriptors(pid) or _sockets(seat, config) if pid is not None else None,
+        most_descriptors=process_facts.most_descriptors(pid) if pid is not None else None,
     )
+
+
+def _sockets(seat: Seat, config: Config) -> int:
+    """The sockets of a worker's connections: nearly all its descriptors, where the kernel does not count them."""
+    board = seat.board.counters
+    # The clients of a hub are streams on the links of edges.
+    clients = 0 if isinstance(config, HubConfig) else sum(board.get(slot) for slot in CONNECTION_STATES.values())
+    direct = (position for position, upstream in enumerate(config.upstream) if upstream.mode == "direct")
+    return clients + sum(_upstream(board, position, UpstreamSlot.UP_OPEN) for position in direct)

@@ -3,14 +3,15 @@
 Data frames of 200 bytes, in chunks of 64 KiB as a socket is read. Each is charged its CPU time on one core.
 """
 
-import argparse
 import struct
 import time
 
 from megaphone.wire.link import FrameType, LinkFrameReader, Side, encode_frame, write_times
 from megaphone.wire.link_end import carry_times
 from megaphone.wire.link_open import Open, Transport
-from tests.bench.report import OURS, Figure, Target, print_report
+from tests.bench.measure import run
+from tests.bench.report.figure import OURS, Figure, Target
+from tests.bench.report.report import Report, arguments
 
 STRUCT = "Python, struct"
 PAYLOAD = bytes(range(200))
@@ -62,10 +63,10 @@ def measure(rounds: int) -> list[Figure]:
     """All figures, in turn in every round."""
     chunk = chunk_of_frames()
     per_chunk = len(chunk) // 208
-    read = Figure("read, 64 KiB chunks", "M frames/s", Target("value", 5.0, at_most=False), peer=STRUCT)
-    written = Figure("write", "M frames/s", Target("value", 5.0, at_most=False), peer=STRUCT)
-    split = Figure("read, every chunk of 1,448 bytes splits a frame", "M frames/s", peer=STRUCT)
-    carried = Figure("two sessions, written, read and taken", "M frames/s", peer=STRUCT)
+    read = Figure("read, 64 KiB chunks", "M frames/s", Target("value", 5.0, at_most=False), digits=1, peers=(STRUCT,))
+    written = Figure("write", "M frames/s", Target("value", 5.0, at_most=False), digits=1, peers=(STRUCT,))
+    split = Figure("read, every chunk of 1,448 bytes splits a frame", "M frames/s", digits=1, peers=(STRUCT,))
+    carried = Figure("two sessions, written, read and taken", "M frames/s", digits=1, peers=(STRUCT,))
     segment = chunk[:SEGMENT_BYTES]
     whole = SEGMENT_BYTES // 208 * 208
     opening = Open(Transport.TCP).encode()
@@ -97,12 +98,18 @@ def measure(rounds: int) -> list[Figure]:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(prog="make bench WHAT=link_codec", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7)
-    rounds = parser.parse_args().rounds
-    settings = {"rounds": rounds, "payload_bytes": len(PAYLOAD), "streams": STREAMS, "frames_per_round": FRAMES}
-    print_report("link_codec", settings, measure(rounds), [OURS, STRUCT])
+    parser = arguments("link_codec", __doc__, rounds=7)
+    args = parser.parse_args()
+    settings = {
+        "rounds": args.rounds,
+        "payload_bytes": len(PAYLOAD),
+        "streams": STREAMS,
+        "frames_per_round": FRAMES,
+    }
+    with Report("link_codec", parser, args) as report:
+        title = "The link codec: frames of 200 bytes per second"
+        report.add("link_codec", title, [OURS, STRUCT], measure(args.rounds), settings)
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

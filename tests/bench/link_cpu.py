@@ -12,16 +12,17 @@ from pathlib import Path
 
 from tests.bench import relays
 from tests.bench.link_server import link_server
-from tests.bench.measure import IDLE, Bench, bench, cost, idle_kib
+from tests.bench.measure import Bench, bench, cost, idle_kib
 from tests.bench.relay import ACTIVE, STANZAS_PER_SECOND, Pair, connected, measure_latency, measure_pingpong
 from tests.bench.relays import Certificate, Maker
-from tests.bench.report import Figure, Target
+from tests.bench.report.figure import Figure, Target
 
 LINK, DIRECT_MODE, HAPROXY = "link", "direct mode", "haproxy"
 RELAYS = (LINK, DIRECT_MODE, HAPROXY)
+PEERS = (HAPROXY, DIRECT_MODE)
 LINKS = 2
 SECRET = b"a secret of the link benchmark"
-LINK_IDLE = 10_000  # in link mode a client is one descriptor of the edge, so more of them fit
+LINK_IDLE = 2  # times as many: in link mode a client is one descriptor of the edge
 
 
 def _link_maker(secret_file: Path) -> Maker:
@@ -48,7 +49,7 @@ def setting() -> Iterator[Bench]:
 
 def measure_paced(pairs: dict[str, Pair], rounds: int, seconds: float) -> Figure:
     """CPU per relayed stanza at 10,000 a second: less comes in one turn of the loop than when nobody waits."""
-    figure = Figure(f"CPU per relayed stanza at {STANZAS_PER_SECOND:,}/s", "us", ours=LINK)
+    figure = Figure(f"CPU per relayed stanza at {STANZAS_PER_SECOND:,}/s", "us", ours=LINK, peers=PEERS)
     for _ in range(rounds):
         for name, (relay, clients) in pairs.items():
             taken = cost(relay, partial(clients.paced, ACTIVE, STANZAS_PER_SECOND, seconds))
@@ -56,15 +57,15 @@ def measure_paced(pairs: dict[str, Pair], rounds: int, seconds: float) -> Figure
     return figure
 
 
-def measure_cpu(rounds: int, seconds: float) -> tuple[list[Figure], bool]:
+def measure_cpu(rounds: int, seconds: float, idle: int) -> tuple[list[Figure], bool]:
     """All figures; also whether latency was taken at real-time priority."""
     with setting() as place:
-        memory = Figure("worker memory per idle plain connection", "kB", Target("value", 1.5), ours=LINK)
+        memory = Figure("worker memory per idle plain connection", "kB", Target("value", 1.5), ours=LINK, peers=PEERS)
         for name in RELAYS:
-            memory.add(name, idle_kib(place, name, idle=LINK_IDLE if name == LINK else IDLE) * 1.024)
+            memory.add(name, idle_kib(place, name, idle=idle * LINK_IDLE if name == LINK else idle) * 1.024)
         with ExitStack() as stack:
             pairs = connected(place, stack, list(RELAYS))
-            figures = measure_pingpong(pairs, rounds, seconds, ours=LINK, most=0.6)
+            figures = measure_pingpong(pairs, rounds, seconds, ours=LINK, most=0.6, peers=PEERS)
             paced = measure_paced(pairs, rounds, seconds)
-            latency, preferred = measure_latency(place, pairs, 2 * rounds, seconds / 2, ours=LINK)
+            latency, preferred = measure_latency(place, pairs, 2 * rounds, seconds / 2, ours=LINK, peers=PEERS)
     return [*figures, paced, memory, *latency], preferred

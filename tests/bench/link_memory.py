@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.bench import kernel, usage
 from tests.bench.hosts import ALONE, LINK, WAYS, check_links, running
 from tests.bench.logins import login_clients
-from tests.bench.report import Figure, Target
+from tests.bench.report.figure import Figure, Target
 
 MB = 1_000_000
 
@@ -17,6 +17,7 @@ MB = 1_000_000
 class HostMemory:
     """Bytes, with all clients logged in. The clients' process and their ends of the connections are not counted."""
 
+    clients: int
     server: int  # anonymous memory of its processes
     edge: int
     kernel: int  # sockets of server and edge, and the page tables of both
@@ -33,6 +34,33 @@ class HostMemory:
     def total(self) -> int:
         """Server, edge and kernel."""
         return self.server + self.edge + self.kernel
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What is reported of a host."""
+
+    name: str
+    unit: str
+    value: Callable[[HostMemory], float]
+    detail: bool = False
+
+
+TOTAL = "whole host"
+STACK = (TOTAL, "server", "edge", "kernel")  # the sum and what it consists of
+PARTS = (
+    Part(TOTAL, "MB", lambda memory: memory.total / MB),
+    Part("server", "MB", lambda memory: memory.server / MB),
+    Part("edge", "MB", lambda memory: memory.edge / MB),
+    Part("kernel", "MB", lambda memory: memory.kernel / MB),
+    Part("growth per client", "kB", lambda memory: (memory.total - memory.empty) / memory.clients / 1_000),
+    Part("server's RSS", "MB", lambda memory: memory.server_rss / MB),
+    Part("difference of MemAvailable", "MB", lambda memory: memory.available / MB, detail=True),
+    Part("server's descriptors", "1", lambda memory: memory.server_descriptors),
+    Part("server's sockets", "1", lambda memory: memory.server_sockets, detail=True),
+    Part("edge's sockets", "1", lambda memory: memory.edge_sockets, detail=True),
+    Part("kernel memory of a socket", "kB", lambda memory: memory.bytes_per_socket / 1_000, detail=True),
+)
 
 
 def measure_host(kind: str, way: str, clients: int) -> HostMemory:
@@ -53,6 +81,7 @@ def measure_host(kind: str, way: str, clients: int) -> HostMemory:
             own = {part: usage.descriptors(pid, "socket:") for part, pid in trees.items()}
             theirs = usage.status_bytes(swarm.process_id, "VmRSS") + usage.status_bytes(swarm.process_id, "VmPTE")
             return HostMemory(
+                clients=clients,
                 server=full["server"],
                 edge=full.get("edge", 0),
                 kernel=int(per_socket * sum(own.values())) + tables,
@@ -67,36 +96,29 @@ def measure_host(kind: str, way: str, clients: int) -> HostMemory:
             )
 
 
-def measure_memory(kinds: list[str], clients: int) -> tuple[list[Figure], dict[str, dict[str, HostMemory]]]:
-    """Every kind of server, both ways; also what was measured, by kind and way."""
-    figures, measured = [], {}
-    for kind in kinds:
-        measured[kind] = {way: measure_host(kind, way, clients) for way in WAYS}
-        # the issue's target is for ejabberd
-        target = Target("ratio", 0.7) if kind == "ejabberd" else None
-        figures += _figures(f"{kind}, {clients:,} TLS clients", clients, measured[kind], target)
-    return figures, measured
-
-
-def _figures(what: str, clients: int, measured: dict[str, HostMemory], target: Target | None) -> list[Figure]:
-    rows: tuple[tuple[str, str, Callable[[HostMemory], float], Target | None], ...] = (
-        ("whole host", "MB", lambda memory: memory.total / MB, target),
-        ("server", "MB", lambda memory: memory.server / MB, None),
-        ("edge", "MB", lambda memory: memory.edge / MB, None),
-        ("kernel", "MB", lambda memory: memory.kernel / MB, None),
-        ("MemAvailable's difference", "MB", lambda memory: memory.available / MB, None),
-        ("server's RSS", "MB", lambda memory: memory.server_rss / MB, None),
-        ("growth per client", "kB", lambda memory: (memory.total - memory.empty) / clients / 1_000, None),
-        ("server's descriptors", "1", lambda memory: memory.server_descriptors, None),
-        ("server's sockets", "1", lambda memory: memory.server_sockets, None),
-        ("edge's sockets", "1", lambda memory: memory.edge_sockets, None),
-        ("kernel memory of a socket", "kB", lambda memory: memory.bytes_per_socket / 1_000, None),
-    )
+def measure_memory(kinds: list[str], clients: int) -> list[Figure]:
+    """Every kind of server, both ways."""
     figures = []
-    for name, unit, value, limit in rows:
-        figure = Figure(f"{what}: {name}", unit, limit, 1 if unit == "kB" else 0, ours=LINK, peer=ALONE)
-        for way in WAYS:
-            if way in measured and (way == LINK or not name.startswith("edge")):
-                figure.add(way, value(measured[way]))
-        figures.append(figure)
+    for kind in kinds:
+        measured = {way: measure_host(kind, way, clients) for way in WAYS}
+        # the target is for ejabberd
+        targets = (Target("ratio", 0.7),) if kind == "ejabberd" else ()
+        for part in PARTS:
+            figures.append(_figure(kind, part, measured, targets if part.name == TOTAL else ()))
     return figures
+
+
+def _figure(kind: str, part: Part, measured: dict[str, HostMemory], targets: tuple[Target, ...]) -> Figure:
+    figure = Figure(
+        f"{kind}: {part.name}",
+        part.unit,
+        *targets,
+        digits=1 if part.unit == "kB" else 0,
+        ours=LINK,
+        peers=(ALONE,),
+        detail=part.detail,
+    )
+    for way, memory in measured.items():
+        if way == LINK or not part.name.startswith("edge"):
+            figure.add(way, part.value(memory))
+    return figure

@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.bench import kernel
 from tests.bench.hosts import ALONE, LINK, WAYS, Host, check_links, running
 from tests.bench.logins import Logins, login_clients
-from tests.bench.report import Figure
+from tests.bench.report.figure import Figure
 from tests.servers.process import wait_until
 
 GONE_SECONDS = 60.0
@@ -31,11 +31,11 @@ def storm(host: Host, clients: int) -> Logins:
 def measure_storm(kind: str, clients: int, rounds: int) -> list[Figure]:
     """The same server software twice, alone and behind the edge, stormed in turn."""
     what = f"{kind}, storm of {clients:,}"
-    speed = Figure(f"{what}: sessions", "1/s", digits=0, ours=LINK, peer=ALONE)
-    worst = Figure(f"{what}: worst login", "s", ours=LINK, peer=ALONE)
-    middle = Figure(f"{what}: median login", "s", ours=LINK, peer=ALONE)
+    speed = Figure(f"{what}: logins", "1/s", digits=0, ours=LINK, peers=(ALONE,))
+    worst = Figure(f"{what}: worst login", "s", ours=LINK, peers=(ALONE,))
+    middle = Figure(f"{what}: median login", "s", ours=LINK, peers=(ALONE,))
     # without a ratio: the edge cuts none off
-    retries = Figure(f"{what}: connections that were cut off", "1", digits=0, ours=LINK, peer="")
+    retries = Figure(f"{what}: connections that were cut off", "1", digits=0, ours=LINK, peers=(), detail=True)
     with tempfile.TemporaryDirectory(prefix="megaphone-bench-") as name, ExitStack() as stack:
         hosts = {
             way: stack.enter_context(running(kind, Path(name) / str(number), with_edge=way == LINK))

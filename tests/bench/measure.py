@@ -2,6 +2,7 @@
 
 import os
 import resource
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -9,16 +10,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import CalledProcessError
+from types import FrameType
 from typing import Any, Protocol
 
 from tests.bench import relays, swarm, usage
 from tests.bench.relays import MAKERS, Certificate, Maker, Relay
 from tests.servers.process import ServerError
 
-WARM_UP = 2_000  # connections that come before the counted ones ...
-LEAVING = 1_500  # ... of which these leave again ...
-RETURNING = 3_000  # ... and these come: more than leave, so that no hole in the heap is left for the counted ones
 IDLE = 5_000  # connections whose memory is counted
+WARM_UP = 0.4  # shares of at most these, which come before them ...
+LEAVING = 0.3  # ... leave again ...
+RETURNING = 0.6  # ... and come: more than leave, so that no hole in the heap is left for the counted ones
 DESCRIPTORS = 20_000  # of a relay with two for each of all these, and some to spare
 
 
@@ -106,25 +108,37 @@ def cost(relay: Running, command: Callable[[], dict[str, Any]]) -> Cost:
 
 
 def idle_kib(setting: Bench, name: str, certificate: Certificate | None = None, idle: int = IDLE) -> float:
-    """Memory of the relay's processes per idle, logged-in connection beyond the first 3,500, in KiB.
+    """Memory of the relay's processes per idle, logged-in connection beyond the first (3,500 or fewer), in KiB.
 
     What exists once is not counted, and no kernel memory.
     """
+    warm_up, leaving, returning = (max(1, int(min(idle, IDLE) * share)) for share in (WARM_UP, LEAVING, RETURNING))
     with (
         setting.relay(name, certificate) as relay,
         setting.clients(relay.port, "1.3" if certificate else "") as clients,
     ):
-        clients.open(WARM_UP)
-        clients.close(LEAVING)
-        clients.open(RETURNING)
+        clients.open(warm_up)
+        clients.close(leaving)
+        clients.open(returning)
         before = usage.settled_resident_bytes(relay.process_id)
         clients.open(idle)
         return (usage.settled_resident_bytes(relay.process_id) - before) / idle / 1024
 
 
+def _interrupt(number: int, _: FrameType | None) -> None:
+    """As Ctrl-C does, but only once: what has been started is stopped in peace."""
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
 def run(main: Callable[[], None]) -> None:
-    """Run a benchmark; what keeps it from running is a message and exit code 1."""
+    """Run a benchmark; what keeps it from running is a message and exit code 1. A signal lets it clean up."""
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, _interrupt)
     try:
         main()
     except (ServerError, CalledProcessError) as error:
         sys.exit(f"{type(error).__name__}: {error}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted")

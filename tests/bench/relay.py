@@ -4,7 +4,6 @@ The relay has one core, clients and the server behind it the other. Every relay 
 the same time, and they are measured in turn (A B C A B C), so that a slow moment of the machine meets all of them.
 """
 
-import argparse
 import os
 from contextlib import ExitStack
 from functools import partial
@@ -12,14 +11,17 @@ from functools import partial
 from tests.bench import usage
 from tests.bench.measure import IDLE, Bench, bench, cost, idle_kib, run
 from tests.bench.relays import MAKERS, Certificate, Relay
-from tests.bench.report import OURS, Figure, Target, print_report
+from tests.bench.report.figure import OURS, Figure, Target
+from tests.bench.report.report import Report, arguments
 from tests.bench.swarm import Clients
 
 CONNECTIONS = 1_000
 ACTIVE = 200
 STANZAS_PER_SECOND = 10_000
-DIRECT = "direct"
+DIRECT = "no relay"
+PEERS = ("haproxy", "nginx")
 
+Peers = tuple[str, ...]
 Pair = tuple[Relay, Clients]
 
 
@@ -38,12 +40,12 @@ def connected(
 
 
 def measure_pingpong(
-    pairs: dict[str, Pair], rounds: int, seconds: float, *, ours: str = OURS, most: float = 1.2
+    pairs: dict[str, Pair], rounds: int, seconds: float, *, ours: str = OURS, most: float = 1.2, peers: Peers = PEERS
 ) -> list[Figure]:
     """200 of 1,000 connections exchange 200-byte chat stanzas, one in flight each; `most` is the target's ratio."""
-    per_round_trip = Figure("CPU per round trip", "us", digits=2, ours=ours)
-    per_stanza = Figure("CPU per relayed stanza", "us", Target("ratio", most), digits=2, ours=ours)
-    speed = Figure("round trips", "1/s", digits=0, ours=ours)
+    per_stanza = Figure("CPU per relayed stanza", "us", Target("ratio", most), ours=ours, peers=peers)
+    per_round_trip = Figure("CPU per round trip", "us", ours=ours, peers=peers, detail=True)
+    speed = Figure("round trips, 200 in flight", "1/s", digits=0, ours=ours, peers=peers)
     for _ in range(rounds):
         for name, (relay, clients) in pairs.items():
             taken = cost(relay, partial(clients.pingpong, ACTIVE, seconds))
@@ -54,16 +56,21 @@ def measure_pingpong(
 
 
 def measure_latency(
-    setting: Bench, pairs: dict[str, Pair], rounds: int, seconds: float, *, ours: str = OURS
+    setting: Bench, pairs: dict[str, Pair], rounds: int, seconds: float, *, ours: str = OURS, peers: Peers = PEERS
 ) -> tuple[list[Figure], bool]:
     """10,000 stanzas a second at fixed times; what the way through the relay and back takes longer than without it.
 
     Also returns whether all took place before other work of the machine: a pause that some other program causes says
     nothing about a relay.
     """
-    added = {part: Figure(f"{part} latency added", "us", digits=0, ours=ours) for part in ("p50", "p99")}
-    added["p99"].target = Target("value", 2_000)
-    alone = {part: Figure(f"{part} latency without relay", "us", digits=0, ours=ours) for part in added}
+    targets = {"p50": (), "p99": (Target("value", 2_000),)}
+    added = {
+        part: Figure(
+            f"latency added at {STANZAS_PER_SECOND:,}/s, {part}", "us", *each, digits=0, ours=ours, peers=peers
+        )
+        for part, each in targets.items()
+    }
+    alone = {part: Figure(f"{part} latency without relay", "us", digits=0, peers=(), detail=True) for part in added}
     with ExitStack() as stack:
         direct = stack.enter_context(setting.clients(setting.echo_port))
         direct.open(CONNECTIONS)
@@ -80,32 +87,33 @@ def measure_latency(
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(prog="make bench WHAT=relay", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser = arguments("relay", __doc__, rounds=7)
     parser.add_argument("--seconds", type=float, default=2.0, help="of one relay in one round")
+    parser.add_argument("--idle", type=int, default=IDLE, help="connections whose memory is counted")
     parser.add_argument("--relays", default=",".join(MAKERS), help="comma-separated; default: %(default)s")
     args = parser.parse_args()
     names = args.relays.split(",")
-    with bench() as setting:
-        memory = Figure("memory per idle connection", "KiB", Target("value", 3.0))
+    with Report("relay", parser, args) as report, bench() as setting:
+        memory = Figure("memory per idle connection", "KiB", Target("value", 3.0), peers=PEERS)
         for name in names:
-            memory.add(name, idle_kib(setting, name))
+            memory.add(name, idle_kib(setting, name, idle=args.idle))
         with ExitStack() as stack:
             pairs = connected(setting, stack, names)
             figures = measure_pingpong(pairs, args.rounds, args.seconds)
             # short rounds and more of them: one pause of a shared machine spoils the p99 of a whole round
             latency, preferred = measure_latency(setting, pairs, 3 * args.rounds, args.seconds / 2)
-    settings = {
-        "connections": CONNECTIONS,
-        "active": ACTIVE,
-        "stanza_bytes": 200,
-        "stanzas_per_second_for_latency": STANZAS_PER_SECOND,
-        "idle_connections": IDLE,
-        "rounds": args.rounds,
-        "seconds": args.seconds,
-        "latency_at_realtime_priority": preferred,
-    }
-    print_report("relay", settings, [*figures, memory, *latency], [*names, DIRECT])
+        settings = {
+            "connections": CONNECTIONS,
+            "active": ACTIVE,
+            "stanza_bytes": 200,
+            "stanzas_per_second_for_latency": STANZAS_PER_SECOND,
+            "idle_connections": args.idle,
+            "rounds": args.rounds,
+            "seconds": args.seconds,
+            "latency_at_realtime_priority": preferred,
+        }
+        title = "Plain XMPP through a relay on one core"
+        report.add("relay", title, [*names, DIRECT], [*figures, memory, *latency], settings)
 
 
 if __name__ == "__main__":

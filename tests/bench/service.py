@@ -4,11 +4,9 @@ One-to-one messages, logins, and deliveries in a big room for each CPU-second of
 Every delivery is accounted for: one that is lost, doubled or out of order ends the benchmark.
 """
 
-import argparse
-from typing import Any
-
 from tests.bench.measure import allow_descriptors, run
-from tests.bench.report import Figure, print_report
+from tests.bench.report import wording
+from tests.bench.report.report import Report, arguments
 from tests.bench.service_compared import PROSODY
 from tests.bench.service_logins import AT_ONCE, measure_logins
 from tests.bench.service_memory import measure_memory
@@ -21,11 +19,10 @@ PARTS = ("messages", "memory", "room", "logins")
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(prog="make bench WHAT=service", description=__doc__)
+    parser = arguments("service", __doc__, rounds=5)
     parser.add_argument("--only", default=",".join(PARTS), help="comma-separated; default: %(default)s")
     parser.add_argument("--servers", default=",".join(MAKERS), help="comma-separated; default: %(default)s")
     parser.add_argument("--workers", type=int, default=0, help="of Megaphone; default: one for each core")
-    parser.add_argument("--rounds", type=int, default=5, help="of messages, room and logins")
     parser.add_argument("--seconds", type=float, default=2.0, help="of messages at one server in one round")
     parser.add_argument("--sessions", default="100,1000", help="that exchange messages; default: %(default)s")
     parser.add_argument("--idle", type=int, default=5_000, help="sessions whose memory is measured; at most 10,000")
@@ -45,28 +42,35 @@ def main() -> None:
     if PROSODY in occupants:
         # For each who enters it copies every occupant: 500 take 20 seconds of CPU, 5,000 half an hour.
         occupants[PROSODY] = min(args.occupants, args.prosody_occupants)
-    settings: dict[str, Any] = {
-        "only": only,
-        "mechanism": MECHANISM,
-        "tls": False,
-        "rounds": args.rounds,
-        "workers": args.workers,
-    }
-    figures: list[Figure] = []
-    if "messages" in only:
-        figures += measure_messages(names, sessions, args.rounds, args.seconds)
-        settings |= {"sessions": sessions, "seconds": args.seconds, "pipelined_in_flight_of_a_pair": PIPELINED}
-    if "memory" in only:
-        figures += measure_memory(names, args.idle, args.memory_rounds)
-        settings |= {"idle_sessions": args.idle, "memory_rounds": args.memory_rounds}
-    if "room" in only:
-        figures += measure_room(occupants, args.rounds, args.messages)
-        ways = {what: {"senders": senders, "in_flight_each": each} for what, (senders, each) in WAYS.items()}
-        settings |= {"occupants": occupants, "room_messages": args.messages, "room_ways": ways}
-    if "logins" in only:
-        figures += measure_logins(names, args.logins, args.rounds)
-        settings |= {"logins": args.logins, "logins_at_once": AT_ONCE}
-    print_report("service", settings, figures, names)
+    shared = {"mechanism": MECHANISM, "tls": False, "workers": args.workers}
+    with Report("service", parser, args) as report:
+        if "messages" in only:
+            figures = measure_messages(names, sessions, args.rounds, args.seconds)
+            settings = {"rounds": args.rounds, "sessions": sessions, "seconds": args.seconds, "pipelined": PIPELINED}
+            title = "One-to-one messages per CPU-second of the server"
+            report.add("service-messages", title, names, figures, shared | settings, only="messages")
+        if "memory" in only:
+            figures = measure_memory(names, args.idle, args.memory_rounds)
+            settings = {"rounds": args.memory_rounds, "idle_sessions": args.idle}
+            title = "Memory of an idle session with presence"
+            report.add("service-memory", title, names, figures, shared | settings, only="memory")
+        if "room" in only:
+            figures = measure_room(occupants, args.rounds, args.messages)
+            ways = {what: {"senders": senders, "in_flight_each": each} for what, (senders, each) in WAYS.items()}
+            settings = {"rounds": args.rounds, "occupants": occupants, "messages": args.messages, "ways": ways}
+            title = _room_title(occupants)
+            report.add("service-room", title, names, figures, shared | settings, only="room")
+        if "logins" in only:
+            figures = measure_logins(names, args.logins, args.rounds)
+            settings = {"rounds": args.rounds, "logins": args.logins, "at_once": AT_ONCE}
+            title = f"Logins with {MECHANISM}, without TLS"
+            report.add("service-logins", title, names, figures, shared | settings, only="logins")
+
+
+def _room_title(occupants: dict[str, int]) -> str:
+    most = max(occupants.values())
+    fewer = [f"{count:,} at {wording.name(name)}" for name, count in occupants.items() if count < most]
+    return f"A room of {most:,}{''.join(f' ({each})' for each in fewer)}"
 
 
 if __name__ == "__main__":

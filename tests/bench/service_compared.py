@@ -7,45 +7,48 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench.measure import Cost
-from tests.bench.report import Figure, Target
+from tests.bench.report.figure import Figure, Target
 from tests.bench.services import MECHANISM, Service, running
 from tests.bench.talkers import TalkingClients, talking_clients
 
-EJABBERD, PROSODY = "ejabberd", "prosody"
+PEERS = EJABBERD, PROSODY = "ejabberd", "prosody"
 
 
 class Efficiency:
     """Of one kind of work: how much for a CPU-second of the server, and what else tells whether that is to be believed.
 
-    `targets` are the least ratios to the peers, `least` is the least value; None: there is no target.
+    `targets` are the least ratios to the peers, `least` is the least value; None: there is no target. How long a
+    delivery takes is a detail unless `delays` says otherwise. Not `named`: the table's title says what is counted.
     """
 
-    def __init__(self, what: str, work: str, targets: dict[str, float], least: float | None = None) -> None:
-        name = f"{what}: {work} per CPU-second"
-        self.beside = [
-            Figure(
-                name if peer == EJABBERD else f"{name}, beside {peer}",
-                "1/s",
-                Target("ratio", targets[peer], at_most=False) if peer in targets else None,
-                digits=0,
-                peer=peer,
-            )
-            for peer in (EJABBERD, PROSODY)
-        ]
+    def __init__(
+        self,
+        what: str,
+        work: str,
+        targets: dict[str, float],
+        least: float | None = None,
+        *,
+        delays: tuple[str, ...] = (),
+        until: str = "until the last delivery",
+        named: bool = True,
+    ) -> None:
+        wanted = [Target("ratio", least_ratio, at_most=False, peer=peer) for peer, least_ratio in targets.items()]
         if least is not None:
-            self.beside.append(Figure(f"{name}, at least", "1/s", Target("value", least, at_most=False), digits=0))
-        self.speed = Figure(f"{what}: {work} per second", "1/s", digits=0, peer=EJABBERD)
-        self.server = Figure(f"{what}: the server's CPU", "cores", peer="")
-        self.clients = Figure(f"{what}: the clients' CPU", "cores", peer="")
+            wanted.append(Target("value", least, at_most=False))
+        name = f"{what}: {work} per CPU-second" if named else what
+        self.efficiency = Figure(name, "1/s", *wanted, digits=0, peers=PEERS)
+        self.speed = Figure(f"{what}: {work} per second", "1/s", digits=0, peers=PEERS, detail=True)
+        self.server = Figure(f"{what}: the server's CPU", "cores", peers=(), detail=True)
+        self.clients = Figure(f"{what}: the clients' CPU", "cores", peers=(), detail=True)
         self.delays = {
-            part: Figure(f"{what}: {part} time to the last delivery", "ms", peer=EJABBERD) for part in ("p50", "p99")
+            part: Figure(f"{what}: time {until}, {part}", "ms", digits=1, peers=PEERS, detail=part not in delays)
+            for part in ("p50", "p99")
         }
 
     def add(self, name: str, taken: Cost) -> None:
         """Record a round."""
         answer = taken.answer
-        for figure in self.beside:
-            figure.add(name, taken.per_cpu_second)
+        self.efficiency.add(name, taken.per_cpu_second)
         self.speed.add(name, answer["completed"] / answer["seconds"])
         self.server.add(name, taken.cpu_seconds / answer["seconds"])
         self.clients.add(name, answer["cpu_seconds"] / answer["seconds"])
@@ -55,7 +58,7 @@ class Efficiency:
     @property
     def figures(self) -> list[Figure]:
         """All of them."""
-        return [*self.beside, self.speed, self.server, self.clients, *self.delays.values()]
+        return [self.efficiency, self.speed, self.server, self.clients, *self.delays.values()]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import Any
 from tests.bench import kernel, usage
 from tests.bench.logins import LoginClients, login_clients
 from tests.bench.measure import Cost
-from tests.bench.report import Figure
+from tests.bench.report.figure import Figure
 from tests.bench.service_compared import EJABBERD, Efficiency
 from tests.bench.services import MECHANISM, Service, running
 from tests.servers.process import wait_until
@@ -38,9 +38,7 @@ def _answer(logins: dict[str, Any]) -> dict[str, Any]:
 
 def measure_logins(names: list[str], count: int, rounds: int) -> list[Figure]:
     """The services in turn; a round before the first lets the clients derive their keys, and is not counted."""
-    efficiency = Efficiency("logins", "sessions", TARGETS)
-    for part, figure in efficiency.delays.items():
-        figure.name = f"logins: {part} from connect to session"
+    efficiency = Efficiency("logins", "sessions", TARGETS, until="from connect to session")
     with tempfile.TemporaryDirectory(prefix="megaphone-bench-") as directory, ExitStack() as stack:
         pairs = {}
         for name in names:

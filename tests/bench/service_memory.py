@@ -5,12 +5,10 @@ from pathlib import Path
 
 from tests.bench import usage
 from tests.bench.logins import login_clients
-from tests.bench.report import Figure, Target
-from tests.bench.service_compared import EJABBERD
+from tests.bench.measure import LEAVING, RETURNING, WARM_UP
+from tests.bench.report.figure import Figure, Target
+from tests.bench.service_compared import PEERS
 from tests.bench.services import MECHANISM, running
-
-# Shares of the counted sessions, as in tests/bench/measure.py: some come before them, most of these leave, more return.
-WARM_UP, LEAVING, RETURNING = 0.4, 0.3, 0.6
 
 
 def session_kib(name: str, sessions: int) -> float:
@@ -32,7 +30,7 @@ def session_kib(name: str, sessions: int) -> float:
 
 def measure_memory(names: list[str], sessions: int, rounds: int) -> list[Figure]:
     """Every service, started anew in every round."""
-    memory = Figure("memory per idle session", "KiB", Target("value", 4.0), digits=1, peer=EJABBERD)
+    memory = Figure("memory per idle session", "KiB", Target("value", 4.0), digits=1, peers=PEERS)
     for _ in range(rounds):
         for name in names:
             memory.add(name, session_kib(name, sessions))

@@ -3,7 +3,7 @@
 from functools import partial
 
 from tests.bench.measure import cost
-from tests.bench.report import Figure
+from tests.bench.report.figure import Figure
 from tests.bench.service_compared import EJABBERD, PROSODY, Efficiency, talking
 
 TARGETS = {EJABBERD: 4.0, PROSODY: 15.0}
@@ -14,9 +14,9 @@ WARM_UP_SECONDS = 0.5
 def measure_messages(names: list[str], sessions: list[int], rounds: int, seconds: float) -> list[Figure]:
     """Every number of sessions, ping-pong and pipelined, the services in turn."""
     ways = [
-        (count, in_flight, Efficiency(f"messages, {count:,} sessions, {what}", "delivered", TARGETS))
+        (count, in_flight, Efficiency(f"{count:,} sessions, {what}", "messages", TARGETS, named=False))
         for count in sessions
-        for in_flight, what in ((1, "ping-pong"), (PIPELINED, f"{PIPELINED // 2} in flight each"))
+        for in_flight, what in ((1, "one under way in each pair"), (PIPELINED, f"{PIPELINED // 2} of each under way"))
     ]
     with talking(dict.fromkeys(names, max(sessions))) as talks:
         for talk in talks.values():

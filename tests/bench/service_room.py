@@ -3,7 +3,7 @@
 from functools import partial
 
 from tests.bench.measure import cost
-from tests.bench.report import Figure
+from tests.bench.report.figure import Figure
 from tests.bench.service_compared import EJABBERD, Efficiency, Talk, talking
 
 TARGETS, LEAST = {EJABBERD: 3.0}, 150_000.0
@@ -22,7 +22,7 @@ def fill_room(talk: Talk, occupants: int) -> None:
 
 def measure_room(occupants: dict[str, int], rounds: int, messages: int) -> list[Figure]:
     """`messages` are sent in each round, the services of `occupants` in turn; entering is not measured."""
-    ways = {what: Efficiency(f"room, {what}", "deliveries", TARGETS, least=LEAST) for what in WAYS}
+    ways = {what: Efficiency(what, "deliveries", TARGETS, least=LEAST, delays=("p99",)) for what in WAYS}
     with talking(occupants) as talks:
         for name, talk in talks.items():
             fill_room(talk, occupants[name])

@@ -17,7 +17,7 @@ from megaphone.storage.accounts import AccountBook
 from megaphone.stream.scram import ScramKeys
 from tests.bench.accounts import ITERATIONS, SALT, Credentials, ejabberd_dump, write_prosody_accounts
 from tests.bench.hosts import BACKLOG
-from tests.bench.report import OURS
+from tests.bench.report.figure import OURS
 from tests.servers.certificates import CertificateAuthority
 from tests.servers.ejabberd import Ejabberd
 from tests.servers.megaphone import NO_LIMITS, Node

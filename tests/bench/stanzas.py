@@ -11,7 +11,7 @@ from megaphone.wire.rendered import Rendered
 from megaphone.wire.stanza_header import read_stanza_header, read_times
 from megaphone.wire.writer import escape
 from tests.bench.build import program
-from tests.bench.report import OURS, Figure, Target
+from tests.bench.report.figure import OURS, Figure, Target
 from tests.bench.traffic import HEADER, message
 
 FACTS, LXML, FORMATTING = "expat, facts in C", "lxml XMLPullParser", "bytes formatting"
@@ -82,8 +82,8 @@ def measure_headers(rounds: int) -> list[Figure]:
     """Nanoseconds for the facts of one stanza; the peers parse all of it, so the framer's work is counted once too."""
     figures = []
     for name, stanza in STANZAS.items():
-        alone = Figure(f"header of a framed {name}", "ns/stanza", Target("value", 150), digits=0, peer=FACTS)
-        framed = Figure(f"framing it and reading its header, {name}", "ns/stanza", digits=0, peer=FACTS)
+        alone = Figure(f"header of a framed {name}", "ns", Target("value", 150), digits=0, peers=(FACTS, LXML))
+        framed = Figure(f"framing it and reading its header, {name}", "ns", digits=0, peers=(FACTS, LXML))
         for _ in range(rounds):
             alone.add(OURS, read_nanoseconds(stanza))
             framed.add(OURS, framed_nanoseconds(stanza))
@@ -111,8 +111,8 @@ def measure_fan_out(rounds: int) -> list[Figure]:
     rest = rendered.stanza().removeprefix(b"<message")
     if b"<message to='%b' from='%b'%b" % (to, from_, rest) != rendered.stanza(TO, FROM):
         raise RuntimeError("they do not write the same")
-    in_c = Figure("fan-out, one more recipient", "ns", digits=1, peer=FORMATTING)
-    in_python = Figure("fan-out through Python, addresses escaped each time", "ns", digits=0, peer=FORMATTING)
+    in_c = Figure("fan-out, one more recipient", "ns", digits=1, peers=(FORMATTING,))
+    in_python = Figure("fan-out through Python, addresses escaped each time", "ns", digits=0, peers=(FORMATTING,))
     for _ in range(rounds):
         begun = time.thread_time_ns()
         rendered.write_times(TO, FROM, PASSES)

@@ -4,7 +4,7 @@ Both write the same rows to the same table with the same settings of SQLite (WAL
 when it is committed: from the first call until the last row is, wall time and the CPU time of the whole process.
 """
 
-import argparse
+import sqlite3
 import tempfile
 import time
 from collections.abc import Callable
@@ -16,7 +16,9 @@ from megaphone.storage.storage import Storage
 from megaphone.storage.users import SQLiteUsers
 from megaphone.stream.jid import JID
 from megaphone.stream.scram import ScramKeys
-from tests.bench.report import OURS, Figure, Target, print_report
+from tests.bench.measure import run
+from tests.bench.report.figure import OURS, Figure, Target
+from tests.bench.report.report import Report, arguments
 
 PLAIN = "sqlite3, a transaction for each"
 ROWS, PLAIN_ROWS = 20_000, 2_000
@@ -27,10 +29,10 @@ STANZA = (
 )
 
 
-def timed(run: Callable[[], object], rows: int) -> tuple[float, float]:
+def timed(work: Callable[[], object], rows: int) -> tuple[float, float]:
     """Return rows for each second, and microseconds of the process's CPU time for each row."""
     begun, begun_cpu = time.perf_counter(), time.process_time()
-    run()
+    work()
     return rows / (time.perf_counter() - begun), (time.process_time() - begun_cpu) / rows * 1e6
 
 
@@ -57,8 +59,8 @@ def measure_round(directory: str, figures: dict[str, Figure]) -> None:
             store.spool_remove(romeo, (store.spool_add(romeo, STANZA, 1.0),))
         wait(writer.flush)
 
-    for name, run in (("kept", spool), ("removed", remove), ("kept and removed at once", deliver)):
-        rate, cpu = timed(run, ROWS)
+    for name, work in (("kept", spool), ("removed", remove), ("kept and removed at once", deliver)):
+        rate, cpu = timed(work, ROWS)
         figures[f"{name}, rows"].add(OURS, rate)
         figures[f"{name}, CPU"].add(OURS, cpu)
     if storage.close() or writer.dropped:
@@ -78,8 +80,8 @@ def measure_round(directory: str, figures: dict[str, Figure]) -> None:
         for number in range(PLAIN_ROWS):
             connection.execute("DELETE FROM spool WHERE id = ?", (number + 1,))
 
-    for name, run in (("kept", spool_plainly), ("removed", remove_plainly)):
-        rate, cpu = timed(run, PLAIN_ROWS)
+    for name, work in (("kept", spool_plainly), ("removed", remove_plainly)):
+        rate, cpu = timed(work, PLAIN_ROWS)
         figures[f"{name}, rows"].add(PLAIN, rate)
         figures[f"{name}, CPU"].add(PLAIN, cpu)
     connection.close()
@@ -93,29 +95,38 @@ def wait(flush: Callable[[float], bool]) -> None:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(prog="make bench WHAT=storage", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7)
-    rounds = parser.parse_args().rounds
+    parser = arguments("storage", __doc__, rounds=7)
+    args = parser.parse_args()
     figures = {
-        "kept, rows": Figure("messages kept", "1/s", Target("ratio", 4, at_most=False), 0, peer=PLAIN),
-        "kept, CPU": Figure("the same, CPU", "us/row", Target("ratio", 0.5), 1, peer=PLAIN),
-        "removed, rows": Figure("messages removed", "1/s", None, 0, peer=PLAIN),
-        "removed, CPU": Figure("the same, CPU", "us/row", None, 1, peer=PLAIN),
-        "kept and removed at once, rows": Figure("messages delivered before they are written", "1/s", None, 0),
-        "kept and removed at once, CPU": Figure("the same, CPU", "us/row", None, 1),
+        "kept, rows": Figure("messages kept", "1/s", Target("ratio", 4, at_most=False), digits=0, peers=(PLAIN,)),
+        "kept, CPU": Figure("CPU of a message kept", "us", Target("ratio", 0.5), digits=1, peers=(PLAIN,)),
+        "removed, rows": Figure("messages removed", "1/s", digits=0, peers=(PLAIN,)),
+        "removed, CPU": Figure("CPU of a message removed", "us", digits=1, peers=(PLAIN,)),
+        "kept and removed at once, rows": Figure("messages acknowledged before that", "1/s", digits=0, peers=()),
+        "kept and removed at once, CPU": Figure("CPU of such a message", "us", digits=1, peers=()),
     }
     keys = Credentials(*(ScramKeys(b"s" * 16, 4096, b"k" * size, b"k" * size) for size in (20, 32)))
-    with tempfile.TemporaryDirectory() as directory:
+    settings = {
+        "rounds": args.rounds,
+        "rows": ROWS,
+        "plain_rows": PLAIN_ROWS,
+        "stanza_bytes": len(STANZA),
+        "users": USERS,
+    }
+    with (
+        Report("storage", parser, args, sqlite3=sqlite3.sqlite_version) as report,
+        tempfile.TemporaryDirectory() as directory,
+    ):
         prepare(directory)
         book = AccountBook(directory)
         for number in range(USERS):
             book.add(f"romeo{number}", keys, 1.0)
         book.close()
-        for _ in range(rounds):
+        for _ in range(args.rounds):
             measure_round(directory, figures)
-    settings = {"rounds": rounds, "rows": ROWS, "plain_rows": PLAIN_ROWS, "stanza_bytes": len(STANZA), "users": USERS}
-    print_report("storage", settings, list(figures.values()), [OURS, PLAIN])
+        title = "Messages kept on disk: batches beside one transaction for each"
+        report.add("storage", title, [OURS, PLAIN], list(figures.values()), settings)
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

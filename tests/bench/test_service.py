@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench.report import OURS
+from tests.bench.report.figure import OURS
 from tests.bench.service import PARTS
 from tests.bench.service_compared import PROSODY, Talk
 from tests.bench.service_room import fill_room
@@ -52,10 +52,10 @@ def service(tmp_path: Path) -> Iterator[Service]:
         yield service
 
 
-def test_every_part_reports() -> None:
-    """The last line is JSON, and has every figure of every part."""
+def test_every_part_reports(tmp_path: Path) -> None:
+    """The last line is JSON, and has every figure of every part; each part keeps its table."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.bench.service", *SMALL],
+        [sys.executable, "-m", "tests.bench.service", *SMALL, "--out", str(tmp_path)],
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
@@ -64,14 +64,16 @@ def test_every_part_reports() -> None:
     )
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout.splitlines()[-1])
-    assert report["settings"]["only"] == list(PARTS)
-    measured = {figure["name"]: figure for figure in report["figures"]}
+    names = [f"service-{part}" for part in PARTS]
+    assert [each["table"] for each in report["tables"]] == names
+    assert sorted(path.stem for path in tmp_path.glob("*.json")) == sorted(names)
+    measured = {figure["name"]: figure["medians"] for each in report["tables"] for figure in each["figures"]}
     for name in (
-        "messages, 4 sessions, ping-pong: delivered per CPU-second",
-        "messages, 4 sessions, 16 in flight each: delivered per CPU-second",
+        "4 sessions, one under way in each pair",
+        "4 sessions, 16 of each under way",
         "memory per idle session",
-        "room, one sender: deliveries per CPU-second",
-        "room, 8 senders: deliveries per CPU-second",
+        "one sender: deliveries per CPU-second",
+        "8 senders: deliveries per CPU-second",
         "logins: sessions per CPU-second",
     ):
         assert measured[name][PROSODY] > 0

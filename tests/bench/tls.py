@@ -5,35 +5,35 @@ counted with all that belongs to a connection: TCP, TLS, the upstream connection
 Relays are measured in turn (A B C A B C).
 """
 
-import argparse
 from contextlib import ExitStack
 from functools import partial
 
 from tests.bench import certificates
 from tests.bench.measure import IDLE, Bench, bench, cost, idle_kib, run
-from tests.bench.relay import ACTIVE, CONNECTIONS, Pair, connected
+from tests.bench.relay import ACTIVE, CONNECTIONS, PEERS, Pair, connected
 from tests.bench.relays import MAKERS, Certificate
-from tests.bench.report import Figure, Target, print_report
+from tests.bench.report.figure import Figure, Target
+from tests.bench.report.report import Report, arguments
 from tests.servers.process import ServerError
 
 # what is printed, kind of certificate, TLS version, with a session ticket, target
 HANDSHAKES = (
-    ("TLS 1.3, P-256", "ec", "1.3", False, Target("ratio", 0.9, at_most=False)),
-    ("TLS 1.3, P-256, resumed", "ec", "1.3", True, None),
-    ("TLS 1.3, RSA-2048", "rsa", "1.3", False, None),
-    ("TLS 1.2, P-256", "ec", "1.2", False, None),
-    ("TLS 1.2, P-256, resumed", "ec", "1.2", True, None),
+    ("TLS 1.3, P-256, full handshake", "ec", "1.3", False, Target("ratio", 0.9, at_most=False)),
+    ("TLS 1.3, P-256, resumed", "ec", "1.3", True),
+    ("TLS 1.3, RSA-2048", "rsa", "1.3", False),
+    ("TLS 1.2, P-256", "ec", "1.2", False),
+    ("TLS 1.2, P-256, resumed", "ec", "1.2", True),
 )
 
 
-def measure_memory(setting: Bench, certificate: Certificate, names: list[str]) -> list[Figure]:
+def measure_memory(setting: Bench, certificate: Certificate, names: list[str], idle: int) -> list[Figure]:
     """Idle connections, plain and TLS 1.3."""
-    plain = Figure("memory per idle plain connection", "KiB")
-    tls = Figure("memory per idle TLS connection", "KiB")
-    more = Figure("of which TLS", "KiB", Target("value", 15.0))
+    more = Figure("memory of an idle connection that is due to TLS 1.3", "KiB", Target("value", 15.0), peers=PEERS)
+    tls = Figure("memory of an idle TLS connection", "KiB", peers=PEERS, detail=True)
+    plain = Figure("memory of an idle plain connection", "KiB", peers=PEERS, detail=True)
     for name in names:
-        without = idle_kib(setting, name)
-        with_tls = idle_kib(setting, name, certificate)
+        without = idle_kib(setting, name, idle=idle)
+        with_tls = idle_kib(setting, name, certificate, idle)
         plain.add(name, without)
         tls.add(name, with_tls)
         more.add(name, with_tls - without)
@@ -42,8 +42,8 @@ def measure_memory(setting: Bench, certificate: Certificate, names: list[str]) -
 
 def measure_stanzas(pairs: dict[str, Pair], rounds: int, seconds: float) -> list[Figure]:
     """200 of 1,000 TLS 1.3 connections exchange 200-byte stanzas."""
-    per_stanza = Figure("CPU per relayed stanza over TLS", "us")
-    speed = Figure("round trips over TLS", "1/s", digits=0)
+    per_stanza = Figure("CPU per relayed stanza over TLS 1.3", "us", peers=PEERS)
+    speed = Figure("round trips over TLS 1.3", "1/s", digits=0, peers=PEERS, detail=True)
     for _ in range(rounds):
         for name, (relay, clients) in pairs.items():
             taken = cost(relay, partial(clients.pingpong, ACTIVE, seconds))
@@ -57,8 +57,8 @@ def measure_handshakes(
 ) -> tuple[list[Figure], dict[str, str]]:
     """Connections that handshake, open a stream and leave; also what each relay chose, as text."""
     figures, chosen = [], {}
-    for what, kind, version, resume, target in (("plain TCP", "", "", False, None), *HANDSHAKES):
-        figure = Figure(f"connections per CPU-second, {what}", "1/s", target, digits=0)
+    for what, kind, version, resume, *targets in (*HANDSHAKES, ("plain TCP, no handshake", "", "", False)):
+        figure = Figure(what, "1/s", *targets, digits=0, peers=PEERS)
         with ExitStack() as stack:
             pairs = {}
             for name in names:
@@ -80,31 +80,25 @@ def measure_handshakes(
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(prog="make bench WHAT=tls", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser = arguments("tls", __doc__, rounds=5)
     parser.add_argument("--seconds", type=float, default=2.0, help="of stanzas of one relay in one round")
     parser.add_argument("--handshakes", type=int, default=2_000, help="of one relay in one round")
+    parser.add_argument("--idle", type=int, default=IDLE, help="connections whose memory is counted")
     parser.add_argument("--relays", default=",".join(MAKERS), help="comma-separated; default: %(default)s")
     args = parser.parse_args()
     names = args.relays.split(",")
-    with bench() as setting:
+    settings = {"rounds": args.rounds, "idle_connections": args.idle}
+    with Report("tls", parser, args) as report, bench() as setting:
         files = {kind: certificates.make(setting.directory, kind) for kind in ("ec", "rsa")}
-        memory = measure_memory(setting, files["ec"], names)
-        handshakes, chosen = measure_handshakes(setting, files, names, args.rounds, args.handshakes)
+        memory = measure_memory(setting, files["ec"], names, args.idle)
         with ExitStack() as stack:
             pairs = connected(setting, stack, names, files["ec"])
             stanzas = measure_stanzas(pairs, args.rounds, args.seconds)
-    settings = {
-        "connections": CONNECTIONS,
-        "active": ACTIVE,
-        "stanza_bytes": 200,
-        "idle_connections": IDLE,
-        "handshakes": args.handshakes,
-        "rounds": args.rounds,
-        "seconds": args.seconds,
-        "negotiated": chosen,
-    }
-    print_report("tls", settings, [*memory, *handshakes, *stanzas], names)
+        talk = {"connections": CONNECTIONS, "active": ACTIVE, "stanza_bytes": 200, "seconds": args.seconds}
+        report.add("tls", "XMPP over TLS through a relay on one core", names, [*memory, *stanzas], settings | talk)
+        handshakes, chosen = measure_handshakes(setting, files, names, args.rounds, args.handshakes)
+        churn = {"rounds": args.rounds, "handshakes": args.handshakes, "negotiated": chosen}
+        report.add("tls-handshakes", "Connections per CPU-second of the relay", names, handshakes, churn)
 
 
 if __name__ == "__main__":

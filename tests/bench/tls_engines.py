@@ -4,11 +4,11 @@ One small Python server on epoll with four engines in turn: no TLS (to be subtra
 Megaphone's Cython on libssl. Then what OpenSSL keeps per idle connection with one option or another, in C.
 """
 
-import argparse
 import subprocess
 import sys
 from contextlib import ExitStack
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 from OpenSSL import SSL
@@ -16,12 +16,15 @@ from OpenSSL import SSL
 from tests.bench import certificates
 from tests.bench.build import extension, program
 from tests.bench.engines import engines
-from tests.bench.measure import Bench, bench, cost, idle_kib, run
+from tests.bench.measure import IDLE, Bench, bench, cost, idle_kib, run
 from tests.bench.relay import ACTIVE, CONNECTIONS
 from tests.bench.relays import Certificate
-from tests.bench.report import Figure, print_report
+from tests.bench.report.figure import Figure
+from tests.bench.report.report import Report, arguments
 
 PLAIN = "plain"
+OURS, PEERS = "Cython on libssl", ("ssl.SSLObject", "pyOpenSSL")
+C = "C on libssl"
 OPTIONS = {
     "one shared BIO, SSL_MODE_RELEASE_BUFFERS": (),
     "memory BIOs": ("bio=memory",),
@@ -41,9 +44,9 @@ def _command(name: str, _directory: Path, port: int, _upstream: int, certificate
 
 def measure_cpu(setting: Bench, certificate: Certificate, rounds: int, handshakes: int, seconds: float) -> list[Figure]:
     """CPU of a handshake and of a stanza decrypted and encrypted: what the server needs more than without TLS."""
-    handshake = Figure("CPU per TLS 1.3 handshake", "us", digits=0)
-    speed = Figure("handshakes per CPU-second", "1/s", digits=0)
-    stanza = Figure("CPU per stanza decrypted and encrypted", "us")
+    handshake = Figure("CPU per TLS 1.3 handshake", "us", digits=0, ours=OURS, peers=PEERS)
+    speed = Figure("handshakes per CPU-second", "1/s", digits=0, ours=OURS, peers=PEERS)
+    stanza = Figure("CPU per stanza decrypted and encrypted", "us", ours=OURS, peers=PEERS)
     with ExitStack() as stack:
         pairs = {}
         for name in setting.makers:
@@ -68,12 +71,12 @@ def measure_cpu(setting: Bench, certificate: Certificate, rounds: int, handshake
     return [handshake, speed, stanza]
 
 
-def measure_memory(setting: Bench, certificate: Certificate) -> Figure:
+def measure_memory(setting: Bench, certificate: Certificate, idle: int) -> Figure:
     """What an idle TLS 1.3 connection needs more than a plain one."""
-    memory = Figure("memory per idle connection", "KiB")
-    plain = idle_kib(setting, PLAIN)
+    memory = Figure("memory per idle connection", "KiB", ours=OURS, peers=PEERS)
+    plain = idle_kib(setting, PLAIN, idle=idle)
     for name in setting.makers.keys() - {PLAIN}:
-        memory.add(name, idle_kib(setting, name, certificate) - plain)
+        memory.add(name, idle_kib(setting, name, certificate, idle) - plain)
     return memory
 
 
@@ -83,35 +86,38 @@ def measure_options(certificate: Certificate) -> list[Figure]:
     for what, options in OPTIONS.items():
         command = [program("options", "engines"), certificate.chain, certificate.key, *options]
         answer = subprocess.run(command, capture_output=True, text=True, check=True)
-        figure = Figure(f"heap: {what}", "KiB")
-        figure.add("C on libssl", int(answer.stdout) / 1024)
+        figure = Figure(what, "KiB", digits=1, ours=C, peers=())
+        figure.add(C, int(answer.stdout) / 1024)
         figures.append(figure)
     return figures
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(prog="make bench WHAT=tls_engines", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser = arguments("tls_engines", __doc__, rounds=5)
     parser.add_argument("--seconds", type=float, default=2.0, help="of stanzas with one engine in one round")
     parser.add_argument("--handshakes", type=int, default=1_000, help="with one engine in one round")
+    parser.add_argument("--idle", type=int, default=IDLE, help="connections whose memory is counted")
     args = parser.parse_args()
     extension("libssl")  # before a server that is measured has to compile it
-    with bench({name: partial(_command, name) for name in engines.MAKERS}) as setting:
+    own = SSL.OpenSSL_version(SSL.OPENSSL_VERSION).decode().split()[1]
+    versions = {"pyOpenSSL": f"{version('pyOpenSSL')} with OpenSSL {own}"}
+    makers = {name: partial(_command, name) for name in engines.MAKERS}
+    with Report("tls_engines", parser, args, **versions) as report, bench(makers) as setting:
         certificate = certificates.make(setting.directory, "ec")
         figures = [
-            measure_memory(setting, certificate),
+            measure_memory(setting, certificate, args.idle),
             *measure_cpu(setting, certificate, args.rounds, args.handshakes, args.seconds),
-            *measure_options(certificate),
         ]
-    settings = {
-        "rounds": args.rounds,
-        "seconds": args.seconds,
-        "handshakes": args.handshakes,
-        "openssl_of_pyopenssl": SSL.OpenSSL_version(SSL.OPENSSL_VERSION).decode(),
-    }
-    columns = [*(name for name in engines.MAKERS if name != PLAIN), "C on libssl"]
-    print_report("tls_engines", settings, figures, columns)
+        settings = {
+            "rounds": args.rounds,
+            "seconds": args.seconds,
+            "handshakes": args.handshakes,
+            "idle_connections": args.idle,
+        }
+        report.add("tls_engines", "What TLS costs with one engine or another", [OURS, *PEERS], figures, settings)
+        title = "What OpenSSL keeps for an idle connection: heap in use"
+        report.add("tls_engines-options", title, [C], measure_options(certificate), {}, layout="rows")
 
 
 if __name__ == "__main__":

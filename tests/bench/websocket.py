@@ -4,7 +4,6 @@ All read the same bytes again and again, in turn, and are charged their CPU time
 of C, which copies each read to a buffer first; and once more from Python, where it hands out bytes.
 """
 
-import argparse
 import ctypes
 import os
 import subprocess
@@ -15,10 +14,12 @@ from importlib.metadata import version
 
 from megaphone.wire.websocket import STATE_BYTES, Event, MessageReader
 from tests.bench.build import shared_library
-from tests.bench.report import OURS, Figure, Target, print_report
+from tests.bench.measure import run
+from tests.bench.report.figure import OURS, Figure, Target
+from tests.bench.report.report import Report, arguments
 from tests.bench.websocket_peers import PEERS, Feed
 
-FROM_PYTHON = "megaphone from Python"
+FROM_PYTHON = "Megaphone from Python"
 PEER = "picows"
 READ_BYTES = 65536
 SECONDS_PER_ROUND = 0.1
@@ -99,8 +100,8 @@ def measure_loads(rounds: int) -> list[Figure]:
     """Messages and MB of payload per second of everybody; ratios are to picows, the peer that is compiled."""
     figures = []
     for name, (message, reads) in LOADS.items():
-        rate = Figure(name, "messages/s", Target("ratio", 1.0, at_most=False), digits=0, peer=PEER)
-        speed = Figure(name, "MB/s", digits=1, peer=PEER)
+        rate = Figure(name, "1/s", Target("ratio", 1.0, at_most=False), digits=0, peers=tuple(PEERS))
+        speed = Figure(name, "MB/s", digits=1, peers=(PEER,), detail=True)
         for _ in range(rounds):
             measured = {
                 OURS: compiled_messages_per_second(reads),
@@ -116,7 +117,7 @@ def measure_loads(rounds: int) -> list[Figure]:
 
 def measure_memory() -> list[Figure]:
     """State of a connection, and calls of malloc per read, counted in a process of its own."""
-    state = Figure("state of a connection", "bytes", Target("value", 32), digits=0)
+    state = Figure("state of a connection", "bytes", Target("value", 32), digits=0, peers=())
     state.add(OURS, STATE_BYTES)
     environment = os.environ | {"LD_PRELOAD": str(shared_library("count_mallocs", "wire_peers"))}
     command = [sys.executable, "-m", "tests.bench.websocket", "--count-mallocs"]
@@ -125,7 +126,7 @@ def measure_memory() -> list[Figure]:
     for name, value in zip(
         ("mallocs per read of whole messages", "mallocs per read that splits a ping"), counted, strict=True
     ):
-        figures.append(Figure(name, "1", Target("value", 0), digits=3))
+        figures.append(Figure(name, "1", Target("value", 0), digits=3, peers=()))
         figures[-1].add(OURS, float(value))
     return figures
 
@@ -148,22 +149,23 @@ def count_mallocs() -> None:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(prog="make bench WHAT=websocket", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser = arguments("websocket", __doc__, rounds=7)
     parser.add_argument("--count-mallocs", action="store_true", help="only count; for the benchmark's own use")
     args = parser.parse_args()
     if args.count_mallocs:
         count_mallocs()
         return
-    figures = [*measure_loads(args.rounds), *measure_memory()]
     settings = {
         "rounds": args.rounds,
         "seconds_per_round": SECONDS_PER_ROUND,
         "message_bytes": {name: len(message) for name, (message, _) in LOADS.items()},
-        **{peer: version(peer) for peer in PEERS},
     }
-    print_report("websocket", settings, figures, [OURS, FROM_PYTHON, *PEERS])
+    with Report("websocket", parser, args, **{peer: version(peer) for peer in PEERS}) as report:
+        columns = [OURS, FROM_PYTHON, *PEERS]
+        title = "WebSocket: masked text messages read per second"
+        report.add("websocket", title, columns, measure_loads(args.rounds), settings)
+        report.add("websocket-memory", "WebSocket: memory of the reader", [OURS], measure_memory(), settings)
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

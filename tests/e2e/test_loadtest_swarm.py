@@ -330,13 +330,17 @@ def test_whom_the_server_loses_comes_back(node: EmbeddedNode) -> None:
         chats(swarm, 100)
 
 
-def test_a_server_that_never_answers_times_out() -> None:
-    with socket.create_server((LOOPBACK, 0)) as mute:
-        where = Target(host=LOOPBACK, ports=(mute.getsockname()[1],), domain=DOMAIN)
+@pytest.mark.parametrize(
+    ("host", "family", "source"), [(LOOPBACK, socket.AF_INET, "127.0.78.1"), ("::1", socket.AF_INET6, "::1")]
+)
+def test_a_server_that_never_answers_times_out(host: str, family: socket.AddressFamily, source: str) -> None:
+    with socket.create_server((host, 0), family=family) as mute:
+        where = Target(host=host, ports=(mute.getsockname()[1],), domain=DOMAIN, source_addresses=(source,))
         with Swarm(where, Accounts.anonymous(), Settings(login_timeout_seconds=0.3)) as swarm:
             swarm.open(5)
             assert reaches(swarm, login_failures=5)
             assert swarm.failures() == {"login:timeout": 5}
+            assert mute.accept()[1][0] == source
 
 
 # --- what a session costs ---

@@ -52,12 +52,15 @@ def node_facts(boards: list[Board], **changes: object) -> NodeFacts:
             started_at_seconds=1000.5,
             resident_bytes=4096,
             cpu_seconds=1.25,
+            open_descriptors=130,
+            most_descriptors=20_000,
         )
         for index, board in enumerate(boards)
     ]
     facts = {
         "version": "1.2.3",
         "python": "3.11.0",
+        "supervisor_resident_bytes": 8192,
         "workers": workers,
         "upstreams": ["first", 'sec"ond\n'],
         "certificates": {"/etc/chain.pem": 2e9},
@@ -200,6 +203,9 @@ def test_what_only_the_supervisor_knows(boards: list[Board]) -> None:
     assert found['megaphone_worker_restarts_total{cause="signal",worker="1"}'] == 1
     assert found['megaphone_worker_restarts_total{cause="hang",worker="1"}'] == 0
     assert found['megaphone_worker_cpu_seconds_total{worker="0"}'] == 1.25
+    assert found['megaphone_worker_open_fds{worker="1"}'] == 130
+    assert found['megaphone_worker_max_fds{worker="1"}'] == 20_000
+    assert found["megaphone_supervisor_resident_memory_bytes"] == 8192
     assert found['megaphone_certificate_expiry_timestamp_seconds{chain="/etc/chain.pem"}'] == 2e9
     assert found['megaphone_admin_requests_total{endpoint="/metrics",status="200"}'] == 3
     assert found['megaphone_config_reloads_total{result="accepted"}'] == 1
@@ -214,10 +220,13 @@ def test_a_worker_without_a_process_has_counters_and_no_process_figures() -> Non
         started_at_seconds=None,
         resident_bytes=None,
         cpu_seconds=None,
+        open_descriptors=None,
+        most_descriptors=None,
     )
     found = samples(node_facts([], workers=[worker]))
     assert 'megaphone_connections_accepted_total{worker="0"}' in found
-    assert 'megaphone_worker_resident_memory_bytes{worker="0"}' not in found
+    for name in ("resident_memory_bytes", "open_fds", "max_fds"):
+        assert f'megaphone_worker_{name}{{worker="0"}}' not in found
 
 
 def test_a_node_without_workers_has_a_page() -> None:

@@ -28,7 +28,8 @@ static int failed(int fd) {
 /* A socket that connects to the next server from the next source address, or -1. */
 static int connect_from_next(struct swarm *swarm, const struct session *session) {
     const struct sockaddr_storage *server = &swarm->servers[swarm->next_server++ % swarm->server_count];
-    int one = 1, small = SLOW_RECEIVE_BUFFER, fd = socket(server->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int one = 1, small = SLOW_RECEIVE_BUFFER,
+        fd = socket(server->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) return -1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     if (session->behaviour == SLOW) setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);

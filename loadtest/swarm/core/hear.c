@@ -71,9 +71,10 @@ static void answer_request(struct swarm *swarm, struct session *session, struct 
     if (from.length == 0) quote_from = "";
     bool is_ping = find_tag(iq, "ping", &child, &iq);
     swarm->counters.pings_heard += is_ping;
-    say(swarm, session, "<iq type='%s' id=%s%.*s%s%s%s%.*s%s>%s</iq>", is_ping ? "result" : "error", quote_id, (int)id.length,
-        id.at, quote_id, to, quote_from, (int)from.length, from.at, quote_from,
-        is_ping ? "" : "<error type='cancel'><service-unavailable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>");
+    say(swarm, session, "<iq type='%s' id=%s%.*s%s%s%s%.*s%s>%s</iq>", is_ping ? "result" : "error", quote_id,
+        (int)id.length, id.at, quote_id, to, quote_from, (int)from.length, from.at, quote_from,
+        is_ping ? ""
+                : "<error type='cancel'><service-unavailable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>");
 }
 
 /* An answer of any type shows that the server is there (XEP-0199 section 4.2). */

@@ -14,33 +14,40 @@ struct input {
 };
 
 #define TEXT(text) text, sizeof text - 1
-#define HEADER_OF(namespace, to, version)                                                                                  \
-    TEXT("<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='" namespace "' to='" to "' version='" version "'>")
+#define HEADER_OF(namespace, to, version)                                                                              \
+    TEXT("<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='" namespace "' to='" to              \
+         "' version='" version "'>")
 
 static const struct input INPUTS[] = {
     {"http-request", AT_HEADER, TEXT("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"),
      " not-well-formed xml-not-well-formed bad-format invalid-namespace closed ", 0},
-    {"unknown-host", AT_HEADER, HEADER_OF("http://etherx.jabber.org/streams", "nowhere.invalid", "1.0"), " host-unknown ", 0},
-    {"wrong-stream-namespace", AT_HEADER, HEADER_OF("urn:wrong", "nowhere.invalid", "1.0"), " invalid-namespace host-unknown ", 0},
-    {"unknown-mechanism", AT_FEATURES, TEXT("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='SECRET'>AAAA</auth>"),
-     " invalid-mechanism ", 0},
+    {"unknown-host", AT_HEADER, HEADER_OF("http://etherx.jabber.org/streams", "nowhere.invalid", "1.0"),
+     " host-unknown ", 0},
+    {"wrong-stream-namespace", AT_HEADER, HEADER_OF("urn:wrong", "nowhere.invalid", "1.0"),
+     " invalid-namespace host-unknown ", 0},
+    {"unknown-mechanism", AT_FEATURES,
+     TEXT("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='SECRET'>AAAA</auth>"), " invalid-mechanism ", 0},
     {"stanza-before-login", AT_FEATURES, TEXT("<message to='nobody@nowhere.invalid'><body>too early</body></message>"),
      " not-authorized policy-violation ", 0},
-    {"end-tag-of-another", AT_OPEN, TEXT("<message><body></message></body>"), " not-well-formed xml-not-well-formed ", 0},
+    {"end-tag-of-another", AT_OPEN, TEXT("<message><body></message></body>"), " not-well-formed xml-not-well-formed ",
+     0},
     {"undefined-entity", AT_OPEN, TEXT("<message><body>&undefined;</body></message>"),
      " not-well-formed xml-not-well-formed restricted-xml ", 0},
     {"document-type", AT_OPEN, TEXT("<!DOCTYPE a [<!ENTITY b 'c'>]><message><body>&b;</body></message>"),
      " restricted-xml not-well-formed xml-not-well-formed ", 0},
     {"comment", AT_OPEN, TEXT("<message><!-- aside --><body/></message>"), " restricted-xml not-well-formed ", 0},
-    {"processing-instruction", AT_OPEN, TEXT("<message><?do this?><body/></message>"), " restricted-xml not-well-formed ", 0},
+    {"processing-instruction", AT_OPEN, TEXT("<message><?do this?><body/></message>"),
+     " restricted-xml not-well-formed ", 0},
     {"not-utf-8", AT_OPEN, TEXT("<message><body>\xc3\x28\xff</body></message>"),
      " not-well-formed xml-not-well-formed unsupported-encoding bad-format ", 0},
     {"null-byte", AT_OPEN, TEXT("<message><body>\0</body></message>"),
      " not-well-formed xml-not-well-formed restricted-xml unsupported-encoding ", 0},
     {"unbound-prefix", AT_OPEN, TEXT("<message><a:body/></message>"),
      " not-well-formed xml-not-well-formed bad-namespace-prefix bad-format ", 0},
-    {"unknown-stanza", AT_OPEN, TEXT("<telegram xmlns='jabber:client'/>"), " unsupported-stanza-type invalid-xml bad-format ", 0},
-    {"huge-stanza", AT_OPEN, TEXT("<message><body>x"), " policy-violation resource-constraint not-well-formed closed ", 2000000},
+    {"unknown-stanza", AT_OPEN, TEXT("<telegram xmlns='jabber:client'/>"),
+     " unsupported-stanza-type invalid-xml bad-format ", 0},
+    {"huge-stanza", AT_OPEN, TEXT("<message><body>x"), " policy-violation resource-constraint not-well-formed closed ",
+     2000000},
 };
 
 enum { INPUTS_COUNT = sizeof INPUTS / sizeof *INPUTS, PIECE_BYTES = 8192 };
@@ -68,7 +75,8 @@ void hostile_hear(struct swarm *swarm, struct session *session, struct slice ele
 
 bool hostile_speaks(struct swarm *swarm, struct session *session, enum moment moment) {
     const struct input *input = input_of(session);
-    bool untimely = moment == AT_HEADER && swarm->security == STARTTLS && !session->secured; /* first TLS, then the rest */
+    bool untimely =
+        moment == AT_HEADER && swarm->security == STARTTLS && !session->secured; /* first TLS, then the rest */
     if (session->behaviour != HOSTILE || input->moment != moment || untimely) return false;
     session->waits_for_answer = true;
     timer_set(swarm, session, swarm->settings.hostile_timeout_seconds);

@@ -23,12 +23,14 @@ static void say_starttls(struct swarm *swarm, struct session *session) {
 }
 
 /* The last message of SASL, and with it all that can be said without knowing the answers (XEP-0305). */
-static void say_last_of_sasl(struct swarm *swarm, struct session *session, const char *format, const char *first, const char *second) {
+static void say_last_of_sasl(struct swarm *swarm, struct session *session, const char *format, const char *first,
+                             const char *second) {
     char message[SASL_BYTES + 256];
     snprintf(message, sizeof message, format, first, second);
     session->pipelined &= session->behaviour != HOSTILE;
     if (session->pipelined)
-        say(swarm, session, "%s" HEADER BIND_REQUEST "%s", message, swarm->domain, swarm->settings.presence ? PRESENCE : "");
+        say(swarm, session, "%s" HEADER BIND_REQUEST "%s", message, swarm->domain,
+            swarm->settings.presence ? PRESENCE : "");
     else
         say(swarm, session, "%s", message);
 }
@@ -104,16 +106,19 @@ static void take_challenge(struct swarm *swarm, struct session *session, struct 
     const char *password, *wrong = "unexpected-challenge";
     if (is_scram(swarm)) {
         password = account(&swarm->accounts, session->account, name);
-        wrong = scram_answer(&session->login->scram, digest_of(swarm), &swarm->keys, name, password, content(challenge), message);
+        wrong = scram_answer(&session->login->scram, digest_of(swarm), &swarm->keys, name, password, content(challenge),
+                             message);
     }
     if (wrong != NULL)
         session_fail(swarm, session, "sasl", wrong);
     else
-        say_last_of_sasl(swarm, session, "<response xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>%s</response>", message, "");
+        say_last_of_sasl(swarm, session, "<response xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>%s</response>", message,
+                         "");
 }
 
 static void take_success(struct swarm *swarm, struct session *session, struct slice success) {
-    const char *wrong = is_scram(swarm) ? scram_verify(&session->login->scram, digest_of(swarm), content(success)) : NULL;
+    const char *wrong =
+        is_scram(swarm) ? scram_verify(&session->login->scram, digest_of(swarm), content(success)) : NULL;
     if (wrong != NULL) {
         session_fail(swarm, session, "sasl", wrong);
         return;

@@ -7,7 +7,7 @@
 
 struct peers {
     uint32_t count;
-    char *text;         /* each ends with 0 */
+    char *text; /* each ends with 0 */
     uint32_t *offsets;
 };
 

@@ -34,7 +34,7 @@ void rooms_forget(struct swarm *swarm, struct session *session) {
 
 /* --- entering --- */
 
-/* Who enters an empty room makes it and unlocks it (XEP-0045 section 10.1.2): until then all others would be refused. */
+/* Who enters an empty room makes it and unlocks it (XEP-0045 section 10.1.2): till then others are refused. */
 static bool takes_guests(const struct swarm *swarm, const struct room *room) {
     bool is_locked = room->inside == 0 && room->coming > 0;
     return lacks_occupants(swarm, room) && !is_locked && room->again_ms <= since_began_ms(swarm);
@@ -58,8 +58,10 @@ static struct session *next_guest(struct swarm *swarm) {
 }
 
 static void enter(struct swarm *swarm, struct session *session, struct room *room) {
-    if (!say(swarm, session, "<presence to='%s/%s%u'><x xmlns='http://jabber.org/protocol/muc'><history maxstanzas='0'/></x></presence>",
-             room->jid, swarm->nick, number_of(swarm, session)))
+    if (!say(
+            swarm, session,
+            "<presence to='%s/%s%u'><x xmlns='http://jabber.org/protocol/muc'><history maxstanzas='0'/></x></presence>",
+            room->jid, swarm->nick, number_of(swarm, session)))
         return;
     session->room = room - swarm->rooms;
     session->entering = true;
@@ -98,7 +100,8 @@ bool rooms_is_ours(const struct swarm *swarm, const struct session *session, str
     if (session->room == NOBODY) return false;
     const char *jid = swarm->rooms[session->room].jid;
     size_t length = strlen(jid);
-    return from.length >= length && memcmp(from.at, jid, length) == 0 && (from.length == length || from.at[length] == '/');
+    return from.length >= length && memcmp(from.at, jid, length) == 0 &&
+           (from.length == length || from.at[length] == '/');
 }
 
 void rooms_entered(struct swarm *swarm, struct session *session, bool is_new) {
@@ -114,14 +117,17 @@ void rooms_entered(struct swarm *swarm, struct session *session, bool is_new) {
     list_add(&swarm->occupants, number_of(swarm, session), &session->occupant);
     histogram_note(&swarm->histograms[JOIN_TIME], (uint64_t)(since_began_ms(swarm) - session->asked_ms) * 1000000);
     if (is_new)
-        say(swarm, session, "<iq to='%s' type='set' id='o'><query xmlns='http://jabber.org/protocol/muc#owner'>"
-                            "<x xmlns='jabber:x:data' type='submit'/></query></iq>", room->jid);
+        say(swarm, session,
+            "<iq to='%s' type='set' id='o'><query xmlns='http://jabber.org/protocol/muc#owner'>"
+            "<x xmlns='jabber:x:data' type='submit'/></query></iq>",
+            room->jid);
 }
 
 void rooms_refused(struct swarm *swarm, struct session *session, const char *why) {
     struct room *room = &swarm->rooms[session->room];
     reasons_note(&swarm->reasons, "room", why);
-    room->again_ms = since_began_ms(swarm) + (FIRST_PAUSE_MS << (room->refusals < DOUBLINGS ? room->refusals : DOUBLINGS));
+    room->again_ms =
+        since_began_ms(swarm) + (FIRST_PAUSE_MS << (room->refusals < DOUBLINGS ? room->refusals : DOUBLINGS));
     room->refusals++;
     if (session->entering) timer_stop(swarm, session);
     rooms_forget(swarm, session);

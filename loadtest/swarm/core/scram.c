@@ -15,7 +15,8 @@ static int encode64(const void *data, int length, char *into) { return EVP_Encod
 /* Bytes of base64 text, or -1; `into` has room for `size`. */
 static int decode64(struct slice text, uint8_t *into, size_t size) {
     if (text.length % 4 != 0 || text.length / 4 * 3 > size) return -1;
-    int padding = (text.length > 0 && text.at[text.length - 1] == '=') + (text.length > 1 && text.at[text.length - 2] == '=');
+    int padding =
+        (text.length > 0 && text.at[text.length - 1] == '=') + (text.length > 1 && text.at[text.length - 2] == '=');
     int bytes = EVP_DecodeBlock(into, (const uint8_t *)text.at, text.length);
     return bytes < padding ? -1 : bytes - padding;
 }
@@ -56,7 +57,8 @@ static void hmac(const EVP_MD *digest, const uint8_t *key, const void *data, int
     HMAC(digest, key, size, data, length, into, &size);
 }
 
-static void derive(struct keys *keys, const EVP_MD *digest, const char *password, const uint8_t *salt, int salt_length, int iterations) {
+static void derive(struct keys *keys, const EVP_MD *digest, const char *password, const uint8_t *salt, int salt_length,
+                   int iterations) {
     uint8_t salted[DIGEST_BYTES];
     unsigned size = EVP_MD_get_size(digest);
     PKCS5_PBKDF2_HMAC(password, strlen(password), salt, salt_length, iterations, digest, size, salted);
@@ -65,8 +67,8 @@ static void derive(struct keys *keys, const EVP_MD *digest, const char *password
     EVP_Digest(keys->client_key, size, keys->stored_key, &size, digest, NULL);
 }
 
-static struct keys *keys_for(struct key_cache *cache, const EVP_MD *digest, const char *password, const uint8_t *salt, int salt_length,
-                             int iterations) {
+static struct keys *keys_for(struct key_cache *cache, const EVP_MD *digest, const char *password, const uint8_t *salt,
+                             int salt_length, int iterations) {
     uint8_t said[FIELD_BYTES + SALT_BYTES + 32], hash[DIGEST_BYTES];
     int length = snprintf((char *)said, sizeof said, "%d.%d.%s", EVP_MD_get_size(digest), iterations, password) + 1;
     memcpy(said + length, salt, salt_length);

@@ -1,4 +1,4 @@
-/* The client's side of SCRAM-SHA-1 and SCRAM-SHA-256 (RFC 5802, RFC 7677) without channel binding, and PLAIN (RFC 4616). */
+/* The client's side of SCRAM-SHA-1 and -256 without channel binding (RFC 5802, RFC 7677), and of PLAIN (RFC 4616). */
 #pragma once
 
 #include "accounts.h"
@@ -9,9 +9,9 @@
 enum {
     DIGEST_BYTES = 32,
     NONCE_BYTES = 24,
-    SERVER_FIRST_BYTES = 768,                                     /* of a challenge, decoded */
-    SALT_BYTES = 192,                                             /* decoded */
-    SASL_BYTES = 4 * (4 * FIELD_BYTES + SERVER_FIRST_BYTES) / 3   /* of any message of ours, in base64 */
+    SERVER_FIRST_BYTES = 768,                                   /* of a challenge, decoded */
+    SALT_BYTES = 192,                                           /* decoded */
+    SASL_BYTES = 4 * (4 * FIELD_BYTES + SERVER_FIRST_BYTES) / 3 /* of any message of ours, in base64 */
 };
 
 /* What is derived from a password: RFC 5802 section 9 lets clients keep it. */

@@ -166,13 +166,17 @@ static struct session *new_session(struct swarm *swarm) {
     return session;
 }
 
+bool sessions_may_begin(const struct swarm *swarm) {
+    bool place = swarm->unused_count > 0 || swarm->begun < swarm->limit;
+    uint32_t in_flight = swarm->states[CONNECTING] + swarm->states[SECURING] + swarm->states[LOGGING_IN];
+    return in_flight < swarm->at_once && (swarm->queue_first != NOBODY || (swarm->wanted_total > 0 && place));
+}
+
 /* Those that come back go first. */
 void sessions_begin_more(struct swarm *swarm) {
     uint64_t missed = 0;
     for (int started = 0; started < STARTS_PER_TURN; started++) {
-        bool more = swarm->queue_first != NOBODY || (swarm->wanted_total > 0 && (swarm->unused_count > 0 || swarm->begun < swarm->limit));
-        uint32_t in_flight = swarm->states[CONNECTING] + swarm->states[SECURING] + swarm->states[LOGGING_IN];
-        if (!more || in_flight >= swarm->at_once) return;
+        if (!sessions_may_begin(swarm)) return;
         if (swarm->opening.per_second > 0 && pace_take(&swarm->opening, swarm->now_ns, &missed) == 0) return;
         if (swarm->queue_first != NOBODY) {
             struct session *session = &swarm->sessions[swarm->queue_first];

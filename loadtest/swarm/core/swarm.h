@@ -30,8 +30,8 @@
 enum {
     EVENTS = 256,
     READ_BYTES = 65536,
-    KEPT_LIMIT = 65536,       /* of an element that is not complete; longer ones are not looked into */
-    OUTPUT_LIMIT = 65536,     /* of what the server has not taken */
+    KEPT_LIMIT = 65536,   /* of an element that is not complete; longer ones are not looked into */
+    OUTPUT_LIMIT = 65536, /* of what the server has not taken */
     SAY_BYTES = 20480,
     CONDITION_BYTES = 56,
     WHEEL_SLOTS = 4096,
@@ -46,19 +46,19 @@ enum behaviour { REGULAR, SLOW, HALF_OPEN, SILENT, HOSTILE, BEHAVIOURS };
 
 enum state {
     UNUSED,
-    RESTING,    /* lost; comes back when its back-off is over */
-    QUEUED,     /* comes back as soon as it may */
+    RESTING, /* lost; comes back when its back-off is over */
+    QUEUED,  /* comes back as soon as it may */
     CONNECTING,
-    SECURING,   /* TLS handshake */
+    SECURING, /* TLS handshake */
     LOGGING_IN,
     OPEN,
-    CLOSING,    /* has said </stream:stream> */
+    CLOSING, /* has said </stream:stream> */
     STATES
 };
 
 /* Parts of what sessions say; HEADER takes the domain. */
-#define HEADER                                                                                                              \
-    "<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' "            \
+#define HEADER                                                                                                         \
+    "<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' "       \
     "to='%s' version='1.0'>"
 #define BIND_REQUEST "<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>"
 #define PRESENCE "<presence/>"
@@ -69,7 +69,11 @@ enum keep_alive { NO_KEEP_ALIVE, SPACE, PING };
 
 enum mechanism { ANONYMOUS, PLAIN, SCRAM_SHA_1, SCRAM_SHA_256 };
 
-enum moment { AT_HEADER, AT_FEATURES, AT_OPEN }; /* of a hostile session: instead of its header, of SASL, or as a stanza */
+enum moment {
+    AT_HEADER,
+    AT_FEATURES,
+    AT_OPEN
+}; /* of a hostile session: instead of its header, of SASL, or as a stanza */
 
 enum security { NO_TLS, STARTTLS, DIRECT_TLS };
 
@@ -86,21 +90,22 @@ struct login { /* only while a session logs in */
 
 struct session {
     int fd;
-    uint32_t serial;        /* differs between two connections in the same place */
+    uint32_t serial; /* differs between two connections in the same place */
     uint32_t account;
-    uint32_t place;         /* in the list of open sessions that behave alike */
-    uint32_t room;          /* in the list of rooms, or NOBODY */
-    uint32_t occupant;      /* place in the list of occupants, or NOBODY while entering */
+    uint32_t place;               /* in the list of open sessions that behave alike */
+    uint32_t room;                /* in the list of rooms, or NOBODY */
+    uint32_t occupant;            /* place in the list of occupants, or NOBODY while entering */
     uint32_t next, previous, due; /* in the wheel of deadlines, or in the queue; due is 0 outside the wheel */
-    uint32_t asked_ms;      /* when the ping under way was sent, or when it began to leave or enter */
-    uint16_t input;         /* which bad input a hostile one sends */
+    uint32_t asked_ms;            /* when the ping under way was sent, or when it began to leave or enter */
+    uint16_t input;               /* which bad input a hostile one sends */
     uint8_t state, step, behaviour, setbacks;
-    bool secured : 1, authenticated : 1, session_needed : 1, skipping : 1, pinging : 1, entering : 1, away : 1, waits_for_answer : 1, pipelined : 1;
+    bool secured : 1, authenticated : 1, session_needed : 1, skipping : 1, pinging : 1, entering : 1, away : 1,
+        waits_for_answer : 1, pipelined : 1;
     struct scanner scanner;
     struct login *login;
     struct bytes *kept, *output;
     SSL *ssl;
-    char *jid;              /* full JID, fit to stand between apostrophes */
+    char *jid; /* full JID, fit to stand between apostrophes */
 };
 
 struct list { /* of the numbers of sessions, in no order */
@@ -178,9 +183,9 @@ struct swarm {
     struct room *rooms;
     uint32_t room_count, occupants_wanted, next_room, next_guest, free_places, entering, looked_at, look_again_ms;
     struct list occupants;
-    char *body; /* fills bodies up to their size */
+    char *body;      /* fills bodies up to their size */
     uint64_t number; /* of stanzas of ours */
-    char nick[16]; /* how the nicknames of this swarm begin */
+    char nick[16];   /* how the nicknames of this swarm begin */
 
     int poller;
     char *buffer; /* READ_BYTES */
@@ -198,12 +203,14 @@ double swarm_turn(struct swarm *swarm, int limit);
 uint64_t clock_ns(void);
 uint32_t since_began_ms(const struct swarm *swarm);
 uint32_t random_below(struct swarm *swarm, uint32_t limit);
-static inline uint32_t number_of(const struct swarm *swarm, const struct session *session) { return session - swarm->sessions; }
+static inline uint32_t number_of(const struct swarm *swarm, const struct session *session) {
+    return session - swarm->sessions;
+}
 
 /* --- pace.c --- */
 void pace_set(struct pace *pace, double per_second, uint64_t now_ns);
-/* When the next one is due if that is by now, and then the one after it is the next; 0: none. `*missed` grows by those that
-   are more than a second late: they are given up. */
+/* When the next one is due if that is by now, and then the one after it is the next; 0: none. `*missed` grows by those
+   that are more than a second late: they are given up. */
 uint64_t pace_take(struct pace *pace, uint64_t now_ns, uint64_t *missed);
 uint64_t pace_due(const struct pace *pace); /* UINT64_MAX: never */
 
@@ -235,6 +242,8 @@ int tls_write(SSL *ssl, const char *data, size_t length);
 
 /* --- session.c --- */
 void session_set_state(struct swarm *swarm, struct session *session, enum state state);
+/* Whether there is one that has not begun, and not too many that have not ended their login. */
+bool sessions_may_begin(const struct swarm *swarm);
 void sessions_begin_more(struct swarm *swarm);
 void sessions_stop(struct swarm *swarm, uint32_t count, bool reset);
 void session_due(struct swarm *swarm, struct session *session);

@@ -18,13 +18,14 @@ static bool send_message(struct swarm *swarm, struct session *from, const char *
     uint64_t now = clock_ns();
     int fill = swarm->settings.body_bytes - (int)strlen("swarm-0123456789abcdef ");
     int length = snprintf(message, sizeof message,
-                          "<message to='%s' type='%s' id='%c%llx'><body>swarm-%016llx %.*s</body></message>", to, type, kind,
-                          (unsigned long long)++swarm->number, (unsigned long long)now, fill, swarm->body);
+                          "<message to='%s' type='%s' id='%c%llx'><body>swarm-%016llx %.*s</body></message>", to, type,
+                          kind, (unsigned long long)++swarm->number, (unsigned long long)now, fill, swarm->body);
     return length < (int)sizeof message && connection_write(swarm, from, message, length);
 }
 
 static const char *random_peer(struct swarm *swarm, const struct session *from) {
-    if (swarm->peers.count > 0) return swarm->peers.text + swarm->peers.offsets[random_below(swarm, swarm->peers.count)];
+    if (swarm->peers.count > 0)
+        return swarm->peers.text + swarm->peers.offsets[random_below(swarm, swarm->peers.count)];
     for (int attempt = 0; attempt < RANDOM_ATTEMPTS; attempt++) {
         const struct session *other = random_of(swarm, &swarm->open[REGULAR]);
         if (other != from) return other->jid;
@@ -69,12 +70,12 @@ static void feed_slow(struct swarm *swarm, uint64_t due_ns) {
     if (from != NULL && to != NULL && send_message(swarm, from, to->jid, "chat", 's')) swarm->counters.slow_sent++;
 }
 
-/* --- keep-alives: one place of the table after another, at the pace at which all have their turn in the given time --- */
+/* --- keep-alives: one place of the table after another, so fast that all have their turn in the given time --- */
 
 static void ping(struct swarm *swarm, struct session *session) {
     if (session->pinging || session->entering) return;
-    if (!say(swarm, session, "<iq type='get' to='%s' id='swarm-%016llx'><ping xmlns='urn:xmpp:ping'/></iq>", swarm->domain,
-             (unsigned long long)clock_ns()))
+    if (!say(swarm, session, "<iq type='get' to='%s' id='swarm-%016llx'><ping xmlns='urn:xmpp:ping'/></iq>",
+             swarm->domain, (unsigned long long)clock_ns()))
         return;
     session->pinging = true;
     swarm->counters.pings_sent++;
@@ -103,7 +104,8 @@ void talk_paces(struct swarm *swarm) {
     pace_set(&swarm->keeping_alive, alive ? swarm->begun / settings->keep_alive_seconds : 0, swarm->now_ns);
 }
 
-static void take_turns(struct swarm *swarm, struct pace *pace, void (*act)(struct swarm *, uint64_t), uint64_t *missed) {
+static void take_turns(struct swarm *swarm, struct pace *pace, void (*act)(struct swarm *, uint64_t),
+                       uint64_t *missed) {
     for (int i = 0; i < SAID_PER_TURN; i++) {
         uint64_t due_ns = pace_take(pace, swarm->now_ns, missed);
         if (due_ns == 0) return;

@@ -1,4 +1,4 @@
-/* One deadline per session, in a wheel of slots: setting, stopping and turning cost the same for any number of sessions.
+/* One deadline per session, in a wheel of slots: what it costs does not depend on how many sessions there are.
 
    A deadline further ahead than the wheel is long is passed over until its turn of the wheel has come. */
 #include "swarm.h"

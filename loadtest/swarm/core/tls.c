@@ -17,13 +17,15 @@ const char *tls_configure(struct swarm *swarm, const char *authorities, bool ver
     SSL_CTX *tls = swarm->tls = SSL_CTX_new(TLS_client_method());
     if (tls == NULL) return reason();
     SSL_CTX_set_min_proto_version(tls, TLS1_2_VERSION);
-    SSL_CTX_set_mode(tls, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    SSL_CTX_set_mode(tls,
+                     SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_options(tls, SSL_OP_IGNORE_UNEXPECTED_EOF);
     SSL_CTX_set_session_cache_mode(tls, SSL_SESS_CACHE_OFF);
     if (swarm->security == DIRECT_TLS) SSL_CTX_set_alpn_protos(tls, protocol, sizeof protocol - 1);
     if (!verify) return NULL;
     SSL_CTX_set_verify(tls, SSL_VERIFY_PEER, NULL);
-    int loaded = authorities == NULL ? SSL_CTX_set_default_verify_paths(tls) : SSL_CTX_load_verify_locations(tls, authorities, NULL);
+    int loaded = authorities == NULL ? SSL_CTX_set_default_verify_paths(tls)
+                                     : SSL_CTX_load_verify_locations(tls, authorities, NULL);
     return loaded == 1 ? NULL : reason();
 }
 

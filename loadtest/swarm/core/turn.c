@@ -1,4 +1,4 @@
-/* The loop of a swarm, a turn at a time: what is ready is handled, then what is due. Whoever drives it does the waiting. */
+/* The loop of a swarm, a turn at a time: what is ready is handled, then what is due. Whoever drives it waits. */
 #include "swarm.h"
 
 #include <openssl/rand.h>
@@ -71,12 +71,10 @@ static int take_ready(struct swarm *swarm, int limit) {
 
 static uint64_t next_due(const struct swarm *swarm) {
     uint64_t due = swarm->now_ns + LONGEST_WAIT_NS, other = timer_due(swarm);
-    uint32_t in_flight = swarm->states[CONNECTING] + swarm->states[SECURING] + swarm->states[LOGGING_IN];
-    bool place = swarm->wanted_total > 0 && (swarm->unused_count > 0 || swarm->begun < swarm->limit);
     if (other < due) due = other;
     if ((other = talk_due(swarm)) < due) due = other;
     if ((other = rooms_due(swarm)) < due) due = other;
-    if ((swarm->queue_first == NOBODY && !place) || in_flight >= swarm->at_once) return due;
+    if (!sessions_may_begin(swarm)) return due;
     other = swarm->opening.per_second > 0 ? swarm->opening.next_ns : swarm->now_ns;
     return other < due ? other : due;
 }

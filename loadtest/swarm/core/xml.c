@@ -3,7 +3,19 @@
 
 #include <string.h>
 
-enum mode { TEXT, OPENED, START_TAG, IN_DOUBLE_QUOTES, IN_SINGLE_QUOTES, END_TAG, INSTRUCTION, DECLARATION, COMMENT, CDATA, DOCTYPE };
+enum mode {
+    TEXT,
+    OPENED,
+    START_TAG,
+    IN_DOUBLE_QUOTES,
+    IN_SINGLE_QUOTES,
+    END_TAG,
+    INSTRUCTION,
+    DECLARATION,
+    COMMENT,
+    CDATA,
+    DOCTYPE
+};
 
 /* The element whose depth has just fallen. */
 static enum scanned ended(const struct scanner *scanner) {

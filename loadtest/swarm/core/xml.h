@@ -48,5 +48,5 @@ struct slice attribute(struct slice tag, const char *name);
 /* The characters from here to the next tag. */
 struct slice text_before_tag(struct slice rest);
 
-/* The defined condition in the first element of this name (`error` or `failure`), cut to fit; "undefined" if none is there. */
+/* The defined condition in the first element of this name (`error` or `failure`), cut to fit; else "undefined". */
 void find_condition(struct slice element, const char *name, char *into, size_t size);

@@ -12,6 +12,7 @@ import trio
 from prometheus_client.parser import text_string_to_metric_families
 
 from megaphone.dispatch.counters import Board, UpstreamSlot
+from megaphone.supervisor import process_facts
 from megaphone.supervisor.child import State
 from tests.unit.supervisor.node_under_test import RunNode, make_config, until
 
@@ -61,6 +62,19 @@ async def test_not_ready_while_draining(run_node: RunNode) -> None:
         assert await node.get("/health/ready") == (503, '{"ready":false,"reasons":["draining"]}\n')
         assert (await node.get("/health/live"))[0] == 200
         assert json.loads((await node.control("/status"))[1])["phase"] == "draining"
+
+
+@pytest.mark.parametrize(("counted", "shown"), [(77, 77), (None, 5 + 3)])
+async def test_descriptors_are_the_kernels_count_or_else_the_sockets(
+    run_node: RunNode, monkeypatch: pytest.MonkeyPatch, counted: int | None, shown: int
+) -> None:
+    """Before Linux 6.2 there is no count; the stand-in worker has 5 clients."""
+    monkeypatch.setattr(process_facts, "open_descriptors", lambda pid: counted)
+    async with run_node(workers=1) as node:
+        await node.wait_ready()
+        node.supervisor.seats[0].board.counters.set(Board.upstream_slot(0, UpstreamSlot.UP_OPEN), 3)
+        _, page = await node.get("/metrics")
+        assert samples(page)["megaphone_worker_open_fds", (("worker", "0"),)] == shown
 
 
 async def test_metrics_count_restarts_and_requests(run_node: RunNode) -> None:

@@ -38,8 +38,13 @@ def test_what_is_dialled_waits_for_whoever_comes() -> None:
 
 
 def test_what_a_killed_supervisor_leaves_is_removed_and_what_another_uses_is_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    with tempfile.TemporaryDirectory(prefix="mp") as directory:  # a Unix socket's path is at most 107 bytes long
+        look_at_what_is_left(Path(directory), monkeypatch)
+
+
+def look_at_what_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     program = (
         "from megaphone.supervisor.bus_sockets import BusSockets; print(BusSockets(2).directory, flush=True); input()"

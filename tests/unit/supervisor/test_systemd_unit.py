@@ -11,6 +11,7 @@ from megaphone.cli.output import DEFAULT_CONFIG, DEFAULT_HUB_CONFIG, USAGE
 from megaphone.config.hub import HubAdmin
 from megaphone.config.schema import Config
 
+MOST_EXPOSURE = 1.5
 UNITS = Path(__file__).parents[3] / "deploy" / "systemd"
 COMMANDS = {
     "megaphone.service": (f"serve -c {DEFAULT_CONFIG}", f"check -c {DEFAULT_CONFIG}"),
@@ -25,7 +26,7 @@ def unit(request: pytest.FixtureRequest) -> Path:
 
 @pytest.fixture
 def service(unit: Path) -> configparser.SectionProxy:
-    parser = configparser.RawConfigParser(strict=True, allow_no_value=True)
+    parser = configparser.RawConfigParser(strict=False, allow_no_value=True)  # SystemCallFilter= is there twice
     parser.optionxform = str  # type: ignore[assignment, method-assign]
     parser.read(unit)
     return parser["Service"]
@@ -38,6 +39,15 @@ def test_systemd_understands_it(unit: Path) -> None:
     )
     about_it = [line for line in done.stderr.splitlines() if unit.name in line]
     assert (done.returncode, about_it) == (0, [])
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+def test_it_exposes_little(unit: Path) -> None:
+    """systemd's own judgement, from 0 (nothing) to 10; a service without any restriction has 9.6."""
+    words = ["systemd-analyze", "security", "--offline=true", f"--threshold={MOST_EXPOSURE * 10:.0f}", str(unit)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout
+    assert "Overall exposure level" in done.stdout
 
 
 def test_it_waits_for_the_drain_and_does_not_repeat_what_cannot_work(service: configparser.SectionProxy) -> None:
@@ -57,3 +67,10 @@ def test_it_provides_what_the_defaults_need(unit: Path, service: configparser.Se
     for socket in (config.admin.socket, HubAdmin().socket):
         assert socket.startswith(f"/run/{service['RuntimeDirectory']}/")
     assert int(service["LimitNOFILE"]) > 2 * config.node.max_connections
+
+
+def test_it_feeds_the_watchdog_and_can_be_reloaded(service: configparser.SectionProxy) -> None:
+    assert int(service["WatchdogSec"]) > Config().restart.heartbeat_timeout_seconds
+    assert service["NotifyAccess"] == "main"
+    assert service["ExecReload"] == "/bin/kill -HUP $MAINPID"
+    assert service["Restart"] == "on-failure"

@@ -1,0 +1,1 @@
+"""What this machine's kernel allows, beside what a number of connections needs. Reads and compares, never sets."""
