@@ -45,6 +45,7 @@ def cut(plan: Plan, host: Host) -> Size:
         cores=host.cores,
         workers=plan.workers,
         loaders=plan.loaders,
+        moved=storm.KILLED if plan.kind == "storm" else 0.0,
     )
 
 
@@ -105,7 +106,7 @@ def _run(plan: Plan, progress: Progress, journal: Path) -> int:
         server = Server(
             directory,
             workers=size.workers,
-            max_connections=size.descriptors,
+            max_connections=size.max_connections,
             backlog=max(*backlog, *values.get("net.core.somaxconn", (1,))),
         )
         generator = _generator(plan, size, server)

@@ -1,7 +1,7 @@
 """What N sessions need: processes, descriptors, addresses, ports and memory. Pure arithmetic."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, sqrt
 from typing import Final
 
@@ -33,16 +33,22 @@ class Size:
     loaders: int  # load processes
     addresses: int  # source addresses of each load process
     descriptors: int  # that one process may have
+    moved: float = 0.0  # the part of all sessions that finds new homes while the workers stay as many as they are
 
     @property
     def worker_sessions(self) -> int:
         """What the fullest worker has to hold, with head-room for the random spread."""
-        return spread(self.sessions, self.workers)
+        return spread(ceil(self.sessions * (1 + self.moved)), self.workers)
 
     @property
     def worker_descriptors(self) -> int:
         """Of the fullest worker, with a socket to each other worker."""
         return self.worker_sessions + self.workers - 1 + WORKER_OWN
+
+    @property
+    def max_connections(self) -> int:
+        """Of a worker: one more is refused before the worker has no descriptor left to accept and refuse it with."""
+        return self.descriptors - (self.workers - 1) - WORKER_OWN
 
     @property
     def loader_sessions(self) -> int:
@@ -78,17 +84,18 @@ def spread(sessions: int, workers: int) -> int:
     return min(sessions, ceil(sessions * share + SIGMAS * sqrt(sessions * share * (1 - share))))
 
 
-def size_of(sessions: int, *, descriptors: int, ports: int, cores: int, workers: int = 0, loaders: int = 0) -> Size:
+def size_of(
+    sessions: int, *, descriptors: int, ports: int, cores: int, workers: int = 0, loaders: int = 0, moved: float = 0.0
+) -> Size:
     """Cut up a run of `sessions`; numbers of processes that are 0 are found. TooManyError if a part is too large.
 
-    `descriptors` is the limit of one process, `ports` what one source address has.
+    `descriptors` is the limit of one process, `ports` what one source address has. `moved` is the part of all sessions
+    that come back under other names after the death of their workers, and so to all workers alike.
     """
-    cut = _cut(sessions, descriptors, ports, workers or cores, loaders or cores)
+    loaders_needed = max(cores, ceil(sessions / max(1, descriptors - LOADER_OWN)))
+    cut = _cut(sessions, workers or cores, loaders or loaders_needed, descriptors, ports, moved)
     while not workers and cut.worker_descriptors > descriptors and cut.workers < MOST_WORKERS:
-        cut = _cut(sessions, descriptors, ports, cut.workers + 1, cut.loaders)
-    if not loaders and descriptors > LOADER_OWN:
-        needed = max(cut.loaders, ceil(sessions / (descriptors - LOADER_OWN)))
-        cut = _cut(sessions, descriptors, ports, cut.workers, needed)
+        cut = replace(cut, workers=cut.workers + 1)
     if cut.worker_descriptors > descriptors:
         raise TooManyError(
             f"{cut.workers} workers need up to {cut.worker_descriptors:,} open files each "
@@ -102,6 +109,7 @@ def size_of(sessions: int, *, descriptors: int, ports: int, cores: int, workers:
     return cut
 
 
-def _cut(sessions: int, descriptors: int, ports: int, workers: int, loaders: int) -> Size:
+def _cut(sessions: int, workers: int, loaders: int, descriptors: int, ports: int, moved: float) -> Size:
+    loaders = min(loaders, sessions)
     addresses = max(1, ceil(sessions / loaders / (ports * PORTS_USED)))
-    return Size(sessions, workers, min(loaders, max(1, sessions)), addresses, descriptors)
+    return Size(sessions, workers, loaders, addresses, descriptors, moved)

@@ -48,7 +48,7 @@ def run(watch: Watch, plan: Plan, outcome: Outcome) -> None:
     noticed = time.monotonic() - began
     is_back = watch.until(lambda: opened() >= ramp.sessions * BACK, BACK_LIMIT_SECONDS)
     seconds = time.monotonic() - began
-    all_back = watch.until(lambda: opened() >= ramp.sessions, BACK_LIMIT_SECONDS)
+    all_back = is_back and watch.until(lambda: opened() >= ramp.sessions, BACK_LIMIT_SECONDS)
     all_seconds = time.monotonic() - began
     watch.generator.introduce()  # those who are back have other names
     watch.begin("calm", CALM_SECONDS)

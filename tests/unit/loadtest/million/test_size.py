@@ -23,6 +23,14 @@ def test_a_million_with_twenty_thousand_files_a_process() -> None:
         size_of(1_000_000, descriptors=20_000, ports=PORTS, cores=2, workers=52)
 
 
+def test_a_storm_leaves_room_for_those_who_come_back_to_others() -> None:
+    # A quarter of 200,000 come back to all workers alike, and the three quarters that stayed have theirs already.
+    size = size_of(200_000, descriptors=20_000, ports=PORTS, cores=2, moved=0.25)
+    assert size.workers == 14
+    assert spread(200_000, 14) * 1.25 <= size.max_connections
+    assert size.max_connections == 20_000 - 13 - WORKER_OWN
+
+
 def test_few_sessions_take_as_many_workers_as_there_are_cores() -> None:
     size = size_of(1_000, descriptors=20_000, ports=PORTS, cores=2)
     assert (size.workers, size.loaders, size.addresses) == (2, 2, 1)
