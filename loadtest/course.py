@@ -81,11 +81,11 @@ class Course:
         """The whole course, in a greenlet of its own; returns when the test should end, and is over then."""
         timing = self.plan.profile.timing
         deadline = self._start + timing.ramp_seconds
-        while not self._enough(self.plan.profile.criteria.live_percent) and time.monotonic() < deadline:
+        while not self._ready() and time.monotonic() < deadline:
             if self._run.census.problems:
                 return
             gevent.sleep(STEP_SECONDS)
-        if self._enough(self.plan.profile.criteria.live_percent):
+        if self._ready():
             self.measured.ramp_seconds = time.monotonic() - self._start
         self._hold, self._holding = Mark.of(self._run, self._environment.stats), time.monotonic()
         self.phase = "hold"
@@ -139,6 +139,14 @@ class Course:
         if exceptions:
             measured.problems.append(f"{exceptions} exceptions in the load test itself")
         return measured
+
+    def _ready(self) -> bool:
+        """Whether enough sessions are live and, if the profile has rooms, inside: entering takes longer."""
+        percent, size = self.plan.profile.criteria.live_percent, self.plan.profile.activity.room_occupants
+        per_user = self.plan.profile.sessions.per_user
+        share = per_user // size * size / per_user if size else 0.0
+        inside = self._run.census.totals().get("occupants", 0)
+        return self._enough(percent) and 100 * inside >= percent * share * self.measured.wanted
 
     def _enough(self, percent: float) -> bool:
         self.measured.wanted = self._wanted()

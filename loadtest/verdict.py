@@ -77,7 +77,8 @@ def passed(lines: list[Line]) -> bool:
 def _sessions(profile: Profile, measured: Measured) -> Iterator[Line]:
     criteria, wanted = profile.criteria, measured.wanted
     within, took = profile.timing.ramp_seconds, measured.ramp_seconds
-    yield _soon(f"{criteria.live_percent:g} % of the sessions live within", within, took)
+    rooms = " and in rooms" if profile.activity.room_occupants else ""
+    yield _soon(f"{criteria.live_percent:g} % of the sessions live{rooms} within", within, took)
     yield _at_least("sessions live at the end", criteria.live_percent, measured.live_at_end, wanted)
     if criteria.lost_percent is not None:
         yield _at_most("sessions lost during the hold", criteria.lost_percent, measured.lost, wanted)

@@ -70,7 +70,7 @@ class Odd(Table, frozen=True):
 
 
 class Timing(Table, frozen=True):
-    """`ramp_seconds`: by then all sessions must be live. `hold_seconds`: how long it goes on from there."""
+    """`ramp_seconds`: by then all sessions must be live and in their rooms. `hold_seconds`: how long it goes on."""
 
     ramp_seconds: Annotated[float, Meta(gt=0, le=86_400)] = 60.0
     hold_seconds: Annotated[float, Meta(gt=0, le=864_000)] = 60.0
