@@ -1,8 +1,9 @@
 """`python -m loadtest.million`: exit code 0 when every figure is met, 1 when something is missed, 2 for wrong usage."""
 
+import json
 import sys
 
-from loadtest.million import growth, run
+from loadtest.million import growth, picture, run
 from loadtest.million.arguments import parser, plan_of
 from loadtest.million.settings import SettingsError, restore
 
@@ -16,6 +17,11 @@ def main(words: list[str]) -> int:
         except SettingsError as error:
             print(error, file=sys.stderr)
             return run.MISSED
+        return run.MET
+    if options.pictures:
+        report = json.loads(options.pictures.read_text())
+        for path in picture.write(report, options.output or options.pictures.parent):
+            print(path)
         return run.MET
     if options.growth:
         return growth.run(options)

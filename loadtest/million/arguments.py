@@ -79,6 +79,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--journal", type=Path, default=JOURNAL, help=argparse.SUPPRESS)  # tests have one of their own
     made.add_argument("--output", type=Path, metavar="DIRECTORY", help="of the report (var/million, var/storm, ...)")
+    made.add_argument("--pictures", type=Path, metavar="REPORT.JSON", help="only draw a report's plots as SVG files")
     made.add_argument(
         "--sizes", default="10000,50000,200000", metavar="N,N,...", help="growth: which (10000,50000,200000)"
     )

@@ -23,8 +23,8 @@ CPU: Final = (
     ("supervisor", "supervisor", "--c6"),
     ("generator", "load processes", "--c3"),
     ("controller", "their parent", "--c4"),
-    ("other", "everything else on this machine", "--c7"),
-    ("stolen", "taken by its host", "--c5"),
+    ("other", "everything else", "--c7"),
+    ("stolen", "taken by the host", "--c5"),
 )
 LATENCY: Final = (("p50", "--c6", 0), ("p99", "--c1", 1), ("p99.9", "--c5", 2))
 

@@ -1,12 +1,11 @@
 """The kernel's memory for sockets: how much one takes, and so how much is each side's.
 
 An end of a connection that is in use, watched by an epoll, consists of the objects below. What one object takes is
-the memory of its cache's slabs divided by the objects in use, so that the slabs' own waste is in it; caches that the
-whole system uses are taken as if they were full, and a cache that the kernel has merged with another one has the size
-that is known. To that comes what lies in TCP's buffers, divided among all sockets of the machine. We know how many
-sockets are ours, so others that come and go do not disturb the figure. (What only a client's end has, the buckets of
-its bound port, is the load generator's.) The report shows beside it by how much the machine's free memory has shrunk
-altogether.
+its part of a slab (the pages of a slab divided by the objects that fit into it); a cache that the kernel has merged
+with another one has the size that is known. To that comes what lies in TCP's buffers, divided among all sockets of
+the machine. We know how many sockets are ours, so others that come and go do not disturb the figure, nor do slabs
+that former runs have left half empty. (What only a client's end has, the buckets of its bound port, is the load
+generator's.) The report shows beside it by how much the machine's free memory has shrunk altogether.
 """
 
 from collections.abc import Mapping
@@ -29,16 +28,13 @@ SHARED: Final = {
 TCP: Final = {"TCP": 2368}
 UNIX: Final = {"UNIX": 1088}  # between two workers
 BUCKETS: Final = {"tcp_bind_bucket": 128, "tcp_bind2_bucket": 128}
-OWN_CACHES: Final = ("TCP", "UNIX", "sock_inode_cache")  # where objects in use say how full the slabs are
 
 
 class Slab(NamedTuple):
-    """A line of /proc/slabinfo."""
+    """What /proc/slabinfo says of the slabs of a cache."""
 
-    active: int
-    per_slab: int
+    objects: int  # that fit into a slab
     pages: int
-    slabs: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +63,7 @@ class Sockets:
 def read_sockets() -> Sockets:
     """The sockets now; PermissionError unless root, who alone may read /proc/slabinfo."""
     rows = [line.split() for line in Path("/proc/slabinfo").read_text().splitlines()[2:]]
-    slabs = {row[0]: Slab(int(row[1]), int(row[4]), int(row[5]), int(row[14])) for row in rows}
+    slabs = {row[0]: Slab(int(row[4]), int(row[5])) for row in rows}
     return sockets_of(slabs, tcp_line())
 
 
@@ -84,14 +80,10 @@ def sockets_of(slabs: Mapping[str, Slab], line: Mapping[str, int]) -> Sockets:
 
 
 def _sum(slabs: Mapping[str, Slab], names: Mapping[str, int]) -> float:
-    return sum(_each(name, slabs[name]) if name in slabs else otherwise for name, otherwise in names.items())
-
-
-def _each(name: str, slab: Slab) -> float:
-    full = slab.pages * PAGE_BYTES / slab.per_slab
-    if name not in OWN_CACHES or not slab.active:
-        return full
-    return slab.slabs * slab.pages * PAGE_BYTES / slab.active
+    return sum(
+        slabs[name].pages * PAGE_BYTES / slabs[name].objects if name in slabs else otherwise
+        for name, otherwise in names.items()
+    )
 
 
 def tcp_line() -> dict[str, int]:

@@ -20,7 +20,7 @@ TITLES: Final = {
 METHOD: Final = """
 Both ends of every connection are on this machine. The memory of processes is their PSS (a page that several share
 counts in parts) and, as kernel memory, their page and descriptor tables. Of the kernel's memory for sockets each side
-has that of its own ends: for each the kernel's objects of a socket in use, with the waste of their slabs, and its
+has that of its own ends: for each the kernel's objects of a socket in use and its
 part of what lies in TCP's buffers; Megaphone also has the sockets between its workers, and the load generator the
 buckets of its bound ports. What the machine's free memory has shrunk by beyond all that is "not accounted for". The
 CPU time of a packet on loopback counts for its sender. Latencies run from the moment a message is written in one load

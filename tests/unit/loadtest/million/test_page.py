@@ -5,10 +5,11 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
-from loadtest.million import growth, page, report, verdicts
+from loadtest.million import growth, page, picture, report, verdicts
 from loadtest.million.charts import bands
 from loadtest.million.timeline import Point
 from loadtest.swarm import Histogram
@@ -131,6 +132,19 @@ def test_json_has_a_line_for_each_point(content: dict[str, Any], tmp_path: Path)
     assert json.loads(data.read_text()) == content
     assert sum(line.startswith('    {"at"') for line in data.read_text().splitlines()) == 10
     assert html.read_text() == page.render(content)
+
+
+def test_pictures_stand_by_themselves(content: dict[str, Any], tmp_path: Path) -> None:
+    paths = picture.write(content, tmp_path)
+    assert [path.name for path in paths][:2] == ["sessions.svg", "memory.svg"]
+    assert len(paths) == 7
+    for path in paths:
+        text = path.read_text()
+        ElementTree.fromstring(text)
+        used, defined = set(re.findall(r"var\((--[\w-]+)\)", text)), re.findall(r"(--[\w-]+):", text)
+        assert used <= set(defined)
+        assert "http" not in text.replace("http://www.w3.org/2000/svg", "")
+    assert "kernel, for Megaphone" in paths[1].read_text()
 
 
 def test_growth_over_several_runs(content: dict[str, Any]) -> None:
