@@ -29,7 +29,6 @@ LONGEST = (
     "tests/e2e/test_loadtest_locust.py",
     "tests/link prosody",
     "tests/e2e/test_transcript.py",
-    "tests/e2e/test_loadtest_locust.py",
     "tests/e2e/test_million_small.py",
     "tests/adversity/test_link_outage.py",
     "tests/fuzz/test_framer.py",
