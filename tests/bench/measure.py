@@ -125,10 +125,14 @@ def idle_kib(setting: Bench, name: str, certificate: Certificate | None = None, 
         return (usage.settled_resident_bytes(relay.process_id) - before) / idle / 1024
 
 
+def _ignore(number: int, _: FrameType | None) -> None:
+    """It is ending already."""
+
+
 def _interrupt(number: int, _: FrameType | None) -> None:
     """As Ctrl-C does, but only once: what has been started is stopped in peace."""
     for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, signal.SIG_IGN)
+        signal.signal(each, _ignore)  # unlike SIG_IGN it may come while another signal is dealt with
     raise KeyboardInterrupt
 
 

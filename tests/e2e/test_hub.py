@@ -23,6 +23,7 @@ from tests.scenarios.light import LightClient
 from tests.scenarios.light import StreamEndError as LightEndError
 from tests.servers.certificates import CertificateAuthority
 from tests.servers.ejabberd import Ejabberd
+from tests.servers.connections import established
 from tests.servers.hub import Hub
 from tests.servers.megaphone import Edge as Megaphone
 from tests.servers.megaphone import upstream_of
@@ -310,9 +311,7 @@ def test_a_link_is_one_socket(hub: Hub) -> None:
 
     def sockets() -> int:
         assert isinstance(hub.link, tuple)
-        command = ["ss", "-Htn", "state", "established", f"sport = :{hub.link[1]}"]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        return len(done.stdout.splitlines())
+        return established([hub.link[1]])
 
     async def main(count: Callable[[], int]) -> None:
         async with edge_of(hub) as edge:

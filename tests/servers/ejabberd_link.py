@@ -9,12 +9,12 @@ import tempfile
 from pathlib import Path
 
 from tests.servers.certificates import CertificateAuthority, CertificateFiles
+from tests.servers.connections import established
 from tests.servers.ejabberd import Ejabberd
 from tests.servers.model import ACCOUNTS, Account
 from tests.servers.process import LOOPBACK, ServerError, free_port
 
 SOURCE = Path(__file__).parents[2] / "deploy" / "ejabberd"
-TCP_ESTABLISHED = "01"  # as /proc/net/tcp has it
 SECRET = bytes(range(33, 65))  # printable, as an operator's would be
 COMPILED = Path(__file__).parents[2] / "build" / "ejabberd"
 TEST_MODULES = Path(__file__).with_name("ejabberd_modules")
@@ -128,9 +128,7 @@ class EjabberdLink(Ejabberd):
 
     def sockets(self) -> int:
         """How many sockets of ejabberd have an edge at the other end; Unix sockets do not count."""
-        ports = {f"{port:04X}" for _, port in (self.link, self.link_tls)}
-        rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-        return sum(row[1].partition(":")[2] in ports and row[3] == TCP_ESTABLISHED for row in rows)
+        return established(port for _, port in (self.link, self.link_tls))
 
 
 def _listener(lines: dict[str, str | int]) -> str:

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 from tests.servers.certificates import CertificateAuthority
+from tests.servers.connections import established
 from tests.servers.model import ACCOUNTS, Account
 from tests.servers.process import LOOPBACK, ServerError, free_port
 from tests.servers.prosody import MODULES, Prosody
@@ -73,6 +74,4 @@ class ProsodyLink(Prosody):
     @property
     def sockets(self) -> int:
         """How many connections to the link port are open."""
-        local = f":{self.link[1]:04X}"
-        rows = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
-        return sum(row[1].endswith(local) and row[3] == "01" for row in rows)
+        return established([self.link[1]])
