@@ -22,8 +22,8 @@ from tests.link.xmpp import XmppClient
 from tests.scenarios.light import LightClient
 from tests.scenarios.light import StreamEndError as LightEndError
 from tests.servers.certificates import CertificateAuthority
-from tests.servers.ejabberd import Ejabberd
 from tests.servers.connections import established
+from tests.servers.ejabberd import Ejabberd
 from tests.servers.hub import Hub
 from tests.servers.megaphone import Edge as Megaphone
 from tests.servers.megaphone import upstream_of
