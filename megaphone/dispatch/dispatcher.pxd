@@ -25,7 +25,7 @@ cdef class Connection(Sink):
     cdef int deliver_stanza(self, const uint8_t* data, size_t length)   # one whole stanza, certainly well-formed
     cdef int deliver_burst(self, const uint8_t* data, size_t length, int kind, uint32_t count)  # several of one kind
     cdef void end(self, str condition, int reason)
-    cdef void take_tick(self, uint32_t now_ticks)           # about once a second
+    cdef void take_tick(self, uint32_t now_ticks)           # about once a second, unless it rests
     cdef bint unthrottle(self)                  # False: still over its rate
 
 cdef class Owner(Sink):
@@ -34,13 +34,14 @@ cdef class Owner(Sink):
     cdef void take_room(self, Connection connection)        # deliver() said FULL, now there is room
     cdef void take_client_end(self, Connection connection, bint said_goodbye)   # its last byte came; </stream:stream> too?
     cdef void take_shutdown(self, Connection connection, int reason)    # the edge ends the connection: counters.Reason
-    cdef void take_tick(self, Connection connection, uint32_t now_ticks)  # about once a second
+    cdef void take_tick(self, Connection connection, uint32_t now_ticks)  # about once a second, unless it rests
     cpdef str upstream_name(self)                           # for people; None if there is none
 
 cdef class Dispatcher:
     cdef PyObject** slots
     cdef uint32_t* free_slots
     cdef uint32_t free_count
+    cdef uint32_t* rests_until                  # of each slot: before this tick its connection need not be looked at
     cdef readonly uint32_t capacity
     cdef readonly uint32_t worker
     cdef readonly uint64_t generation
@@ -56,4 +57,6 @@ cdef class Dispatcher:
     cdef int send_stanza(self, uint64_t connection_id, const uint8_t* data, size_t length)
     cdef int send_burst(self, uint64_t connection_id, const uint8_t* data, size_t length, int kind, uint32_t count)
     cdef void shutdown(self, uint64_t connection_id, str condition, int reason)
-    cdef void look_at_part(self, uint32_t parts, uint32_t now_ticks)
+    cdef void rest(self, Connection connection, uint32_t until_ticks)
+    cdef void wake(self, Connection connection)
+    cdef void look_at_part(self, uint32_t parts, uint32_t now_ticks, uint32_t longest_rest_ticks)

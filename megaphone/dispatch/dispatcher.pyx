@@ -105,7 +105,8 @@ cdef class Dispatcher:
         self.generation = generation
         self.slots = <PyObject**> calloc(capacity, sizeof(PyObject*))
         self.free_slots = <uint32_t*> malloc(capacity * sizeof(uint32_t))
-        if self.slots == NULL or self.free_slots == NULL:
+        self.rests_until = <uint32_t*> calloc(capacity, sizeof(uint32_t))
+        if self.slots == NULL or self.free_slots == NULL or self.rests_until == NULL:
             raise MemoryError
         self.free_count = capacity
         cdef uint32_t i
@@ -120,6 +121,7 @@ cdef class Dispatcher:
                     Py_DECREF(<object> self.slots[i])
         free(self.slots)
         free(self.free_slots)
+        free(self.rests_until)
 
     cdef Connection find(self, uint64_t connection_id):
         """The connection with this id, or None."""
@@ -143,6 +145,7 @@ cdef class Dispatcher:
         self.open_connections += 1
         Py_INCREF(connection)
         self.slots[slot] = <PyObject*> connection
+        self.rests_until[slot] = 0
         return True
 
     cdef void release(self, Connection connection):
@@ -197,17 +200,30 @@ cdef class Dispatcher:
         if connection is not None:
             connection.end(condition, reason)
 
-    cdef void look_at_part(self, uint32_t parts, uint32_t now_ticks):
-        """Tells one of `parts` equal parts of the connections what time it is; the next call goes on behind it."""
-        cdef uint32_t i
+    cdef void rest(self, Connection connection, uint32_t until_ticks):
+        """Nothing of this connection is due before then: a million idle ones need not be fetched into the cache each second."""
+        self.rests_until[connection.id & ((1 << SLOT_BITS) - 1)] = until_ticks
+
+    cdef void wake(self, Connection connection):
+        """Something may be due soon. Harmless for a connection that is gone: it wakes another one early."""
+        self.rests_until[connection.id & ((1 << SLOT_BITS) - 1)] = 0
+
+    cdef void look_at_part(self, uint32_t parts, uint32_t now_ticks, uint32_t longest_rest_ticks):
+        """Tells one of `parts` equal parts of the connections what time it is; the next call goes on behind it.
+
+        Those that rest are left out, but for no longer than `longest_rest_ticks` (a limit may have become shorter).
+        """
+        cdef uint32_t i, rest
         cdef Connection connection
         for i in range((self.capacity + parts - 1) // parts):
             if self.looked_at >= self.capacity:
                 self.looked_at = 0
                 break
             if self.slots[self.looked_at] != NULL:
-                connection = <Connection> self.slots[self.looked_at]
-                connection.take_tick(now_ticks)
+                rest = self.rests_until[self.looked_at]
+                if rest <= now_ticks or rest - now_ticks > longest_rest_ticks:
+                    connection = <Connection> self.slots[self.looked_at]
+                    connection.take_tick(now_ticks)
             self.looked_at += 1
 
     def connections(self):

@@ -9,6 +9,7 @@ cdef class ClosableConnection(OfferingConnection):
     cdef bint client_ended
     cdef str upstream                       # name of the last upstream, for people
 
+    cdef void limit_end(self)
     cdef bint inject(self, str condition)
     cdef void detach(self)
     cdef void start_closing(self)

@@ -46,11 +46,16 @@ cdef class ClosableConnection(OfferingConnection):
         elif owner is not None:
             # the client has said all it wanted; the server may still have something to say
             self.client_ended = True
-            self.deadline_ticks = self.clients.poller.now_ticks + self.clients.limits.close_ticks
+            self.limit_end()
             owner.take_client_end(self, framer_ended(&self.framer_in))
         else:
             self.reason = CLIENT_CLOSED
             self.start_closing()
+
+    cdef void limit_end(self):
+        """From now on there are `close_seconds` for the end."""
+        self.deadline_ticks = self.clients.poller.now_ticks + self.clients.limits.close_ticks
+        self.clients.dispatcher.wake(self)
 
     cdef void end(self, str condition, int reason):
         """Ends the connection in order: stream error if there is one and it fits, </stream:stream>, close_notify, FIN.
@@ -69,7 +74,7 @@ cdef class ClosableConnection(OfferingConnection):
         if condition and not self.inject(condition) and self.owner is not None and self.end_condition is None:
             if not self.outbound_lost and not self.opaque and reason != REMOTE_CONNECTION_FAILED:
                 self.end_condition = condition
-                self.deadline_ticks = self.clients.poller.now_ticks + self.clients.limits.close_ticks
+                self.limit_end()
                 return
         self.detach()
         self.start_closing()
@@ -105,7 +110,7 @@ cdef class ClosableConnection(OfferingConnection):
     cdef void start_closing(self):
         self.enter(CLOSING)
         self.pending = b""
-        self.deadline_ticks = self.clients.poller.now_ticks + self.clients.limits.close_ticks
+        self.limit_end()
         self.receiver.sender.finish()
         # whatever still comes is read and dropped: closing over unread bytes would turn our last words into a reset
         self.receiver.resume()
@@ -148,6 +153,7 @@ cdef class ClosableConnection(OfferingConnection):
                 self.start_closing()
             elif owner is not None:
                 owner.take_tick(self, now_ticks)    # it may still be connecting
+                self.clients.dispatcher.wake(self)
             return
         if self.receiver.sender.stalled_ticks and now_ticks - self.receiver.sender.stalled_ticks > limits.slow_ticks:
             self.reason = SLOW_CONSUMER

@@ -30,6 +30,7 @@ cdef enum:
     PLAIN_JID_BYTES = 512
     OVERFLOW_BYTES = 8388608    # what a client may leave lying beyond a full mailbox: a burst, such as a large room's presence
     SILENCE_TICKS = 300 * TICKS_PER_SECOND      # after which a client is asked for a sign of life ...
+    REST_TICKS = 7 * TICKS_PER_SECOND           # between two looks at a session that is silent
     ANSWER_TICKS = 60 * TICKS_PER_SECOND        # ... and how long it may take for that
 
 
@@ -441,6 +442,8 @@ cdef class EmbeddedStream(Owner):
             self.end("connection-timeout", IDLE_TIMEOUT)
         elif not self.asked and silent > SILENCE_TICKS:
             self.streams.host.ping(self)
+        else:
+            self.streams.dispatcher.rest(connection, now_ticks + REST_TICKS)
 
 
 def stream_bytes():

@@ -15,7 +15,7 @@ from megaphone.wire.link_session cimport ATTACHED
 def sweep(Hub hub, uint32_t parts):
     """Looks at one of `parts` equal parts of the streams, and each `parts`th time at every link and socket."""
     hub.poller.look_at_clock()
-    hub.dispatcher.look_at_part(parts, hub.poller.now_ticks)
+    hub.dispatcher.look_at_part(parts, hub.poller.now_ticks, 0)
     hub.sweeps += 1
     if hub.sweeps % parts == 0:
         sweep_links(hub)

@@ -9,9 +9,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lxml import etree
 
+from megaphone.config.schema import Limits
 from megaphone.dispatch.counters import Reason
+from megaphone.edge.limits import ClientLimits
 from megaphone.stream.stanza import Stanza
 from tests.unit.edge.conftest import MakeEdge
+from tests.unit.edge.edge_under_test import EdgeUnderTest, Peer
 from tests.unit.embedded.host_under_test import ScriptedHost, Session
 from tests.unit.wire.framing import END, HEADER
 from tests.unit.wire.stanzas import stanzas
@@ -343,3 +346,31 @@ def test_a_message_to_one_behind_a_message_to_all(make_edge: MakeEdge) -> None:
             addresses = b" to='%b@example.org/it&apos;s' from='room@rooms.example.org/it&apos;s'" % name
             peer.expect(said.replace(b"<message", b"<message" + addresses))
         juliet.expect(PLAIN.replace(b"<message", b"<message" + FROM))
+
+
+def resting(edge: EdgeUnderTest) -> Peer:
+    """A client of which nothing is due for some seconds."""
+    client = ScriptedHost(edge).client()
+    edge.sweep()
+    return client
+
+
+def ticks_until_closed(edge: EdgeUnderTest, reason: Reason) -> int:
+    began = edge.poller_ticks()
+    edge.wait_closed(reason)
+    return edge.poller_ticks() - began
+
+
+def test_the_end_of_a_resting_connection_is_not_late(make_edge: MakeEdge) -> None:
+    edge = make_edge(limits=Limits(close_seconds=0.2))
+    client = resting(edge)
+    edge.only().finish("policy-violation", Reason.KICKED)
+    edge.until(lambda: client.received.endswith(END), "the farewell")  # and the client does not hang up
+    assert ticks_until_closed(edge, Reason.KICKED) < 3 * 16
+
+
+def test_a_shorter_limit_counts_for_resting_connections(make_edge: MakeEdge) -> None:
+    edge = make_edge()
+    resting(edge)
+    edge.clients.limits = ClientLimits(Limits(idle_seconds=0.2, close_seconds=0.2))
+    assert ticks_until_closed(edge, Reason.IDLE_TIMEOUT) < 3 * 16
