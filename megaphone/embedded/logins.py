@@ -125,10 +125,10 @@ class Logins:
 
     # --- what follows ------------------------------------------------------------
 
-    def _follow(self, stream: EmbeddedStream, step: Step) -> None:
+    def _follow(self, stream: EmbeddedStream, step: Step) -> bool:
+        """Do what a step asks for; whether the stream must go on waiting, since it is about to move."""
         if step.action is Action.AUTHENTICATED:
-            self._authenticated(stream, step)
-            return
+            return self._authenticated(stream, step)
         if step.data:
             if step.data.startswith(_FAILURE):
                 self._board.add(Slot.LOGIN_FAILURES, 1)
@@ -141,6 +141,7 @@ class Logins:
             self._resume(stream, step)
         elif step.action is Action.CLOSE:
             stream.end("", reason_of(step.condition) if step.condition else Reason.CLIENT_CLOSED)
+        return False
 
     def _verify(self, stream: EmbeddedStream, step: Step) -> None:
         assert step.check is not None  # noqa: S101 - VERIFY has one
@@ -150,42 +151,43 @@ class Logins:
         def checked(done: asyncio.Future[bool]) -> None:
             if not stream.connection_id:
                 return  # it has hung up meanwhile
-            self._follow(stream, stream.login.verified(done.result(), self._router.now()))
-            stream.go_on()
+            if not self._follow(stream, stream.login.verified(done.result(), self._router.now())):
+                stream.go_on()
             self._router.drain()
 
         checking.add_done_callback(checked)
 
-    def _authenticated(self, stream: EmbeddedStream, step: Step) -> None:
+    def _authenticated(self, stream: EmbeddedStream, step: Step) -> bool:
         """The client is known; whoever comes with a token and has no account gets one first."""
         assert step.account is not None  # noqa: S101 - AUTHENTICATED has one
         self._board.add(Slot.LOGINS, 1)
         if not step.by_token:
-            self._send_home(stream, step)
-            return
+            return self._send_home(stream, step)
         stream.wait()
         try:
             self._accounts.ensure(step.account, self._router.now(), random=secrets.token_bytes)
         except StorageError as error:
             self._router.fault(error)  # if there is no account yet, the home will not bind
         self._promises.when_written(lambda: self._send_home(stream, step))
+        return True
 
-    def _send_home(self, stream: EmbeddedStream, step: Step) -> None:
-        """The client's stream begins anew at the home of its account."""
+    def _send_home(self, stream: EmbeddedStream, step: Step) -> bool:
+        """The client's stream begins anew at the home of its account; whether it waits until it has moved there."""
         connection = self._connections.pop(stream.connection_id, None)
         if not stream.connection_id or step.account is None:
-            return  # it has hung up meanwhile
+            return True  # it has hung up meanwhile
         home = self._router.home(step.account)
         if home == self._router.index or connection is None:
             stream.say(step.data)
             stream.expect_header()
             stream.go_on()
-            return
+            return False
         stream.wait()
         if connection.tls is not None:
             stream.say(step.data)
         # not now: what the client has said in the same breath goes along, and the stream is about to put it aside
         self._loop.call_soon(self._move, home, stream, connection, step)
+        return True
 
     def _move(self, home: int, stream: EmbeddedStream, connection: ClientConnection, step: Step) -> None:
         move = self._give_to if connection.tls is None else self._relay_to

@@ -53,8 +53,8 @@ class Promises:
         self._writes = writes
         self._peers = peers
         self._others = [] if peers is None else [peer for peer in range(peers.workers) if peer != peers.index]
-        self._waiting: deque[tuple[Callable[[], None], int, tuple[tuple[int, int], ...]]] = deque()
-        self._local: deque[tuple[Callable[[], None], int]] = deque()
+        self._waiting: deque[tuple[Callable[[], object], int, tuple[tuple[int, int], ...]]] = deque()
+        self._local: deque[tuple[Callable[[], object], int]] = deque()
         self._held = False
 
     def hold(self, held: bool) -> None:
@@ -75,7 +75,7 @@ class Promises:
             and not any(map(self._unconfirmed, self._others))
         )
 
-    def when_safe(self, keep: Callable[[], None]) -> None:
+    def when_safe(self, keep: Callable[[], object]) -> None:
         """Call `keep` as soon as everything that was sent or written so far is safe; at once if it is already."""
         if self.all_kept:
             keep()
@@ -83,7 +83,7 @@ class Promises:
         serials = tuple((peer, serial) for peer in self._others if (serial := self._unconfirmed(peer)))
         self._waiting.append((keep, self._writes.position, serials))
 
-    def when_written(self, keep: Callable[[], None]) -> None:
+    def when_written(self, keep: Callable[[], object]) -> None:
         """Call `keep` as soon as everything that was written here so far is durable, whatever peers have confirmed."""
         if not self._held and not self._local and self._writes.committed >= self._writes.position:
             keep()

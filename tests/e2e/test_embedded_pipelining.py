@@ -81,6 +81,19 @@ def test_the_new_stream_said_with_the_last_word_of_the_login(
     assert seen.index("<success") < seen.index("<jid>")
 
 
+@pytest.mark.parametrize("account", [ALICE, BOB, CAROL], ids=attrgetter("user"))
+def test_the_new_stream_said_with_the_password(
+    embedded: Embedded, authority: CertificateAuthority, account: Account
+) -> None:
+    """It waits while the password is checked, and until the home of the account has taken the stream over."""
+    message = b64encode(f"\0{account.user}\0{account.password}".encode()).decode()
+    with connected(embedded, authority, "direct") as connection:
+        connection.sendall(f"{HEADER}<auth xmlns='{SASL}' mechanism='PLAIN'>{message}</auth>{HEADER}{BIND}".encode())
+        seen = read_until(connection, "<jid>")
+    assert seen.count("<success") == 1
+    assert seen.index("<mechanism>PLAIN") < seen.index("<success") < seen.index("<jid>")
+
+
 @pytest.mark.parametrize("tls", ["none", "direct"])
 @pytest.mark.parametrize(
     ("behind", "condition"),
