@@ -57,8 +57,8 @@ class Size:
 
     @property
     def in_flight(self) -> int:
-        """Logins at once: enough for each worker to have several to do whenever it wakes up."""
-        return max(512, 32 * self.workers)
+        """Logins at once: enough for each worker to have many to do whenever it wakes up, which makes each cheaper."""
+        return max(512, 80 * self.workers)
 
     @property
     def open_files(self) -> int:
