@@ -17,7 +17,7 @@ cdef class Sink:
 cdef class Connection(Sink):
     # One accepted client connection, as the dispatcher sees it.
     cdef readonly uint64_t id
-    cdef Owner owner
+    cdef public Owner owner
     cdef bint credit                            # the owner has asked for data that has not come yet
     cdef void pause_reading(self)
     cdef void resume_reading(self)
@@ -30,7 +30,7 @@ cdef class Connection(Sink):
     # moving to another process (moving.py); the owner is asked for itself
     cdef uint64_t fingerprint(self)             # another one as soon as export() or the owner's would say something else
     cpdef object export(self)                   # Moved, or None: it stays, for now or for good
-    cpdef activate(self, uint64_t id)           # restored: begins, under this id; its owner is told next
+    cpdef activate(self)                        # restored, with its id: begins; its owner is told next
     cpdef leave(self)                           # has moved, or is not needed: closes its descriptors without a word
 
 cdef class Owner(Sink):
@@ -62,7 +62,7 @@ cdef class Dispatcher:
     cdef void find_free_slots(self) noexcept
     cdef Connection find(self, uint64_t connection_id)
     cdef bint register(self, Connection connection)
-    cdef bint register_as(self, Connection connection, uint64_t id)
+    cdef bint register_again(self, Connection connection)
     cdef void release(self, Connection connection)
     cdef void put_data(self, Connection connection, const uint8_t* data, size_t length)
     cdef void get_data(self, uint64_t connection_id)

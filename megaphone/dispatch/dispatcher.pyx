@@ -74,8 +74,8 @@ cdef class Connection(Sink):
         """What this is now (`moving.Moved`), without its owner; None: it cannot move, now or ever."""
         return None
 
-    cpdef activate(self, uint64_t id):
-        """A restored connection begins: in the registry under this id, watched by the poller."""
+    cpdef activate(self):
+        """A restored connection begins: in the registry under its id (`Dispatcher.register_again`), watched by the poller."""
 
     cpdef leave(self):
         """Forgets descriptors and registry without a word to anybody."""
@@ -183,13 +183,12 @@ cdef class Dispatcher:
         self.rests_until[slot] = 0
         return True
 
-    cdef bint register_as(self, Connection connection, uint64_t id):
+    cdef bint register_again(self, Connection connection):
         """Holds a connection under the id that it had in the process before this one; False if that is taken or none of ours."""
-        cdef uint32_t slot = id & ((1 << SLOT_BITS) - 1)
-        if id >> (SLOT_BITS + GENERATION_BITS) != self.worker or slot >= self.capacity or self.slots[slot] != NULL:
+        cdef uint32_t slot = connection.id & ((1 << SLOT_BITS) - 1)
+        if connection.id >> (SLOT_BITS + GENERATION_BITS) != self.worker or slot >= self.capacity or self.slots[slot] != NULL:
             return False
         self.unsorted = True
-        connection.id = id
         self.open_connections += 1
         Py_INCREF(connection)
         self.slots[slot] = <PyObject*> connection

@@ -29,12 +29,14 @@ reckoned by whoever reads it.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+
+    from megaphone.dispatch.dispatcher import Connection, Owner
 
 CHUNK_LIMIT_BYTES = 1024 * 1024  # of one chunk of a shared part, and of what a connection exports
 DESCRIPTORS_LIMIT = 250  # in one chunk: the kernel takes 253 in a message
@@ -51,11 +53,12 @@ class Moved(msgspec.Struct, array_like=True, frozen=True):
     descriptors: tuple[int, ...] = ()
 
 
-Chunk = tuple[bytes, "Sequence[int]"]
-
-
-class MoveError(Exception):
-    """A record that cannot be used here: the thing it describes stays where it is, or the hand-over does."""
+Chunk: TypeAlias = "tuple[bytes, Sequence[int]]"
+# What the successor restores things with, by their kind; the worker registers them. All raise MoveError for a record they
+# cannot use, and have closed its descriptors then. The connection has its id already when its owner is restored, and
+# `connection.owner` is set by the caller.
+RestoreConnection: TypeAlias = "Callable[[int, bytes, list[int]], Connection]"  # id, data, descriptors
+RestoreOwner: TypeAlias = "Callable[[Connection, bytes, list[int]], Owner]"
 
 
 class SharedPart(ABC):
