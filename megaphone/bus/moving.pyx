@@ -11,24 +11,22 @@ dialled anew.
 
 import msgspec
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from libc.stdint cimport uint8_t, uint32_t
-from libc.string cimport memcpy
+from libc.errno cimport ENOMEM
 from posix.unistd cimport close
 
 from megaphone.bus.local cimport FrameSink, Incoming, LocalBus, Outgoing
-from megaphone.dispatch.mailbox cimport Chunk, Mailbox
-from megaphone.sockets.receiver cimport Receiver, open_socket
+from megaphone.sockets.socket_record cimport activate_socket, export_socket, restore_socket
+
+from megaphone.sockets.socket_record import SocketRecord
 
 cdef enum:
     NEVER_FULL = 0xFFFFFFFF
 
 
 class OutgoingSnapshot(msgspec.Struct, array_like=True, frozen=True):
-    """What we say to one peer. `kept`: number, serial, frame; `waiting`: frame, serial. `held`, `unsent`: of the socket."""
+    """What we say to one peer. `kept`: number, serial, frame; `waiting`: frame, serial. Without a socket it is dialled anew."""
 
     peer: int
-    has_socket: bool
     mourned: bool
     instance: bytes
     number: int
@@ -37,7 +35,7 @@ class OutgoingSnapshot(msgspec.Struct, array_like=True, frozen=True):
     kept: list[tuple[int, int, bytes]]
     waiting: list[tuple[bytes, int]]
     held: bytes
-    unsent: bytes
+    socket: SocketRecord | None
 
 
 class IncomingSnapshot(msgspec.Struct, array_like=True, frozen=True):
@@ -46,7 +44,7 @@ class IncomingSnapshot(msgspec.Struct, array_like=True, frozen=True):
     peer: int
     number: int
     held: bytes
-    unsent: bytes
+    socket: SocketRecord
 
 
 class BusSnapshot(msgspec.Struct, array_like=True, frozen=True):
@@ -61,28 +59,14 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(BusSnapshot)
 
 
-cdef bytes bytes_of(Mailbox* mailbox):
-    """What is in a mailbox, which keeps it."""
-    cdef bytes found = PyBytes_FromStringAndSize(NULL, mailbox.size)
-    cdef char* at = PyBytes_AS_STRING(found)
-    cdef Chunk* chunk = mailbox.head
-    while chunk != NULL:
-        memcpy(at, chunk.data + chunk.begin, chunk.end - chunk.begin)
-        at += chunk.end - chunk.begin
-        chunk = chunk.next
-    return found
-
-
 cdef class MovingBus:
     """The mesh of one worker on its way, at either end."""
 
     cdef readonly LocalBus bus
-    cdef list unsent                # at the successor: (FrameSink, bytes) that its socket is to be given
-    cdef list taken                 # and the sockets that are to be watched
+    cdef list taken                 # at the successor: sockets that nobody watches yet
 
     def __init__(self, LocalBus bus):
         self.bus = bus
-        self.unsent = []
         self.taken = []
 
     # --- the predecessor ------------------------------------------------------------
@@ -122,7 +106,6 @@ cdef class MovingBus:
                 descriptors.append(outgoing.receiver.fd)
             outgoings.append(OutgoingSnapshot(
                 outgoing.peer,
-                has_socket,
                 outgoing.mourned,
                 outgoing.peer_instance or b"",
                 outgoing.number,
@@ -131,13 +114,13 @@ cdef class MovingBus:
                 list(outgoing.kept),
                 list(outgoing.waiting),
                 bytes(outgoing.held) if has_socket else b"",
-                bytes_of(&outgoing.receiver.sender.mailbox) if has_socket else b"",
+                export_socket(outgoing.receiver) if has_socket else None,
             ))
         for incoming in self.bus.incoming:
             if incoming.receiver is not None:
                 descriptors.append(incoming.receiver.fd)
                 incomings.append(IncomingSnapshot(
-                    incoming.peer, incoming.number, bytes(incoming.held), bytes_of(&incoming.receiver.sender.mailbox)
+                    incoming.peer, incoming.number, bytes(incoming.held), export_socket(incoming.receiver)
                 ))
         return _encoder.encode(BusSnapshot(self.bus.instance, outgoings, incomings)), descriptors
 
@@ -155,13 +138,13 @@ cdef class MovingBus:
         try:
             moved = _decoder.decode(data)
             peers = [each.peer for each in moved.outgoing]
-            if sum(each.has_socket for each in moved.outgoing) + len(moved.incoming) != len(left):
+            if sum([each.socket is not None for each in moved.outgoing]) + len(moved.incoming) != len(left):
                 raise ValueError("not as many sockets as were told of")
             if sorted(peers) != [peer for peer in range(self.bus.workers) if peer != self.bus.index]:
                 raise ValueError("other peers than ours")
-            if any(not -1 <= each.peer < self.bus.workers or each.peer == self.bus.index for each in moved.incoming):
+            if any([not -1 <= each.peer < self.bus.workers or each.peer == self.bus.index for each in moved.incoming]):
                 raise ValueError("a socket of a peer that there is not")
-        except ValueError:
+        except (ValueError, msgspec.MsgspecError):
             for fd in left:
                 close(fd)
             raise
@@ -178,7 +161,7 @@ cdef class MovingBus:
             # what was said here already comes behind it
             outgoing.waiting.extendleft(reversed(each.waiting))
             outgoing.waiting_bytes += sum([len(frame) for frame, _ in each.waiting])
-            if each.has_socket:
+            if each.socket is not None:
                 self.take_socket(outgoing, left.pop(0), each)
         for each in moved.incoming:
             incoming = Incoming(self.bus)
@@ -188,21 +171,17 @@ cdef class MovingBus:
             self.take_socket(incoming, left.pop(0), each)
 
     cdef take_socket(self, FrameSink sink, int fd, snapshot):
-        sink.broken = False
         sink.held = bytearray(snapshot.held)
-        sink.receiver = open_socket(fd, self.bus.poller, sink, NEVER_FULL, False, False)
+        sink.receiver = restore_socket(snapshot.socket, fd, self.bus.poller, sink, NEVER_FULL)
+        sink.receiver.paused = False    # the predecessor had it so to stand still
         self.taken.append(sink)
-        self.unsent.append(snapshot.unsent)
 
     def go_on(self):
         """Sends and reads from now on."""
         cdef FrameSink sink
         cdef Outgoing outgoing
-        cdef Receiver receiver
-        cdef bytes unsent
-        for sink, unsent in zip(self.taken, self.unsent):
-            receiver = sink.receiver
-            receiver.sender.write(<const uint8_t*> <const char*> unsent, len(unsent))
+        taken, self.taken = self.taken, []
+        for sink in taken:
             if isinstance(sink, Outgoing):
                 outgoing = <Outgoing> sink
                 outgoing.up = True
@@ -210,9 +189,6 @@ cdef class MovingBus:
                 outgoing.waiting_bytes = 0
                 for frame, serial in waiting:
                     outgoing.put_frame(frame, serial)
-        for sink in self.taken:
-            # the sender may have been full in the other process: the first event says when it is not
-            if not sink.receiver.watch():
-                sink.take_end(1)
-        self.taken = []
-        self.unsent = []
+        for sink in taken:
+            if not activate_socket(sink.receiver):
+                sink.take_end(ENOMEM)

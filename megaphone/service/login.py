@@ -84,6 +84,7 @@ class Login:
         "account",
         "anonymous",
         "attempt",
+        "changes",
         "default_domain",
         "domain",
         "failures",
@@ -104,6 +105,7 @@ class Login:
         self.default_domain = default_domain
         self.attempt: Attempt | None = None  # the run of a mechanism that is under way
         self._bind_id = ""
+        self.changes = 0  # another number as soon as anything is different
         self.failures = 0  # what was refused in a row
         self.state = State.WAIT_HEADER
         self.domain: str | None = None  # the normalised domain of the header, once it is a known one
@@ -267,6 +269,7 @@ class Login:
         return Step(before + stream_error(condition, text) + STREAM_END, self._take(Event.ERROR), condition)
 
     def _take(self, event: Event) -> Action:
+        self.changes += 1
         try:
             self.state, action = TRANSITIONS[self.state, event]
         except KeyError:
