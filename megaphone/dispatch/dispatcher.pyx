@@ -80,6 +80,12 @@ cdef class Connection(Sink):
     cpdef leave(self):
         """Forgets descriptors and registry without a word to anybody."""
 
+    cpdef object write_off(self):
+        """Counts the end of a connection that cannot move, before the board and the sketch are the successor's."""
+
+    cpdef take_back(self, object written_off):
+        """Takes back what `write_off` has counted and returned."""
+
 
 cdef class Owner(Sink):
     """The session owner behind a connection."""
@@ -155,6 +161,9 @@ cdef class Dispatcher:
             if self.slots[slot] == NULL:
                 self.free_slots[self.free_count] = slot
                 self.free_count += 1
+
+    cdef uint32_t slot_of(self, uint64_t connection_id) noexcept:
+        return connection_id & ((1 << SLOT_BITS) - 1)
 
     cdef Connection find(self, uint64_t connection_id):
         """The connection with this id, or None."""

@@ -682,8 +682,7 @@ cdef int scan(Framer* framer, const Bounds* bounds, const uint8_t* data, size_t 
     if error == NO_ERROR:
         if inside:
             framer.stanza_bytes += <uint32_t> (i - begin)
-        if not (state == NAME or state == ATTRIBUTE or state == END_NAME or state == DECLARATION and framer.matched == 5
-                or framer.declaring and (state == VALUE_DOUBLE or state == VALUE_SINGLE)):
+        if not splits_token(framer):
             token = i
         if framer.depth > 1 or binding_count or carried or token < i or in_start_tag(framer):
             if not remember(framer, data + token, i - token):

@@ -57,9 +57,10 @@ cdef bint framer_import(Framer* framer, const uint8_t* data, size_t length) noex
         return False
     if data[14]:
         return import_memory(framer, data + RECORD_HEAD + framer.root_length, length - RECORD_HEAD - framer.root_length)
+    if length != RECORD_HEAD + <size_t> framer.root_length:
+        return False
     # whatever is open below the root, or under way in a tag, has names
-    return (length == RECORD_HEAD + <size_t> framer.root_length and framer.depth <= 1 and not in_start_tag(framer)
-            and framer.state != NAME)
+    return framer.state == REFUSED or framer.depth <= 1 and framer.state != NAME and not in_start_tag(framer)
 
 
 cdef bint state_is_sound(Framer* framer) noexcept nogil:
@@ -69,6 +70,8 @@ cdef bint state_is_sound(Framer* framer) noexcept nogil:
         return False
     if state == REFUSED:
         return NOT_WELL_FORMED_XML <= framer.matched <= ENCODING_NOT_UTF8
+    if framer.declaring and (framer.attributes == 0 or not in_start_tag(framer)):
+        return False
     if state == REFERENCE and not (framer.after_reference == TEXT or framer.after_reference == VALUE_DOUBLE or framer.after_reference == VALUE_SINGLE):
         return False
     if state == DECLARATION and framer.matched > 5 or state == BANG and framer.matched > 6:
@@ -90,12 +93,22 @@ cdef inline const uint8_t* skip_slice(const uint8_t* at, const uint8_t* end, bin
     return at + 1 + at[0]
 
 
+cdef inline bint splits_token(Framer* framer) noexcept nogil:
+    """True where a read that ends here has split a name, a namespace name or the XML declaration."""
+    cdef int state = framer.state
+    return (state == NAME or state == ATTRIBUTE or state == END_NAME or state == DECLARATION and framer.matched == 5
+            or framer.declaring and (state == VALUE_DOUBLE or state == VALUE_SINGLE))
+
+
 cdef bint import_memory(Framer* framer, const uint8_t* data, size_t length) noexcept nogil:
     cdef const uint8_t* end = data + length
     cdef const uint8_t* at = data + 4
     cdef Memory* memory
+    cdef Slice attribute
     cdef int i, depth = 0
     if length < 4 or data[0] != (framer.depth - 1 if framer.depth else 0) or data[1] > BINDINGS_LIMIT or data[2] != in_start_tag(framer):
+        return False
+    if framer.state == REFUSED or data[3] and not splits_token(framer):
         return False
     if data[3] == 0 and (framer.state == NAME or framer.state == ATTRIBUTE):
         return False                # the states begin with the first byte of a name
@@ -109,7 +122,16 @@ cdef bint import_memory(Framer* framer, const uint8_t* data, size_t length) noex
     if data[2]:
         at = skip_slice(at, end, True)
         for i in range(framer.attributes):
+            if at != NULL and at < end and i == framer.attributes - 1:
+                attribute.data = at + 1
+                attribute.length = at[0]
             at = skip_slice(at, end, True)
+        if framer.declaring:
+            if at == NULL:
+                return False
+            attribute.prefix = prefix_of(attribute.data, attribute.length)
+            if not declares(&attribute):
+                return False
     if at == NULL or end - at != data[3]:
         return False
     memory = take_memory(length - 4)
