@@ -15,7 +15,7 @@ from libc.errno cimport ENOMEM
 from posix.unistd cimport close
 
 from megaphone.bus.local cimport FrameSink, Incoming, LocalBus, Outgoing
-from megaphone.sockets.socket_record cimport activate_socket, export_socket, restore_socket
+from megaphone.sockets.moving cimport activate_socket, export_socket, restore_socket
 
 from megaphone.sockets.socket_record import SocketRecord
 

@@ -8,7 +8,7 @@ a move to another worker) stays.
 import msgspec
 
 from megaphone.embedded.stream cimport EmbeddedStream, Streams
-from megaphone.sockets.socket_record cimport milliseconds_of, ticks_from
+from megaphone.sockets.moving cimport milliseconds_of, ticks_from
 from megaphone.wire.stanza_reader cimport stanza_reader_export, stanza_reader_import, stanza_reader_start
 
 from megaphone.errors import MoveError
