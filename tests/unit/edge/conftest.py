@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from megaphone.sockets.tls import CertificateChoice, TLSContext, set_ticket_keys
+from megaphone.sockets.tls_contexts import CertificateChoice, TLSContext
+from megaphone.sockets.tls_tickets import set_ticket_keys
 from tests.servers.certificates import CertificateAuthority
 from tests.unit.edge.edge_under_test import EdgeUnderTest, ScriptedServer, open_descriptors
 

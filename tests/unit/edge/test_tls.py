@@ -6,7 +6,7 @@ import pytest
 
 from megaphone.config.schema import Limits
 from megaphone.dispatch.counters import Reason, Slot
-from megaphone.sockets.tls import CertificateChoice, TLSContext
+from megaphone.sockets.tls_contexts import CertificateChoice, TLSContext
 from tests.servers.certificates import CertificateAuthority
 from tests.unit.edge.conftest import MakeEdge
 from tests.unit.edge.dialogue import END, HEADER, MESSAGE, log_in, open_stream

@@ -7,7 +7,8 @@ import pytest
 
 from megaphone.config.schema import Limits
 from megaphone.dispatch.counters import Reason, Slot
-from megaphone.sockets.tls import CertificateChoice, TLSContext, set_ticket_keys
+from megaphone.sockets.tls_contexts import CertificateChoice, TLSContext
+from megaphone.sockets.tls_tickets import set_ticket_keys
 from tests.servers.certificates import CertificateAuthority
 from tests.unit.edge.conftest import MakeEdge
 from tests.unit.edge.dialogue import END, HEADER, MESSAGE, log_in, open_stream
