@@ -72,7 +72,8 @@ cdef Py_ssize_t records_seal(Records* records, const iovec* regions, int count, 
 # Puts a KeyUpdate into the output at once; `requested`: the peer shall change its keys, too. False: no room, or it is over.
 cdef bint records_update(Records* records, bint requested, Output* output) noexcept
 
-# Puts our last word into the output, once: the alert if the connection is BROKEN (none for a peer that said one), else close_notify.
+# Puts our last word into the output, once: the alert if the connection is BROKEN (none for a peer that said one), else
+# close_notify. Without CLOSE_ROOM nothing is said.
 cdef void records_close(Records* records, Output* output) noexcept
 cdef bint records_closed(const Records* records) noexcept           # whether it was said
 

@@ -260,6 +260,12 @@ cdef bint collect(Records* records, Input* input) noexcept:
         input.length -= taken
 
 
+cdef inline void forget_partial(Records* records) noexcept:
+    free(records.partial)
+    records.partial = NULL
+    records.partial_length = 0
+
+
 cdef void take_update(Records* records, uint8_t requested) noexcept:
     """The peer's KeyUpdate (section 4.6.3)."""
     if requested > 1:
@@ -369,13 +375,12 @@ cdef Py_ssize_t records_open(Records* records, Input* input, uint8_t* into, size
             if records.partial_length - HEADER_BYTES - TAG_BYTES > room - done:
                 return done
             done += take_record(records, records.partial, records.partial_length, into + done)
-            free(records.partial)
-            records.partial = NULL
-            records.partial_length = 0
+            forget_partial(records)
         elif not records.flags & IS_BROKEN:
             return done
     if done:
         return done
+    forget_partial(records)
     input.data += input.length
     input.length = 0
     return BROKEN if records.flags & IS_BROKEN else PEER_CLOSED
