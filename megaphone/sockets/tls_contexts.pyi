@@ -28,6 +28,8 @@ class CertificateChoice:
     """All certificates of a listener."""
 
     def __init__(self, contexts: Iterable[TLSContext], *, record_layer: Literal["own", "openssl"] = "own") -> None: ...
+    @property
+    def own_records(self) -> bool: ...
 
 class ClientContext:
     """What the edge shows and demands where it is the client."""
