@@ -6,7 +6,14 @@ from pathlib import Path
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
-NEEDS_OPENSSL = {"megaphone/sockets/tls.pyx", "loadtest/swarm/engine.pyx"}
+NEEDS_OPENSSL = {
+    "megaphone/sockets/tls.pyx",
+    "megaphone/sockets/tls_bio.pyx",
+    "megaphone/sockets/tls_contexts.pyx",
+    "megaphone/sockets/tls_secrets.pyx",
+    "megaphone/sockets/tls_tickets.pyx",
+    "loadtest/swarm/engine.pyx",
+}
 # C headers beside the Cython code that includes them.
 HEADERS = {
     "megaphone/wire/framer.pyx": ["megaphone/wire/names.h", "megaphone/wire/skip.h"],
