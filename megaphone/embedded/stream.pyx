@@ -413,6 +413,13 @@ cdef class EmbeddedStream(Owner):
         if self.connection_id:
             self.streams.dispatcher.shutdown(self.connection_id, condition, reason)
 
+    def lose(self, int reason):
+        """The connection has not come along from the process before this one."""
+        if self.connection_id:
+            self.former_id = self.connection_id
+            self.connection_id = 0
+            self.streams.host.take_gone(self, reason)
+
     def let_go(self):
         """The connection is no longer this stream's."""
         self.connection_id = 0
