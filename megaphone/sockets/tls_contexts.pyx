@@ -165,7 +165,8 @@ cdef class CertificateChoice:
         for context in self.contexts:
             SSL_CTX_set_tlsext_servername_callback(context.context, on_servername)
             SSL_CTX_set_tlsext_servername_arg(context.context, <void*> self)
-            SSL_CTX_set_keylog_callback(context.context, on_key_log if self.own_records else NULL)
+            if self.own_records:
+                SSL_CTX_set_keylog_callback(context.context, on_key_log)
 
     cdef TLSContext context_for(self, str name):
         if name in self.chosen:
