@@ -222,15 +222,13 @@ _ANSWER_PARTS: Final[Slots] = {
     **{(bound,): AdmissionSlot.AD_ANSWER_BUCKETS + place for place, bound in enumerate(CONNECT_BUCKETS_SECONDS)},
 }
 _LINK_FRAMES: Final[Slots] = {("in",): LinkSlot.LI_FRAMES_IN, ("out",): LinkSlot.LI_FRAMES_OUT}
-_LINK_RECORD_LAYERS: Final[Slots] = {("own",): Slot.TLS_OWN_RECORDS, ("openssl",): Slot.TLS_OPENSSL_RECORDS}
-_BYTES: Final[Slots] = {("in",): LinkSlot.LI_BYTES_IN, ("out",): LinkSlot.LI_BYTES_OUT}
+_LINK_BYTES: Final[Slots] = {("in",): LinkSlot.LI_BYTES_IN, ("out",): LinkSlot.LI_BYTES_OUT}
 _LINK_ATTACHES: Final[Slots] = {("new",): LinkSlot.LI_ATTACHES, ("resumed",): LinkSlot.LI_REATTACHES}
 _PER_LINK: Final = ("upstream", "worker", "link")
 _HUB_LINKS: Final[Slots] = {("attached",): Slot.HUB_LINKS_ATTACHED, ("waiting",): Slot.HUB_LINKS_WAITING}
 _HUB_ATTACHES: Final[Slots] = {("new",): Slot.HUB_ATTACHES, ("resumed",): Slot.HUB_REATTACHES}
 _HUB_FRAMES: Final[Slots] = {("in",): Slot.HUB_FRAMES_IN, ("out",): Slot.HUB_FRAMES_OUT}
-_HUB_RECORD_LAYERS: Final[Slots] = {("own",): Slot.TLS_OWN_RECORDS, ("openssl",): Slot.TLS_OPENSSL_RECORDS}
-_BYTES: Final[Slots] = {("in",): Slot.HUB_LINK_BYTES_IN, ("out",): Slot.HUB_LINK_BYTES_OUT}
+_HUB_BYTES: Final[Slots] = {("in",): Slot.HUB_LINK_BYTES_IN, ("out",): Slot.HUB_LINK_BYTES_OUT}
 # The label is the configuration key that sets the limit.
 _REFUSALS: Final[Slots] = {
     ("stanza_bytes",): Slot.LIMIT_STANZA_BYTES,

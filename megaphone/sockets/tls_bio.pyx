@@ -14,7 +14,7 @@ cdef enum:
     OUTPUT_BYTES = 131072
 
 cdef uint8_t output_buffer[OUTPUT_BYTES]
-cdef Output output = Output(output_buffer, 0, OUTPUT_BYTES)
+cdef Output output = Output(&output_buffer[0], 0, OUTPUT_BYTES)
 cdef Input input = Input(NULL, 0)
 cdef BIO* bio = NULL
 

@@ -8,7 +8,7 @@ from xml.sax.saxutils import quoteattr
 
 import pytest
 
-from tests.scenarios.tls_stacks import GnuTLSProgram, Inbox, OpenSSLProgram, PythonSSL, TLSLite
+from tests.scenarios.tls_stacks import GnuTLSProgram, OpenSSLProgram, PythonSSL, Stack, TLSLite
 from tests.servers.certificates import CertificateAuthority
 from tests.servers.embedded import Embedded
 from tests.servers.model import ALICE, BOB, Account, Endpoint
@@ -21,18 +21,18 @@ HEADER = (
 )
 
 
-def log_in(stack: OpenSSLProgram | GnuTLSProgram | PythonSSL | TLSLite, inbox: Inbox, account: Account) -> str:
+def log_in(stack: Stack, account: Account) -> str:
     """SASL PLAIN and binding; the full JID."""
     header = HEADER.format(domain=account.domain).encode()
     secret = base64.b64encode(f"\0{account.user}\0{account.password}".encode()).decode()
     stack.send(header)
-    inbox.take_through(b"</stream:features>")
+    stack.inbox.take_through(b"</stream:features>")
     stack.send(f"<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>{secret}</auth>".encode())
-    inbox.take_through(b"<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>")
+    stack.inbox.take_through(b"<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>")
     stack.send(header)
-    inbox.take_through(b"</stream:features>")
+    stack.inbox.take_through(b"</stream:features>")
     stack.send(b"<iq type='set' id='bind'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>")
-    bound = re.search(rb"<jid>(.*?)</jid>", inbox.take_through(b"</iq>"))
+    bound = re.search(rb"<jid>(.*?)</jid>", stack.inbox.take_through(b"</iq>"))
     assert bound is not None
     return bound[1].decode()
 
@@ -43,7 +43,7 @@ def test_messages_and_new_keys(
     embedded: Embedded,
     authority: CertificateAuthority,
     tmp_path: Path,
-    connect: Callable[[Endpoint, Path], OpenSSLProgram | GnuTLSProgram | PythonSSL | TLSLite],
+    connect: Callable[[Endpoint, Path], Stack],
     account: Account,
 ) -> None:
     """A client sends messages to itself; they come back in order, whatever keys they went under."""
@@ -52,7 +52,7 @@ def test_messages_and_new_keys(
     trust.write_bytes(authority.certificate.read_bytes())
     stack = connect(embedded.direct, trust)
     try:
-        to = quoteattr(log_in(stack, stack.inbox, account))
+        to = quoteattr(log_in(stack, account))
         bodies: list[int] = []
         for first in range(0, MESSAGES, BETWEEN_NEW_KEYS):
             numbers = range(first, first + BETWEEN_NEW_KEYS)
@@ -65,4 +65,5 @@ def test_messages_and_new_keys(
         stack.inbox.take_through(b"</stream:stream>")
     finally:
         stack.close()
+    assert stack.renewed() == (0 if connect is PythonSSL else MESSAGES // BETWEEN_NEW_KEYS)
     assert embedded.metric("megaphone_tls_record_layer_total", layer="own") == before + 1

@@ -15,22 +15,26 @@ from tlslite.api import HandshakeSettings, TLSConnection
 from tlslite.constants import KeyUpdateMessageType
 
 from tests.servers.model import DOMAIN, Endpoint
+from tests.servers.process import wait_until
 
 READ_BYTES = 65_536
+BLOCK_BYTES = 4_096  # PIPE_BUF, pipe(7)
 PATIENCE_SECONDS = 60.0  # on a busy machine; nothing waits this long when it works
 
 
 class Stack(Protocol):
-    """One connection of a TLS stack. What has come is in `received`, collected by a thread."""
+    """One connection of a TLS stack; a thread collects what comes."""
 
-    def __init__(self, endpoint: Endpoint, authority: Path) -> None:
-        """Connect and handshake."""
+    inbox: "Inbox"
 
     def send(self, data: bytes) -> None:
         """Encrypt and send."""
 
-    def ask_for_new_keys(self) -> bool:
-        """KeyUpdate with a request for the other side's; False if the stack has no way to. Nothing else is being sent."""
+    def ask_for_new_keys(self) -> None:
+        """KeyUpdate with a request for the other side's, if the stack can."""
+
+    def renewed(self) -> int:
+        """How often that was done, once it is closed."""
 
     def close(self) -> None:
         """End the connection."""
@@ -72,9 +76,11 @@ class Program:
     """A command whose standard input and output are the connection."""
 
     new_keys = b""
+    new_keys_done = b""
 
     def __init__(self, command: list[str], log: Path) -> None:
         self.inbox = Inbox()
+        self._log = log
         with log.open("wb") as errors:
             self._child = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, bufsize=0
@@ -88,15 +94,19 @@ class Program:
             self.inbox.put(data)
         self.inbox.put(b"")
 
-    def send(self, data: bytes) -> None:
+    def write(self, data: bytes) -> None:
+        """To its standard input."""
         assert self._child.stdin is not None
         view = memoryview(data)
         while view:
             view = view[self._child.stdin.write(view) :]
 
-    def ask_for_new_keys(self) -> bool:
-        self.send(self.new_keys)
-        return True
+    def ask_for_new_keys(self) -> None:
+        self.write(self.new_keys)
+
+    def renewed(self) -> int:
+        """How often it says that it has new keys; what it logs is complete when it is closed."""
+        return self._log.read_bytes().count(self.new_keys_done)
 
     def close(self) -> None:
         assert self._child.stdin is not None
@@ -111,9 +121,10 @@ class Program:
 
 
 class OpenSSLProgram(Program):
-    """`openssl s_client`, whose command K is a line of its own."""
+    """`openssl s_client`, for which a read that begins with K is the command to ask for new keys."""
 
     new_keys = b"K\n"
+    new_keys_done = b"KEYUPDATE"
 
     def __init__(self, endpoint: Endpoint, authority: Path) -> None:
         address = f"{endpoint.host}:{endpoint.port}"
@@ -121,18 +132,38 @@ class OpenSSLProgram(Program):
         trust = ["-CAfile", str(authority), "-verify_return_error", "-verify_hostname", DOMAIN]
         super().__init__([*command, *trust, "-quiet", "-no_ign_eof"], authority.with_name("s_client.log"))
 
+    def send(self, data: bytes) -> None:
+        """In blocks that the pipe does not split and that begin with a tag: other letters may be commands."""
+        while len(data) > BLOCK_BYTES:
+            end = data.rindex(b"><", 0, BLOCK_BYTES) + 1
+            self.write(data[:end].ljust(BLOCK_BYTES))
+            data = data[end:]
+        self.write(data.ljust(BLOCK_BYTES))
+
+    def ask_for_new_keys(self) -> None:
+        """What it reads in one go with the command is lost, so that it must have obeyed before anything else is said."""
+        before = self.renewed()
+        super().ask_for_new_keys()
+        wait_until(lambda: self.renewed() > before, "new keys", PATIENCE_SECONDS)
+
 
 class GnuTLSProgram(Program):
     """`gnutls-cli`, whose inline command ^rekey^ asks for new keys."""
 
     new_keys = b"^rekey^\n"
+    new_keys_done = b"Rekey was completed"
 
     def __init__(self, endpoint: Endpoint, authority: Path) -> None:
         log = authority.with_name("gnutls-cli.log")
+        log.touch()
         command = ["gnutls-cli", "--port", str(endpoint.port), "--sni-hostname", DOMAIN, "--verify-hostname", DOMAIN]
         options = ["--alpn", "xmpp-client", "--priority", "NORMAL:-VERS-ALL:+VERS-TLS1.3", "--inline-commands"]
         trust = ["--x509cafile", str(authority), "--logfile", str(log)]
-        super().__init__([*command, *options, *trust, endpoint.host], authority.with_name("gnutls-cli.errors"))
+        super().__init__([*command, *options, *trust, endpoint.host], log)
+
+    def send(self, data: bytes) -> None:
+        """In lines."""
+        self.write(data.replace(b"><message", b">\n<message") + b"\n")
 
 
 class Socket:
@@ -165,8 +196,11 @@ class PythonSSL(Socket):
     def send(self, data: bytes) -> None:
         self._tls.sendall(data)
 
-    def ask_for_new_keys(self) -> bool:
-        return False  # no call of the module does it
+    def ask_for_new_keys(self) -> None:
+        """No call of the module does it."""
+
+    def renewed(self) -> int:
+        return 0
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
@@ -184,6 +218,7 @@ class TLSLite(Socket):
         settings = HandshakeSettings()
         settings.minVersion = settings.maxVersion = (3, 4)
         settings.cipherNames = ["chacha20-poly1305"]
+        self._renewed = 0
         self._tls = TLSConnection(self.socket)
         self._tls.handshakeClientCert(serverName=DOMAIN, alpn=[b"xmpp-client"], settings=settings)
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -198,10 +233,13 @@ class TLSLite(Socket):
     def send(self, data: bytes) -> None:
         self._tls.write(data)
 
-    def ask_for_new_keys(self) -> bool:
+    def ask_for_new_keys(self) -> None:
         for _ in self._tls.send_keyupdate_request(KeyUpdateMessageType.update_requested):
             pass
-        return True
+        self._renewed += 1
+
+    def renewed(self) -> int:
+        return self._renewed
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
