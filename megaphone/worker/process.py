@@ -18,7 +18,7 @@ from megaphone.dispatch.counters import BOARD_BYTES, Board, Reason, Slot
 from megaphone.dispatch.gauges import gauge_slots
 from megaphone.errors import ConfigError
 from megaphone.sockets.poller import Poller
-from megaphone.sockets.tls import set_ticket_keys
+from megaphone.sockets.tls_tickets import set_ticket_keys
 from megaphone.worker import drain, heartbeat
 from megaphone.worker.channel import Channel
 from megaphone.worker.predecessor import HandOverError, Predecessor
