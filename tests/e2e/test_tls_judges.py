@@ -1,4 +1,4 @@
-"""What sslscan and testssl.sh find at the direct TLS port: TLS 1.2 and 1.3, forward secrecy and AEAD only, no weakness."""
+"""What sslscan finds at the direct TLS port, and testssl.sh behind STARTTLS: TLS 1.2 and 1.3, AEAD only, no weakness."""
 
 import json
 import subprocess
@@ -8,15 +8,17 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from tests.servers.embedded import Embedded
+from tests.servers.model import DOMAIN
 
-SECONDS = 120.0
-FINE = {"OK", "INFO", "LOW"}
-# What the test's own authority and its short-lived certificate are blamed for is not looked at: only these sections.
-PROTOCOLS = ("--protocols", "--fs")
-VULNERABILITIES = (
+SECONDS = 240.0  # on a busy machine
+FINE = {"OK", "INFO"}
+# Blamed by testssl.sh, but not on us: what its own OpenSSL lacks, and that it found no web server.
+ITS_OWN = {"engine_problem", "service"}
+# What the test's own authority and its short-lived certificate are blamed for is not asked.
+SECTIONS = (
+    "--protocols",
     "--heartbleed",
     "--ccs-injection",
-    "--ticketbleed",
     "--renegotiation",
     "--compression",
     "--poodle",
@@ -71,42 +73,26 @@ def test_sslscan_sees_strong_ciphers_alone(scanned: ET.Element) -> None:
 
 def test_sslscan_finds_no_weakness(scanned: ET.Element) -> None:
     assert [each.get("vulnerable") for each in scanned.findall("heartbleed")] == ["0", "0"]
-    compression, renegotiation, fallback = (
-        scanned.find(each) for each in ("compression", "renegotiation", "fallback")
-    )
-    assert compression is not None
-    assert compression.get("supported") == "0"
+    renegotiation = scanned.find("renegotiation")
     assert renegotiation is not None
     assert (renegotiation.get("supported"), renegotiation.get("secure")) == ("0", "0")
-    assert fallback is not None
-    assert fallback.get("supported") == "1"
-
-
-def findings(embedded: Embedded, directory: Path, sections: tuple[str, ...]) -> dict[str, tuple[str, str]]:
-    """Severity and words of each finding of testssl.sh."""
-    report = directory / "report.json"
-    command = ["testssl", "--quiet", "--color", "0", "--warnings", "off", "--ip", "one", "--nodns", "none"]
-    output = ["--jsonfile", str(report), f"{embedded.direct.host}:{embedded.direct.port}"]
-    subprocess.run([*command, *sections, *output], check=False, capture_output=True, timeout=SECONDS)
-    return {each["id"]: (each["severity"], each["finding"]) for each in json.loads(report.read_text())}
-
-
-def test_testssl_sees_two_versions_with_forward_secrecy(embedded: Embedded, tmp_path: Path) -> None:
-    found = findings(embedded, tmp_path, PROTOCOLS)
-    words = {name: found[name][1] for name in ("SSLv2", "SSLv3", "TLS1", "TLS1_1", "TLS1_2", "TLS1_3")}
-    assert {name for name, text in words.items() if text.startswith("not offered")} == {
-        "SSLv2",
-        "SSLv3",
-        "TLS1",
-        "TLS1_1",
-    }
-    assert words["TLS1_2"] == "offered"
-    assert words["TLS1_3"].startswith("offered")
-    assert found["FS"] == ("OK", "offered")
-    assert {name: each for name, each in found.items() if each[0] not in FINE} == {}
 
 
 def test_testssl_finds_no_weakness(embedded: Embedded, tmp_path: Path) -> None:
-    found = findings(embedded, tmp_path, VULNERABILITIES)
-    assert len(found) > len(VULNERABILITIES)
-    assert {name: each for name, each in found.items() if each[0] not in FINE} == {}
+    report = tmp_path / "report.json"
+    endpoint = embedded.starttls
+    command = ["testssl", "--quiet", "--color", "0", "--warnings", "off", "--nodns", "none", *SECTIONS]
+    starttls = ["--starttls", "xmpp", "--xmpphost", DOMAIN, "--jsonfile", str(report)]
+    address = f"{endpoint.host}:{endpoint.port}"
+    said = subprocess.run([*command, *starttls, address], check=False, capture_output=True, text=True, timeout=SECONDS)
+    assert report.exists(), said.stdout
+    found = {each["id"]: (each["severity"], each["finding"]) for each in json.loads(report.read_text())}
+    versions = {name: found[name][1] for name in ("SSLv2", "SSLv3", "TLS1", "TLS1_1", "TLS1_2", "TLS1_3")}
+    assert versions == {
+        **dict.fromkeys(("SSLv2", "SSLv3", "TLS1", "TLS1_1"), "not offered"),
+        "TLS1_2": "offered",
+        "TLS1_3": "offered with final",
+    }
+    judged = {"heartbleed", "CCS", "secure_client_renego", "CRIME_TLS", "POODLE_SSL", "SWEET32", "FREAK", "DROWN"}
+    assert judged | {"LOGJAM", "BEAST", "LUCKY13", "RC4"} <= {name for name, each in found.items() if each[0] == "OK"}
+    assert {name: each for name, each in found.items() if each[0] not in FINE and name not in ITS_OWN} == {}
