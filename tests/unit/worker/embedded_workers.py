@@ -260,7 +260,7 @@ class Client:
         if resume is not None:
             self.say(b"<resume xmlns='urn:xmpp:sm:3' previd='%b' h='%d'/>" % (resume[0].encode(), resume[1]))
             self.handled = resume[1]
-            self.await_("resumed", "failed")
+            self.answer = self.await_("resumed", "failed")
             return
         bind = b"<resource>%b</resource>" % resource.encode() if resource else b""
         self.say(
@@ -371,6 +371,15 @@ class Client:
     def numbers(self) -> list[int]:
         """The numbers in the bodies of the messages that have come."""
         return [int(each) for data in self.got for each in re.findall(rb"<body>(\d+)</body>", data)]
+
+    def goodbye(self) -> None:
+        """End the stream in order, and wait for the other side's end."""
+        self.acknowledges = False  # nothing may be said any more
+        self.say(b"</stream:stream>")
+        while b"</stream:stream>" not in self.received:
+            data = self.socket.recv(65_536)
+            assert data, f"{self.name} was disconnected after {self.received!r}"
+            self.received += data
 
     def cut(self) -> None:
         """Lose the connection."""
