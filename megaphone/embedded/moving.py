@@ -84,7 +84,7 @@ class Bus(msgspec.Struct, array_like=True, frozen=True, tag="bus"):
 class Given(msgspec.Struct, array_like=True, frozen=True, tag="given"):
     """Connections on their way from worker to worker (embedded.hand_over).
 
-    `waiting`: to which worker, and the record; their descriptors come first, then those of sockets that bring some here.
+    `waiting`: to which worker, and the record; their descriptors come first, then those of sockets that bring some.
     """
 
     waiting: tuple[tuple[int, bytes], ...]
@@ -179,7 +179,7 @@ class MovingService(SharedPart):
         self._run_down()
 
     async def settled(self) -> None:
-        """Wait for the commit of what was written, and for passwords in threads; MoveError if nothing can be written."""
+        """Wait for the commit of what was written, and for passwords; MoveError if nothing can be written."""
         embedded = self._embedded
         writer = embedded.storage.writer
         deadline = time.monotonic() + _LOGINS_SECONDS

@@ -1,4 +1,4 @@
-"""The workers of an embedded service as real processes, with this test as their supervisor; and clients to talk to them."""
+"""The workers of an embedded service as real processes, with this test as their supervisor; and clients for them."""
 
 from __future__ import annotations
 
@@ -263,9 +263,7 @@ class Client:
             self.answer = self.await_("resumed", "failed")
             return
         bind = b"<resource>%b</resource>" % resource.encode() if resource else b""
-        self.say(
-            b"<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>%b</bind></iq>" % bind
-        )
+        self.say(b"<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>%b</bind></iq>" % bind)
         found = re.search(rb"<jid>([^<]*)</jid>", self.await_("iq"))
         assert found is not None
         self.jid = found[1].decode()
@@ -304,7 +302,7 @@ class Client:
                 self.received = self.received.partition(b"?>")[2]
                 continue
             if self.received.startswith(b"<stream:stream"):
-                before, end, after = self.received.partition(b">")
+                _, end, after = self.received.partition(b">")
                 if not end:
                     return found
                 self.received = after

@@ -1,4 +1,4 @@
-"""Workers of the embedded service are replaced while clients talk: nobody is disconnected, nothing is lost or doubled."""
+"""Workers of the embedded service are replaced while clients talk: nobody is cut off, nothing is lost or doubled."""
 
 from __future__ import annotations
 
@@ -26,6 +26,11 @@ def open_house(tmp_path: Path) -> Iterator[OpenHouse]:
         faults = house.faults()
         house.close()
         assert faults == []
+
+
+def await_room(client: Client, room: str) -> None:
+    """Read until the subject shows that the client has entered."""
+    read_all(client, until=lambda: any(room.encode() in data and b"<subject" in data for data in client.got))
 
 
 def test_sessions_go_on(open_house: OpenHouse) -> None:
@@ -74,9 +79,8 @@ def test_messages_flow_through_upgrades(open_house: OpenHouse, workers: int) -> 
                 each.stanza(f"<message to='{other.jid}' type='chat'><body>{said}</body></message>")
             said += 1
             # no faster than they can follow
-            read_all(
-                *clients, until=lambda: all(len(each.got) >= (said - 4) * (len(clients) - 1) for each in clients)
-            )
+            enough = (said - 4) * (len(clients) - 1)
+            read_all(*clients, until=lambda enough=enough: all(len(each.got) >= enough for each in clients))
 
     for _ in range(2):
         for index in range(workers):
@@ -126,7 +130,7 @@ def test_rooms_go_on(open_house: OpenHouse, workers: int) -> None:
             each.stanza(
                 f"<presence to='{room}/{each.name[:-2]}'><x xmlns='http://jabber.org/protocol/muc'/></presence>"
             )
-            read_all(each, until=lambda each=each, room=room: any(room.encode() in data and b"<subject" in data for data in each.got))
+            await_room(each, room)
             if number == 0:
                 each.stanza(
                     f"<iq type='set' id='open' to='{room}'><query xmlns='http://jabber.org/protocol/muc#owner'>"
@@ -176,8 +180,7 @@ def test_rooms_go_on(open_house: OpenHouse, workers: int) -> None:
     read_all(
         *clients[:3],
         until=lambda: all(
-            sum(b"type='unavailable'" in data and b"/tybalt'" in data for data in each.got) == 4
-            for each in clients[:3]
+            sum(b"type='unavailable'" in data and b"/tybalt'" in data for data in each.got) == 4 for each in clients[:3]
         ),
     )
     assert house.count(Slot.OCCUPANTS) >= 0
@@ -193,7 +196,8 @@ def test_carbons_inactive_clients_and_block_lists_go_on(open_house: OpenHouse) -
         each.stanza("<presence/>")
         each.await_("presence")
     second.stanza("<iq type='set' id='c'><enable xmlns='urn:xmpp:carbons:2'/></iq>")
-    second.stanza("<iq type='set' id='k'><block xmlns='urn:xmpp:blocking'><item jid='tybalt@example.org'/></block></iq>")
+    item = "<item jid='tybalt@example.org'/>"
+    second.stanza(f"<iq type='set' id='k'><block xmlns='urn:xmpp:blocking'>{item}</block></iq>")
     read_all(second, until=lambda: any(b"id='k'" in data for data in second.got))
     second.say(b"<inactive xmlns='urn:xmpp:csi:0'/>")
     romeo.stanza(f"<presence to='{second.jid}'><show>away</show></presence>")
