@@ -69,6 +69,14 @@ class SharedMemory:
         fcntl.fcntl(self.descriptor, fcntl.F_ADD_SEALS, seals)
         self.memory = mmap.mmap(self.descriptor, size_bytes)
 
+    @classmethod
+    def adopt(cls, descriptor: int) -> "SharedMemory":
+        """The memory file that another program of this process has made."""
+        adopted = cls.__new__(cls)
+        adopted.descriptor = descriptor
+        adopted.memory = mmap.mmap(descriptor, 0)
+        return adopted
+
     def close(self) -> None:
         """Closes the descriptor; the mapping goes when nothing looks at it any more."""
         os.close(self.descriptor)
@@ -77,8 +85,8 @@ class SharedMemory:
 class WorkerBoard:
     """One worker's board: made once per worker index, mapped by each process that fills that index in turn."""
 
-    def __init__(self, index: int) -> None:
-        self._shared = SharedMemory(f"megaphone-board-{index}", BOARD_BYTES)
+    def __init__(self, index: int, adopted: SharedMemory | None = None) -> None:
+        self._shared = adopted or SharedMemory(f"megaphone-board-{index}", BOARD_BYTES)
         self.counters = Board(self._shared.memory)
 
     @property

@@ -238,6 +238,11 @@ class Decoder:
     def __init__(self) -> None:
         self._pending = bytearray()
 
+    @property
+    def pending(self) -> bytes:
+        """The unfinished line."""
+        return bytes(self._pending)
+
     def receive_data(self, data: bytes) -> list[FromWorker]:
         """The messages that `data` completes; ChannelError for a line that is no message or does not end."""
         self._pending += data

@@ -10,6 +10,8 @@ import time
 from collections.abc import Mapping
 from typing import Final
 
+import trio
+
 _STATUS_LIMIT: Final = 500  # characters; the datagram has to fit the socket buffer with room to spare
 
 
@@ -73,6 +75,15 @@ def from_environment(environment: Mapping[str, str] = os.environ, *, pid: int | 
     if interval.isdecimal() and int(interval) > 0 and watched_pid in ("", str(pid or os.getpid())):
         watchdog_seconds = int(interval) / 1_000_000
     return Notifier(environment.get("NOTIFY_SOCKET"), watchdog_seconds)
+
+
+async def feed_watchdog(notifier: Notifier) -> None:
+    """Says twice as often as systemd asks for it that we are alive; for ever, or not at all if it does not ask."""
+    if notifier.watchdog_seconds is None:
+        return
+    while True:
+        notifier.watchdog()
+        await trio.sleep(notifier.watchdog_seconds / 2)
 
 
 def _status(text: str) -> str:
