@@ -94,6 +94,11 @@ class WorkerBoard:
         """What the worker maps."""
         return self._shared.descriptor
 
+    @property
+    def size_bytes(self) -> int:
+        """How much memory it is."""
+        return len(self._shared.memory)
+
     def clear_gauges(self) -> None:
         """Forgets what was true of the process that has just died; counters stay."""
         for slot in _gauges():

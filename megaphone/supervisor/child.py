@@ -277,7 +277,7 @@ class Child:
             started_seconds=self._started_seconds,
             ready_at_ns=self._ready_at_ns if self._was_ready else None,
             drain_deadline_seconds=self._drain_deadline_seconds,
-            drained=self.drained and (self.drained.closed, self.drained.cut),
+            drained=None if self.drained is None else (self.drained.closed, self.drained.cut),
             killed_for=self._killed_for,
             fatal_reason=self._fatal_reason,
         )
@@ -295,6 +295,6 @@ class Child:
         self._was_ready = state.ready_at_ns is not None
         self._ready_at_ns = state.ready_at_ns or 0
         self._drain_deadline_seconds = state.drain_deadline_seconds
-        self.drained = state.drained and channel.Drained(*state.drained)
+        self.drained = None if state.drained is None else channel.Drained(*state.drained)
         self._killed_for = state.killed_for
         self._fatal_reason = state.fatal_reason

@@ -8,11 +8,10 @@ from collections import Counter
 from typing import Final
 
 from megaphone.config.schema import Config
-from megaphone.dispatch.counters import BOARD_BYTES
 from megaphone.edge.sketch import SEED_BYTES, sketch_bytes
 from megaphone.supervisor.boards import SharedMemory
 from megaphone.supervisor.bus_sockets import BusSockets
-from megaphone.supervisor.control_socket import ControlSocket, open_control_socket
+from megaphone.supervisor.control_socket import open_control_socket
 from megaphone.supervisor.listeners import Bound, Listeners, adopt, open_address, open_listeners
 from megaphone.supervisor.reload import Outcome
 from megaphone.supervisor.restart import Restart
@@ -66,7 +65,7 @@ class Holdings:
     def adopt(cls, state: NodeState) -> "Holdings":
         """Those that another program of this process has left."""
         held = cls.__new__(cls)
-        held.control = state.control and adopt(state.control)
+        held.control = None if state.control is None else adopt(state.control)
         held.admin = tuple(adopt(each) for each in state.admin)
         held.listeners = Listeners([adopt(each) for each in state.listeners])
         held.bus = BusSockets.adopt(state.bus)

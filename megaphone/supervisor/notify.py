@@ -20,11 +20,16 @@ class Notifier:
 
     def __init__(self, address: str | None, watchdog_seconds: float | None = None) -> None:
         self.watchdog_seconds = watchdog_seconds
+        self._given = address
         self._address: str | None = None
         self._socket: socket.socket | None = None
         if address and address[0] in "/@":
             self._address = "\0" + address[1:] if address[0] == "@" else address
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+
+    def again(self) -> "Notifier":
+        """Another one like this one, which may be closed."""
+        return Notifier(self._given, self.watchdog_seconds)
 
     def ready(self, status: str) -> None:
         """Start-up, or a reload, is finished."""

@@ -20,6 +20,10 @@ class Exit:
     cause: Cause
     text: str  # one sentence for the log
 
+    def pair(self) -> tuple[Cause, str]:
+        """Both, to be told to another program."""
+        return self.cause, self.text
+
 
 class Process(Protocol):
     """What a `trio.Process` is too."""

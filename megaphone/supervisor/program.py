@@ -29,7 +29,7 @@ class Program(Struct, frozen=True):
     fingerprint: _Text = ""
 
     def environment(self, ours: Mapping[str, str]) -> dict[str, str]:
-        """Our environment, with which `command` finds this program and no other that lies in the directory we are in."""
+        """Our environment, but with it `command` finds this program and none in the directory that we are in."""
         found = {name: value for name, value in ours.items() if name != "PYTHONPATH"}
         found["PYTHONSAFEPATH"] = "1"
         if self.python_path:

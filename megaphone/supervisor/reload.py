@@ -111,7 +111,7 @@ async def reload(supervisor: "Supervisor") -> Outcome:
 async def _reload(supervisor: "Supervisor") -> Outcome:
     try:
         config, text, warnings = await trio.to_thread.run_sync(
-            supervisor.read_candidate, supervisor.config_path, supervisor.config
+            supervisor.role.read_candidate, supervisor.config_path, supervisor.config
         )
     except ConfigError as error:
         return Outcome(str(error))

@@ -27,8 +27,8 @@ class Seat:
         self._news = trio.Event()
         if state is not None:
             self.restarts.update(state.restarts)
-            self.last_exit = state.last_exit and Exit(*state.last_exit)
-            self.ended = state.ended and Exit(*state.ended)
+            self.last_exit = None if state.last_exit is None else Exit(*state.last_exit)
+            self.ended = None if state.ended is None else Exit(*state.ended)
             self.ready_once = True
 
     @property
@@ -78,7 +78,7 @@ class Seat:
         return SeatState(
             board_fd=duplicate(self.board.descriptor),
             child=child.keep(duplicate, node_text) if child is not None and child.pid is not None else None,
-            ended=ended and (ended.cause, ended.text),
+            ended=None if ended is None else ended.pair(),
             restarts=dict(self.restarts),
-            last_exit=self.last_exit and (self.last_exit.cause, self.last_exit.text),
+            last_exit=None if self.last_exit is None else self.last_exit.pair(),
         )

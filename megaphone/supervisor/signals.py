@@ -20,11 +20,14 @@ _log = log.get_logger("supervisor")
 
 
 async def follow(
-    *, end: Callable[[], None], reload: Callable[[], None], task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    *,
+    end: Callable[[], None],
+    reload: Callable[[], None],
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Calls `end` for SIGTERM and SIGINT, `reload` for SIGHUP."""
     with trio.open_signal_receiver(*SIGNALS) as received:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        release()
         task_status.started()
         async for number in received:
             _log.info("signal", signal=signal.Signals(number).name)
@@ -37,6 +40,11 @@ async def follow(
 def hold() -> None:
     """From now on signals wait for the next program."""
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+
+
+def release() -> None:
+    """There is no next program after all."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
 def prepare() -> None:

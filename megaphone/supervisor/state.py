@@ -91,8 +91,8 @@ class UpgradeState(Struct, kw_only=True):
     started_at_seconds: float = 0.0  # Unix time
     stage: str = "none"
     reason: str = ""
-    replace: list[tuple[int, int]] = []  # noqa: RUF012 - msgspec copies it; (index, process) that get a successor
-    counts: dict[str, int] = {}  # noqa: RUF012 - by result
+    replace: list[tuple[int, int]] = []  # (index, process) that get a successor
+    counts: dict[str, int] = {}  # by result
     moved: int = 0
     ended: int = 0
 
@@ -164,6 +164,21 @@ def read(descriptor: int) -> NodeState:
         raise UpgradeError(f"the state cannot be read: {error.strerror}") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise UpgradeError(f"the state cannot be understood: {error}") from None
+
+
+def descriptors(state: NodeState) -> list[int]:
+    """All that the state names."""
+    found = [state.sketch_fd]
+    for listening in (*state.listeners, *state.admin, *filter(None, [state.control])):
+        found += listening.fds
+    found += [descriptor for pair in state.bus.fds for descriptor in pair]
+    if state.bus.lock_fd >= 0:
+        found.append(state.bus.lock_fd)
+    for seat in state.seats:
+        found.append(seat.board_fd)
+        if seat.child is not None:
+            found.append(seat.child.channel_fd)
+    return found
 
 
 def check_memory(state: NodeState) -> None:

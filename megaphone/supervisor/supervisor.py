@@ -11,7 +11,6 @@ It also ends, without ending its workers, when it leaves them to another program
 
 import enum
 import random
-import sys
 import time
 from collections.abc import Sequence
 from typing import Final
@@ -27,12 +26,12 @@ from megaphone.supervisor.conversation import WorkerUnavailableError
 from megaphone.supervisor.holdings import Holdings
 from megaphone.supervisor.notify import Notifier, feed_watchdog
 from megaphone.supervisor.program import Program
-from megaphone.supervisor.reload import Outcome, Reader
+from megaphone.supervisor.reload import Outcome
 from megaphone.supervisor.restart import GiveUp, Policy, decide
+from megaphone.supervisor.role import Role
 from megaphone.supervisor.seat import Seat
 from megaphone.supervisor.state import SeatState
 
-WORKER_COMMAND: Final = (sys.executable, "-m", "megaphone.worker")
 QUICK_DEADLINE_SECONDS: Final = 1.0  # what a second signal leaves the clients
 UNPACED: Final = 1e9  # connections per second: as fast as the worker can
 
@@ -58,8 +57,7 @@ class Supervisor:
         config_text: str,
         config_path: str,
         notifier: Notifier,
-        worker_command: Sequence[str],
-        read_candidate: Reader,
+        role: Role,
         program: Program,
     ) -> None:
         """Starts nothing yet."""
@@ -72,12 +70,12 @@ class Supervisor:
         self.holdings = holdings
         self.listeners = holdings.listeners
         self.seats = holdings.seats
-        self.read_candidate = read_candidate
+        self.role = role
         self.program = program
         self.busy = ""  # "a reload" or "an upgrade", while one is under way
         self.ready = trio.Event()  # all workers have been ready once
         self.draining = trio.Event()
-        self._worker_command = tuple(worker_command)
+        self._worker_command = tuple(role.worker_command)
         self._failure: MegaphoneError | None = None
         self._services: trio.Nursery | None = None
         self._workers: trio.Nursery | None = None

@@ -48,6 +48,7 @@ def node_facts(boards: list[Board], **changes: object) -> NodeFacts:
             index=index,
             board=board,
             state="ready",
+            version="1.2.3",
             restarts={"signal": index, "hang": 0},
             started_at_seconds=1000.5,
             resident_bytes=4096,
@@ -66,6 +67,8 @@ def node_facts(boards: list[Board], **changes: object) -> NodeFacts:
         "certificates": {"/etc/chain.pem": 2e9},
         "admin_requests": {("/metrics", "200"): 3},
         "reloads": {"accepted": 1, "refused": 0},
+        "upgrades": {"done": 1, "failed": 0, "refused": 2},
+        "upgrade_connections": {"moved": 20_000, "ended": 4},
         "links": [2, 1],
     }
     return NodeFacts(**(facts | changes))

@@ -13,7 +13,7 @@ from megaphone import log
 from megaphone.config.schema import Config
 from megaphone.supervisor.node import Node
 from megaphone.supervisor.notify import Notifier
-from tests.unit.supervisor.node_under_test import CONFIG_TEXT, Running, RunNode, make_config, worker_command
+from tests.unit.supervisor.node_under_test import CONFIG_TEXT, Running, RunNode, make_config, role
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def run_node(directory: Path) -> RunNode:
             config_text=path.read_text(),
             config_path=str(path),
             notifier=notifier or Notifier(None),
-            worker_command=worker_command(directory, mode),
+            role=role(directory, mode),
         )
         running = Running(node, directory)
         async with trio.open_nursery() as nursery:

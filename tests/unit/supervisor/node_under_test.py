@@ -1,5 +1,6 @@
 """A node in this process with stand-in workers, and what tests ask about it."""
 
+import dataclasses
 import http.client
 import json
 import socket
@@ -14,6 +15,7 @@ import trio
 from megaphone.config.schema import Admin, Config, Domain, Drain, Listen, Node, Restart, Upstream
 from megaphone.errors import MegaphoneError
 from megaphone.supervisor.node import Node as RunningNode
+from megaphone.supervisor.role import EDGE, Role
 
 STAND_IN = "tests.unit.supervisor.stand_in_worker"
 PATIENCE_SECONDS = 60.0  # on a busy machine; nothing waits this long when it works
@@ -48,8 +50,9 @@ socket = "{socket}"
 """
 
 
-def worker_command(directory: Path, mode: str = "healthy") -> tuple[str, ...]:
-    return (sys.executable, "-m", STAND_IN, mode, str(directory))
+def role(directory: Path, mode: str = "healthy") -> Role:
+    """An edge with stand-in workers."""
+    return dataclasses.replace(EDGE, worker_command=(sys.executable, "-m", STAND_IN, mode, str(directory)))
 
 
 def messages(directory: Path, index: int) -> list[dict]:
