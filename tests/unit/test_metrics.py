@@ -219,6 +219,7 @@ def test_a_worker_without_a_process_has_counters_and_no_process_figures() -> Non
         index=0,
         board=Board(bytearray(BOARD_BYTES)),
         state="gone",
+        version=None,
         restarts={},
         started_at_seconds=None,
         resident_bytes=None,
@@ -230,6 +231,7 @@ def test_a_worker_without_a_process_has_counters_and_no_process_figures() -> Non
     assert 'megaphone_connections_accepted_total{worker="0"}' in found
     for name in ("resident_memory_bytes", "open_fds", "max_fds"):
         assert f'megaphone_worker_{name}{{worker="0"}}' not in found
+    assert not [name for name in found if name.startswith("megaphone_worker_info")]
 
 
 def test_a_node_without_workers_has_a_page() -> None:

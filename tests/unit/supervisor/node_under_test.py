@@ -12,7 +12,7 @@ from pathlib import Path
 
 import trio
 
-from megaphone.config.schema import Admin, Config, Domain, Drain, Listen, Node, Restart, Upstream
+from megaphone.config.schema import Admin, Config, Domain, Drain, Listen, Node, Restart, Upgrade, Upstream
 from megaphone.errors import MegaphoneError
 from megaphone.supervisor.node import Node as RunningNode
 from megaphone.supervisor.role import EDGE, Role
@@ -69,7 +69,9 @@ async def until(condition: Callable[[], object], what: str) -> None:
         await trio.sleep(0.01)
 
 
-def make_config(directory: Path, *, workers: int = 2, **restart: float) -> Config:
+def make_config(
+    directory: Path, *, workers: int = 2, drain_seconds: float = 5.0, upgrade_seconds: float = 120.0, **restart: float
+) -> Config:
     """The configuration of CONFIG_TEXT, with other restart settings if given."""
     return Config(
         node=Node(workers=workers, max_connections=100),
@@ -77,7 +79,8 @@ def make_config(directory: Path, *, workers: int = 2, **restart: float) -> Confi
         domain=(Domain(name="example.org", upstreams=("first",)),),
         upstream=(Upstream(name="first", address="127.0.0.1:5232"),),
         restart=Restart(**({"heartbeat_timeout_seconds": 5.0} | restart)),
-        drain=Drain(connections_per_second=100, deadline_seconds=5.0),
+        drain=Drain(connections_per_second=100, deadline_seconds=drain_seconds),
+        upgrade=Upgrade(deadline_seconds=upgrade_seconds),
         admin=Admin(address="127.0.0.1:0", socket=str(directory / "admin.sock")),
     )
 
