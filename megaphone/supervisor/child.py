@@ -106,6 +106,10 @@ class Child:
             self._process.kill()
         return await self.look_after()
 
+    def never_started(self) -> Exit:
+        """It is not needed any more before it was started."""
+        return self._end(Exit("drain", "was not started, because the node drains"))
+
     async def look_after(self) -> Exit:
         """Stays with the process until it ends and returns how; cancelling kills it, unless we `leave` it."""
         assert self._process is not None  # noqa: S101 - run() or of_state() comes first

@@ -9,14 +9,15 @@
                                     ends what could not move
                      handed_over <- exit 0
 
-| what happens                                        | what comes of it                                              |
-|-----------------------------------------------------|---------------------------------------------------------------|
-| the successor is not ready in time, or dies         | the predecessor goes on, the upgrade stops                    |
-| the predecessor says `hand_over_failed`             | it goes on, the successor is killed, the upgrade stops        |
-| it says nothing within `upgrade.deadline_seconds`   | the same                                                      |
-| the predecessor dies before `took_over`             | a crash: the successor is killed, the restart policy is asked |
-| it dies after `took_over`                           | nothing: what it would have ended has ended                   |
-| the successor dies after `took_over`                | a crash, as of any worker                                     |
+| what happens                                         | what comes of it                                              |
+|------------------------------------------------------|---------------------------------------------------------------|
+| the successor is not ready in time, or dies          | the predecessor goes on, the upgrade stops                    |
+| the predecessor dies before it was told to hand over | a crash: the successor is killed, the upgrade goes on         |
+| the predecessor says `hand_over_failed`              | it goes on, the successor is killed, the upgrade stops        |
+| it says nothing within `upgrade.deadline_seconds`    | the same                                                      |
+| the predecessor dies before `took_over`              | a crash: the successor is killed, the restart policy is asked |
+| it dies after `took_over`                            | nothing: what it would have ended has ended                   |
+| the successor dies after `took_over`                 | a crash, as of any worker                                     |
 """
 
 import contextlib
@@ -43,6 +44,10 @@ VERDICT_SECONDS: Final = 5.0  # for the one to say what it knows, after the othe
 _BACKLOG: Final = 1
 
 _log = log.get_logger("supervisor")
+
+
+class EndedBeforeError(UpgradeError):
+    """The worker has ended before it was told to hand over; the restart policy replaces it with the new program."""
 
 
 async def hand_over(supervisor: Supervisor, seat: Seat) -> Child:
@@ -79,7 +84,7 @@ async def _become_ready(seat: Seat, predecessor: Child, successor: Child) -> Non
     if successor.how is not None:
         raise UpgradeError(f"the successor of worker {seat.index} {successor.how.text}")
     if predecessor.how is not None:
-        raise UpgradeError(f"worker {seat.index} {predecessor.how.text} before it could hand over")
+        raise EndedBeforeError(f"worker {seat.index} {predecessor.how.text} before it was told to hand over")
 
 
 async def _move(supervisor: Supervisor, seat: Seat, predecessor: Child, successor: Child, path: str) -> None:

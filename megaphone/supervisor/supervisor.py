@@ -73,6 +73,7 @@ class Supervisor:
         self.role = role
         self.program = program
         self.busy = ""  # "a reload" or "an upgrade", while one is under way
+        self.started = trio.Event()  # `run` looks after workers
         self.ready = trio.Event()  # all workers have been ready once
         self.draining = trio.Event()
         self._worker_command = tuple(role.worker_command)
@@ -106,6 +107,7 @@ class Supervisor:
                 self._workers = workers
                 for seat in self.seats:
                     workers.start_soon(self._fill, seat)
+                self.started.set()
             services.cancel_scope.cancel()
         if self._failure is not None:
             raise self._failure
@@ -210,6 +212,8 @@ class Supervisor:
         """The whole life of one process."""
         if child.pid is not None:
             return await child.look_after()
+        if self.draining.is_set():  # its listening sockets are closed
+            return child.never_started()
         descriptors = self.listeners.of_worker(seat.index)
         start = channel.Start(
             index=seat.index,

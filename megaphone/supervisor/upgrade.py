@@ -24,7 +24,7 @@ from megaphone.supervisor.child import Child
 from megaphone.supervisor.program import Program
 from megaphone.supervisor.seat import Seat
 from megaphone.supervisor.state import NodeState, UpgradeState
-from megaphone.supervisor.successor import hand_over
+from megaphone.supervisor.successor import EndedBeforeError, hand_over
 from megaphone.supervisor.supervisor import Phase, Supervisor
 
 CHECKING: Final = "checking"
@@ -109,6 +109,7 @@ class Upgrade:
     async def go_on(self) -> None:
         """In the new program: the workers, one after the other, until one cannot hand over or the node drains."""
         self.state.stage = WORKERS
+        await self._supervisor.started.wait()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._stop_when_draining, nursery.cancel_scope)
             reason = ""
@@ -117,6 +118,9 @@ class Upgrade:
                     await self._replace(progress, self._supervisor.seats[index], pid)
             except UpgradeError as error:
                 reason = str(error)
+            except Exception as error:  # noqa: BLE001 - a mistake in here must not end the node
+                _log.exception("upgrade failed")
+                reason = f"internal error, see the log: {error}"
             self._end(FAILED if reason else DONE, reason)
             nursery.cancel_scope.cancel()
 
@@ -139,6 +143,9 @@ class Upgrade:
         progress.stage, begun = "handing over", time.monotonic()
         try:
             predecessor = await hand_over(supervisor, seat)
+        except EndedBeforeError:
+            progress.stage = "replaced"
+            return
         except UpgradeError:
             progress.stage = "failed"
             raise

@@ -6,7 +6,6 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from megaphone import __version__
 from megaphone.config.hub import HubConfig
 from megaphone.config.schema import Config, Domain, Upstream
 from megaphone.dispatch.counters import AdmissionSlot, Board, LinkSlot, Slot, UpstreamSlot
@@ -53,7 +52,7 @@ def status(supervisor: Supervisor, upgrade: Upgrade, *, admin_address: str) -> d
     workers = [_worker(seat, now) for seat in supervisor.seats]
     reload_at, reload_outcome = supervisor.holdings.last_reload or (None, None)
     return {
-        "version": __version__,
+        "version": supervisor.program.version,
         "fingerprint": supervisor.program.fingerprint,
         "pid": os.getpid(),
         "phase": supervisor.phase.value,
@@ -148,7 +147,7 @@ def _link(seat: Seat, position: int, link: int) -> dict[str, Any]:
 def node_facts(supervisor: Supervisor, upgrade: Upgrade, *, admin_requests: Mapping[tuple[str, str], int]) -> NodeFacts:
     """What one scrape of `/metrics` is made of."""
     return NodeFacts(
-        version=__version__,
+        version=supervisor.program.version,
         python=platform.python_version(),
         supervisor_resident_bytes=process_facts.resident_bytes(os.getpid()) or 0,
         workers=[_worker_facts(seat, supervisor.config) for seat in supervisor.seats],

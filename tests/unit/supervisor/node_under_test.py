@@ -1,8 +1,10 @@
 """A node in this process with stand-in workers, and what tests ask about it."""
 
+import contextlib
 import dataclasses
 import http.client
 import json
+import os
 import socket
 import sys
 import time
@@ -12,11 +14,14 @@ from pathlib import Path
 
 import trio
 
+from megaphone import __version__
 from megaphone.config.schema import Admin, Config, Domain, Drain, Listen, Node, Restart, Upgrade, Upstream
 from megaphone.errors import MegaphoneError
 from megaphone.supervisor.node import Node as RunningNode
+from megaphone.supervisor.program import Program
 from megaphone.supervisor.role import EDGE, Role
 
+REPOSITORY = Path(__file__).parents[3]
 STAND_IN = "tests.unit.supervisor.stand_in_worker"
 PATIENCE_SECONDS = 60.0  # on a busy machine; nothing waits this long when it works
 
@@ -52,7 +57,23 @@ socket = "{socket}"
 
 def role(directory: Path, mode: str = "healthy") -> Role:
     """An edge with stand-in workers."""
-    return dataclasses.replace(EDGE, worker_command=(sys.executable, "-m", STAND_IN, mode, str(directory)))
+    command = (sys.executable, "-m", STAND_IN, mode, str(directory))
+    return dataclasses.replace(EDGE, worker_command=command, worker_module=STAND_IN)
+
+
+def the_program(behaviour: str, mode: str, directory: Path) -> Program:
+    """A supervisor's program in a process of its own (program.py), with stand-in workers of this mode."""
+    interpreter = sys.executable
+    if behaviour == "vanishes":
+        interpreter = str(directory / "python")
+        with contextlib.suppress(FileExistsError):
+            os.symlink(sys.executable, interpreter)
+    return Program(
+        command=[interpreter, "-m", "tests.unit.supervisor.program", behaviour, mode, str(directory)],
+        python_path=os.pathsep.join([str(REPOSITORY), *filter(None, sys.path)]),
+        version="9.9" if behaviour == "newer" else __version__,
+        fingerprint=behaviour,
+    )
 
 
 def messages(directory: Path, index: int) -> list[dict]:

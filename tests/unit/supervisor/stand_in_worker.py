@@ -13,7 +13,8 @@ Modes (several joined by "+"):
   ignore-drain        never ends by itself
   garbage             sends a line that is no message once it is ready
   no-links            answers that it has no links
-  accept              accepts connections and sends each one its own index, then closes it
+  accept              accepts connections and sends each one its own index and process, then closes it
+  echo                accepts connections and sends back what they say
   once                all of the above except "healthy", "no-links" and "accept" only for the first process of an index
 
 When it is told to hand over it says COMMIT to its successor, hears TAKEN, says that 5 connections have moved and 1 has
@@ -118,7 +119,7 @@ class StandIn:
         self.board.set(Slot.STARTED_NS, time.monotonic_ns())
         self.board.set(Board.upstream_slot(0, 0), 1)
         for listening in self.listening:
-            if "accept" in self.modes:
+            if self.modes & {"accept", "echo"}:
                 self.selector.register(listening, selectors.EVENT_READ, self.accept)
 
     def wait_for_predecessor(self, waiting: socket.socket) -> None:
@@ -185,7 +186,17 @@ class StandIn:
             except BlockingIOError:
                 continue
             self.board.add(Slot.ACCEPTED, 1)
+            if "echo" in self.modes:
+                self.selector.register(connection, selectors.EVENT_READ, lambda: self.echo(connection))  # noqa: B023
+                return
             connection.sendall(f"{self.index} {os.getpid()}\n".encode())
+            connection.close()
+
+    def echo(self, connection: socket.socket) -> None:
+        if data := connection.recv(65_536):
+            connection.sendall(data)
+        else:
+            self.selector.unregister(connection)
             connection.close()
 
     def on_reload(self, message: dict) -> None:
