@@ -16,6 +16,8 @@ import msgspec
 
 from tests.unit.supervisor.node_under_test import CONFIG_TEXT, PATIENCE_SECONDS, messages, the_program
 
+Start = Callable[..., "Supervised"]
+
 
 class Supervised:
     """One node. `directory` has a short path: its sockets are in it."""

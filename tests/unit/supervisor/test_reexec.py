@@ -5,29 +5,12 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from megaphone import __version__
-from tests.unit.supervisor.process_under_test import Supervised
-
-Start = Callable[..., Supervised]
-
-
-@pytest.fixture
-def start(directory: Path) -> Iterator[Start]:
-    """`start(mode)` starts a node in a process of its own."""
-    started: list[Supervised] = []
-
-    def begin(mode: str = "healthy", **options: object) -> Supervised:
-        started.append(Supervised(directory, mode, **options))
-        return started[-1]
-
-    yield begin
-    for each in started:
-        each.end()
+from tests.unit.supervisor.process_under_test import Start, Supervised
 
 
 def say(client: socket.socket, text: bytes) -> bytes:
