@@ -32,6 +32,10 @@ class SubjectError(MegaphoneError):
     """What the bus between workers does not take: a subject that is none, a subscription too many, half a frame."""
 
 
+class MoveError(MegaphoneError):
+    """What a predecessor hands over and this process cannot use: that thing stays where it is, or all of it does."""
+
+
 class TLSError(MegaphoneError):
     """A certificate, key or TLS setting that OpenSSL does not accept."""
 
