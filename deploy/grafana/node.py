@@ -140,24 +140,6 @@ TRAFFIC: Final = (
         (Query("megaphone_certificate_expiry_timestamp_seconds{} - time()"),),
         kind="table",
     ),
-    graph(
-        "Upgrades",
-        "short",
-        "In five minutes; of a failed one some workers go on as they were, of a refused one all.",
-        ("sum by (instance, result) (increase(megaphone_upgrades_total{}[5m]))", "{{instance}} {{result}}"),
-    ),
-    graph(
-        "Connections that changed their process",
-        "short",
-        "In five minutes: moved to a successor, or ended because they could not move.",
-        ("sum by (result) (increase(megaphone_upgrade_connections_total{}[5m]))", "{{result}}"),
-    ),
-    graph(
-        "Workers by version",
-        "short",
-        "More than one version only while an upgrade is under way, or after one that stopped.",
-        ("sum by (instance, version) (megaphone_worker_info{})", "{{instance}} {{version}}"),
-    ),
 )
 
 WORKERS: Final = (
