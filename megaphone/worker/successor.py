@@ -1,8 +1,8 @@
 """Takes a worker over from its predecessor: builds everything, asleep, and wakes it when the predecessor has committed.
 
-Until TAKEN has been said nothing here may be noticed by anybody. If the predecessor ends before it commits, or says what
-cannot be used, all that was built is let go of, and this process ends: the predecessor goes on, or the supervisor starts
-another worker.
+Until TAKEN has been said nothing here may be noticed by anybody. If the predecessor ends before it commits, or says
+what cannot be used, all that was built is let go of, and this process ends: the predecessor goes on, or the supervisor
+starts another worker.
 """
 
 from __future__ import annotations
