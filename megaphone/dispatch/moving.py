@@ -8,8 +8,8 @@ A worker's predecessor and successor live at the same time for a moment (docs/re
       freeze         SharedPart.freeze(), settled()
                      what has changed since, once more              -►   replaces what came before
                      SharedPart.export()                            -►   SharedPart.restore()
-      COMMIT ----------------------------------------------------------► says TAKEN, then all of them in turn:
-      ◄---------------------------------------------------------- TAKEN    SharedPart.activate(), in order of registration
+      COMMIT ---------------------------------------------------------► says TAKEN, then:
+      ◄---------------------------------------------------------- TAKEN    SharedPart.activate(), as registered
       leaves         Connection.leave(), Owner.leave(),                    Connection.activate(), Owner.activate()
                      SharedPart.leave()                                    SharedPart.go_on()
 

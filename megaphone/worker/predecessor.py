@@ -61,7 +61,7 @@ class Handing(Protocol):
 
     index: int
     dispatcher: Dispatcher
-    parts: Sequence[SharedPart]
+    parts: list[SharedPart]
 
     def pause_listeners(self) -> None:
         """Accept nobody for now."""
