@@ -12,8 +12,8 @@ import slixmpp
 
 from tests.servers.model import Account, Endpoint
 
-STEP_TIMEOUT_SECONDS = 60.0
-SAY_EVERY_SECONDS = 0.02
+STEP_TIMEOUT_SECONDS = 120.0
+SAY_EVERY_SECONDS = 0.03
 
 
 class Talker(slixmpp.ClientXMPP):
