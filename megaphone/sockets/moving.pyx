@@ -73,10 +73,11 @@ cdef object export_socket(Receiver receiver):
     return SocketRecord(mailbox_bytes(&sender.mailbox), mailbox_bytes(&sender.sealed), tls, milliseconds_of(sender.stalled_ticks), flags_of(receiver))
 
 
-cdef Receiver restore_socket(object record, int fd, Poller poller, Sink sink, uint32_t mailbox_limit):
+cdef Receiver restore_socket(object record, int fd, Poller poller, Sink sink, uint32_t mailbox_limit, bint watched=True):
     """A socket as in the record, asleep until `activate_socket`; MoveError, and `fd` is closed, if that cannot be.
 
     The poller watches it already, which costs a system call; it does not turn before all are awake (worker/process.py).
+    Only one that is not `watched` waits for who restores it: a Unix socket that is not connected yet.
     """
     cdef Receiver receiver
     cdef Sender sender
@@ -102,7 +103,7 @@ cdef Receiver restore_socket(object record, int fd, Poller poller, Sink sink, ui
             and poller.chunks.put(&sender.sealed, <const uint8_t*> (<const char*> sealed), len(sealed))):
         receiver.close()
         raise MoveError("no memory for what waits")
-    if not receiver.watch():
+    if watched and not receiver.watch():
         receiver.close()
         raise MoveError("a socket that cannot be watched")
     return receiver
