@@ -102,7 +102,7 @@ class Conversation:
             await _until(
                 lambda other=other, name=name, said=talker.said: len(other.heard.get(name, ())) >= said,
                 lambda other=other, name=name, said=talker.said: (
-                    f"{name} said {said}, not heard: {sorted({*range(said)} - {*other.heard.get(name, ())})}, {self._ends()}"
+                    f"of {name} not heard: {sorted({*range(said)} - {*other.heard.get(name, ())})}, {self._ends()}"
                 ),
             )
             assert other.heard == {name: list(range(talker.said))}
