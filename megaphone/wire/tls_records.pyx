@@ -372,7 +372,7 @@ cdef Py_ssize_t records_open(Records* records, Input* input, uint8_t* into, size
             input.data += size
             input.length -= size
         elif collect(records, input):
-            if records.partial_length - HEADER_BYTES - TAG_BYTES > room - done:
+            if <size_t> records.partial_length - HEADER_BYTES - TAG_BYTES > room - done:
                 return done
             done += take_record(records, records.partial, records.partial_length, into + done)
             forget_partial(records)
@@ -413,7 +413,7 @@ cdef const uint8_t* get_direction(const uint8_t* at, Direction* direction) noexc
 
 cdef size_t records_export(const Records* records, uint8_t* into, size_t room) noexcept:
     cdef uint8_t* at
-    if room < EXPORT_BYTES + records.partial_length:
+    if room < <size_t> EXPORT_BYTES + records.partial_length:
         return 0
     memset(into, 0, 16)
     into[0] = EXPORT_VERSION
@@ -438,7 +438,7 @@ cdef Records* records_import(const uint8_t* data, size_t length) noexcept:
         return NULL
     suite = <uint16_t> (data[2] << 8 | data[3])
     partial_length = <uint16_t> (data[12] << 8 | data[13])
-    if not is_suite(suite) or data[1] >> 7 or data[4] > SILENT_LIMIT + 1 or data[6] > 4 or length != EXPORT_BYTES + partial_length:
+    if not is_suite(suite) or data[1] >> 7 or data[4] > SILENT_LIMIT + 1 or data[6] > 4 or length != <size_t> EXPORT_BYTES + partial_length:
         return NULL
     records = <Records*> calloc(1, sizeof(Records))
     if records == NULL:
