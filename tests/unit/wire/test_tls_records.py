@@ -217,7 +217,7 @@ def test_a_repeated_record() -> None:
 
 @pytest.mark.parametrize("kind", [0, 20, 21, 22, 24, 25, 255])
 def test_records_in_clear(kind: int) -> None:
-    """ChangeCipherSpec, alerts, handshake messages, heartbeats: nothing is in clear behind the handshake (section 5)."""
+    """ChangeCipherSpec, alerts, handshake messages, heartbeats: nothing is in clear any more (section 5)."""
     end, peer = connect()
     refused(end, peer, bytes([kind, 3, 3, 0, 1, 1]), UNEXPECTED_MESSAGE)
 

@@ -1,4 +1,4 @@
-"""Known answers: section 3 of RFC 8448, "Simple 1-RTT Handshake", from the application traffic secrets to the alerts."""
+"""Known answers: "Simple 1-RTT Handshake" of RFC 8448, from the application traffic secrets to the alerts."""
 
 import pytest
 

@@ -21,7 +21,7 @@ An export that is taken is exported again as it was, and can be used.
 from cpython.pycapsule cimport PyCapsule_New
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcmp, memcpy, memmove, memset
 from posix.uio cimport iovec
 
 from megaphone.wire.tls_contexts cimport forget_context, protect
@@ -277,7 +277,7 @@ cdef int model(bint client) except -1:
                     EXPECTED.sequence = 0
                     EXPECTED.owes = EXPECTED.owes or request
                 message -= size
-                memcpy(MESSAGE, MESSAGE + size, message)
+                memmove(MESSAGE, MESSAGE + size, message)
         else:
             return 0
         EXPECTED.end, EXPECTED.alert = 0, -1
