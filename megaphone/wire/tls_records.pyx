@@ -107,6 +107,7 @@ cdef void refuse(Records* records, uint8_t alert) noexcept:
     """Nothing more is read; `alert` is what we will say."""
     records.flags |= IS_BROKEN
     records.alert = alert
+    records.changes += 1
 
 
 cdef int records_alert(const Records* records) noexcept:
