@@ -35,7 +35,8 @@ from megaphone.wire.tls_records cimport (
 cdef enum:
     STREAM_LIMIT = 131072
     RECORDS_LIMIT = 512
-    SINGLE_LIMIT = 400          # longer streams are read byte by byte only if they are a sample
+    SINGLE_LIMIT = 400          # longer streams are read byte by byte only if they are a sample,
+    SAMPLE_LIMIT = 4096         # or not at all: the sanitizers make each realloc a copy
     MOVE_LIMIT = 100            # so many moves take their time
     CUTS_LIMIT = 7
     SILENT_LIMIT = 32
@@ -423,7 +424,7 @@ cdef int check(const uint8_t* data, size_t size, bint thorough) except -1:
         cuts[j] = cut
     read(suite, client, cuts, 0, False, OPEN_ROOM)
     read(suite, client, cuts, count, moves, OPEN_ROOM)
-    if stream_length <= SINGLE_LIMIT or thorough:
+    if stream_length <= (SAMPLE_LIMIT if thorough else SINGLE_LIMIT):
         read(suite, client, SINGLE, stream_length, moves and stream_length <= MOVE_LIMIT, OPEN_ROOM)
     return 0
 
