@@ -311,6 +311,14 @@ def test_a_flood_of_key_updates() -> None:
     refused(end, peer, peer.update(requested=True), UNEXPECTED_MESSAGE)
 
 
+def test_a_flood_of_key_updates_that_moves() -> None:
+    end, peer = connect()
+    for _ in range(SILENT_LIMIT):
+        assert end.open(peer.update()) == (b"", "")
+        end = TLSEnd.restore(end.export())
+    refused(end, peer, peer.update(), UNEXPECTED_MESSAGE)
+
+
 def test_a_flood_of_warnings() -> None:
     end, peer = connect()
     data = b"".join(peer.alert(USER_CANCELED, level=1) for _ in range(SILENT_LIMIT + 1))
