@@ -58,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
         type=_whole(100_000, "logins"),
         default=0,
         metavar="N",
-        help="logins at once (32 a worker, 512 or more)",
+        help="logins at once (80 a worker, 512 or more)",
     )
     made.add_argument(
         "--keep-alive",

@@ -236,6 +236,19 @@ def test_a_storm_disturbs_nobody_else(tmp_path: Path) -> None:
     assert report["counters"]["reconnects"] == figures["sessions_lost"]
 
 
+def test_a_soak_replaces_more_than_fit_beside_each_other(tmp_path: Path) -> None:
+    """Those who come wait for those who leave: 200 each second, where a load process has room for 64 more."""
+    words = ("--soak", "--sessions", str(FEW), "--workers", "2", "--loaders", "1", "--churn", "0.1")
+    words += ("--hold", "4", "--rate", "100")
+    done = subprocess.run(command(tmp_path, *words), capture_output=True, text=True, timeout=RUN_SECONDS)
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["ended"] == "complete", done.stderr
+    assert verdict(report, "sessions lost in the hold")["met"]
+    assert report["figures"]["logins"] >= FEW + 2 * 0.1 * FEW
+    assert report["figures"]["all_left_in_order"]
+    assert set(report["failures"]) <= {"message:service-unavailable"}
+
+
 def test_check_changes_nothing(tmp_path: Path) -> None:
     before = current(["net.core.netdev_max_backlog"])
     done = subprocess.run(
