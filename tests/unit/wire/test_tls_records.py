@@ -30,6 +30,7 @@ from tests.unit.wire.tls_model import (
 
 REKEY = 1 << 24
 SILENT_LIMIT = 32
+SEQUENCE = 16 + 92  # of what comes, in an export
 
 
 def connect(
@@ -217,7 +218,7 @@ def test_a_repeated_record() -> None:
 
 @pytest.mark.parametrize("kind", [0, 20, 21, 22, 24, 25, 255])
 def test_records_in_clear(kind: int) -> None:
-    """ChangeCipherSpec, alerts, handshake messages, heartbeats: nothing is in clear behind the handshake (section 5)."""
+    """ChangeCipherSpec, alerts, handshake messages, heartbeats: nothing is in clear any more (section 5)."""
     end, peer = connect()
     refused(end, peer, bytes([kind, 3, 3, 0, 1, 1]), UNEXPECTED_MESSAGE)
 
@@ -429,6 +430,11 @@ def test_the_peer_is_asked_to_change_its_key_once() -> None:
     assert end.open(peer.update() + peer.data(b"y")) == (b"y", "")
     assert end.incoming[3] == 1
     assert peer.hear(end.seal(b"4")) == [(APPLICATION_DATA, b"4")]
+    # and once with the next key, when that has been used as much
+    exported = end.export()
+    end = TLSEnd.restore(exported[:SEQUENCE] + REKEY.to_bytes(8, "big") + exported[SEQUENCE + 8 :])
+    assert peer.hear(end.seal(b"5")) == [(HANDSHAKE, key_update(True)), (APPLICATION_DATA, b"5")]
+    assert peer.hear(end.seal(b"6")) == [(APPLICATION_DATA, b"6")]
 
 
 @pytest.mark.parametrize("value", [2, 255])
@@ -595,6 +601,10 @@ def test_every_change_shows() -> None:
     end.open(peer.handshake(ticket(50)[7:]) + peer.alert(CLOSE_NOTIFY))
     assert changed()
     end.close()
+    assert changed()
+    end, _ = connect()
+    seen = {end.changes}
+    assert end.open(b"in clear") == (b"", "broken")
     assert changed()
 
 
