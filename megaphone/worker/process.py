@@ -17,7 +17,7 @@ from megaphone import log
 from megaphone.dispatch.counters import Board, Reason, Slot
 from megaphone.errors import ConfigError
 from megaphone.sockets.poller import Poller
-from megaphone.sockets.tls import set_ticket_keys
+from megaphone.sockets.tls_tickets import set_ticket_keys
 from megaphone.worker import drain, heartbeat
 from megaphone.worker.channel import Channel
 

@@ -23,7 +23,7 @@ from megaphone.edge.sketch import Sketch, sketch_bytes
 from megaphone.embedded.embedded import Embedded
 from megaphone.errors import ConfigError, StorageError, TLSError
 from megaphone.sockets.endpoint import parse_other_host
-from megaphone.sockets.tls import CertificateChoice, TLSContext
+from megaphone.sockets.tls_contexts import CertificateChoice, TLSContext
 from megaphone.uplink.direct import DirectCarrier
 from megaphone.uplink.direct import stream_bytes as direct_stream_bytes
 from megaphone.uplink.health import HealthChecks
@@ -149,7 +149,7 @@ class Worker(Process):
             ]
         except TLSError as error:
             raise ConfigError(self._file, "certificate", str(error)) from None
-        return CertificateChoice(contexts) if contexts else None
+        return CertificateChoice(contexts, record_layer=tls.record_layer) if contexts else None
 
     def _facts(self, config: Config, listen: int) -> ListenerFacts:
         table = config.listen[listen]
