@@ -1,9 +1,9 @@
-"""Hands a worker's connections to its successor while both run; until the successor says TAKEN, nothing is lost if it fails.
+"""Hands a worker over to its successor while both run; until the successor says TAKEN nothing is lost if it fails.
 
-    copying    the worker serves; every connection is said, and what has changed since is said again, round after round
-    opening    nobody new is accepted; those in the middle of a handshake or login have a moment to get through
-    frozen     nothing is read or sent; the last changes and the shared parts are said
-    committed  the board and the sketch are not written any more; TAKEN, or the end of the line, decides who goes on
+copying    the worker serves; every connection is said, and what has changed since is said again, round after round
+opening    nobody new is accepted; those in the middle of a handshake or login have a moment to get through
+frozen     nothing is read or sent; the last changes and the shared parts are said
+committed  the board and the sketch are not written any more; TAKEN, or the end of the line, decides who goes on
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 _CONNECTIONS_PER_TURN = 32  # then others have their turn
 _RECORD_BYTES_PER_MESSAGE = 96 * 1024
+_RECORD_LIMIT_BYTES = 12 * 1024 * 1024  # of one connection and its owner
 _ROUNDS_LIMIT = 8
 _FEW = 100  # changes that a freeze may be begun with
 _OPENING_SECONDS = 1.0
@@ -60,7 +61,7 @@ class Handing(Protocol):
 
     index: int
     dispatcher: Dispatcher
-    parts: Sequence[SharedPart]
+    parts: list[SharedPart]
 
     def pause_listeners(self) -> None:
         """Accept nobody for now."""
@@ -194,7 +195,9 @@ class Predecessor:
             exported = connection.export()
             owner = connection.owner
             owned = None if exported is None or owner is None else owner.export(connection)
-            too_long = exported is not None and len(exported.data) + (len(owned.data) if owned else 0) > CHUNK_LIMIT_BYTES
+            too_long = (
+                exported is not None and len(exported.data) + (len(owned.data) if owned else 0) > _RECORD_LIMIT_BYTES
+            )
             if exported is None or (owner is not None and owned is None) or too_long:
                 if self._marks.forget(connection):
                     dropped.append(connection.id)
@@ -206,7 +209,9 @@ class Predecessor:
             )
             theirs = [*exported.descriptors, *(owned.descriptors if owned is not None else ())]
             size = len(record.connection) + len(record.owner)
-            if records and (len(descriptors) + len(theirs) > DESCRIPTORS_LIMIT or length + size > _RECORD_BYTES_PER_MESSAGE):
+            if records and (
+                len(descriptors) + len(theirs) > DESCRIPTORS_LIMIT or length + size > _RECORD_BYTES_PER_MESSAGE
+            ):
                 await self._say(Connections(records), descriptors)
                 records, descriptors, length = [], [], 0
             records.append(record)
@@ -267,20 +272,21 @@ class Predecessor:
         assert self._line is not None  # noqa: S101
         written_off = [(connection, connection.write_off()) for connection in stays]
         self._process.give_board()
-        taken = False
+        answer: Message | None = None
+        trouble = "the successor answers something else"
         try:
             self._line.send_now(Commit(self._dispatcher.generation))
-            taken = isinstance(await self._answer(), Taken)
+            answer = await self._answer()
         except (LineLostError, HandOverError, TimeoutError, asyncio.CancelledError) as error:
             # it may have said so just now; what it has not said by now it cannot say any more
-            taken = isinstance(self._line.last_word(), Taken)
-            if not taken:
-                raise HandOverError(str(error) or "no answer in time") from None
-        finally:
-            if not taken:
-                self._process.take_board()
-                for connection, counted in written_off:
-                    connection.take_back(counted)
+            answer = self._line.last_word()
+            trouble = str(error) or "no answer in time"
+        if isinstance(answer, Taken):
+            return
+        self._process.take_board()
+        for connection, counted in written_off:
+            connection.take_back(counted)
+        raise HandOverError(trouble)
 
     async def _say_chunk(self, part: SharedPart, chunk: Chunk) -> None:
         data, descriptors = chunk
