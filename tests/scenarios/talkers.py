@@ -26,7 +26,7 @@ class Talker(slixmpp.ClientXMPP):
         self.enable_direct_tls = endpoint.tls == "direct"
         self.enable_starttls = endpoint.tls == "starttls"
         self.enable_plaintext = endpoint.tls == "none"
-        self["feature_mechanisms"].unencrypted_plain = True
+        self.plugin["feature_mechanisms"].unencrypted_plain = True
         self.use_aiodns = False
         self.whitespace_keepalive = False
         self.heard: dict[str, list[int]] = {}
