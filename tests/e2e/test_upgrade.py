@@ -102,7 +102,8 @@ def test_to_another_version_and_back(
             newcomer = await LightClient.login(edge.direct, ALICE, authority.certificate)
             await newcomer.ping()
             await newcomer.close()
-            wait_until(lambda: edge.metric("megaphone_connections") == CLIENTS, "the newcomer has gone")
+            gone = lambda: edge.metric("megaphone_connections") == CLIENTS  # noqa: E731
+            await asyncio.to_thread(wait_until, gone, "the newcomer has gone")
         assert edge.metric("megaphone_upgrades_total", result="done") == 2
         assert edge.metric("megaphone_upgrade_connections_total", result="moved") == 2 * CLIENTS
         assert edge.metric("megaphone_connections_accepted_total") >= CLIENTS + 2, "counted on, not anew"
