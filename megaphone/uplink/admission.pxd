@@ -9,7 +9,8 @@ cdef class Admission(Carrier):
     cdef Board board                        # whose memory `slots` is in
     cdef uint64_t* slots                    # of this upstream's AdmissionSlot
     cdef readonly bint attached             # a link is there
-    cdef uint64_t unattached_ns             # since when none is
+    cdef public bint asleep                 # what a predecessor hands over is not ours yet (link_part.py)
+    cdef readonly uint64_t unattached_ns             # since when none is
     cdef uint64_t connect_ns                # how long a stream waits when none is
     cdef uint64_t slow_ns                   # how long a client waits for the server's credit
     cdef uint32_t linger_ticks

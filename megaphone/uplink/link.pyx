@@ -290,6 +290,8 @@ cdef class Link(LinkOwner):
         """Ends the link for good, with a SHUTDOWN if there is somebody to hear it."""
         cdef LinkSender sender = self.sender
         cdef EdgeSession session = self.session
+        if self.state == CLOSED:
+            return
         self.enter(CLOSED)
         if session is not None:
             session.end(reason, text)

@@ -26,9 +26,6 @@ cdef enum:
 cdef class Lost(Pollable):
     """Streams whose session is lost: some of their clients are told each turn."""
 
-    cdef Poller poller
-    cdef object streams
-
     def __init__(self, Poller poller):
         self.poller = poller
         self.streams = deque()
@@ -54,19 +51,6 @@ cdef class LinkCarrier(Admission):
     when the upstream has come ("") or gone. `tls` is a sockets.tls.ClientContext or None.
     """
 
-    cdef Dispatcher dispatcher
-    cdef object pool
-    cdef object upstream
-    cdef object facts
-    cdef object is_returning
-    cdef object on_report
-    cdef object on_changed
-    cdef readonly list links
-    cdef readonly object parting            # sockets that a session has done with, oldest first
-    cdef Lost lost
-    cdef uint32_t sweeps
-    cdef object said                        # whether the upstream is there, as was last reported; None: not yet
-
     def __init__(
         self, Poller poller, Dispatcher dispatcher, Board board, pool, upstream, limits, *, bytes secret, str name="",
         int links=2, uint32_t opening_limit=64, facts, is_returning, report=None, changed=None, tls=None,
@@ -81,9 +65,18 @@ cdef class LinkCarrier(Admission):
         self.on_changed = changed
         self.parting = deque()
         self.lost = Lost(poller)
-        self.links = [
-            Link(poller, board, self, upstream, index, secret, f"{name}/{index}", tls) for index in range(links)
-        ]
+        self.secret = secret
+        self.name = name
+        self.tls = tls
+        self.links = []
+        for _ in range(links):
+            self.add_link()
+
+    cdef void add_link(self):
+        cdef int index = len(self.links)
+        self.links.append(
+            Link(self.poller, self.board, self, self.upstream, index, self.secret, f"{self.name}/{index}", self.tls)
+        )
 
     # --- placing streams ------------------------------------------------------------
 
@@ -178,6 +171,8 @@ cdef class LinkCarrier(Admission):
         cdef Link link
         cdef LinkStream stream
         cdef Parting parting
+        if self.asleep:
+            return
         self.sweeps += 1
         for link in self.links:
             link.sweep(self.sweeps % SWEEPS_PER_TICK == 0)

@@ -54,3 +54,4 @@ cdef class LinkStream(UplinkStream):
     cdef void forget(self)
     cdef void take_server_end(self, int reason)
     cdef void tell_client(self)
+    cdef bint moves(self) noexcept

@@ -23,6 +23,11 @@ from megaphone.wire.link cimport (
     SYSTEM_SHUTDOWN as LINK_SYSTEM_SHUTDOWN,
 )
 from megaphone.wire.link_session cimport ATTACHED
+from megaphone.wire.link_state cimport can_move
+
+from megaphone.dispatch.moving import Moved
+
+KIND = "link"                   # of an owner that moves
 
 cdef enum:
     LAST_ANSWER_TICKS = TICKS_PER_SECOND // 4
@@ -332,6 +337,30 @@ cdef class LinkStream(UplinkStream):
             self.admission.remove(self)
         self.state = OVER
         self.let_go()
+        self.uplink.poller.chunks.clear(&self.waiting)
+
+    # --- to another process ------------------------------------------------------------
+
+    cpdef object export(self, Connection connection):
+        """Whose stream this is; how far it has got moves with its link, because the two must agree (link_moving.pyx)."""
+        return Moved(KIND, self.upstream.name.encode()) if self.moves() else None
+
+    cdef uint64_t fingerprint(self):
+        return self.moves()
+
+    cdef bint moves(self) noexcept:
+        return self.state != OVER and not self.detached and (self.session is None or can_move(self.session))
+
+    cpdef leave(self, Connection connection):
+        """It lives on in another process: nobody hears of its end here. One that sleeps is looked at when its link wakes."""
+        if self.admission.asleep:
+            return
+        self.detached = True
+        self.counted = False
+        self.state = OVER
+        self.session = None
+        self.stream = NULL
+        self.credit_wait_ns = 0
         self.uplink.poller.chunks.clear(&self.waiting)
 
 
