@@ -346,7 +346,7 @@ cdef class LinkStream(UplinkStream):
         return Moved(KIND, self.upstream.name.encode()) if self.moves() else None
 
     cdef uint64_t fingerprint(self):
-        return self.moves()
+        return <uint64_t> <void*> self | self.moves()       # another stream takes over when an upstream fails
 
     cdef bint moves(self) noexcept:
         return self.state != OVER and not self.detached and (self.session is None or can_move(self.session))
