@@ -106,7 +106,7 @@ cdef class LinkCarrier(Admission):
         cdef LinkStream stream = new
         cdef Connection connection = self.dispatcher.find(stream.connection_id)
         stream.returning = connection is not None and self.is_returning(connection)
-        return self.slots[<int> AD_WAITING] == 0 and self.has_turn() and self.open(stream)
+        return self.slots()[<int> AD_WAITING] == 0 and self.has_turn() and self.open(stream)
 
     cdef bint open(self, LinkStream stream):
         """Opens a stream on the best link; False if there is none."""
@@ -120,7 +120,7 @@ cdef class LinkCarrier(Admission):
         """Opens the streams whose turn it is."""
         cdef LinkStream stream
         cdef uint64_t began_ns
-        while self.slots[<int> AD_WAITING] and self.has_turn():
+        while self.slots()[<int> AD_WAITING] and self.has_turn():
             stream = self.next()
             began_ns = stream.began_ns
             try:
@@ -131,7 +131,7 @@ cdef class LinkCarrier(Admission):
                 self.dispatcher.shutdown(stream.connection_id, "internal-server-error", INTERNAL)
                 continue
             self.remove(stream)
-            self.slots[<int> AD_WAITED_NS] += self.poller.now_ns - began_ns
+            self.slots()[<int> AD_WAITED_NS] += self.poller.now_ns - began_ns
 
     def lose(self, LinkStream stream):
         """The stream's session is lost."""
@@ -202,7 +202,7 @@ cdef class LinkCarrier(Admission):
     def describe_links(self):
         """What an operator sees of each link, and how many streams of this worker wait for one of them."""
         cdef Link link
-        whole = {"worker": self.dispatcher.worker, "waiting": self.slots[<int> AD_WAITING]}
+        whole = {"worker": self.dispatcher.worker, "waiting": self.slots()[<int> AD_WAITING]}
         return [whole | link.describe() for link in self.links]
 
     def drain(self):

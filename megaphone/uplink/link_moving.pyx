@@ -24,7 +24,6 @@ from megaphone.uplink.link cimport BROKEN, CLOSED, Link
 from megaphone.uplink.link_carrier cimport LinkCarrier
 from megaphone.uplink.link_stream cimport EdgeSession, LinkStream, OPENING, OVER, QUEUED
 from megaphone.uplink.uplink cimport Uplink
-from megaphone.wire.link cimport EDGE
 from megaphone.wire.link_state cimport can_move, export_session, import_session
 from megaphone.wire.link_streams cimport OPENED, Stream, table_find, table_next
 from megaphone.wire.state_bytes cimport (
@@ -186,15 +185,11 @@ def restore_link(LinkCarrier carrier, int index, bytes session_state, uint32_t a
     link.trouble = trouble
     if session_state is None:
         return
-    session = EdgeSession(EDGE, link.secret, bytes(16))
+    session = link.new_session(bytes(16))
     import_session(session, session_state, carrier.poller.now_ns)
     session.name = link.name
     session.abandoned = abandoned
-    session.link = link
-    session.slots = link.slots
     link.session = session
-    link.ended = False
-    link.frames_in = link.frames_out = 0
     link.bytes_out = session.ring.written
 
 
@@ -266,7 +261,7 @@ cdef int get_stream(StateReader* reader, Uplink uplink, LinkCarrier carrier, dic
         owner.block()[<int> UP_OPEN] += 1
     if state == QUEUED:
         (carrier.returning if owner.returning else carrier.others)[owner] = None
-        carrier.slots[<int> AD_WAITING] += 1
+        carrier.slots()[<int> AD_WAITING] += 1
     else:
         place_on(carrier, owner, index, id)
         owner.state = state

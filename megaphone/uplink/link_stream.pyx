@@ -88,6 +88,9 @@ cdef class LinkOwner(Sink):
 cdef class EdgeSession(LinkSession):
     """A session at the edge: tells its streams and its link what happens."""
 
+    cdef uint64_t* slots(self) noexcept:
+        return self.board.slots + self.block
+
     cdef uint32_t unanswered(self) noexcept:
         """Streams that ended before they were answered and that the server may still be busy with."""
         cdef uint32_t ending = self.table.count - self.live
@@ -213,17 +216,17 @@ cdef class LinkStream(UplinkStream):
             if self.stream.credit == 0:
                 self.await_credit()
             else:
-                self.session.slots[<int> LI_TURN_WAITS] += 1
+                self.session.slots()[<int> LI_TURN_WAITS] += 1
 
     cdef void await_credit(self):
         if self.credit_wait_ns == 0:
-            self.session.slots[<int> LI_CREDIT_WAITS] += 1
+            self.session.slots()[<int> LI_CREDIT_WAITS] += 1
             self.credit_wait_ns = self.uplink.poller.now_ns
 
     cdef void note_credit(self):
         """Some credit has come: the server is not stalled."""
         if self.credit_wait_ns:
-            self.session.slots[<int> LI_CREDIT_WAIT_NS] += self.uplink.poller.now_ns - self.credit_wait_ns
+            self.session.slots()[<int> LI_CREDIT_WAIT_NS] += self.uplink.poller.now_ns - self.credit_wait_ns
             self.credit_wait_ns = 0
 
     cdef void send_waiting(self):

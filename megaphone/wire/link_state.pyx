@@ -16,7 +16,7 @@ Times are CLOCK_MONOTONIC nanoseconds of this machine.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from libc.stdint cimport UINT32_MAX, UINT64_MAX, uint8_t, uint32_t
+from libc.stdint cimport UINT64_MAX, uint8_t, uint32_t
 from libc.stdlib cimport realloc
 from libc.string cimport memcpy
 from posix.uio cimport iovec
@@ -37,7 +37,8 @@ from megaphone.wire.link_messages import SESSIONS_GO_ON
 cdef enum:
     PEER_DRAINS = 1
     WE_DRAIN = 2
-    ID_BYTES = 16
+    SESSION_ID_BYTES = 16
+    LEAST_ID_BYTES = 4          # that stand for an id: as a free one, or as the first of a stream's
 
 cdef uint64_t SECOND = 1000000000
 
@@ -67,9 +68,9 @@ cdef void put_facts(StateWriter* writer, LinkSession session):
     state_put(writer, STATE_VERSION, 1)
     state_put(writer, session.role, 1)
     state_put(writer, (PEER_DRAINS if session.draining else 0) | (WE_DRAIN if session.drained else 0), 1)
-    to = state_room(writer, ID_BYTES)
+    to = state_room(writer, SESSION_ID_BYTES)
     if to != NULL:
-        memcpy(to, PyBytes_AS_STRING(session.session_id), ID_BYTES)
+        memcpy(to, PyBytes_AS_STRING(session.session_id), SESSION_ID_BYTES)
     for number in (
         session.epoch, session.features, session.window_bytes, session.peer_window_bytes, session.streams_limit,
         session.grace_seconds,
@@ -168,11 +169,11 @@ cdef int get_facts(StateReader* reader, LinkSession session, uint64_t now_ns) ex
         raise ValueError(f"the state of a link's session has version {version} instead of {STATE_VERSION}")
     role = state_get(reader, 1)
     flags = state_get(reader, 1)
-    id = state_get_run(reader, ID_BYTES)
+    id = state_get_run(reader, SESSION_ID_BYTES)
     require(id != NULL and role == session.role, "whose it is")
     session.draining = flags & PEER_DRAINS != 0
     session.drained = flags & WE_DRAIN != 0
-    session.session_id = PyBytes_FromStringAndSize(<const char*> id, ID_BYTES)
+    session.session_id = PyBytes_FromStringAndSize(<const char*> id, SESSION_ID_BYTES)
     session.epoch = state_get(reader, 4)
     session.features = state_get(reader, 4)
     session.window_bytes = state_get(reader, 4)
@@ -207,7 +208,8 @@ cdef int get_ids(StateReader* reader, LinkSession session) except -1:
     cdef uint32_t next_id = state_get(reader, 4), count = state_get(reader, 4), i
     cdef uint64_t places = 1
     cdef uint32_t* free_ids
-    require(0 < next_id < UINT32_MAX and count < next_id and count <= <size_t> (reader.end - reader.at) // 4, "its ids")
+    cdef uint64_t left = reader.end - reader.at
+    require(0 < next_id and count < next_id and next_id - 1 <= left // LEAST_ID_BYTES, "its ids")
     while places < next_id:         # as many as `keep_places` has made for the ids below `next_id`
         places *= 2
     free_ids = <uint32_t*> realloc(session.free_ids, places * sizeof(uint32_t))
