@@ -148,6 +148,8 @@ def leave(LinkCarrier carrier):
         owner.leave(None)
     carrier.returning.clear()
     carrier.others.clear()
+    carrier.opening = 0
+    carrier.slots()[<int> AD_WAITING] = carrier.slots()[<int> AD_OPENING] = 0
 
 
 # --- the successor ---

@@ -359,7 +359,7 @@ cdef class LinkStream(UplinkStream):
         if self.admission.asleep:
             return
         self.detached = True
-        self.counted = False
+        self.let_go()
         self.state = OVER
         self.session = None
         self.stream = NULL
