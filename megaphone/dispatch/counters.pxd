@@ -167,3 +167,4 @@ cdef class Board:
     cpdef void add(self, int slot, uint64_t amount)
     cpdef void set(self, int slot, uint64_t value)
     cpdef uint64_t get(self, int slot)
+    cpdef use(self, memory)

@@ -60,6 +60,7 @@ cdef class Dispatcher:
     cdef uint32_t looked_at                     # next slot for `look_at_part`
 
     cdef void find_free_slots(self) noexcept
+    cdef uint32_t slot_of(self, uint64_t connection_id) noexcept
     cdef Connection find(self, uint64_t connection_id)
     cdef bint register(self, Connection connection)
     cdef bint register_again(self, Connection connection)

@@ -156,6 +156,9 @@ cdef class Dispatcher:
                 self.free_slots[self.free_count] = slot
                 self.free_count += 1
 
+    cdef uint32_t slot_of(self, uint64_t connection_id) noexcept:
+        return connection_id & ((1 << SLOT_BITS) - 1)
+
     cdef Connection find(self, uint64_t connection_id):
         """The connection with this id, or None."""
         cdef uint32_t slot = connection_id & ((1 << SLOT_BITS) - 1)
