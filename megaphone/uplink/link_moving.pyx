@@ -8,11 +8,12 @@ taken. So a moved link is one more case of what links do every day, and no secon
 How far a stream has got is written with its session, in one piece, as the two must agree. Its bytes:
 
     version (1)  streams (4), each:
-    link (1; 255: waits for one)  id on it (4)  connection (8)  upstreams tried (8)  began, waits for credit since (8 each)
-    untaken, deadline (4 each)  state, last reason, flags (1 each)  domain (4, text)  the client's bytes that wait (4, bytes)
+    link (1; 255: waits for one)  id on it (4)  connection (8)  upstreams tried (8; a bit each, by their places)
+    began, waits for credit since, deadline (8 each)  untaken (4)  state, last reason, flags (1 each)
+    domain (4, text)  the client's bytes that wait (4, bytes)
 
 Streams come link by link, then those that wait, in the order of their turns. Times are CLOCK_MONOTONIC nanoseconds, the
-deadline 1/16 s, of this machine.
+deadline milliseconds, of this machine.
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
@@ -20,6 +21,7 @@ from libc.string cimport memcpy
 
 from megaphone.dispatch.counters cimport *
 from megaphone.dispatch.mailbox cimport Chunk, Mailbox
+from megaphone.sockets.moving cimport milliseconds_of, ticks_from
 from megaphone.uplink.link cimport BROKEN, CLOSED, Link
 from megaphone.uplink.link_carrier cimport LinkCarrier
 from megaphone.uplink.link_stream cimport EdgeSession, LinkStream, OPENING, OVER, QUEUED
@@ -97,8 +99,8 @@ cdef void put_stream(StateWriter* writer, int link, LinkStream owner):
     state_put(writer, owner.tried, 8)
     state_put(writer, owner.began_ns, 8)
     state_put(writer, owner.credit_wait_ns, 8)
+    state_put(writer, milliseconds_of(owner.deadline_ticks), 8)
     state_put(writer, owner.untaken, 4)
-    state_put(writer, owner.deadline_ticks, 4)
     state_put(writer, owner.state, 1)
     state_put(writer, owner.last_reason, 1)
     state_put(writer, flags, 1)
@@ -195,10 +197,10 @@ def restore_link(LinkCarrier carrier, int index, bytes session_state, uint32_t a
     link.bytes_out = session.ring.written
 
 
-def restore_streams(Uplink uplink, LinkCarrier carrier, bytes state, dict asleep):
+def restore_streams(Uplink uplink, LinkCarrier carrier, bytes state, list names, dict asleep):
     """The streams of links restored before; `asleep` has those whose connections are here already, by their ids.
 
-    ValueError if that is not what `export_streams` has written.
+    `names` are the upstreams of the process that has written this, in its order. ValueError if that is not what `export_streams` has written.
     """
     cdef StateReader reader
     cdef Link link
@@ -209,7 +211,7 @@ def restore_streams(Uplink uplink, LinkCarrier carrier, bytes state, dict asleep
     if version != STREAMS_VERSION:
         raise ValueError(f"the streams of links have version {version} instead of {STREAMS_VERSION}")
     for _ in range(state_get(&reader, 4)):
-        get_stream(&reader, uplink, carrier, asleep)
+        get_stream(&reader, uplink, carrier, names, asleep)
     if reader.failed or reader.at != reader.end:
         raise ValueError("not the streams of links: their length")
     for link in carrier.links:
@@ -231,7 +233,7 @@ def deadline_of(LinkStream owner):
     return owner.deadline_ticks
 
 
-cdef int get_stream(StateReader* reader, Uplink uplink, LinkCarrier carrier, dict asleep) except -1:
+cdef int get_stream(StateReader* reader, Uplink uplink, LinkCarrier carrier, list names, dict asleep) except -1:
     cdef int index = state_get(reader, 1), state, flags
     cdef uint32_t id = state_get(reader, 4), waiting
     cdef uint64_t connection_id = state_get(reader, 8)
@@ -239,11 +241,13 @@ cdef int get_stream(StateReader* reader, Uplink uplink, LinkCarrier carrier, dic
     cdef const uint8_t* run
     if owner is None or owner.admission is not carrier:
         owner = new_owner(uplink, carrier, connection_id)
-    owner.tried = state_get(reader, 8)
+    tried = state_get(reader, 8)
+    if tried:
+        owner.tried = uplink.tried_of([name for place, name in enumerate(names) if tried >> place & 1])
     owner.began_ns = state_get(reader, 8)
     owner.credit_wait_ns = state_get(reader, 8)
+    owner.deadline_ticks = ticks_from(state_get(reader, 8))
     owner.untaken = state_get(reader, 4)
-    owner.deadline_ticks = state_get(reader, 4)
     state = state_get(reader, 1)
     owner.last_reason = state_get(reader, 1)
     flags = state_get(reader, 1)

@@ -48,6 +48,7 @@ class CarrierRecord(Struct, array_like=True, frozen=True):
     said: bool | None
     links: list[LinkRecord]
     streams: bytes
+    upstreams: list[str]  # all there are: streams say by their places which have failed them
 
 
 _decoder = msgspec.msgpack.Decoder(CarrierRecord)
@@ -78,6 +79,7 @@ class LinkPart(SharedPart):
                 carrier.said,
                 [LinkRecord(*link_moving.export_link(link)) for link in carrier.links],
                 link_moving.export_streams(carrier),
+                [upstream.name for upstream in self._uplink.pool.upstreams],
             )
             data = memoryview(msgspec.msgpack.encode(record))
             while len(data) >= CHUNK_LIMIT_BYTES:
@@ -129,7 +131,7 @@ class LinkPart(SharedPart):
         )
         for index, link in enumerate(record.links):
             link_moving.restore_link(carrier, index, *msgspec.structs.astuple(link))
-        link_moving.restore_streams(self._uplink, carrier, record.streams, self._asleep)
+        link_moving.restore_streams(self._uplink, carrier, record.streams, record.upstreams, self._asleep)
 
     def go_on(self) -> None:
         """Attach all links; end the streams of clients that are not here."""
