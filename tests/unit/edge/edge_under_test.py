@@ -139,7 +139,7 @@ class EdgeUnderTest:
         self.clients.on_closed = lambda connection, reason: self.closed.append((Reason(reason), connection.describe()))
         self.clients.on_fault = self.poller.on_fault = self.faults.append
         self.peers += [server for server in self.servers if hasattr(server, "pump")]
-        self._references = self.references()
+        self.count_references()
 
     def _links(self, table: UpstreamTable, place: int) -> LinkCarrier:
         return LinkCarrier(
@@ -270,6 +270,10 @@ class EdgeUnderTest:
             "receivers and senders": sys.getrefcount(self.poller),
             "streams": sys.getrefcount(self.uplink),
         }
+
+    def count_references(self) -> None:
+        """At the end there must be as many again."""
+        self._references = self.references()
 
     # --- the end ---
 

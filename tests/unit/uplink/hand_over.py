@@ -6,8 +6,10 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from megaphone.config.schema import Limits
 from megaphone.dispatch.counters import BOARD_BYTES, Slot
 from megaphone.dispatch.gauges import gauge_slots
+from megaphone.edge.admission import Admission
 from megaphone.edge.connection import restore_connection
 from megaphone.edge.sketch import Sketch, sketch_bytes
 from megaphone.errors import MoveError
@@ -15,6 +17,7 @@ from megaphone.uplink.link_part import LinkPart
 from tests.unit.edge.edge_under_test import EdgeUnderTest
 
 if TYPE_CHECKING:
+    from megaphone.edge.limits import ListenerFacts
     from tests.unit.edge.conftest import MakeEdge
     from tests.unit.edge.edge_under_test import ScriptedServer
 
@@ -22,17 +25,24 @@ Choice = Callable[[Any], bool]
 
 
 class Successor:
-    """An edge that opens nothing of its own before it has taken over."""
+    """An edge that opens nothing of its own before it has taken over from `before`, an edge or a successor itself."""
 
-    def __init__(self, make_edge: MakeEdge, before: EdgeUnderTest, *servers: ScriptedServer, **options: Any) -> None:
-        self.before = before
+    def __init__(
+        self, make_edge: MakeEdge, before: EdgeUnderTest | Successor, *servers: ScriptedServer, **options: Any
+    ) -> None:
+        self.former = before if isinstance(before, Successor) else None
+        self.before = before.edge if isinstance(before, Successor) else before
         self.edge = make_edge(*servers, **options)
         for server in servers:
-            server.edge = before
+            server.edge = self.before
         self.part = LinkPart(self.edge.uplink)
         self.part.sleep()
-        facts = {listener.facts.place: listener.facts for listener in before.listeners}
-        self.edge.clients.listener_at = facts.__getitem__
+        self.edge.clients.listener_at = lambda _: self.facts()
+        self.edge.count_references()
+
+    def facts(self) -> ListenerFacts:
+        """Of the first edge's first listener."""
+        return self.before.listeners[0].facts if self.former is None else self.former.facts()
 
     def hand_over(self, *, stays: Choice = lambda _: False, commit: bool = True, early: Choice = lambda _: True) -> None:
         """All connections move but for those that stay; those for which `early` holds are said twice."""
@@ -111,7 +121,7 @@ class Successor:
         after.board.use(memory)
         before.board.use(private)
         stay = before.dispatcher.open_connections - after.dispatcher.open_connections
-        after.board.add(Slot.ACCEPTED, 2**64 - stay)
+        after.board.set(Slot.ACCEPTED, after.board.get(Slot.ACCEPTED) - stay)
         before.board.add(Slot.ACCEPTED, stay)
         after.closed += before.closed
         before.closed.clear()
@@ -123,18 +133,29 @@ class Successor:
         after.peers, before.peers = before.peers, []
 
 
+class Moving:
+    """Makes edges that count addresses in one sketch, as the processes of one worker do."""
+
+    def __init__(self, make_edge: MakeEdge, *servers: ScriptedServer, **options: Any) -> None:
+        self._make_edge = make_edge
+        self._servers = servers
+        self._options = options
+        self._sketch = bytearray(sketch_bytes(1))
+
+    def edge(self) -> EdgeUnderTest:
+        """The first one."""
+        return self._make_edge(*self._servers, sketch_memory=self._sketch, **self._options)
+
+    def successor(self, before: EdgeUnderTest | Successor, **options: Any) -> Successor:
+        """One that is to take over."""
+        made = Successor(self._make_edge, before, *self._servers, **self._options | options)
+        made.edge.sketch = Sketch(self._sketch, 0, 1, keep=True)
+        made.edge.clients.admission = Admission(made.edge.sketch, self._options.get("limits", Limits()))
+        return made
+
+
 def make_pair(make_edge: MakeEdge, *servers: ScriptedServer, **options: Any) -> tuple[EdgeUnderTest, Successor]:
-    """An edge and its successor, which count addresses in one sketch."""
-    sketch = bytearray(sketch_bytes(1))
-    before = make_edge(*servers, sketch_memory=sketch, **options)
-    return before, successor_of(make_edge, before, sketch, *servers, **options)
-
-
-def successor_of(
-    make_edge: MakeEdge, before: EdgeUnderTest, sketch: bytearray, *servers: ScriptedServer, **options: Any
-) -> Successor:
-    """Another edge that takes over from this one."""
-    successor = Successor(make_edge, before, *servers, **options)
-    successor.edge.sketch = Sketch(sketch, 0, 1, True)
-    successor.edge.clients.admission.sketch = successor.edge.sketch
-    return successor
+    """An edge and its successor."""
+    moving = Moving(make_edge, *servers, **options)
+    before = moving.edge()
+    return before, moving.successor(before)
