@@ -273,7 +273,7 @@ class EdgeUnderTest:
 
     def count_references(self) -> None:
         """At the end there must be as many again."""
-        self._references = self.references()
+        self.references_at_first = self.references()
 
     # --- the end ---
 
@@ -288,7 +288,7 @@ class EdgeUnderTest:
         for server in self.servers:
             server.close()
         self.until(lambda: not self.dispatcher.open_connections, "the end of all connections")
-        self.until(lambda: self.references() == self._references, "the end of all streams and sockets")
+        self.until(lambda: self.references() == self.references_at_first, "the end of all streams and sockets")
         self.until(lambda: not self.woken, "the end of all turns")
         self.check_nothing_left()
 
@@ -302,7 +302,7 @@ class EdgeUnderTest:
         )
         for upstream in self.pool.upstreams:
             assert upstream.open == self.upstream_count(UpstreamSlot.UP_OPEN, upstream.index) == 0
-        assert self.references() == self._references
+        assert self.references() == self.references_at_first
         assert is_empty(self.sketch)
 
 

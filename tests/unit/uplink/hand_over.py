@@ -131,6 +131,7 @@ class Successor:
         for peer in before.peers:
             peer.edge = after  # type: ignore[attr-defined]
         after.peers, before.peers = before.peers, []
+        before.sketch = Sketch(bytearray(sketch_bytes(1)), 0, 1)  # what is looked at in the end: the rows are another's
 
 
 class Moving:
