@@ -49,6 +49,7 @@ class Slot(IntEnum):
     RSS_BYTES = 4
     GENERATION = 5
     ACCEPTED = 6
+    MOVED = 7
     CLOSED_BY_REASON = 8
     OPEN_NEGOTIATING = 32
     OPEN_CONNECTING = 33

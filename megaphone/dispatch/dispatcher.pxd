@@ -32,6 +32,8 @@ cdef class Connection(Sink):
     cpdef object export(self)                   # Moved, or None: it stays, for now or for good
     cpdef activate(self)                        # restored, with its id: begins; its owner is told next
     cpdef leave(self)                           # has moved, or is not needed: closes its descriptors without a word
+    cpdef object write_off(self)                # it stays behind, without a board: its end is counted now ...
+    cpdef take_back(self, object written_off)   # ... or not, as the successor has failed
 
 cdef class Owner(Sink):
     # The session owner behind a connection: an uplink's stream, or a session of the embedded service.

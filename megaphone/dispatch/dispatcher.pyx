@@ -80,6 +80,12 @@ cdef class Connection(Sink):
     cpdef leave(self):
         """Forgets descriptors and registry without a word to anybody."""
 
+    cpdef object write_off(self):
+        """Counts the end of a connection that cannot move, before the board and the sketch are the successor's."""
+
+    cpdef take_back(self, object written_off):
+        """Takes back what `write_off` has counted and returned."""
+
 
 cdef class Owner(Sink):
     """The session owner behind a connection."""

@@ -68,11 +68,13 @@ cdef class Marks:
         return found
 
     def note(self, Connection connection not None):
-        """All about this connection has been said, as it is now."""
+        """All about this connection has been said, as it is now; the id of another one that has been in its slot, or 0."""
         cdef uint32_t slot = self.dispatcher.slot_of(connection.id)
+        cdef uint64_t before = 0 if self.ids[slot] == connection.id else self.ids[slot]
         self.said += self.ids[slot] == 0
         self.ids[slot] = connection.id
         self.prints[slot] = print_of(connection)
+        return before
 
     def forget(self, Connection connection not None):
         """What has been said of this connection counts no more; whether there was anything."""
@@ -86,6 +88,12 @@ cdef class Marks:
     def is_said(self, Connection connection not None):
         """Whether something has been said of this connection, lately or long ago."""
         return self.ids[self.dispatcher.slot_of(connection.id)] == connection.id
+
+    def unsaid(self):
+        """Every connection of which nothing has been said."""
+        cdef uint32_t slot
+        return [<object> self.dispatcher.slots[slot] for slot in range(self.dispatcher.capacity)
+                if self.dispatcher.slots[slot] != NULL and self.ids[slot] != (<Connection> self.dispatcher.slots[slot]).id]
 
     def gone(self, uint32_t most):
         """Ids of connections that something has been said of and that have ended since, at most so many; those are forgotten."""

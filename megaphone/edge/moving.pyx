@@ -15,6 +15,7 @@ from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memcpy
 from posix.unistd cimport close
 
+from megaphone.dispatch.counters cimport CLOSED_BY_REASON, SYSTEM_SHUTDOWN
 from megaphone.dispatch.fingerprint cimport mixed
 from megaphone.edge.clients cimport Clients
 from megaphone.edge.relay cimport AUTHENTICATED, CLOSED, CLOSING, HANDSHAKE, NEGOTIATING
@@ -131,6 +132,23 @@ cdef class MovableConnection(ClosableConnection):
             self.enter(CLOSED)
             self.receiver.close()
             self.clients.dispatcher.release(self)
+
+    cpdef object write_off(self):
+        """(Reason, whether the sketch counted it): as if it had ended already, which is what comes next."""
+        cdef int reason = self.reason if self.state >= CLOSING else SYSTEM_SHUTDOWN
+        cdef bint admitted = self.admitted
+        self.clients.board.slots[<int> CLOSED_BY_REASON + reason] += 1
+        if admitted:
+            self.admitted = False
+            self.clients.admission.released(self)
+        return reason, admitted
+
+    cpdef take_back(self, object written_off):
+        cdef int reason
+        reason, admitted = written_off
+        self.clients.board.slots[<int> CLOSED_BY_REASON + reason] -= 1
+        if admitted:
+            self.clients.admission.count(self)
 
 
 def decode_client(bytes data):

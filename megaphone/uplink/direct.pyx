@@ -260,7 +260,11 @@ cdef class DirectStream(UplinkStream):
     # --- moving to another process ------------------------------------------------------------
 
     cdef bint is_postponed(self):
-        return self.receiver.sender.connecting and any(stream is self for stream, _ in self.carrier.postponed)
+        if self.receiver.sender.connecting:
+            for stream, receiver in self.carrier.postponed:
+                if receiver is self.receiver:
+                    return True
+        return False
 
     cdef uint64_t fingerprint(self):
         # what the client says is counted by its connection

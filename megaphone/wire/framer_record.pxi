@@ -104,7 +104,7 @@ cdef bint import_memory(Framer* framer, const uint8_t* data, size_t length) noex
     cdef const uint8_t* end = data + length
     cdef const uint8_t* at = data + 4
     cdef Memory* memory
-    cdef Slice attribute
+    cdef Slice attribute = Slice(data, 0, 0)
     cdef int i, depth = 0
     if length < 4 or data[0] != (framer.depth - 1 if framer.depth else 0) or data[1] > BINDINGS_LIMIT or data[2] != in_start_tag(framer):
         return False
