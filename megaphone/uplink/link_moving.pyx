@@ -120,14 +120,16 @@ cdef void put_mailbox(StateWriter* writer, Mailbox* mailbox):
 
 
 def leave(LinkCarrier carrier):
-    """Everything lives on elsewhere: closes the sockets without a word; streams whose clients stay here are theirs no more.
+    """Everything lives on elsewhere, or was never used: closes the sockets without a word.
 
+    Streams whose clients stay here are theirs no more.
     A session that is over says its last words yet.
     """
     cdef Link link
     cdef LinkStream owner
     cdef Stream* stream
     cdef uint32_t place
+    carrier.asleep = False
     for link in carrier.links:
         link.state = CLOSED
         if link.session is None or link.session.over:
