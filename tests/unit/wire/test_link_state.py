@@ -40,9 +40,12 @@ class Moving(RuleBasedStateMachine):
         return broken
 
     @initialize(
-        windows=st.tuples(*[st.sampled_from([4096, 5000, 65536])] * 2), backlog=st.sampled_from([1, 9000, 262144])
+        windows=st.tuples(*[st.sampled_from([4096, 5000, 65536])] * 2),
+        backlog=st.sampled_from([1, 9000, 262144]),
+        streams=st.integers(1, STREAMS),
+        length=st.sampled_from([0, 3000, 50_000]),
     )
-    def begin(self, windows: tuple[int, int], backlog: int) -> None:
+    def begin(self, windows: tuple[int, int], backlog: int, streams: int, length: int) -> None:
         self.key = 0
         self.broken, self.moving = (
             Pair(
@@ -51,6 +54,12 @@ class Moving(RuleBasedStateMachine):
             ).attach()
             for _ in range(2)
         )
+        for _ in range(streams):
+            self.start()
+        self.both(lambda pair: pair.pump())
+        for choice in range(streams if length else 0):  # more than there is credit for, or room
+            for side in Side:
+                self.say(side, choice, length)
 
     @staticmethod
     def talker(pair: Pair, side: Side) -> Talker:
@@ -78,9 +87,9 @@ class Moving(RuleBasedStateMachine):
         if number := self.pick(side, choice):
             self.both(lambda pair: self.talker(pair, side).take(number, length))
 
-    @rule(side=SIDES, choice=st.integers(0, 9))
-    def close(self, side: Side, choice: int) -> None:
-        if number := self.pick(side, choice):
+    @rule(side=SIDES, choice=st.integers(0, 9), sure=st.booleans())
+    def close(self, side: Side, choice: int, sure: bool) -> None:
+        if (number := self.pick(side, choice)) and sure:
             self.both(lambda pair: self.talker(pair, side).close(number, LinkReason.CLOSED, "bye").key)
 
     @rule(side=SIDES)
@@ -156,7 +165,7 @@ def facts_of(talker: Talker) -> tuple[Any, ...]:
 
 
 TestMoving = Moving.TestCase
-TestMoving.settings = settings(max_examples=60, stateful_step_count=60, deadline=None, derandomize=True)
+TestMoving.settings = settings(max_examples=80, stateful_step_count=50, deadline=None, derandomize=True)
 
 
 # --- at the edges ---
