@@ -6,7 +6,11 @@ from pathlib import Path
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
-NEEDS_OPENSSL = {"megaphone/sockets/tls.pyx", "loadtest/swarm/engine.pyx"}
+NEEDS_OPENSSL = {
+    *(f"megaphone/sockets/{name}.pyx" for name in ("tls", "tls_bio", "tls_contexts", "tls_secrets", "tls_tickets")),
+    "loadtest/swarm/engine.pyx",
+}
+NEEDS_LIBCRYPTO = {f"megaphone/wire/{name}.pyx" for name in ("tls_contexts", "tls_end", "tls_keys", "tls_records")}
 # C headers beside the Cython code that includes them.
 HEADERS = {
     "megaphone/wire/framer.pyx": ["megaphone/wire/names.h", "megaphone/wire/skip.h"],
@@ -32,7 +36,7 @@ extensions = [
         depends=[*HEADERS.get(str(path), []), *core_files(path, "*.h")],
         include_dirs=[str(path.parent)] if str(path) in HEADERS or str(path) in CORES else [],
         define_macros=[("_GNU_SOURCE", "1")] if str(path) in CORES else [],
-        libraries=["ssl", "crypto"] if str(path) in NEEDS_OPENSSL else [],
+        libraries=["ssl", "crypto"] if str(path) in NEEDS_OPENSSL else ["crypto"] if str(path) in NEEDS_LIBCRYPTO else [],
         extra_compile_args=[
             "-O3" if path.parent.name == "wire" else "-O2",
             "-fno-strict-aliasing",

@@ -48,6 +48,10 @@ class AdminError(MegaphoneError):
     """The running Megaphone could not be asked, or refused the request."""
 
 
+class UpgradeError(MegaphoneError):
+    """An upgrade cannot be, or cannot go on; nothing was lost."""
+
+
 class StorageError(MegaphoneError):
     """The database could not be opened, read or written: names the file and the reason in words."""
 

@@ -45,6 +45,7 @@ class Tls(Table, frozen=True):
     groups: str = "X25519:P-256:P-384"
     session_tickets: bool = True
     ticket_rotation_seconds: Seconds = 14_400.0
+    record_layer: Literal["own", "openssl"] = "own"  # after a TLS 1.3 handshake; TLS 1.2 stays in OpenSSL
 
 
 class Domain(Table, frozen=True):
@@ -155,6 +156,13 @@ class Restart(Table, frozen=True):
     start_timeout_seconds: Seconds = 30.0
 
 
+class Upgrade(Table, frozen=True):
+    """`[upgrade]`: how a worker hands its connections over to its successor."""
+
+    connections_per_second: Positive = 10_000  # of the worker that hands over; one does so at a time
+    deadline_seconds: Seconds = 120.0  # then the worker goes on, and the upgrade stops
+
+
 class Drain(Table, frozen=True):
     """`[drain]`: the orderly end."""
 
@@ -194,6 +202,7 @@ class Config(Table, frozen=True):
     limits: Limits = Limits()
     restart: Restart = Restart()
     drain: Drain = Drain()
+    upgrade: Upgrade = Upgrade()
     admin: Admin = Admin()
     log: Log = Log()
 

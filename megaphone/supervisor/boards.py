@@ -18,6 +18,14 @@ class SharedMemory:
         fcntl.fcntl(self.descriptor, fcntl.F_ADD_SEALS, seals)
         self.memory = mmap.mmap(self.descriptor, size_bytes)
 
+    @classmethod
+    def adopt(cls, descriptor: int) -> "SharedMemory":
+        """The memory file that another program of this process has made."""
+        adopted = cls.__new__(cls)
+        adopted.descriptor = descriptor
+        adopted.memory = mmap.mmap(descriptor, 0)
+        return adopted
+
     def close(self) -> None:
         """Closes the descriptor; the mapping goes when nothing looks at it any more."""
         os.close(self.descriptor)
@@ -26,14 +34,19 @@ class SharedMemory:
 class WorkerBoard:
     """One worker's board: made once per worker index, mapped by each process that fills that index in turn."""
 
-    def __init__(self, index: int) -> None:
-        self._shared = SharedMemory(f"megaphone-board-{index}", BOARD_BYTES)
+    def __init__(self, index: int, adopted: SharedMemory | None = None) -> None:
+        self._shared = adopted or SharedMemory(f"megaphone-board-{index}", BOARD_BYTES)
         self.counters = Board(self._shared.memory)
 
     @property
     def descriptor(self) -> int:
         """What the worker maps."""
         return self._shared.descriptor
+
+    @property
+    def size_bytes(self) -> int:
+        """How much memory it is."""
+        return len(self._shared.memory)
 
     def clear_gauges(self) -> None:
         """Forgets what was true of the process that has just died; counters stay."""
