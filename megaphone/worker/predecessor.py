@@ -1,9 +1,9 @@
-"""Hands a worker's connections to its successor while both run; until the successor says TAKEN, nothing is lost if it fails.
+"""Hands a worker over to its successor while both run; until the successor says TAKEN nothing is lost if it fails.
 
-    copying    the worker serves; every connection is said, and what has changed since is said again, round after round
-    opening    nobody new is accepted; those in the middle of a handshake or login have a moment to get through
-    frozen     nothing is read or sent; the last changes and the shared parts are said
-    committed  the board and the sketch are not written any more; TAKEN, or the end of the line, decides who goes on
+copying    the worker serves; every connection is said, and what has changed since is said again, round after round
+opening    nobody new is accepted; those in the middle of a handshake or login have a moment to get through
+frozen     nothing is read or sent; the last changes and the shared parts are said
+committed  the board and the sketch are not written any more; TAKEN, or the end of the line, decides who goes on
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Handing(Protocol):
 
     index: int
     dispatcher: Dispatcher
-    parts: Sequence[SharedPart]
+    parts: list[SharedPart]
 
     def pause_listeners(self) -> None:
         """Accept nobody for now."""
@@ -195,7 +195,9 @@ class Predecessor:
             exported = connection.export()
             owner = connection.owner
             owned = None if exported is None or owner is None else owner.export(connection)
-            too_long = exported is not None and len(exported.data) + (len(owned.data) if owned else 0) > _RECORD_LIMIT_BYTES
+            too_long = (
+                exported is not None and len(exported.data) + (len(owned.data) if owned else 0) > _RECORD_LIMIT_BYTES
+            )
             if exported is None or (owner is not None and owned is None) or too_long:
                 if self._marks.forget(connection):
                     dropped.append(connection.id)
@@ -207,7 +209,9 @@ class Predecessor:
             )
             theirs = [*exported.descriptors, *(owned.descriptors if owned is not None else ())]
             size = len(record.connection) + len(record.owner)
-            if records and (len(descriptors) + len(theirs) > DESCRIPTORS_LIMIT or length + size > _RECORD_BYTES_PER_MESSAGE):
+            if records and (
+                len(descriptors) + len(theirs) > DESCRIPTORS_LIMIT or length + size > _RECORD_BYTES_PER_MESSAGE
+            ):
                 await self._say(Connections(records), descriptors)
                 records, descriptors, length = [], [], 0
             records.append(record)

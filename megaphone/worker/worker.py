@@ -267,7 +267,7 @@ class Worker(Process):
     async def _await_last_words(self) -> None:
         """Clients that left just before the hand-over may have said something that their server has not taken yet."""
         deadline = self._loop.time() + self.config.limits.close_seconds
-        while self.uplink.lingering_streams and self._loop.time() < deadline:
+        while self.uplink.lingering_streams and self._loop.time() < deadline:  # noqa: ASYNC110 - they close anywhere
             await asyncio.sleep(_STEP_SECONDS)
 
     def sweep(self) -> None:
