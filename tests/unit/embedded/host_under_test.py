@@ -45,7 +45,7 @@ class ScriptedHost:
         self.overflows = 0
         edge.clients.domains = frozenset({"example.org"})
         edge.clients.open_uplink = self.open  # type: ignore[assignment]
-        edge._references = edge.references()  # ours included
+        edge.references_at_first = edge.references()  # ours included
 
     def open(self, connection: Any, domain: str) -> EmbeddedStream:
         self.opened.append(self.streams.open(connection, None))

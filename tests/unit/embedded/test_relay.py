@@ -40,8 +40,8 @@ class Worker:
         self.relay = Relay(self.bus, edge.dispatcher, edge.board, self.attach)
         self._listener = BusListener(self.bus, pair.sockets.listening[index].dup().detach())
         after = edge.references()
-        edge._references = {name: pair.references[index][name] + after[name] - before[name] for name in after}
-        pair.references[index] = edge._references
+        edge.references_at_first = {name: pair.references[index][name] + after[name] - before[name] for name in after}
+        pair.references[index] = edge.references_at_first
         self._listener.open()
         self.bus.open()
         self.alive = True
