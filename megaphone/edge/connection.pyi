@@ -13,6 +13,9 @@ def connection_bytes() -> int: ...
 def adopt_connection(
     clients: Clients, listener: ListenerFacts, fd: int, address: bytes, port: int, domain: str
 ) -> ClientConnection | None: ...
+def restore_connection(
+    clients: Clients, connection_id: int, data: bytes, descriptors: list[int]
+) -> ClientConnection: ...
 
 class ClientConnection(Connection):
     """One accepted client socket, from accept to close."""
