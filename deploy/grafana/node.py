@@ -124,6 +124,12 @@ TRAFFIC: Final = (
         ("sum(rate(megaphone_starttls_offered_total{}[$__rate_interval]))", "STARTTLS offered"),
     ),
     graph(
+        "TLS record layers",
+        "cps",
+        "Handshakes by what goes on afterwards; a connection of OpenSSL's takes more memory and does not move in an upgrade.",
+        ("sum by (layer) (rate(megaphone_tls_record_layer_total{}[$__rate_interval]))", "{{layer}}"),
+    ),
+    graph(
         "TLS resumptions",
         "percentunit",
         "Share of good handshakes that used a session ticket.",
