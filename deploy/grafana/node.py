@@ -126,7 +126,7 @@ TRAFFIC: Final = (
     graph(
         "TLS record layers",
         "cps",
-        "Handshakes by what goes on afterwards; a connection of OpenSSL's takes more memory and does not move in an upgrade.",
+        "Handshakes by what goes on afterwards; what OpenSSL goes on with does not move in an upgrade.",
         ("sum by (layer) (rate(megaphone_tls_record_layer_total{}[$__rate_interval]))", "{{layer}}"),
     ),
     graph(
