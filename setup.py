@@ -7,6 +7,7 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 NEEDS_OPENSSL = {"megaphone/sockets/tls.pyx", "loadtest/swarm/engine.pyx"}
+NEEDS_LIBCRYPTO = {f"megaphone/wire/{name}.pyx" for name in ("tls_contexts", "tls_end", "tls_keys", "tls_records")}
 # C headers beside the Cython code that includes them.
 HEADERS = {
     "megaphone/wire/framer.pyx": ["megaphone/wire/names.h", "megaphone/wire/skip.h"],
@@ -22,6 +23,11 @@ def core_files(path, pattern):
     return sorted(map(str, CORES[str(path)].glob(pattern))) if str(path) in CORES else []
 
 
+def libraries(path):
+    """The part of OpenSSL that this Cython file is linked with."""
+    return ["ssl", "crypto"] if str(path) in NEEDS_OPENSSL else ["crypto"] if str(path) in NEEDS_LIBCRYPTO else []
+
+
 # The codecs gain from -O3, the rest only compiles longer. Debug symbols cost a third of the time: CFLAGS asks for them.
 SYMBOLS = [] if "-g" in os.environ.get("CFLAGS", "") else ["-g0"]
 
@@ -32,7 +38,7 @@ extensions = [
         depends=[*HEADERS.get(str(path), []), *core_files(path, "*.h")],
         include_dirs=[str(path.parent)] if str(path) in HEADERS or str(path) in CORES else [],
         define_macros=[("_GNU_SOURCE", "1")] if str(path) in CORES else [],
-        libraries=["ssl", "crypto"] if str(path) in NEEDS_OPENSSL else [],
+        libraries=libraries(path),
         extra_compile_args=[
             "-O3" if path.parent.name == "wire" else "-O2",
             "-fno-strict-aliasing",

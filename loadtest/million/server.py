@@ -1,4 +1,4 @@
-"""Megaphone as a run needs it: the embedded service, ANONYMOUS on a plain port, a throw-away data directory."""
+"""Megaphone as a run needs it: the embedded service, ANONYMOUS on one port, a throw-away data directory."""
 
 import http.client
 import json
@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
+from loadtest.million.certificate import write_certificate
 from loadtest.million.node import ControlConnection, dies_with, toml
 
 ADDRESS: Final = "127.0.0.1"
@@ -30,18 +31,24 @@ class ServerError(Exception):
 class Server:
     """A supervisor and its workers. It dies with us whatever kills us."""
 
-    def __init__(self, directory: Path, *, workers: int, max_connections: int, backlog: int) -> None:
+    def __init__(self, directory: Path, *, workers: int, max_connections: int, backlog: int, tls: bool) -> None:
         self.port = free_port()
         self._admin_port = free_port()
         self._directory = directory
         self._workers = workers
         self._log = directory / "megaphone.log"
         self._socket = directory / "admin.sock"
+        listen, certificates = {"address": f"{ADDRESS}:{self.port}", "tls": "none", "backlog": backlog}, []
+        if tls:
+            chain, key = write_certificate(directory, DOMAIN)
+            listen["tls"] = "direct"
+            certificates.append({"chain": str(chain), "key": str(key)})
         (directory / "megaphone.toml").write_text(
             toml(
                 {
                     "node": {"workers": workers, "max_connections": max_connections},
-                    "listen": [{"address": f"{ADDRESS}:{self.port}", "tls": "none", "backlog": backlog}],
+                    "listen": [listen],
+                    "certificate": certificates,
                     "domain": [{"name": DOMAIN}],
                     "service": {"data": str(directory / "data"), "anonymous": True},
                     "limits": {"trusted_networks": ["127.0.0.0/8"]},

@@ -16,6 +16,7 @@ from loadtest.swarm.histogram import Histogram
 from loadtest.swarm.settings import BEHAVIOURS as BEHAVIOUR_NAMES, Settings
 
 include "core.pxi"
+include "records.pxi"
 
 KEEP_ALIVES = ("none", "space", "ping")
 MECHANISMS = ("ANONYMOUS", "PLAIN", "SCRAM-SHA-1", "SCRAM-SHA-256")

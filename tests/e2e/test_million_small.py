@@ -221,6 +221,18 @@ def test_a_run_that_is_killed_leaves_only_what_restore_puts_back(tmp_path: Path)
     assert current(changed["before"]) == changed["before"]
 
 
+def test_all_sessions_have_tls(tmp_path: Path) -> None:
+    words = ["--tls", "--sessions", str(FEW), "--workers", "2", "--loaders", "2", "--hold", "3", "--rate", "100"]
+    subprocess.run(command(tmp_path, *words), capture_output=True, timeout=RUN_SECONDS, check=False)
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["ended"] == "complete"
+    assert report["plan"]["tls"] is True
+    assert report["failures"] == {}
+    for name in ("sessions at once", "sessions lost in the hold", "messages that did not arrive"):
+        assert verdict(report, name)["met"], verdict(report, name)
+    assert report["counters"]["closed"] == FEW
+
+
 def test_a_storm_disturbs_nobody_else(tmp_path: Path) -> None:
     output = tmp_path
     words = ("--storm", "--sessions", str(FEW), "--workers", "8", "--loaders", "2", "--hold", "3", "--rate", "300")

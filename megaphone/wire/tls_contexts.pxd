@@ -1,0 +1,22 @@
+# Outline of the cache of AEAD contexts, which connections share: protecting and unprotecting one record.
+from libc.stdint cimport uint8_t, uint16_t
+
+from megaphone.wire.tls_keys cimport Direction
+
+cdef enum:
+    CONTEXTS = 64           # kept per cipher suite
+    HEADER_BYTES = 5        # of a record, all of which is additional data (RFC 8446 section 5.2)
+
+cdef enum Verdict:
+    FORGED = 0              # the tag is wrong
+    GENUINE = 1
+    FAILED = -1             # libcrypto has failed
+
+# Encrypts `length` bytes behind the header in place and puts the tag behind them; False if libcrypto fails.
+cdef bint protect(uint16_t suite, Direction* direction, uint8_t* record, size_t length) noexcept
+
+# Decrypts the `length` bytes behind the header, which the tag follows. What is in `into` is to be believed only when GENUINE.
+cdef Verdict unprotect(uint16_t suite, Direction* direction, const uint8_t* record, size_t length, uint8_t* into) noexcept
+
+# Wipes the context of a direction, if there is one; before its keys change and before it is freed.
+cdef void forget_context(uint16_t suite, Direction* direction) noexcept
