@@ -32,6 +32,10 @@ class SubjectError(MegaphoneError):
     """What the bus between workers does not take: a subject that is none, a subscription too many, half a frame."""
 
 
+class MoveError(MegaphoneError):
+    """What a predecessor hands over and this process cannot use: that thing stays where it is, or all of it does."""
+
+
 class TLSError(MegaphoneError):
     """A certificate, key or TLS setting that OpenSSL does not accept."""
 
@@ -42,6 +46,10 @@ class RestartLimitError(MegaphoneError):
 
 class AdminError(MegaphoneError):
     """The running Megaphone could not be asked, or refused the request."""
+
+
+class UpgradeError(MegaphoneError):
+    """An upgrade cannot be, or cannot go on; nothing was lost."""
 
 
 class StorageError(MegaphoneError):

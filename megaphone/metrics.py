@@ -27,6 +27,7 @@ class WorkerFacts:
     index: int
     board: Board
     state: str  # starting, ready, draining, gone
+    version: str | None
     restarts: Mapping[str, int]  # by cause
     started_at_seconds: float | None  # Unix time
     resident_bytes: int | None
@@ -47,6 +48,8 @@ class NodeFacts:
     certificates: Mapping[str, float]  # chain file to the Unix time at which its leaf expires
     admin_requests: Mapping[tuple[str, str], int]  # (endpoint, status)
     reloads: Mapping[str, int]  # by result
+    upgrades: Mapping[str, int]  # by result
+    upgrade_connections: Mapping[str, int]  # by what became of them
     links: Sequence[int]  # of each worker to each upstream; 0 where it takes ordinary connections
 
 
@@ -156,6 +159,12 @@ def _restarts(node: NodeFacts) -> Samples:
     for worker in node.workers:
         for cause, count in worker.restarts.items():
             yield (str(worker.index), cause), count
+
+
+def _versions(node: NodeFacts) -> Samples:
+    for worker in node.workers:
+        if worker.version is not None:
+            yield (str(worker.index), worker.version), 1
 
 
 def _process(read: Callable[[WorkerFacts], float | None]) -> Callable[[NodeFacts], Samples]:
@@ -271,6 +280,8 @@ METRICS: Final = (
            "Workers by state: starting, ready, draining, gone.", _workers_by_state),
     Metric("megaphone_worker_restarts_total", "counter", ("worker", "cause"),
            "Workers replaced, by why the process before ended.", _restarts),
+    Metric("megaphone_worker_info", "gauge", ("worker", "version"),
+           "Always 1; the version that the worker process was started from.", _versions),
     Metric("megaphone_worker_start_time_seconds", "gauge", ("worker",),
            "Unix time at which the worker process was started.", _process(lambda worker: worker.started_at_seconds)),
     Metric("megaphone_worker_resident_memory_bytes", "gauge", ("worker",),
@@ -438,6 +449,12 @@ METRICS: Final = (
            "HTTP requests answered on the admin address and the control socket.", _admin_requests),
     Metric("megaphone_config_reloads_total", "counter", ("result",),
            "Reloads of the configuration: accepted, refused.", lambda node: _one_label(node.reloads)),
+    Metric("megaphone_upgrades_total", "counter", ("result",),
+           "Upgrades: done, failed (some workers go on as they were), refused (nothing has changed).",
+           lambda node: _one_label(node.upgrades)),
+    Metric("megaphone_upgrade_connections_total", "counter", ("result",),
+           "Client connections of workers that handed over: moved to the successor, or ended because they could not move.",
+           lambda node: _one_label(node.upgrade_connections)),
 )
 # fmt: on
 

@@ -236,4 +236,22 @@ OPERATORS: Final = (
         (Query("sum by (instance, version, python) (megaphone_build_info{})"),),
         kind="table",
     ),
+    graph(
+        "Upgrades",
+        "short",
+        "In five minutes; of a failed one some workers go on as they were, of a refused one all.",
+        ("sum by (instance, result) (increase(megaphone_upgrades_total{}[5m]))", "{{instance}} {{result}}"),
+    ),
+    graph(
+        "Connections that changed their process",
+        "short",
+        "In five minutes: moved to a successor, or ended because they could not move.",
+        ("sum by (result) (increase(megaphone_upgrade_connections_total{}[5m]))", "{{result}}"),
+    ),
+    graph(
+        "Workers by version",
+        "short",
+        "More than one version only while an upgrade is under way, or after one that stopped.",
+        ("sum by (instance, version) (megaphone_worker_info{})", "{{instance}} {{version}}"),
+    ),
 )

@@ -40,7 +40,7 @@ def _connections(text: str) -> int:
 def load_of(config: "Config", connections: int | None = None) -> needs.Load:
     """What the configuration is to carry: this many connections, or all that it allows."""
     from megaphone.config.load import expand_sources, parse_address
-    from megaphone.supervisor.supervisor import worker_count
+    from megaphone.supervisor.holdings import worker_count
 
     workers = worker_count(config)
     direct = [upstream for upstream in config.upstream if upstream.mode == "direct"]

@@ -55,8 +55,8 @@ def socket_path(args: argparse.Namespace) -> str:
 
 
 class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=ANSWER_SECONDS)
+    def __init__(self, path: str, timeout_seconds: float) -> None:
+        super().__init__("localhost", timeout=timeout_seconds)
         self._path = path
 
     def connect(self) -> None:
@@ -74,11 +74,12 @@ def ask(
     query: dict[str, str] | None = None,
     body: Any = None,
     accept: tuple[int, ...] = (200, 202),
+    timeout_seconds: float | None = None,
 ) -> Any:
     """The decoded JSON answer; UnreachableError when nobody answers, AdminError with the reason of a refusal."""
     where = socket_path(args)
     target = f"{path}?{urlencode(query)}" if query else path
-    connection = _UnixConnection(where)
+    connection = _UnixConnection(where, timeout_seconds or ANSWER_SECONDS)
     try:
         connection.request(method, target, body=None if body is None else json.dumps(body))
         response = connection.getresponse()

@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 import textwrap
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from megaphone import __version__
 from megaphone.cli.output import DEFAULT_HUB_CONFIG, OK, USAGE, print_error
@@ -13,8 +13,6 @@ from megaphone.errors import ConfigError
 if TYPE_CHECKING:
     from megaphone.config.hub import HubConfig
     from megaphone.supervisor.node import Node
-
-_PROCESS_COMMAND: Final = (sys.executable, "-m", "megaphone.worker.hub")
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -53,11 +51,11 @@ def run(args: argparse.Namespace) -> int:
         print(f"{path}: ok, takes links on {config.hub.address}, connects to {servers}")
         return OK
     # Imported here: trio takes a quarter of a second that other commands need not pay.
-    import trio
-
     from megaphone import log
     from megaphone.supervisor import notify, open_files
     from megaphone.supervisor.node import Node
+    from megaphone.supervisor.role import HUB
+    from megaphone.supervisor.serve import serve
 
     log.configure(config.log.format, config.log.level)
     for warning in filter(None, [*warnings, open_files.shortage(config, open_files.raise_limit(), hub=True)]):
@@ -68,15 +66,14 @@ def run(args: argparse.Namespace) -> int:
             config_text=text,
             config_path=path,
             notifier=notify.from_environment(),
-            worker_command=_PROCESS_COMMAND,
-            read_candidate=hub.read_candidate,
+            role=HUB,
         )
     except ConfigError as error:
         key = "hub.address" if error.key.startswith("listen") else error.key  # the supervisor's word for it
         raise ConfigError(path, key, error.reason) from None
     if not args.no_banner:
         print(banner(config, node), file=sys.stderr, flush=True)
-    trio.run(node.run)
+    serve(node)
     return OK
 
 

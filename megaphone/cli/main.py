@@ -31,6 +31,7 @@ COMMANDS: Final = (
     "kick",
     "drain",
     "reload",
+    "upgrade",
     "probe",
     "chat",
     "hub",

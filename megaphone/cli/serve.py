@@ -3,7 +3,7 @@
 import argparse
 import os
 import sys
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Final
 
 from megaphone.cli.output import DEFAULT_CONFIG, OK, USAGE, print_error
 from megaphone.errors import ConfigError, StorageError
@@ -48,14 +48,13 @@ def run(args: argparse.Namespace) -> int:
         )
         return USAGE
     # Imported here: trio and the compiled core take a quarter of a second that other commands need not pay.
-    import trio
-
     from megaphone import log
     from megaphone.cli.configured import configured
     from megaphone.config.load import check_environment
     from megaphone.supervisor import notify, open_files
     from megaphone.supervisor.node import Node
-    from megaphone.supervisor.reload import read_candidate
+    from megaphone.supervisor.role import BUILT_IN, EDGE
+    from megaphone.supervisor.serve import serve
 
     found = configured(args)
     config, path = found.config, found.file
@@ -70,11 +69,11 @@ def run(args: argparse.Namespace) -> int:
         config_text=found.text,
         config_path=path,
         notifier=notify.from_environment(),
-        read_candidate=_nothing_to_reload if found.built_in else read_candidate,
+        role=BUILT_IN if found.built_in else EDGE,
     )
     if not args.no_banner:
         print(node.banner(), file=sys.stderr, flush=True)
-    trio.run(node.run)
+    serve(node)
     return OK
 
 
@@ -86,7 +85,3 @@ def _prepare_data(config: "Config", path: str) -> None:
         database.prepare(config.service.data)
     except StorageError as error:
         raise ConfigError(path, "service.data", str(error)) from None
-
-
-def _nothing_to_reload(path: str, current: "Config") -> NoReturn:
-    raise ConfigError(path, "", f"there is no file to read again; write {DEFAULT_CONFIG} and restart")

@@ -36,11 +36,24 @@ def page(status: dict[str, Any]) -> str:
         f"up {age(status['uptime_seconds'])}, {status['connections']} connections",
         *(f"  not ready: {printable(reason)}" for reason in status["reasons"]),
         *_reload(status["last_reload"]),
+        *_upgrade(status.get("upgrade")),
         "",
         table(("LISTEN", "TLS"), [(entry["address"], entry["tls"]) for entry in status["listen"]]),
         "",
         table(
-            ("WORKER", "PID", "STATE", "UP", "RESTARTS", "CONNECTIONS", "AUTHENTICATED", "MEMORY", "LAG", "LAST EXIT"),
+            (
+                "WORKER",
+                "VERSION",
+                "PID",
+                "STATE",
+                "UP",
+                "RESTARTS",
+                "CONNECTIONS",
+                "AUTHENTICATED",
+                "MEMORY",
+                "LAG",
+                "LAST EXIT",
+            ),
             [_worker(worker) for worker in status["workers"]],
         ),
         "",
@@ -86,9 +99,21 @@ def _reload(last: dict[str, Any] | None) -> list[str]:
     return [f"  last reload {age(last['ago_seconds'])} ago, {what}"]
 
 
+def _upgrade(last: dict[str, Any] | None) -> list[str]:
+    if last is None:
+        return []
+    reason = f": {printable(last['reason'])}" if last["reason"] else ""
+    if last["stage"] == "workers":
+        finished = sum(row["stage"] not in ("waiting", "handing over") for row in last["workers"])
+        reason = f", {finished} of {len(last['workers'])} have handed over"
+    words = f"upgrade from {last['from']} to {last['to']} {age(last['ago_seconds'])} ago"
+    return [f"  {printable(words)}, {last['stage']}{reason}"]
+
+
 def _worker(worker: dict[str, Any]) -> tuple[str, ...]:
     return (
         str(worker["worker"]),
+        worker.get("version") or "-",
         str(worker["pid"] or "-"),
         worker["state"],
         age(worker["uptime_seconds"]),

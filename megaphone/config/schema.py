@@ -155,6 +155,13 @@ class Restart(Table, frozen=True):
     start_timeout_seconds: Seconds = 30.0
 
 
+class Upgrade(Table, frozen=True):
+    """`[upgrade]`: how a worker hands its connections over to its successor."""
+
+    connections_per_second: Positive = 10_000  # of the worker that hands over; one does so at a time
+    deadline_seconds: Seconds = 120.0  # then the worker goes on, and the upgrade stops
+
+
 class Drain(Table, frozen=True):
     """`[drain]`: the orderly end."""
 
@@ -194,6 +201,7 @@ class Config(Table, frozen=True):
     limits: Limits = Limits()
     restart: Restart = Restart()
     drain: Drain = Drain()
+    upgrade: Upgrade = Upgrade()
     admin: Admin = Admin()
     log: Log = Log()
 

@@ -43,6 +43,7 @@ cpdef enum Slot:
     RSS_BYTES = 4            # gauge
     GENERATION = 5           # next generation for a ConnectionID; survives the worker
     ACCEPTED = 6
+    MOVED = 7                # connections that came from the process before this one, without their clients noticing
     CLOSED_BY_REASON = 8     # .. +REASONS (22) = 30
     OPEN_NEGOTIATING = 32    # gauges: connections by state
     OPEN_CONNECTING = 33     #   waiting for an upstream
@@ -167,3 +168,4 @@ cdef class Board:
     cpdef void add(self, int slot, uint64_t amount)
     cpdef void set(self, int slot, uint64_t value)
     cpdef uint64_t get(self, int slot)
+    cpdef use(self, memory)

@@ -14,15 +14,25 @@ cdef class Board:
     """A view of `BOARD_BYTES` writable bytes as named counters (`Slot`, `Reason`, `Kind`, `UpstreamSlot`, `AdmissionSlot`, `LinkSlot`)."""
 
     def __cinit__(self, memory):
-        PyObject_GetBuffer(memory, &self.view, PyBUF_WRITABLE)
-        self.held = True
-        if self.view.len < BOARD_SLOTS * 8:
-            raise ValueError(f"a board needs {BOARD_SLOTS * 8} bytes, got {self.view.len}")
-        self.slots = <uint64_t*> self.view.buf
+        self.use(memory)
 
     def __dealloc__(self):
         if self.held:
             PyBuffer_Release(&self.view)
+
+    cpdef use(self, memory):
+        """Counts in this memory from now on, with what is in there; ValueError, and nothing has changed, if it is too short."""
+        cdef Py_buffer view
+        PyObject_GetBuffer(memory, &view, PyBUF_WRITABLE)
+        if view.len < BOARD_SLOTS * 8:
+            length = view.len
+            PyBuffer_Release(&view)
+            raise ValueError(f"a board needs {BOARD_SLOTS * 8} bytes, got {length}")
+        if self.held:
+            PyBuffer_Release(&self.view)
+        self.view = view
+        self.held = True
+        self.slots = <uint64_t*> self.view.buf
 
     cpdef void add(self, int slot, uint64_t amount):
         """Adds to one slot; wraps at 2**64 (a gauge goes down by adding 2**64 - n)."""

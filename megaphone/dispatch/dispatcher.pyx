@@ -67,6 +67,25 @@ cdef class Connection(Sink):
     cdef bint unthrottle(self):
         return True
 
+    cdef uint64_t fingerprint(self):
+        return 0
+
+    cpdef object export(self):
+        """What this is now (`moving.Moved`), without its owner; None: it cannot move, now or ever."""
+        return None
+
+    cpdef activate(self):
+        """A restored connection begins: in the registry under its id (`Dispatcher.register_again`), watched by the poller."""
+
+    cpdef leave(self):
+        """Forgets descriptors and registry without a word to anybody."""
+
+    cpdef object write_off(self):
+        """Counts the end of a connection that cannot move, before the board and the sketch are the successor's."""
+
+    cpdef take_back(self, object written_off):
+        """Takes back what `write_off` has counted and returned."""
+
 
 cdef class Owner(Sink):
     """The session owner behind a connection."""
@@ -90,6 +109,19 @@ cdef class Owner(Sink):
         """The upstream behind this owner, or None."""
         return None
 
+    cdef uint64_t fingerprint(self):
+        return 0
+
+    cpdef object export(self, Connection connection):
+        """What this is now (`moving.Moved`); None: it cannot move, now or ever."""
+        return None
+
+    cpdef activate(self, Connection connection):
+        """A restored owner begins; its connection is in the registry."""
+
+    cpdef leave(self, Connection connection):
+        """Forgets its descriptors without a word to anybody."""
+
 
 cdef class Dispatcher:
     """The registry and the four messages of one worker.
@@ -108,10 +140,7 @@ cdef class Dispatcher:
         self.rests_until = <uint32_t*> calloc(capacity, sizeof(uint32_t))
         if self.slots == NULL or self.free_slots == NULL or self.rests_until == NULL:
             raise MemoryError
-        self.free_count = capacity
-        cdef uint32_t i
-        for i in range(capacity):
-            self.free_slots[i] = capacity - 1 - i
+        self.find_free_slots()
 
     def __dealloc__(self):
         cdef uint32_t i
@@ -122,6 +151,19 @@ cdef class Dispatcher:
         free(self.slots)
         free(self.free_slots)
         free(self.rests_until)
+
+    cdef void find_free_slots(self) noexcept:
+        cdef uint32_t slot = self.capacity
+        self.unsorted = False
+        self.free_count = 0
+        while slot:
+            slot -= 1
+            if self.slots[slot] == NULL:
+                self.free_slots[self.free_count] = slot
+                self.free_count += 1
+
+    cdef uint32_t slot_of(self, uint64_t connection_id) noexcept:
+        return connection_id & ((1 << SLOT_BITS) - 1)
 
     cdef Connection find(self, uint64_t connection_id):
         """The connection with this id, or None."""
@@ -135,6 +177,8 @@ cdef class Dispatcher:
     cdef bint register(self, Connection connection):
         """Gives the connection its id and holds it; False if the registry is full."""
         cdef uint32_t slot
+        if self.unsorted:
+            self.find_free_slots()
         if self.free_count == 0:
             return False
         self.free_count -= 1
@@ -148,14 +192,27 @@ cdef class Dispatcher:
         self.rests_until[slot] = 0
         return True
 
+    cdef bint register_again(self, Connection connection):
+        """Holds a connection under the id that it had in the process before this one; False if that is taken or none of ours."""
+        cdef uint32_t slot = connection.id & ((1 << SLOT_BITS) - 1)
+        if connection.id >> (SLOT_BITS + GENERATION_BITS) != self.worker or slot >= self.capacity or self.slots[slot] != NULL:
+            return False
+        self.unsorted = True
+        self.open_connections += 1
+        Py_INCREF(connection)
+        self.slots[slot] = <PyObject*> connection
+        self.rests_until[slot] = 0
+        return True
+
     cdef void release(self, Connection connection):
         """Forgets the connection; its id finds nothing from now on."""
         cdef uint32_t slot = connection.id & ((1 << SLOT_BITS) - 1)
         if self.find(connection.id) is not connection:
             return
         self.slots[slot] = NULL
-        self.free_slots[self.free_count] = slot
-        self.free_count += 1
+        if not self.unsorted:
+            self.free_slots[self.free_count] = slot
+            self.free_count += 1
         self.open_connections -= 1
         Py_DECREF(connection)
 

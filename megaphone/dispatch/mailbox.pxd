@@ -26,3 +26,5 @@ cdef class ChunkPool:
     cdef bint put_first(self, Mailbox* mailbox, const uint8_t* data, size_t length) noexcept
     cdef void take(self, Mailbox* mailbox, size_t length) noexcept
     cdef void clear(self, Mailbox* mailbox) noexcept
+
+cdef bytes mailbox_bytes(const Mailbox* mailbox)

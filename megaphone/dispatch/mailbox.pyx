@@ -4,6 +4,7 @@ An empty mailbox owns no chunk. A mailbox never refuses: its limit is the sender
 writer at the limit; a mailbox therefore holds at most that limit and one read buffer.
 """
 
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
@@ -95,3 +96,19 @@ cdef class ChunkPool:
 
     cdef void clear(self, Mailbox* mailbox) noexcept:
         self.take(mailbox, mailbox.size)
+
+
+cdef bytes mailbox_bytes(const Mailbox* mailbox):
+    """A copy of all that is queued."""
+    cdef bytes copy
+    cdef char* at
+    cdef const Chunk* chunk = mailbox.head
+    if mailbox.size == 0:
+        return b""
+    copy = PyBytes_FromStringAndSize(NULL, mailbox.size)
+    at = PyBytes_AS_STRING(copy)
+    while chunk != NULL:
+        memcpy(at, chunk.data + chunk.begin, chunk.end - chunk.begin)
+        at += chunk.end - chunk.begin
+        chunk = chunk.next
+    return copy

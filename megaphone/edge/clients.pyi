@@ -6,7 +6,7 @@ from megaphone.dispatch.counters import Board
 from megaphone.dispatch.dispatcher import Dispatcher, Owner
 from megaphone.edge.admission import Admission
 from megaphone.edge.connection import ClientConnection
-from megaphone.edge.limits import ClientLimits
+from megaphone.edge.limits import ClientLimits, ListenerFacts
 from megaphone.sockets.poller import Poller
 
 class Clients:
@@ -17,6 +17,7 @@ class Clients:
     domains: frozenset[str]
     open_uplink: Callable[[ClientConnection, str], Owner | str]
     see_other_host: bytes
+    listener_at: Callable[[int], ListenerFacts]
     on_closed: Callable[[ClientConnection, int], None] | None
     on_fault: Callable[[Exception], None]
 

@@ -14,6 +14,8 @@ def adopt_connection(
     clients: Clients, listener: ListenerFacts, fd: int, address: bytes, port: int, domain: str
 ) -> ClientConnection | None: ...
 
+def restore_connection(clients: Clients, id: int, data: bytes, descriptors: list[int]) -> ClientConnection: ...
+
 class ClientConnection(Connection):
     """One accepted client socket, from accept to close."""
 

@@ -16,8 +16,8 @@ from libc.string cimport memcpy
 
 from megaphone.dispatch.counters cimport *
 from megaphone.dispatch.dispatcher cimport Owner
-from megaphone.edge.closing cimport ClosableConnection
 from megaphone.edge.limits cimport ClientLimits
+from megaphone.edge.moving cimport MovableConnection
 from megaphone.edge.offer cimport behind_white_space
 from megaphone.edge.relay cimport AWAITING_PROXY, CLOSED, CLOSING, CONNECTING, HANDSHAKE, NEGOTIATING, ROUTING
 from megaphone.sockets.address cimport Address, read_address, socklen_t
@@ -30,6 +30,7 @@ from megaphone.wire.framer cimport ERROR, HEADER, MORE, STANZA, Scan, framer_fre
 import os
 
 from megaphone.edge import opening
+from megaphone.edge.moving import decode_client
 from megaphone.sockets.client_address import address_text
 from megaphone.sockets.receiver import socket_bytes
 
@@ -84,8 +85,32 @@ def adopt_connection(Clients clients, ListenerFacts listener, int fd, bytes addr
     return connection
 
 
+def restore_connection(Clients clients, uint64_t id, bytes data not None, list descriptors not None):
+    """A connection that another process has exported (`Moved` of kind "client"), asleep until its `activate`.
+
+    The descriptors are ours; MoveError, and they are closed, if it cannot be used.
+    """
+    cdef ClientConnection connection = ClientConnection.__new__(ClientConnection)
+    cdef int fd
+    framer_start(&connection.framer_in)
+    framer_start(&connection.framer_out)
+    connection.state = CLOSED
+    try:
+        (fd,) = descriptors
+        record = decode_client(data)
+        connection.listener = clients.listener_at(record.listen)
+    except Exception:
+        for descriptor in descriptors:
+            os.close(descriptor)
+        raise
+    connection.clients = clients
+    connection.id = id
+    connection.restore_from(record, fd)
+    return connection
+
+
 @cython.no_gc
-cdef class ClientConnection(ClosableConnection):
+cdef class ClientConnection(MovableConnection):
     """One accepted client socket, from accept to close."""
 
     # --- states ------------------------------------------------------------

@@ -25,3 +25,4 @@ cdef class ListenerFacts:
     cdef readonly bint starttls_required
     cdef readonly tuple proxy_networks
     cdef readonly CertificateChoice certificates
+    cdef readonly int place                 # index in [[listen]]

@@ -32,8 +32,9 @@ cdef class ClientLimits:
 cdef class ListenerFacts:
     """What a connection has to know of the listener it came by."""
 
-    def __init__(self, str tls, bint starttls_required, tuple proxy_networks, CertificateChoice certificates):
+    def __init__(self, str tls, bint starttls_required, tuple proxy_networks, CertificateChoice certificates, int place=0):
         self.tls = tls
         self.starttls_required = starttls_required
         self.proxy_networks = proxy_networks
         self.certificates = certificates
+        self.place = place

@@ -46,9 +46,12 @@ cdef uint64_t hash_key(const uint8_t* key, size_t length, uint64_t seed) noexcep
 
 
 cdef class Sketch:
-    """One worker's view of the shared sketch (`sketch_bytes(workers)` bytes, writable)."""
+    """One worker's view of the shared sketch (`sketch_bytes(workers)` bytes, writable).
 
-    def __cinit__(self, memory, int worker, int workers):
+    Its own rows are cleared, or with `keep` gone on with.
+    """
+
+    def __cinit__(self, memory, int worker, int workers, bint keep=False):
         PyObject_GetBuffer(memory, &self.view, PyBUF_WRITABLE)
         self.held = True
         if self.view.len < HEAD_BYTES + workers * WORKER_BYTES or not 0 <= worker < workers:
@@ -57,7 +60,8 @@ cdef class Sketch:
         self.worker = worker
         self.workers = workers
         self.seed = (<uint64_t*> self.start)[0]
-        memset(self.own(worker), 0, WORKER_BYTES)
+        if not keep:
+            memset(self.own(worker), 0, WORKER_BYTES)
 
     def __dealloc__(self):
         if self.held:

@@ -18,6 +18,7 @@ cdef class ListeningSocket(Pollable):
     cdef void listen_on(self, Poller poller, int fd, int accepts_per_turn):
         self.poller = poller
         self.fd = fd
+        self.set_aside = -1
         self.accepts_per_turn = accepts_per_turn
 
     def open(self):
@@ -25,8 +26,25 @@ cdef class ListeningSocket(Pollable):
         if not self.poller.watch(self, EPOLLIN):
             raise OSError(errno, "epoll_ctl")
 
+    def pause(self):
+        """Stops accepting; those who come wait in the backlog."""
+        if self.fd >= 0:
+            self.poller.forget(self)
+            self.set_aside = self.fd
+            self.fd = -1
+
+    def resume(self):
+        """Accepts again after `pause`; OSError if the socket cannot be watched."""
+        if self.set_aside >= 0:
+            self.fd = self.set_aside
+            self.set_aside = -1
+            self.open()
+
     def close(self):
         """Stops accepting and closes this process's descriptor."""
+        if self.set_aside >= 0:
+            close(self.set_aside)
+            self.set_aside = -1
         if self.fd >= 0:
             self.poller.forget(self)
             close(self.fd)

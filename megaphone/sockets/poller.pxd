@@ -46,6 +46,7 @@ cdef class Poller:
     cdef object wake                        # called when a turn is needed that no event will cause
     cdef public object on_fault             # (exception) -> None: a mistake of ours, to be logged
     cdef bint awake                         # a turn is running, or has been asked for
+    cdef public bint frozen                 # nothing happens in a turn
 
     cdef void look_at_clock(self) noexcept
     cdef bint watch(self, Pollable pollable, uint32_t events)

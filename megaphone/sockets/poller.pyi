@@ -8,6 +8,7 @@ class Poller:
     """The sockets of one worker."""
 
     on_fault: Callable[[Exception], None] | None
+    frozen: bool
 
     def __init__(self, wake: Callable[[], object] | None = None) -> None: ...
     @property

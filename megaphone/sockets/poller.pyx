@@ -161,6 +161,9 @@ cdef class Poller:
         cdef uint32_t j, length
         cdef Pollable pollable
         cdef Flushable flushable
+        if self.frozen:
+            self.awake = False      # what is asked for now waits for the first turn after it
+            return
         self.awake = True
         self.look_at_clock()
         count = epoll_wait(self.fd, batch, BATCH, 0)

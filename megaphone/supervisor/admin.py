@@ -1,10 +1,9 @@
 """The operators' pages: which path answers what, on the TCP admin address (read-only) and on the control socket (all).
 
 both            GET  /metrics  /health/live  /health/ready
-control socket  GET  /status   /connections  /links    POST /kick  /drain  /reload
+control socket  GET  /status   /connections  /links  /upgrade    POST /kick  /drain  /reload  /upgrade
 """
 
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -14,15 +13,21 @@ import trio
 from msgspec import Struct
 from prometheus_client import CollectorRegistry, generate_latest
 
+from megaphone.errors import UpgradeError
 from megaphone.metrics import CONNECTION_STATES, BoardCollector, NodeFacts
 from megaphone.supervisor import views
 from megaphone.supervisor.conversation import Conversation, WorkerUnavailableError
 from megaphone.supervisor.http import Request, Response, Server, error_response, json_response
+from megaphone.supervisor.program import Program
+from megaphone.supervisor.state import NodeState
 from megaphone.supervisor.supervisor import Supervisor
+from megaphone.supervisor.upgrade import Upgrade
 
 ASK_SECONDS: Final = 2.0  # a worker that does not answer within this is reported as missing
 LIST_DEFAULT: Final = 100
 LIST_LIMIT: Final = 10_000
+_GET: Final = ("GET", "HEAD")
+_POST: Final = ("POST",)
 _METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 T = TypeVar("T")
@@ -42,9 +47,16 @@ class Drain(Struct, frozen=True, forbid_unknown_fields=True):
     worker: int | None = None
 
 
+class NewProgram(Struct, frozen=True):
+    """The body of POST /upgrade; fields that a later version adds are ignored."""
+
+    program: Program
+    force: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class _Route:
-    method: str
+    methods: tuple[str, ...]
     on_tcp: bool
     answer: Callable[[Request], Awaitable[Response]]
 
@@ -52,23 +64,28 @@ class _Route:
 class Admin:
     """Answers operators and Prometheus about one supervisor."""
 
-    def __init__(self, supervisor: Supervisor, *, admin_address: str = "") -> None:
+    def __init__(
+        self, supervisor: Supervisor, upgrade: Upgrade, snapshot: Callable[[], NodeState], *, admin_address: str = ""
+    ) -> None:
         self._supervisor = supervisor
+        self._upgrade = upgrade
+        self._snapshot = snapshot
         self._admin_address = admin_address
-        self._requests: Counter[tuple[str, str]] = Counter()
+        self._requests = supervisor.holdings.requests
         self._registry = CollectorRegistry()
         self._registry.register(BoardCollector(self._facts))
         self._server = Server(on_refused=lambda status: self._requests.update([("unread", str(status))]))
         self._routes: Final = {
-            "/metrics": _Route("GET", True, self._metrics),
-            "/health/live": _Route("GET", True, self._live),
-            "/health/ready": _Route("GET", True, self._ready),
-            "/status": _Route("GET", False, self._status),
-            "/connections": _Route("GET", False, self._connections),
-            "/links": _Route("GET", False, self._links),
-            "/kick": _Route("POST", False, self._kick),
-            "/drain": _Route("POST", False, self._drain),
-            "/reload": _Route("POST", False, self._reload),
+            "/metrics": _Route(_GET, True, self._metrics),
+            "/health/live": _Route(_GET, True, self._live),
+            "/health/ready": _Route(_GET, True, self._ready),
+            "/status": _Route(_GET, False, self._status),
+            "/connections": _Route(_GET, False, self._connections),
+            "/links": _Route(_GET, False, self._links),
+            "/kick": _Route(_POST, False, self._kick),
+            "/drain": _Route(_POST, False, self._drain),
+            "/reload": _Route(_POST, False, self._reload),
+            "/upgrade": _Route((*_GET, *_POST), False, self._answer_upgrade),
         }
 
     async def serve_tcp(self, stream: trio.abc.Stream) -> None:
@@ -78,6 +95,10 @@ class Admin:
     async def serve_control(self, stream: trio.abc.Stream) -> None:
         """Serves one connection to the control socket."""
         await self._server.serve(stream, lambda request: self._answer(request, on_tcp=False))
+
+    async def finish(self, within_seconds: float) -> None:
+        """Ends all connections, those with a request after their answer if it comes in time."""
+        await self._server.finish(within_seconds)
 
     async def _answer(self, request: Request, *, on_tcp: bool) -> Response:
         route = self._routes.get(request.path)
@@ -91,15 +112,15 @@ class Admin:
             return error_response(404, f"there is no {request.path}; there are {', '.join(self._routes)}")
         if on_tcp and not route.on_tcp:
             return error_response(403, f"{request.path} is served on the control socket only")
-        allowed = ("GET", "HEAD") if route.method == "GET" else ("POST",)
-        if request.method not in allowed:
-            return error_response(405, f"{request.path} takes {' or '.join(allowed)}", {"Allow": ", ".join(allowed)})
+        if request.method not in route.methods:
+            allowed = {"Allow": ", ".join(route.methods)}
+            return error_response(405, f"{request.path} takes {' or '.join(route.methods)}", allowed)
         return await route.answer(request)
 
     # Looking
 
     def _facts(self) -> NodeFacts:
-        return views.node_facts(self._supervisor, admin_requests=self._requests)
+        return views.node_facts(self._supervisor, self._upgrade, admin_requests=self._requests)
 
     async def _metrics(self, _: Request) -> Response:
         return Response(200, generate_latest(self._registry), _METRICS_TYPE)
@@ -112,7 +133,7 @@ class Admin:
         return json_response(503 if reasons else 200, {"ready": not reasons, "reasons": reasons})
 
     async def _status(self, _: Request) -> Response:
-        return json_response(200, views.status(self._supervisor, admin_address=self._admin_address))
+        return json_response(200, views.status(self._supervisor, self._upgrade, admin_address=self._admin_address))
 
     async def _connections(self, request: Request) -> Response:
         unknown = sorted(request.query.keys() - {"address", "jid", "state", "limit"})
@@ -180,6 +201,20 @@ class Admin:
         workers = {str(index): answer for index, answer in outcome.workers.items()}
         answer = {"accepted": outcome.accepted, "reason": outcome.reason, "workers": workers}
         return json_response(200 if outcome.accepted else 409, answer)
+
+    async def _answer_upgrade(self, request: Request) -> Response:
+        if request.method != "POST":
+            return json_response(200, self._upgrade.view())
+        try:
+            wanted = msgspec.json.decode(request.body, type=NewProgram)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            return error_response(400, f"the body cannot be used: {error}")
+        try:
+            begun = await self._upgrade.begin(wanted.program, force=wanted.force, snapshot=self._snapshot)
+        except UpgradeError as error:
+            return json_response(409, {"accepted": False, "begun": False, "reason": str(error)})
+        number = self._upgrade.state.number
+        return json_response(202 if begun else 200, {"accepted": True, "begun": begun, "number": number, "reason": ""})
 
     async def _ask_all(self, ask: Callable[[Conversation], Awaitable[T]]) -> tuple[dict[int, T], list[int]]:
         """Asks all workers at once: the answers by worker, and the workers that did not answer in time."""

@@ -15,6 +15,8 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+from megaphone.supervisor.state import BusState, Duplicate
+
 BACKLOG: Final = 1024
 PREFIX: Final = "megaphone-bus-"
 LOCK: Final = "lock"
@@ -41,6 +43,19 @@ class BusSockets:
             self.close()
             raise
 
+    @classmethod
+    def adopt(cls, state: BusState) -> "BusSockets":
+        """Those that another program of this process has opened, with its lock."""
+        adopted = cls(1)
+        adopted.directory, adopted._lock = state.directory, state.lock_fd
+        adopted._sockets = [(socket.socket(fileno=frames), socket.socket(fileno=other)) for frames, other in state.fds]
+        return adopted
+
+    def state(self, duplicate: Duplicate) -> BusState:
+        """What another program of this process goes on with."""
+        fds = [(duplicate(frames.fileno()), duplicate(other.fileno())) for frames, other in self._sockets]
+        return BusState(directory=self.directory, lock_fd=duplicate(self._lock) if self._lock >= 0 else -1, fds=fds)
+
     def _open(self, kind: socket.SocketKind, name: str) -> socket.socket:
         opened = socket.socket(socket.AF_UNIX, kind | socket.SOCK_NONBLOCK)
         opened.bind(str(Path(self.directory) / name))
@@ -51,12 +66,12 @@ class BusSockets:
         """The descriptors of one worker: for frames, for connections."""
         return tuple(each.fileno() for each in self._sockets[index]) if self._sockets else ()
 
-    def close(self) -> None:
-        """Closes the sockets and removes the directory."""
+    def close(self, *, keep_directory: bool = False) -> None:
+        """Closes the sockets and removes the directory, unless somebody goes on with it."""
         for pair in self._sockets:
             for each in pair:
                 each.close()
-        if self.directory:
+        if self.directory and not keep_directory:
             shutil.rmtree(self.directory, ignore_errors=True)
         if self._lock >= 0:
             os.close(self._lock)

@@ -1,12 +1,16 @@
 """What the supervisor and a worker say to each other: one JSON object a line over a socket pair, typed on this side.
 
-    supervisor -> worker:  start  reload  ticket_keys  connections  links  kick  drain
-    worker -> supervisor:  ready  fatal  reloaded  reload_failed  reply  link_list  drained
+    supervisor -> worker:  start  reload  ticket_keys  connections  links  kick  drain  hand_over
+    worker -> supervisor:  ready  fatal  reloaded  reload_failed  reply  link_list  drained  took_over  handed_over
+                           hand_over_failed
 
 The end of the stream tells the worker that its supervisor died; the supervisor watches the process itself.
+
+During an upgrade the two sides are of different versions. So both ignore fields they do not know and messages of a type
+they do not know, and fields that were added have a default.
 """
 
-from typing import Final
+from typing import Final, get_args
 
 import msgspec
 from msgspec import Struct
@@ -31,6 +35,10 @@ class Start(Struct, tag="start", frozen=True):
     ticket_keys: list[str]
     bus_directory: str = ""  # where the other workers' sockets are; "" with one worker, and in a hub
     bus_fds: tuple[int, ...] = ()  # our own listening sockets there: for frames, for connections
+    # Of a successor: a listening SEQPACKET socket that its predecessor will connect to. Until it has taken over, the
+    # board, the sketch, the bus sockets and the listening sockets are the predecessor's; `ready` then means that it can
+    # take over. -1: there is no predecessor.
+    take_over_fd: int = -1
 
 
 class Reload(Struct, tag="reload", frozen=True):
@@ -78,7 +86,20 @@ class Drain(Struct, tag="drain", frozen=True):
     deadline_seconds: float
 
 
-ToWorker = Start | Reload | TicketKeys | ListConnections | ListLinks | Kick | Drain
+class HandOver(Struct, tag="hand_over", frozen=True):
+    """Hand everything over to the successor that listens on `path`, while serving; answered with one of two messages.
+
+    `handed_over`, and an exit with status 0, when the successor has taken over and what could not move was ended, which
+    `[drain]` limits. `hand_over_failed`, and everything goes on, when the successor has not taken over within
+    `deadline_seconds`, or for any other reason.
+    """
+
+    path: str
+    connections_per_second: float
+    deadline_seconds: float
+
+
+ToWorker = Start | Reload | TicketKeys | ListConnections | ListLinks | Kick | Drain | HandOver
 
 
 class ConnectionRow(Struct, frozen=True):
@@ -161,9 +182,38 @@ class Drained(Struct, tag="drained", frozen=True):
     cut: int
 
 
-FromWorker = Ready | Fatal | Reloaded | ReloadFailed | Reply | LinkList | Drained
+class TookOver(Struct, tag="took_over", frozen=True):
+    """From a successor: `moved` connections are its own now, and so is all else; the predecessor is not needed."""
+
+    moved: int
+
+
+class HandedOver(Struct, tag="handed_over", frozen=True):
+    """From a predecessor, the last that it says: `moved` connections are the successor's, `ended` could not move."""
+
+    moved: int
+    ended: int
+
+
+class HandOverFailed(Struct, tag="hand_over_failed", frozen=True):
+    """From a predecessor: the successor has not taken over, nothing was lost, the predecessor goes on."""
+
+    reason: str
+
+
+FromWorker = (
+    Ready | Fatal | Reloaded | ReloadFailed | Reply | LinkList | Drained | TookOver | HandedOver | HandOverFailed
+)
 
 _decoder: Final = msgspec.json.Decoder(FromWorker)
+
+
+class _Typed(Struct):
+    type: str
+
+
+_typed: Final = msgspec.json.Decoder(_Typed)
+_TYPES: Final = frozenset(str(each.__struct_config__.tag) for each in get_args(FromWorker))
 
 
 def encode(message: ToWorker) -> bytes:
@@ -174,11 +224,24 @@ def encode(message: ToWorker) -> bytes:
     return line
 
 
+def _is_of_another_version(line: bytes | bytearray) -> bool:
+    """Whether it is a message, but of a type that this version does not know."""
+    try:
+        return _typed.decode(line).type not in _TYPES
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+
+
 class Decoder:
     """Bytes from a worker to messages; holds at most one unfinished line."""
 
     def __init__(self) -> None:
         self._pending = bytearray()
+
+    @property
+    def pending(self) -> bytes:
+        """The unfinished line."""
+        return bytes(self._pending)
 
     def receive_data(self, data: bytes) -> list[FromWorker]:
         """The messages that `data` completes; ChannelError for a line that is no message or does not end."""
@@ -195,7 +258,8 @@ class Decoder:
             try:
                 messages.append(_decoder.decode(line))
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                raise ChannelError(f"not a message: {error}") from None
+                if not _is_of_another_version(line):
+                    raise ChannelError(f"not a message: {error}") from None
         return messages
 
     @staticmethod

@@ -1,6 +1,6 @@
 """One worker process: started, spoken to over its channel, watched through its heartbeat, killed when it hangs.
 
-            spawned                 `ready`                  drain()
+            spawned                 `ready`                  drain(), retire()
     (none) ---------> STARTING ---------------> READY -------------------> DRAINING
                          |                        |                            |
                          | exit, start time-out   | exit, hang                 | exit, hang, deadline
@@ -9,17 +9,17 @@
 
 A hang is noticed even when the worker can run no code at all (SIGSTOP): the heartbeat is a number in shared memory that
 stops growing. SIGKILL is then the only signal that is certain to work.
+
+In an upgrade two of them share one board: it is the predecessor's until its successor has taken over, then the
+successor's. The other one is watched by time limits only.
 """
 
 import enum
 import os
-import signal
 import socket
-import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final, Literal
+from collections.abc import Callable, Sequence
+from typing import Final
 
 import trio
 
@@ -27,11 +27,15 @@ from megaphone.config.schema import Restart
 from megaphone.dispatch.counters import Board, Slot
 from megaphone.supervisor import channel, process_facts
 from megaphone.supervisor.conversation import Conversation, WorkerUnavailableError
+from megaphone.supervisor.process import AdoptedProcess, Cause, Exit, Process, exit_text, start_process
+from megaphone.supervisor.program import Program
 from megaphone.supervisor.pulse import Pulse
+from megaphone.supervisor.state import ChildState, Duplicate
+
+__all__ = ["Cause", "Child", "Exit", "State"]
 
 _LAST_WORDS_SECONDS: Final = 1.0  # how long after an exit the channel may still hold the reason
-
-Cause = Literal["exit", "signal", "hang", "start-timeout", "fatal", "channel", "config", "spawn", "drain"]
+_NEVER: Final = float("inf")
 
 
 class State(enum.Enum):
@@ -43,22 +47,8 @@ class State(enum.Enum):
     GONE = "gone"
 
 
-@dataclass(frozen=True, slots=True)
-class Exit:
-    """How one worker process ended."""
-
-    cause: Cause
-    text: str  # one sentence for the log
-
-
-def exit_text(returncode: int) -> str:
-    """A process's return code in words: `"exited with status 3"`, `"killed by SIGKILL"`."""
-    if returncode >= 0:
-        return f"exited with status {returncode}"
-    try:
-        return f"killed by {signal.Signals(-returncode).name}"
-    except ValueError:
-        return f"killed by signal {-returncode}"
+def _nothing() -> None:
+    """Who looks at the child only now and then need not be told."""
 
 
 class Child:
@@ -68,70 +58,91 @@ class Child:
         self,
         *,
         index: int,
-        command: Sequence[str],
         board: Board,
         settings: Callable[[], Restart],
         on_ready: Callable[["Child"], None],
+        program: Program,
+        on_change: Callable[[], None] = _nothing,
     ) -> None:
         self.index = index
         self.state = State.STARTING
         self.pid: int | None = None
         self.started_at_seconds = time.time()
         self.conversation = Conversation()
+        self.program = program  # that it was started from
         self.drained: channel.Drained | None = None
+        self.took_over: channel.TookOver | None = None
+        self.handed_over: channel.HandedOver | None = None
+        self.hand_over_failed: str | None = None
+        self.owns_board = True  # not a successor before it has taken over, nor a predecessor after that
+        self.how: Exit | None = None  # it ended
         self.gone = trio.Event()
-        self._command = command
         self._board = board
         self._settings = settings  # asked again and again: a reload may change them
         self._on_ready = on_ready
-        self._process: trio.Process | None = None
+        self._on_change = on_change  # called after each change of what an upgrade waits for
+        self._process: Process | None = None
         self._killed_for: tuple[Cause, str] | None = None
         self._fatal_reason: str | None = None
         self._was_ready = False
-        self._drain_deadline_seconds = float("inf")
+        self._started_seconds = time.monotonic()
+        self._drain_deadline_seconds = _NEVER
         self._ready_at_ns = 0
+        self._ours: socket.socket | None = None  # our end of the channel
+        self._left = False
 
-    async def run(self, start: channel.Start, descriptors: Sequence[int]) -> Exit:
+    # Its life
+
+    async def run(self, command: Sequence[str], start: channel.Start, descriptors: Sequence[int]) -> Exit:
         """Starts the process, looks after it and returns how it ended; cancelling kills it."""
         self.conversation.config_text = start.config_text
         self.conversation.send_nowait(start)  # before anything else can be queued
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            with theirs:
-                self._process = await trio.lowlevel.open_process(
-                    [*self._command, str(theirs.fileno())],
-                    stdin=subprocess.DEVNULL,
-                    pass_fds=(theirs.fileno(), *descriptors),
-                    env=_environment(os.environ),
-                    process_group=0,  # Ctrl-C in a terminal is for the supervisor, which then drains us
-                )
+            self._process, self._ours = await start_process(command, descriptors)
         except OSError as error:
-            ours.close()
-            self._end()
-            return Exit("spawn", f"could not be started: {error.strerror}")
+            return self._end(Exit("spawn", f"could not be started: {error.strerror}"))
         self.pid = self._process.pid
-        stream = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
+        if self._killed_for is not None:
+            self._process.kill()
+        return await self.look_after()
+
+    def never_started(self) -> Exit:
+        """It is not needed any more before it was started."""
+        return self._end(Exit("drain", "was not started, because the node drains"))
+
+    async def look_after(self) -> Exit:
+        """Stays with the process until it ends and returns how; cancelling kills it, unless we `leave` it."""
+        assert self._process is not None  # noqa: S101 - run() or of_state() comes first
+        assert self._ours is not None  # noqa: S101
+        ours = trio.socket.from_stdlib_socket(self._ours)
         try:
-            async with stream, trio.open_nursery() as nursery:
+            async with trio.open_nursery() as nursery:
                 read_all = trio.Event()
-                nursery.start_soon(self._read, stream, read_all)
-                nursery.start_soon(self.conversation.write, stream)
+                nursery.start_soon(self._read, ours, read_all)
+                nursery.start_soon(self.conversation.write, ours)
                 nursery.start_soon(self._watch)
-                returncode = await self._process.wait()
+                await self._process.wait()
                 with trio.move_on_after(_LAST_WORDS_SECONDS):
                     await read_all.wait()
                 nursery.cancel_scope.cancel()
         finally:
-            self._process.kill()
-            with trio.CancelScope(shield=True):
-                await self._process.wait()
-            self._end()
-        return self._exit(returncode)
+            if self._left and self._process.poll() is None:
+                self._ours = socket.socket(fileno=os.dup(ours.fileno()))
+            else:
+                self._process.kill()
+                with trio.CancelScope(shield=True):
+                    returncode = await self._process.wait()
+                how = self._end(self._exit(returncode))
+            ours.close()
+        return how
 
-    def _end(self) -> None:
+    def _end(self, how: Exit) -> Exit:
+        self.how = how
         self.state = State.GONE
         self.gone.set()
         self.conversation.end()
+        self._on_change()
+        return how
 
     def _exit(self, returncode: int) -> Exit:
         if self._fatal_reason is not None:
@@ -139,31 +150,51 @@ class Child:
         if self._killed_for is not None:
             cause, why = self._killed_for
             return Exit(cause, why)
-        if self.drained is not None or (self._drain_deadline_seconds < float("inf") and returncode == 0):
+        if self.handed_over is not None and returncode == 0:
+            return Exit("upgrade", "handed over to its successor")
+        if self.drained is not None or (self._drain_deadline_seconds < _NEVER and returncode == 0):
             return Exit("drain", "drained")
         return Exit("signal" if returncode < 0 else "exit", exit_text(returncode))
+
+    # What it is told
 
     def drain(self, *, connections_per_second: float, deadline_seconds: float, grace_seconds: float = 1.0) -> None:
         """Asks it to send its clients away and exit; it is killed `grace_seconds` after the deadline."""
         if self.state is State.GONE:
             return
         self.state = State.DRAINING
-        self._drain_deadline_seconds = trio.current_time() + deadline_seconds + grace_seconds
+        self._drain_deadline_seconds = time.monotonic() + deadline_seconds + grace_seconds
         try:
             self.conversation.send_nowait(channel.Drain(connections_per_second, deadline_seconds))
         except WorkerUnavailableError as error:
             self.kill("drain", f"killed: {error}")
 
+    def take_over(self) -> None:
+        """It is a successor now: until it says that it has taken over, the board is its predecessor's."""
+        self.owns_board = False
+
+    def retire(self, *, deadline_seconds: float, grace_seconds: float = 1.0) -> None:
+        """Its successor has taken over: it ends what could not move and exits, or is killed after the deadline."""
+        self.owns_board = False
+        if self.state is not State.GONE:
+            self.state = State.DRAINING
+            deadline_seconds += time.monotonic() + grace_seconds
+            self._drain_deadline_seconds = min(self._drain_deadline_seconds, deadline_seconds)
+
     def kill(self, cause: Cause, why: str) -> None:
         """SIGKILL, for this reason."""
-        if self._process is not None and self._process.poll() is None:
-            if self._killed_for is None:
-                self._killed_for = (cause, why)
+        if self.how is not None or (self._process is not None and self._process.poll() is not None):
+            return
+        if self._killed_for is None:
+            self._killed_for = (cause, why)
+        if self._process is not None:  # else it is killed as soon as it is there
             self._process.kill()
 
-    async def _read(self, stream: trio.SocketStream, read_all: trio.Event) -> None:
+    # What it says
+
+    async def _read(self, ours: trio.socket.SocketType, read_all: trio.Event) -> None:
         try:
-            await self.conversation.read(stream, self._received)
+            await self.conversation.read(ours, self._received)
         except channel.ChannelError as error:
             self.kill("channel", f"killed: it broke the channel protocol: {error}")
         read_all.set()
@@ -176,8 +207,15 @@ class Child:
                 self._fatal_reason = reason
             case channel.Drained():
                 self.drained = message
+            case channel.TookOver():
+                self._has_taken_over(message)
+            case channel.HandedOver():
+                self.handed_over = message
+            case channel.HandOverFailed(reason):
+                self.hand_over_failed = reason
             case _:
                 self.conversation.answered(message)
+        self._on_change()
 
     def _became_ready(self) -> None:
         if self._was_ready:
@@ -188,9 +226,16 @@ class Child:
             self.state = State.READY
             self._on_ready(self)
 
+    def _has_taken_over(self, message: channel.TookOver) -> None:
+        if self.took_over is None and not self.owns_board:
+            self.took_over = message
+            self.owns_board = True
+            self._ready_at_ns = time.monotonic_ns()  # from now on its heartbeat counts
+
+    # How it does
+
     async def _watch(self) -> None:
         """Kills the worker when its heartbeat is too old, when it does not become ready, or when it does not drain."""
-        started_seconds = trio.current_time()
         awake_at_ns = time.monotonic_ns()
         amnesty_ns = 0
         pulse = Pulse(lambda: None if self.pid is None else process_facts.schedule(self.pid))
@@ -203,24 +248,57 @@ class Child:
                 # We were stopped ourselves, and the worker probably with us (a frozen container): count from now.
                 amnesty_ns = now_ns
             awake_at_ns = now_ns
-            if trio.current_time() > self._drain_deadline_seconds:
+            if time.monotonic() > self._drain_deadline_seconds:
                 self.kill("drain", "killed: it did not finish draining in time")
             elif self.drained is not None:
                 continue  # it only has to exit now; the deadline above sees to that
             elif not self._was_ready:
                 limit_seconds = self._settings().start_timeout_seconds
-                if trio.current_time() - started_seconds > limit_seconds:
+                if time.monotonic() - self._started_seconds > limit_seconds:
                     self.kill("start-timeout", f"killed: not ready within {limit_seconds:g} s")
-            else:
+            elif self.owns_board:
                 last_ns = max(self._board.get(Slot.HEARTBEAT_NS), self._ready_at_ns, amnesty_ns)
                 if pulse.still_seconds(last_ns, now_ns, timeout_seconds) > timeout_seconds:
                     self.kill("hang", f"killed: it hung, no heartbeat for {(now_ns - last_ns) / 1e9:.1f} s")
 
+    # From one program of the supervisor to the next
 
-def _environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """The worker's environment: ours without what systemd tells the supervisor alone."""
-    return {
-        name: value
-        for name, value in environment.items()
-        if name not in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
-    }
+    def leave(self) -> None:
+        """When `look_after` is cancelled now, the process is not killed: `state` says how another program goes on."""
+        self._left = True
+
+    def keep(self, duplicate: Duplicate, node_text: str) -> ChildState:
+        """What another program goes on with; the channel's descriptor is what `duplicate` makes of it."""
+        assert self.pid is not None  # noqa: S101 - it runs
+        assert self._ours is not None  # noqa: S101
+        return ChildState(
+            pid=self.pid,
+            channel_fd=duplicate(self._ours.fileno()),
+            state=self.state.value,
+            conversation=self.conversation.state(node_text),
+            program=self.program,
+            started_at_seconds=self.started_at_seconds,
+            started_seconds=self._started_seconds,
+            ready_at_ns=self._ready_at_ns if self._was_ready else None,
+            drain_deadline_seconds=self._drain_deadline_seconds,
+            drained=None if self.drained is None else (self.drained.closed, self.drained.cut),
+            killed_for=self._killed_for,
+            fatal_reason=self._fatal_reason,
+        )
+
+    def adopt(self, state: ChildState, node_text: str) -> None:
+        """Goes on with a process that another program of this one has started; OSError if it is not there."""
+        self._process = AdoptedProcess(state.pid)
+        self._ours = socket.socket(fileno=state.channel_fd)
+        self._ours.setblocking(False)
+        self.pid = state.pid
+        self.state = State(state.state)
+        self.conversation = Conversation.of_state(state.conversation, node_text)
+        self.started_at_seconds = state.started_at_seconds
+        self._started_seconds = state.started_seconds
+        self._was_ready = state.ready_at_ns is not None
+        self._ready_at_ns = state.ready_at_ns or 0
+        self._drain_deadline_seconds = state.drain_deadline_seconds
+        self.drained = None if state.drained is None else channel.Drained(*state.drained)
+        self._killed_for = state.killed_for
+        self._fatal_reason = state.fatal_reason

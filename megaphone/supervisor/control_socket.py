@@ -21,11 +21,15 @@ class ControlSocket:
     def __init__(self, path: str, listening: socket.socket) -> None:
         self.path = path
         self.listening = listening
-        self._inode = os.stat(path).st_ino
+        self._inode = -1
+        with contextlib.suppress(OSError):  # somebody has removed the file
+            self._inode = os.stat(path).st_ino
 
-    def close(self) -> None:
+    def close(self, *, keep_file: bool = False) -> None:
         """Closes the socket and removes its file, unless the file is somebody else's by now."""
         self.listening.close()
+        if keep_file:
+            return
         with contextlib.suppress(OSError):
             if os.stat(self.path).st_ino == self._inode:
                 os.unlink(self.path)

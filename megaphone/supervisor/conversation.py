@@ -1,9 +1,11 @@
 """The conversation with one worker: requests that wait for their answers, each wait bounded, whatever it does."""
 
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
 import trio
+from msgspec import Struct
 
 from megaphone.supervisor import channel
 
@@ -18,8 +20,19 @@ class WorkerUnavailableError(Exception):
     """The worker cannot be asked now: it is gone, does not read, or did not answer in time."""
 
 
+class ConversationState(Struct, frozen=True):
+    """What another program needs to go on with a conversation; requests that wait for a reply end with the old one."""
+
+    config_text: str | None  # None: the node's
+    last_id: int
+    reloads_sent: int
+    reloads_answered: int
+    unread: bytes  # the beginning of a line
+    unsent: list[bytes]  # lines, of the first one perhaps only the rest
+
+
 class Conversation:
-    """The supervisor's side of one channel; messages may be queued before there is a stream to send them on."""
+    """The supervisor's side of one channel; messages may be queued before there is a socket to send them on."""
 
     def __init__(self) -> None:
         self.config_text = ""  # what the worker runs on: the start's, then that of the last reload it accepted
@@ -29,16 +42,40 @@ class Conversation:
         self._reload_answers: trio.MemorySendChannel[str | None] | None = None
         self._reloads_sent = 0
         self._reloads_answered = 0
-        self._outbox_in, self._outbox_out = trio.open_memory_channel[bytes](_QUEUE_LIMIT)
+        self._decoder = channel.Decoder()
+        self._unsent: deque[bytes] = deque()
+        self._queued = trio.Event()
+
+    @classmethod
+    def of_state(cls, state: ConversationState, node_text: str) -> "Conversation":
+        """The conversation that another program has begun, in a node that runs on this configuration."""
+        conversation = cls()
+        conversation.config_text = node_text if state.config_text is None else state.config_text
+        conversation._last_id = state.last_id
+        conversation._reloads_sent, conversation._reloads_answered = state.reloads_sent, state.reloads_answered
+        conversation._decoder.receive_data(state.unread)
+        conversation._unsent.extend(state.unsent)
+        return conversation
+
+    def state(self, node_text: str) -> ConversationState:
+        """What another program goes on with, once nobody reads and writes here."""
+        return ConversationState(
+            config_text=None if self.config_text == node_text else self.config_text,
+            last_id=self._last_id,
+            reloads_sent=self._reloads_sent,
+            reloads_answered=self._reloads_answered,
+            unread=self._decoder.pending,
+            unsent=list(self._unsent),
+        )
 
     def send_nowait(self, message: channel.ToWorker) -> None:
         """Queues one message; WorkerUnavailableError when the worker is gone or reads too slowly."""
         if self._ended:
             raise WorkerUnavailableError("the worker is gone")
-        try:
-            self._outbox_in.send_nowait(channel.encode(message))
-        except trio.WouldBlock:
-            raise WorkerUnavailableError("the worker does not read its channel") from None
+        if len(self._unsent) >= _QUEUE_LIMIT:
+            raise WorkerUnavailableError("the worker does not read its channel")
+        self._unsent.append(channel.encode(message))
+        self._queued.set()
 
     async def connections(
         self, *, address: str | None, jid: str | None, state: str | None, limit: int, timeout_seconds: float
@@ -132,20 +169,26 @@ class Conversation:
             self._reload_answers.close()
             self._reload_answers = None
 
-    async def write(self, stream: trio.SocketStream) -> None:
+    async def write(self, ours: trio.socket.SocketType) -> None:
         """Sends what is queued, as it comes."""
         try:
-            async for line in self._outbox_out:
-                await stream.send_all(line)
-        except trio.BrokenResourceError:
+            while True:
+                while self._unsent:
+                    sent = await ours.send(self._unsent[0])
+                    if rest := self._unsent[0][sent:]:
+                        self._unsent[0] = rest
+                    else:
+                        self._unsent.popleft()
+                self._queued = trio.Event()
+                await self._queued.wait()
+        except (OSError, trio.ClosedResourceError):
             return  # the process is ending; its exit says the rest
 
-    async def read(self, stream: trio.SocketStream, received: Callable[[channel.FromWorker], None]) -> None:
+    async def read(self, ours: trio.socket.SocketType, received: Callable[[channel.FromWorker], None]) -> None:
         """Calls `received` with each message until the worker closes its end; ChannelError for nonsense."""
-        decoder = channel.Decoder()
         try:
-            while data := await stream.receive_some(_READ_BYTES):
-                for message in decoder.receive_data(data):
+            while data := await ours.recv(_READ_BYTES):
+                for message in self._decoder.receive_data(data):
                     received(message)
-        except trio.BrokenResourceError:
+        except (OSError, trio.ClosedResourceError):
             return

@@ -84,19 +84,21 @@ class Server:
         self._request_seconds = request_seconds
         self._idle_seconds = idle_seconds
         self._connection_limit = connection_limit
-        self._open = 0
+        self._open: set[_Connection] = set()
+        self._finishing = False
+        self._ended = trio.Event()
         self._on_refused = on_refused  # called with the status of an answer that no `answer` function gave
 
     async def serve(self, stream: trio.abc.Stream, answer: Answer) -> None:
         """Serves one connection until either side has had enough; never raises for what the peer does."""
         connection = _Connection(stream, self._request_seconds, self._idle_seconds)
-        self._open += 1
+        self._open.add(connection)
         try:
-            if self._open > self._connection_limit:
+            if len(self._open) > self._connection_limit:
                 raise RequestError(503, f"more than {self._connection_limit} connections")
             while (request := await connection.receive()) is not None:
                 await connection.send(await self._answered(answer, request), head=request.method == "HEAD")
-                if not connection.next_request():
+                if self._finishing or not connection.next_request():
                     return
         except RequestError as error:
             self._on_refused(error.response.status)
@@ -104,8 +106,20 @@ class Server:
         except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError, h11.LocalProtocolError):
             return  # the peer has gone, or does not read
         finally:
-            self._open -= 1
             await trio.aclose_forcefully(stream)
+            self._open.discard(connection)
+            if not self._open:
+                self._ended.set()
+
+    async def finish(self, within_seconds: float) -> None:
+        """Ends connections that are between two requests, and the others after their answer if it comes in time."""
+        self._finishing = True
+        with trio.move_on_after(within_seconds):
+            while self._open:
+                for connection in self._open:
+                    connection.stop_waiting()
+                self._ended = trio.Event()
+                await self._ended.wait()
 
     async def _answered(self, answer: Answer, request: Request) -> Response:
         try:
@@ -123,12 +137,20 @@ class _Connection:
         self._request_seconds = request_seconds
         self._idle_seconds = idle_seconds
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_LIMIT_BYTES)
+        self._waiting: trio.CancelScope | None = None  # for the first bytes of a request
+
+    def stop_waiting(self) -> None:
+        """Ends the connection, unless a request has begun."""
+        if self._waiting is not None:
+            self._waiting.cancel()
 
     async def receive(self) -> Request | None:
         """The next complete request; None when the peer closed, or sent nothing for too long."""
         if not self._http.trailing_data[0]:
             with trio.move_on_after(self._idle_seconds) as idle:
+                self._waiting = idle
                 data = await self._stream.receive_some(_READ_BYTES)
+            self._waiting = None
             if idle.cancelled_caught or not data:
                 return None
             self._http.receive_data(bytes(data))

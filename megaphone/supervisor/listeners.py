@@ -15,6 +15,7 @@ from megaphone.config.schema import Listen
 from megaphone.errors import ConfigError
 from megaphone.sockets.endpoint import Endpoint, parse_address
 from megaphone.supervisor.control_socket import ControlSocket, open_control_socket
+from megaphone.supervisor.state import Duplicate, ListeningState
 from megaphone.supervisor.steering import steer_away
 
 UNIX_MODE: Final = 0o660  # the directory says who may come near; the link's secret says who is heard
@@ -37,12 +38,27 @@ class Bound:
     sockets: tuple[socket.socket, ...]
     unix: ControlSocket | None = None  # whose file is to be removed
 
-    def close(self) -> None:
-        """Closes our copies of the sockets."""
+    def close(self, *, keep_file: bool = False) -> None:
+        """Closes our copies of the sockets, and removes the file of a Unix socket unless somebody goes on with it."""
         for listening in self.sockets:
             listening.close()
         if self.unix is not None:
-            self.unix.close()
+            self.unix.close(keep_file=keep_file)
+
+    def state(self, duplicate: Duplicate) -> ListeningState:
+        """What another program of this process goes on with."""
+        fds = [duplicate(each.fileno()) for each in self.sockets]
+        path = None if self.unix is None else self.unix.path
+        return ListeningState(listen_index=self.listen_index, address=self.address, fds=fds, path=path)
+
+
+def adopt(state: ListeningState) -> Bound:
+    """The sockets of one address that another program of this process has opened."""
+    sockets = tuple(socket.socket(fileno=descriptor) for descriptor in state.fds)
+    for listening in sockets:
+        listening.setblocking(False)
+    unix = None if state.path is None else ControlSocket(state.path, sockets[0])
+    return Bound(state.listen_index, state.address, sockets, unix)
 
 
 class Listeners:
@@ -60,10 +76,10 @@ class Listeners:
         for bound in self.bound:
             steer_away(bound.sockets, excluded)
 
-    def close(self) -> None:
+    def close(self, *, keep_files: bool = False) -> None:
         """Closes the supervisor's copies; addresses stay open as long as a worker still holds its own."""
         for bound in self.bound:
-            bound.close()
+            bound.close(keep_file=keep_files)
 
 
 def open_listeners(listen: Sequence[Listen], *, workers: int, file: str) -> Listeners:

@@ -10,6 +10,8 @@ import time
 from collections.abc import Mapping
 from typing import Final
 
+import trio
+
 _STATUS_LIMIT: Final = 500  # characters; the datagram has to fit the socket buffer with room to spare
 
 
@@ -18,11 +20,16 @@ class Notifier:
 
     def __init__(self, address: str | None, watchdog_seconds: float | None = None) -> None:
         self.watchdog_seconds = watchdog_seconds
+        self._given = address
         self._address: str | None = None
         self._socket: socket.socket | None = None
         if address and address[0] in "/@":
             self._address = "\0" + address[1:] if address[0] == "@" else address
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+
+    def again(self) -> "Notifier":
+        """Another one like this one, which may be closed."""
+        return Notifier(self._given, self.watchdog_seconds)
 
     def ready(self, status: str) -> None:
         """Start-up, or a reload, is finished."""
@@ -73,6 +80,15 @@ def from_environment(environment: Mapping[str, str] = os.environ, *, pid: int | 
     if interval.isdecimal() and int(interval) > 0 and watched_pid in ("", str(pid or os.getpid())):
         watchdog_seconds = int(interval) / 1_000_000
     return Notifier(environment.get("NOTIFY_SOCKET"), watchdog_seconds)
+
+
+async def feed_watchdog(notifier: Notifier) -> None:
+    """Says twice as often as systemd asks for it that we are alive; for ever, or not at all if it does not ask."""
+    if notifier.watchdog_seconds is None:
+        return
+    while True:
+        notifier.watchdog()
+        await trio.sleep(notifier.watchdog_seconds / 2)
 
 
 def _status(text: str) -> str:

@@ -4,17 +4,27 @@ The new text goes to one worker before the others: what that one refuses, none o
 it all the same, those that took it are given the old text back.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
 
 import trio
 
+from megaphone import log
 from megaphone.config.load import check_environment, parse, read_text, restart_needed
 from megaphone.config.schema import Config
 from megaphone.errors import ConfigError
-from megaphone.supervisor.child import Child
+from megaphone.supervisor import certificate
+from megaphone.supervisor.child import Child, State
 
-RELOADED = "reloaded"
+if TYPE_CHECKING:
+    from megaphone.supervisor.supervisor import Supervisor
+
+RELOADED: Final = "reloaded"
+RELOAD_SECONDS: Final = 10.0  # for one worker to take over a configuration
+
+_log = log.get_logger("supervisor")
 
 # What reads a new configuration: path and present one to the new one, its text and its warnings; or ConfigError.
 Reader = Callable[[str, Config], tuple[Config, str, tuple[str, ...]]]
@@ -76,3 +86,56 @@ async def _take_back(children: Sequence[Child], old_text: str, timeout_seconds: 
         for child in children:
             nursery.start_soon(give, child)
     return failures
+
+
+async def reload(supervisor: "Supervisor") -> Outcome:
+    """Puts the file's present content in force in all workers, or in none and says why."""
+    if supervisor.busy or supervisor.draining.is_set():
+        return Outcome(f"{supervisor.busy} is already under way" if supervisor.busy else "the node is draining")
+    supervisor.busy = "a reload"
+    supervisor.notifier.reloading("reloading the configuration")
+    try:
+        outcome = await _reload(supervisor)
+    finally:
+        supervisor.busy = ""
+        supervisor.notifier.ready(supervisor.summary())
+    supervisor.holdings.last_reload = (time.time(), outcome)
+    supervisor.holdings.reloads["accepted" if outcome.accepted else "refused"] += 1
+    if outcome.accepted:
+        _log.info("configuration reloaded", workers=len(outcome.workers))
+    else:
+        _log.error("reload refused, the old configuration stays in force", reason=outcome.reason)
+    return outcome
+
+
+async def _reload(supervisor: "Supervisor") -> Outcome:
+    try:
+        config, text, warnings = await trio.to_thread.run_sync(
+            supervisor.role.read_candidate, supervisor.config_path, supervisor.config
+        )
+    except ConfigError as error:
+        return Outcome(str(error))
+    for warning in warnings:
+        _log.warning("configuration", warning=warning)
+    outcome = await hand_out(
+        [seat.child for seat in supervisor.seats if seat.child is not None and seat.state is State.READY],
+        new_text=text,
+        old_text=supervisor.config_text,
+        timeout_seconds=RELOAD_SECONDS,
+    )
+    if outcome.accepted:
+        supervisor.config, supervisor.config_text = config, text
+        supervisor.certificates = certificate.expiries(config.certificate)
+        log.configure(config.log.format, config.log.level)
+        for seat in supervisor.seats:
+            if seat.index not in outcome.workers and seat.state is State.READY and seat.child is not None:
+                await catch_up(supervisor, seat.child)
+    return outcome
+
+
+async def catch_up(supervisor: "Supervisor", child: Child) -> None:
+    """Brings a worker that was starting during a reload to the configuration of its siblings."""
+    reason = await child.conversation.reload(supervisor.config_text, timeout_seconds=RELOAD_SECONDS)
+    if reason is not None:
+        _log.error("worker refused what its siblings accepted, replacing it", worker=child.index, reason=reason)
+        child.kill("config", f"killed: it refused the configuration its siblings accepted: {reason}")

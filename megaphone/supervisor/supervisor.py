@@ -5,16 +5,13 @@ STARTING -----------------> RUNNING ------------------------> DRAINING ---------
     |                          |                                  ^
     | fatal: exit 2            | restart intensity exceeded       |
     +--------------------------+----------------------------------+ (then exit 1)
+
+It also ends, without ending its workers, when it leaves them to another program (upgrade.py).
 """
 
 import enum
-import os
 import random
-import secrets
-import signal
-import sys
 import time
-from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
@@ -22,21 +19,19 @@ import trio
 
 from megaphone import log
 from megaphone.config.schema import Config
-from megaphone.edge.sketch import SEED_BYTES, sketch_bytes
 from megaphone.errors import ConfigError, MegaphoneError, RestartLimitError
-from megaphone.supervisor import certificate, channel, tickets
-from megaphone.supervisor.boards import SharedMemory
-from megaphone.supervisor.bus_sockets import BusSockets
+from megaphone.supervisor import certificate, channel, reload, signals
 from megaphone.supervisor.child import Child, Exit, State
 from megaphone.supervisor.conversation import WorkerUnavailableError
-from megaphone.supervisor.listeners import open_listeners
-from megaphone.supervisor.notify import Notifier
-from megaphone.supervisor.reload import Outcome, Reader, hand_out, read_candidate
-from megaphone.supervisor.restart import GiveUp, Policy, Restart, decide
+from megaphone.supervisor.holdings import Holdings
+from megaphone.supervisor.notify import Notifier, feed_watchdog
+from megaphone.supervisor.program import Program
+from megaphone.supervisor.reload import Outcome
+from megaphone.supervisor.restart import GiveUp, Policy, decide
+from megaphone.supervisor.role import Role
 from megaphone.supervisor.seat import Seat
+from megaphone.supervisor.state import SeatState
 
-WORKER_COMMAND: Final = (sys.executable, "-m", "megaphone.worker")
-RELOAD_SECONDS: Final = 10.0  # for one worker to take over a configuration
 QUICK_DEADLINE_SECONDS: Final = 1.0  # what a second signal leaves the clients
 UNPACED: Final = 1e9  # connections per second: as fast as the worker can
 
@@ -51,116 +46,174 @@ class Phase(enum.Enum):
     DRAINING = "draining"
 
 
-def worker_count(config: Config) -> int:
-    """`node.workers`, or one per core this process may run on."""
-    return config.node.workers or len(os.sched_getaffinity(0))
-
-
 class Supervisor:
     """The node: its workers, their sockets and what an operator may do to them."""
 
     def __init__(
         self,
         config: Config,
+        holdings: Holdings,
         *,
         config_text: str,
         config_path: str,
         notifier: Notifier,
-        worker_command: Sequence[str] = WORKER_COMMAND,
-        read_candidate: Reader = read_candidate,
+        role: Role,
+        program: Program,
     ) -> None:
-        """Opens every listening socket (ConfigError when one cannot be), starts nothing yet."""
+        """Starts nothing yet."""
         self.config = config
         self.config_text = config_text
         self.config_path = config_path
         self.certificates = certificate.expiries(config.certificate)
         self.phase = Phase.STARTING
-        self.started_at_seconds = time.time()
         self.notifier = notifier
-        self._worker_command = tuple(worker_command)
-        self._read_candidate = read_candidate
-        self._history: tuple[Restart, ...] = ()
-        self._failure: MegaphoneError | None = None
-        self._services: trio.Nursery | None = None
-        self._reloading = False
-        self.reloads = Counter(accepted=0, refused=0)
-        self.last_reload: tuple[float, Outcome] | None = None  # Unix time, what came of it
-        self._ticket_keys = tickets.rotated((), secrets.token_bytes(tickets.KEY_BYTES))
-        workers = worker_count(config)
-        self.listeners = open_listeners(config.listen, workers=workers, file=config_path)
-        self._sketch = SharedMemory("megaphone-sketch", sketch_bytes(workers))
-        self._sketch.memory[:SEED_BYTES] = secrets.token_bytes(SEED_BYTES)
-        self._bus = BusSockets(workers)
-        self.seats = tuple(Seat(index) for index in range(workers))
+        self.holdings = holdings
+        self.listeners = holdings.listeners
+        self.seats = holdings.seats
+        self.role = role
+        self.program = program
+        self.busy = ""  # "a reload" or "an upgrade", while one is under way
+        self.started = trio.Event()  # `run` looks after workers
         self.ready = trio.Event()  # all workers have been ready once
         self.draining = trio.Event()
+        self._worker_command = tuple(role.worker_command)
+        self._failure: MegaphoneError | None = None
+        self._services: trio.Nursery | None = None
+        self._workers: trio.Nursery | None = None
         self._jitter = random.Random()  # noqa: S311 - spreads restarts in time, guards nothing
 
+    def adopt(self, seats: Sequence[SeatState]) -> None:
+        """Goes on with the workers that another program of this process has left."""
+        for seat, state in zip(self.seats, seats, strict=True):
+            if state.child is not None:
+                child = self._new_child(seat, state.child.program)
+                try:
+                    child.adopt(state.child, self.config_text)
+                except OSError as error:
+                    seat.ended = Exit("exit", f"ended while the supervisor changed its program ({error.strerror})")
+                else:
+                    seat.child = child
+        self.phase = Phase.RUNNING
+        self.ready.set()
+
     async def run(self) -> None:
-        """Runs until the node is drained; raises ConfigError (fatal at start) or RestartLimitError."""
-        try:
-            async with trio.open_nursery() as services:
-                self._services = services
-                services.start_soon(self._rotate_ticket_keys_regularly)
-                services.start_soon(self._feed_watchdog)
-                await services.start(self._follow_signals, services)
-                async with trio.open_nursery() as workers:
-                    for seat in self.seats:
-                        workers.start_soon(self._keep_filled, seat)
-                services.cancel_scope.cancel()
-        finally:
-            self.listeners.close()
-            self._sketch.close()
-            self._bus.close()
-            for seat in self.seats:
-                seat.board.close()
-            self.notifier.close()
+        """Runs until the node is drained or `leave` was called; raises ConfigError (at start) or RestartLimitError."""
+        async with trio.open_nursery() as services:
+            self._services = services
+            services.start_soon(self._rotate_ticket_keys_regularly)
+            services.start_soon(feed_watchdog, self.notifier)
+            await services.start(self._follow_signals, services)
+            async with trio.open_nursery() as workers:
+                self._workers = workers
+                for seat in self.seats:
+                    workers.start_soon(self._fill, seat)
+                self.started.set()
+            services.cancel_scope.cancel()
         if self._failure is not None:
             raise self._failure
 
-    async def _keep_filled(self, seat: Seat) -> None:
-        """One for one: a new worker for this index whenever the last one ended, until the node drains."""
-        while not self.draining.is_set():
-            how = await self._run_worker(seat)
-            self._steer()
-            if self.draining.is_set():
-                _log.info("worker ended", worker=seat.index, how=how.text)
-                return
-            if how.cause == "drain":  # by an operator: no crash, so the policy is not asked
-                _log.info("worker drained, replacing it", worker=seat.index, how=how.text)
-                seat.restarts["drain"] += 1
-                continue
-            if how.cause == "fatal" and self.phase is Phase.STARTING:
-                self._fail(ConfigError(self.config_path, "", how.text))
-                return
-            decision, self._history = decide(
-                self._policy(),
-                self._history,
-                worker=seat.index,
-                now_seconds=trio.current_time(),
-                jitter=self._jitter.random(),
-            )
-            if isinstance(decision, GiveUp):
-                _log.error("worker ended", worker=seat.index, cause=how.cause, how=how.text)
-                self._fail(
-                    RestartLimitError(
-                        f"gave up: worker {seat.index} {how.text}, after {decision.restarts} restarts within "
-                        f"{decision.within_seconds:g} s (restart.intensity, restart.period_seconds)"
-                    )
-                )
-                return
-            _log.warning(
-                "worker ended, replacing it",
-                worker=seat.index,
-                cause=how.cause,
-                how=how.text,
-                delay_seconds=round(decision.delay_seconds, 3),
-            )
-            seat.restarts[how.cause] += 1
-            with trio.move_on_after(decision.delay_seconds):
-                await self.draining.wait()
+    def leave(self) -> None:
+        """Makes `run` return while the workers go on, for another program to adopt them."""
+        for seat in self.seats:
+            for child in seat.processes():
+                child.leave()
+        if self._services is not None:
+            self._services.cancel_scope.cancel()
 
-    async def _run_worker(self, seat: Seat) -> Exit:
+    # Keeping workers running
+
+    async def _fill(self, seat: Seat) -> None:
+        if seat.ended is not None and not await self._goes_on(seat, seat.ended):
+            return
+        if seat.live is None:
+            seat.child = self._new_child(seat, self.program)
+        if seat.child is not None:
+            await self._keep_filled(seat, seat.child)
+
+    async def _keep_filled(self, seat: Seat, child: Child, take_over_fd: int = -1) -> None:
+        """One for one: a new worker for this index whenever the last one ended, until the node drains.
+
+        A successor that takes over is the one to be replaced from then on.
+        """
+        while True:
+            how = await self._occupy(seat, child, take_over_fd)
+            if seat.child is child and seat.successor is not None:  # it may just have taken over
+                await seat.until(lambda: seat.successor is None or seat.successor.how is not None)
+            if seat.child is not child:
+                if child is seat.predecessor:
+                    seat.predecessor, seat.last_exit = None, how
+                return
+            if not await self._goes_on(seat, how):
+                return
+            child, take_over_fd = self._new_child(seat, self.program), -1
+            seat.child = child
+
+    async def _goes_on(self, seat: Seat, how: Exit) -> bool:
+        """Whether the worker that ended like this is to be replaced; waits for as long as the policy says."""
+        seat.process_ended(how)
+        self._steer()
+        if self.draining.is_set():
+            _log.info("worker ended", worker=seat.index, how=how.text)
+            return False
+        if how.cause == "drain":  # by an operator: no crash, so the policy is not asked
+            _log.info("worker drained, replacing it", worker=seat.index, how=how.text)
+            seat.restarts["drain"] += 1
+            return True
+        if how.cause == "fatal" and self.phase is Phase.STARTING:
+            self._fail(ConfigError(self.config_path, "", how.text))
+            return False
+        decision, self.holdings.history = decide(
+            self._policy(),
+            self.holdings.history,
+            worker=seat.index,
+            now_seconds=time.monotonic(),
+            jitter=self._jitter.random(),
+        )
+        if isinstance(decision, GiveUp):
+            _log.error("worker ended", worker=seat.index, cause=how.cause, how=how.text)
+            self._fail(
+                RestartLimitError(
+                    f"gave up: worker {seat.index} {how.text}, after {decision.restarts} restarts within "
+                    f"{decision.within_seconds:g} s (restart.intensity, restart.period_seconds)"
+                )
+            )
+            return False
+        _log.warning(
+            "worker ended, replacing it",
+            worker=seat.index,
+            cause=how.cause,
+            how=how.text,
+            delay_seconds=round(decision.delay_seconds, 3),
+        )
+        seat.restarts[how.cause] += 1
+        with trio.move_on_after(decision.delay_seconds):
+            await self.draining.wait()
+        return not self.draining.is_set()
+
+    def _new_child(self, seat: Seat, program: Program) -> Child:
+        return Child(
+            index=seat.index,
+            program=program,
+            board=seat.board.counters,
+            settings=lambda: self.config.restart,
+            on_ready=self._worker_ready,
+            on_change=lambda: self._worker_changed(seat),
+        )
+
+    def start_successor(self, seat: Seat, take_over_fd: int) -> Child:
+        """Starts a second process for this index, which waits on this socket for the first one to hand over."""
+        assert self._workers is not None  # noqa: S101 - we run
+        seat.successor = self._new_child(seat, self.program)
+        seat.successor.take_over()
+        self._workers.start_soon(self._keep_filled, seat, seat.successor, take_over_fd)
+        return seat.successor
+
+    async def _occupy(self, seat: Seat, child: Child, take_over_fd: int) -> Exit:
+        """The whole life of one process."""
+        if child.pid is not None:
+            return await child.look_after()
+        if self.draining.is_set():  # its listening sockets are closed
+            return child.never_started()
         descriptors = self.listeners.of_worker(seat.index)
         start = channel.Start(
             index=seat.index,
@@ -168,44 +221,41 @@ class Supervisor:
             config_path=self.config_path,
             config_text=self.config_text,
             board_fd=seat.board.descriptor,
-            sketch_fd=self._sketch.descriptor,
+            sketch_fd=self.holdings.sketch.descriptor,
             listeners=descriptors,
-            ticket_keys=self._ticket_keys_hex(),
-            bus_directory=self._bus.directory,
-            bus_fds=self._bus.of_worker(seat.index),
+            ticket_keys=self.holdings.ticket_keys.hex(),
+            bus_directory=self.holdings.bus.directory,
+            bus_fds=self.holdings.bus.of_worker(seat.index),
+            take_over_fd=take_over_fd,
         )
-        seat.child = Child(
-            index=seat.index,
-            command=self._worker_command,
-            board=seat.board.counters,
-            settings=lambda: self.config.restart,
-            on_ready=self._worker_ready,
-        )
-        inherited = [
-            seat.board.descriptor,
-            self._sketch.descriptor,
-            *start.bus_fds,
-            *(descriptor for _, descriptor in descriptors),
-        ]
-        how = await seat.child.run(start, inherited)
-        seat.process_ended(how)
-        return how
+        inherited = [start.board_fd, start.sketch_fd, *start.bus_fds, *(descriptor for _, descriptor in descriptors)]
+        if take_over_fd >= 0:
+            inherited.append(take_over_fd)
+        return await child.run(self._worker_command, start, inherited)
 
     def _worker_ready(self, child: Child) -> None:
-        self.seats[child.index].ready_once = True
-        _log.info(
-            "worker ready",
-            worker=child.index,
-            pid=child.pid,
-            seconds=round(time.time() - child.started_at_seconds, 3),
-        )
+        seat = self.seats[child.index]
+        seconds = round(time.time() - child.started_at_seconds, 3)
+        if child is seat.successor:
+            _log.info("successor ready", worker=child.index, pid=child.pid, seconds=seconds)
+            return
+        seat.ready_once = True
+        _log.info("worker ready", worker=child.index, pid=child.pid, seconds=seconds)
         if child.conversation.config_text != self.config_text and self._services is not None:
-            self._services.start_soon(self._catch_up, child)  # a reload finished while it was starting
+            self._services.start_soon(reload.catch_up, self, child)  # a reload finished while it was starting
         if self.phase is Phase.STARTING and all(seat.ready_once for seat in self.seats):
             self.phase = Phase.RUNNING
             self.ready.set()
             self.notifier.ready(self.summary())
         self._steer()
+
+    def _worker_changed(self, seat: Seat) -> None:
+        if seat.successor is not None and seat.successor.took_over is not None:
+            seat.successor_took_over()
+            if seat.predecessor is not None:
+                seat.predecessor.retire(deadline_seconds=self.config.drain.deadline_seconds)
+            self._steer()
+        seat.changed()
 
     def _steer(self) -> None:
         """Lets new connections go to ready workers only, so that none waits for one that drains or is replaced."""
@@ -217,55 +267,9 @@ class Supervisor:
         ready = sum(seat.state is State.READY for seat in self.seats)
         return f"{ready} of {len(self.seats)} workers ready, fronting {len(self.config.domain)} domains"
 
-    # Reloading
-
     async def reload(self) -> Outcome:
         """Puts the file's present content in force in all workers, or in none and says why."""
-        if self._reloading or self.draining.is_set():
-            return Outcome("a reload is already under way" if self._reloading else "the node is draining")
-        self._reloading = True
-        self.notifier.reloading("reloading the configuration")
-        try:
-            outcome = await self._reload_checked()
-        finally:
-            self._reloading = False
-            self.notifier.ready(self.summary())
-        self.last_reload = (time.time(), outcome)
-        self.reloads["accepted" if outcome.accepted else "refused"] += 1
-        if outcome.accepted:
-            _log.info("configuration reloaded", workers=len(outcome.workers))
-        else:
-            _log.error("reload refused, the old configuration stays in force", reason=outcome.reason)
-        return outcome
-
-    async def _reload_checked(self) -> Outcome:
-        try:
-            config, text, warnings = await trio.to_thread.run_sync(self._read_candidate, self.config_path, self.config)
-        except ConfigError as error:
-            return Outcome(str(error))
-        for warning in warnings:
-            _log.warning("configuration", warning=warning)
-        outcome = await hand_out(
-            [seat.child for seat in self.seats if seat.child is not None and seat.state is State.READY],
-            new_text=text,
-            old_text=self.config_text,
-            timeout_seconds=RELOAD_SECONDS,
-        )
-        if outcome.accepted:
-            self.config, self.config_text = config, text
-            self.certificates = certificate.expiries(config.certificate)
-            log.configure(config.log.format, config.log.level)
-            for seat in self.seats:
-                if seat.index not in outcome.workers and seat.state is State.READY and seat.child is not None:
-                    await self._catch_up(seat.child)
-        return outcome
-
-    async def _catch_up(self, child: Child) -> None:
-        """Brings a worker that was starting during a reload to the configuration of its siblings."""
-        reason = await child.conversation.reload(self.config_text, timeout_seconds=RELOAD_SECONDS)
-        if reason is not None:
-            _log.error("worker refused what its siblings accepted, replacing it", worker=child.index, reason=reason)
-            child.kill("config", f"killed: it refused the configuration its siblings accepted: {reason}")
+        return await reload.reload(self)
 
     # Ending
 
@@ -285,12 +289,14 @@ class Supervisor:
             self.notifier.extend_timeout(deadline_seconds + 5)
         _log.info("draining", deadline_seconds=deadline_seconds, quick=quick)
         for seat in self.seats:
-            if seat.live is not None:
-                seat.live.drain(connections_per_second=rate, deadline_seconds=deadline_seconds)
+            for child in seat.processes():
+                child.drain(connections_per_second=rate, deadline_seconds=deadline_seconds)
 
     def drain_worker(self, index: int) -> None:
         """Drains one worker and replaces it; WorkerUnavailableError when there is no ready worker of that index."""
         child = self.seats[index].live if 0 <= index < len(self.seats) else None
+        if self.busy == "an upgrade":
+            raise WorkerUnavailableError("an upgrade is under way")
         if child is None or child.state is not State.READY or self.phase is Phase.DRAINING:
             raise WorkerUnavailableError(f"worker {index} is not running")
         limits = self.config.drain
@@ -312,14 +318,11 @@ class Supervisor:
         self, services: trio.Nursery, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
         """SIGTERM and SIGINT drain, a second one quickly; SIGHUP reloads."""
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as received:
-            task_status.started()
-            async for number in received:
-                _log.info("signal", signal=signal.Signals(number).name)
-                if number == signal.SIGHUP:
-                    services.start_soon(self.reload)
-                else:
-                    self.drain(quick=self.draining.is_set())
+        await signals.follow(
+            end=lambda: self.drain(quick=self.draining.is_set()),
+            reload=lambda: services.start_soon(self.reload),
+            task_status=task_status,
+        )
 
     def _policy(self) -> Policy:
         settings = self.config.restart
@@ -330,27 +333,19 @@ class Supervisor:
             backoff_max_seconds=settings.backoff_max_seconds,
         )
 
-    def _ticket_keys_hex(self) -> list[str]:
-        return [key.hex() for key in self._ticket_keys]
-
     async def _rotate_ticket_keys_regularly(self) -> None:
+        keys = self.holdings.ticket_keys
         while True:
-            await trio.sleep(self.config.tls.ticket_rotation_seconds)
+            due_seconds = keys.made_seconds + self.config.tls.ticket_rotation_seconds
+            await trio.sleep(max(0.0, due_seconds - time.monotonic()))
             self.rotate_ticket_keys()
 
     def rotate_ticket_keys(self) -> None:
         """Makes a new session ticket key and tells the workers."""
-        self._ticket_keys = tickets.rotated(self._ticket_keys, secrets.token_bytes(tickets.KEY_BYTES))
+        self.holdings.ticket_keys.rotate()
         for seat in self.seats:
-            if seat.live is not None:
+            for child in seat.processes():
                 try:
-                    seat.live.conversation.send_nowait(channel.TicketKeys(self._ticket_keys_hex()))
+                    child.conversation.send_nowait(channel.TicketKeys(self.holdings.ticket_keys.hex()))
                 except WorkerUnavailableError as error:
                     _log.warning("new ticket keys not delivered", worker=seat.index, reason=str(error))
-
-    async def _feed_watchdog(self) -> None:
-        if self.notifier.watchdog_seconds is None:
-            return
-        while True:
-            self.notifier.watchdog()
-            await trio.sleep(self.notifier.watchdog_seconds / 2)

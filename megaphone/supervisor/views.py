@@ -6,7 +6,6 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from megaphone import __version__
 from megaphone.config.hub import HubConfig
 from megaphone.config.schema import Config, Domain, Upstream
 from megaphone.dispatch.counters import AdmissionSlot, Board, LinkSlot, Slot, UpstreamSlot
@@ -15,6 +14,7 @@ from megaphone.supervisor import process_facts
 from megaphone.supervisor.child import State
 from megaphone.supervisor.seat import Seat
 from megaphone.supervisor.supervisor import Supervisor
+from megaphone.supervisor.upgrade import RESULTS, Upgrade
 
 
 def not_ready_reasons(supervisor: Supervisor) -> list[str]:
@@ -45,19 +45,20 @@ def _upstream(board: Board, position: int, slot: int) -> int:
     return board.get(Board.upstream_slot(position, slot))
 
 
-def status(supervisor: Supervisor, *, admin_address: str) -> dict[str, Any]:
+def status(supervisor: Supervisor, upgrade: Upgrade, *, admin_address: str) -> dict[str, Any]:
     """The whole node as one JSON object (documented in docs/reference/command-line.md)."""
     now = time.time()
     reasons = not_ready_reasons(supervisor)
     workers = [_worker(seat, now) for seat in supervisor.seats]
-    reload_at, reload_outcome = supervisor.last_reload or (None, None)
+    reload_at, reload_outcome = supervisor.holdings.last_reload or (None, None)
     return {
-        "version": __version__,
+        "version": supervisor.program.version,
+        "fingerprint": supervisor.program.fingerprint,
         "pid": os.getpid(),
         "phase": supervisor.phase.value,
         "ready": not reasons,
         "reasons": reasons,
-        "uptime_seconds": round(now - supervisor.started_at_seconds, 1),
+        "uptime_seconds": round(now - supervisor.holdings.started_at_seconds, 1),
         "config_path": supervisor.config_path,
         "last_reload": reload_outcome
         and {
@@ -65,6 +66,7 @@ def status(supervisor: Supervisor, *, admin_address: str) -> dict[str, Any]:
             "accepted": reload_outcome.accepted,
             "reason": reload_outcome.reason,
         },
+        "upgrade": upgrade.view() if upgrade.state.number else None,
         "listen": [
             {"address": bound.address, "tls": supervisor.config.listen[bound.listen_index].tls}
             for bound in supervisor.listeners.bound
@@ -88,6 +90,7 @@ def _worker(seat: Seat, now: float) -> dict[str, Any]:
         "worker": seat.index,
         "pid": child and child.pid,
         "state": seat.state.value,
+        "version": child and child.program.version,
         "uptime_seconds": child and round(now - child.started_at_seconds, 1),
         "restarts": {cause: count for cause, count in seat.restarts.items() if count},
         "last_exit": seat.last_exit and seat.last_exit.text,
@@ -141,17 +144,19 @@ def _link(seat: Seat, position: int, link: int) -> dict[str, Any]:
     }
 
 
-def node_facts(supervisor: Supervisor, *, admin_requests: Mapping[tuple[str, str], int]) -> NodeFacts:
+def node_facts(supervisor: Supervisor, upgrade: Upgrade, *, admin_requests: Mapping[tuple[str, str], int]) -> NodeFacts:
     """What one scrape of `/metrics` is made of."""
     return NodeFacts(
-        version=__version__,
+        version=supervisor.program.version,
         python=platform.python_version(),
         supervisor_resident_bytes=process_facts.resident_bytes(os.getpid()) or 0,
         workers=[_worker_facts(seat, supervisor.config) for seat in supervisor.seats],
         upstreams=[upstream.name for upstream in supervisor.config.upstream],
         certificates=supervisor.certificates,
         admin_requests=admin_requests,
-        reloads=supervisor.reloads,
+        reloads=supervisor.holdings.reloads,
+        upgrades={result: upgrade.state.counts[result] for result in RESULTS},
+        upgrade_connections={"moved": upgrade.state.moved, "ended": upgrade.state.ended},
         links=[upstream.links if upstream.mode == "link" else 0 for upstream in supervisor.config.upstream],
     )
 
@@ -163,6 +168,7 @@ def _worker_facts(seat: Seat, config: Config) -> WorkerFacts:
         index=seat.index,
         board=seat.board.counters,
         state=seat.state.value,
+        version=child.program.version if child is not None else None,
         restarts=seat.restarts,
         started_at_seconds=child.started_at_seconds if child is not None else None,
         resident_bytes=process_facts.resident_bytes(pid) if pid is not None else None,

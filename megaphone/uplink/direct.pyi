@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
+from megaphone.dispatch.dispatcher import Connection, Owner
 from megaphone.sockets.poller import Poller
-from megaphone.uplink.uplink import Carrier
+from megaphone.uplink.uplink import Carrier, Uplink
 
+def restore_stream(uplink: Uplink, connection: Connection, data: bytes, descriptors: list[int]) -> Owner: ...
 def stream_bytes() -> int: ...
 
 class DirectCarrier(Carrier):

@@ -14,16 +14,28 @@ from posix.unistd cimport close
 
 from megaphone.dispatch.counters cimport *
 from megaphone.dispatch.dispatcher cimport Connection, FULL
+from megaphone.dispatch.fingerprint cimport mixed
 from megaphone.dispatch.mailbox cimport Mailbox
 from megaphone.sockets.address cimport AF_UNIX, sockaddr
 from megaphone.sockets.calls cimport (
     IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, bind, connect, send_at_once, setsockopt, socket,
 )
+from megaphone.sockets.moving cimport activate_socket, export_socket, milliseconds_of, restore_socket, socket_fingerprint, ticks_from
 from megaphone.sockets.poller cimport Poller
 from megaphone.sockets.receiver cimport Receiver, open_socket
-from megaphone.uplink.uplink cimport Carrier, UplinkStream
+from megaphone.uplink.uplink cimport Carrier, Uplink, UplinkStream
 
+import os
+
+import msgspec
+
+from megaphone.dispatch.moving import Moved
+from megaphone.errors import MoveError
 from megaphone.sockets.receiver import socket_bytes
+from megaphone.uplink.direct_record import DirectRecord
+
+cdef object encode = msgspec.msgpack.Encoder().encode
+cdef object decode = msgspec.msgpack.Decoder(DirectRecord).decode
 
 cdef enum:
     SOURCES_TRIED = 8           # local addresses tried before an upstream counts as failed
@@ -64,6 +76,11 @@ cdef class DirectCarrier(Carrier):
         stream.carrier = self
         return stream
 
+    @property
+    def lingering_streams(self):
+        """How many wait for the server's end."""
+        return len(self.lingering)
+
     def sweep(self):
         """Cuts the streams whose server has had time enough to finish; tries again where there was no room."""
         cdef DirectStream stream
@@ -86,6 +103,7 @@ cdef class DirectStream(UplinkStream):
     cdef Receiver receiver
     cdef uint64_t connect_began_ns
     cdef uint32_t deadline_ticks            # of the connection attempt, then of lingering
+    cdef bint postponed                     # restored, and to be connected again
 
     # --- connecting ------------------------------------------------------------
 
@@ -239,11 +257,83 @@ cdef class DirectStream(UplinkStream):
         elif self.receiver.sender.stalled_ticks and now_ticks - self.receiver.sender.stalled_ticks > self.carrier.slow_ticks:
             self.give_up("remote-connection-failed", REMOTE_CONNECTION_FAILED)
 
+    # --- moving to another process ------------------------------------------------------------
+
+    cdef bint is_postponed(self):
+        if self.receiver.sender.connecting:
+            for stream, receiver in self.carrier.postponed:
+                if receiver is self.receiver:
+                    return True
+        return False
+
+    cdef uint64_t fingerprint(self):
+        # what the client says is counted by its connection
+        return 0 if self.receiver is None else mixed(socket_fingerprint(self.receiver), self.client_ended)
+
+    cpdef object export(self, Connection connection):
+        """This stream; it can always move."""
+        if self.receiver is None or self.detached:
+            return None
+        record = DirectRecord(
+            self.upstream.name, self.domain, self.tried_names(), export_socket(self.receiver), bool(self.client_ended),
+            bool(self.is_postponed()), self.connect_began_ns, milliseconds_of(self.deadline_ticks),
+        )
+        return Moved("direct", encode(record), (self.receiver.fd,))
+
+    cdef int restore_from(self, object record, int fd) except -1:
+        self.client_ended = record.client_ended
+        self.connect_began_ns = record.connect_began_ns
+        self.deadline_ticks = ticks_from(record.deadline_ms)
+        self.receiver = restore_socket(record.socket, fd, self.carrier.poller, self, self.carrier.mailbox_bytes)
+        self.postponed = record.postponed
+        return 0
+
+    cpdef activate(self, Connection connection):
+        if self.postponed:
+            self.postponed = False
+            self.carrier.postponed.append((self, self.receiver))
+        elif not activate_socket(self.receiver):
+            raise MoveError(f"the upstream socket of connection {self.connection_id:016x} cannot be watched")
+
+    cpdef leave(self, Connection connection):
+        """Has moved, or is not needed; the server hears nothing."""
+        self.detached = True
+        self.close()
+
     cdef void close(self):
         self.let_go()
         if self.receiver is not None:
             self.receiver.close()
             self.receiver = None
+
+
+def restore_stream(Uplink uplink, Connection connection not None, bytes data not None, list descriptors not None):
+    """A stream that another process has exported (`Moved` of kind "direct"), asleep until its `activate`.
+
+    The descriptors are ours; MoveError, and they are closed, if it cannot be used.
+    """
+    cdef DirectStream stream
+    cdef int fd
+    try:
+        (fd,) = descriptors
+        record = decode(data)
+        restored = uplink.restore_stream(connection, record.upstream, record.domain, record.tried)
+        if not isinstance(restored, DirectStream):
+            (<UplinkStream> restored).let_go()
+            raise MoveError(f"upstream {record.upstream} is reached by links now")
+    except Exception as error:
+        for descriptor in descriptors:
+            os.close(descriptor)
+        if isinstance(error, MoveError):
+            raise
+        raise MoveError(f"not the record of a stream: {error}") from None
+    stream = restored
+    try:
+        stream.restore_from(record, fd)
+    except MoveError:
+        stream.let_go()
+        raise
+    return stream
 
 
 def stream_bytes():

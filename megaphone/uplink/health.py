@@ -90,6 +90,7 @@ class HealthChecks:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
 
     async def _pause(self) -> None:
         await asyncio.sleep(self.health.interval_seconds * random.uniform(0.8, 1.2))  # noqa: S311 - only spreads load

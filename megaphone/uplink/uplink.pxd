@@ -19,6 +19,7 @@ cdef class Uplink:
 
     cdef object start(self, uint64_t connection_id, str domain, uint64_t tried)
     cdef void fail_over(self, UplinkStream failed)
+    cdef uint64_t tried_of(self, object names)
 
 cdef class UplinkStream(Owner):
     cdef Uplink uplink

@@ -13,6 +13,8 @@ from libc.errno cimport ENOBUFS
 
 from megaphone.dispatch.counters cimport *
 
+from megaphone.errors import MoveError
+
 # Upper bounds of the buckets of times (UP_CONNECT_BUCKETS, AD_ANSWER_BUCKETS); the last one has none.
 cdef uint64_t BUCKETS[TIME_BUCKETS - 1]
 BUCKETS[:] = [1000000, 5000000, 25000000, 100000000, 500000000, 2500000000]
@@ -51,6 +53,11 @@ cdef class Carrier:
     def close(self):
         """Ends what outlives the streams."""
 
+    @property
+    def lingering_streams(self):
+        """How many streams whose client is gone wait for the server's end."""
+        return 0
+
 
 cdef class Uplink:
     """Opens the streams of one worker; `carriers` has one Carrier for each upstream of the pool, which may be shared."""
@@ -87,6 +94,11 @@ cdef class Uplink:
         for carrier in self.distinct:
             carrier.close()
 
+    @property
+    def lingering_streams(self):
+        """How many streams whose client is gone wait for their server's end."""
+        return sum(carrier.lingering_streams for carrier in self.distinct)
+
     def open(self, Connection connection, str domain):
         """The owner of a connection, on its way to an upstream of `domain`, or a stream-error condition."""
         return self.start(connection.id, domain, 0)
@@ -116,6 +128,33 @@ cdef class Uplink:
             stream.block()[<int> UP_CONNECT_FAILURES] += 1
             tried |= <uint64_t> 1 << <int> choice.index
             stream.close()
+
+    def restore_stream(self, Connection connection not None, str name, str domain, tried):
+        """A stream to the upstream of this name, counted but not begun, for what another process has exported; MoveError if there is none.
+
+        `tried` are names of upstreams that have failed this client already.
+        """
+        cdef UplinkStream stream
+        choice = next((upstream for upstream in self.pool.upstreams if upstream.name == name), None)
+        if choice is None:
+            raise MoveError(f"there is no upstream {name}")
+        stream = (<Carrier> self.carriers[choice.index]).new_stream()
+        stream.uplink = self
+        stream.upstream = choice
+        stream.domain = domain
+        stream.connection_id = connection.id
+        stream.tried = self.tried_of(tried)
+        stream.counted = True
+        choice.open += 1
+        stream.block()[<int> UP_OPEN] += 1
+        return stream
+
+    cdef uint64_t tried_of(self, object names):
+        cdef uint64_t tried = 0
+        for upstream in self.pool.upstreams:
+            if upstream.name in names:
+                tried |= <uint64_t> 1 << <int> upstream.index
+        return tried
 
     cdef void fail_over(self, UplinkStream failed):
         """The stream's upstream cannot be reached: another stream takes over, or the client is told."""
@@ -147,6 +186,10 @@ cdef class UplinkStream(Owner):
 
     cpdef str upstream_name(self):
         return None if self.upstream is None else self.upstream.name
+
+    def tried_names(self):
+        """The upstreams that have failed this client, by name, as their places are another configuration's."""
+        return [upstream.name for upstream in self.uplink.pool.upstreams if self.tried >> <int> upstream.index & 1]
 
     cdef uint64_t* block(self):
         return self.uplink.board.slots + <int> UPSTREAM_BLOCKS + <int> self.upstream.index * <int> UPSTREAM_BLOCK

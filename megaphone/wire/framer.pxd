@@ -88,3 +88,5 @@ cdef bint framer_rests(Framer* framer) noexcept nogil
 cdef bint framer_ended(Framer* framer) noexcept nogil
 cdef int scan(Framer* framer, const Bounds* bounds, const uint8_t* data, size_t length, bint stop_at_stanza, Scan* result) noexcept nogil
 cdef str condition_of(int error)
+cdef bytes framer_export(Framer* framer)
+cdef bint framer_import(Framer* framer, const uint8_t* data, size_t length) noexcept nogil

@@ -16,6 +16,7 @@ the five predefined entities (section 11.1, `restricted-xml`); whatever violates
 colon at most; namespace names are plain URI references and as short as other names; there is no `xml:id`; a reference has eight bytes, leading zeros included.
 """
 
+from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdlib cimport free, malloc
 from libc.string cimport memchr, memcmp, memcpy, memset
 
@@ -42,7 +43,7 @@ CONDITIONS = {
     ENCODING_NOT_UTF8: "unsupported-encoding",
 }
 
-cdef enum State:
+cdef enum State:      # the order is part of the record (framer_record.pxi): append only
     PROLOG            # nothing yet: white space or '<'
     PROLOG_TAG        # '<' of the XML declaration or of the header
     DECLARATION       # inside "<?xml"
@@ -131,6 +132,8 @@ include "scope.pxi"
 include "memory.pxi"
 include "characters.pxi"
 include "declaration.pxi"
+
+include "framer_record.pxi"
 
 # --- first-level elements ---
 
@@ -679,8 +682,7 @@ cdef int scan(Framer* framer, const Bounds* bounds, const uint8_t* data, size_t 
     if error == NO_ERROR:
         if inside:
             framer.stanza_bytes += <uint32_t> (i - begin)
-        if not (state == NAME or state == ATTRIBUTE or state == END_NAME or state == DECLARATION and framer.matched == 5
-                or framer.declaring and (state == VALUE_DOUBLE or state == VALUE_SINGLE)):
+        if not splits_token(framer):
             token = i
         if framer.depth > 1 or binding_count or carried or token < i or in_start_tag(framer):
             if not remember(framer, data + token, i - token):
@@ -718,6 +720,18 @@ cdef class StreamFramer:
     def allow_restart(self):
         """Accept one more stream header at depth 1 (after SASL success, RFC 6120 section 6.4.6)."""
         self.framer.restart_allowed = 1
+
+    def export(self):
+        """The state as bytes (framer_record.pxi), for `restore` in another process."""
+        return framer_export(&self.framer)
+
+    def restore(self, bytes record not None):
+        """Goes on where the framer was that exported this; ValueError, and nothing has changed, for bytes that no framer says."""
+        cdef Framer restored
+        if not framer_import(&restored, <const uint8_t*> (<const char*> record), len(record)):
+            raise ValueError("not the record of a framer")
+        framer_free(&self.framer)
+        self.framer = restored
 
     @property
     def rests(self):

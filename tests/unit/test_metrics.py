@@ -48,6 +48,7 @@ def node_facts(boards: list[Board], **changes: object) -> NodeFacts:
             index=index,
             board=board,
             state="ready",
+            version="1.2.3",
             restarts={"signal": index, "hang": 0},
             started_at_seconds=1000.5,
             resident_bytes=4096,
@@ -66,6 +67,8 @@ def node_facts(boards: list[Board], **changes: object) -> NodeFacts:
         "certificates": {"/etc/chain.pem": 2e9},
         "admin_requests": {("/metrics", "200"): 3},
         "reloads": {"accepted": 1, "refused": 0},
+        "upgrades": {"done": 1, "failed": 0, "refused": 2},
+        "upgrade_connections": {"moved": 20_000, "ended": 4},
         "links": [2, 1],
     }
     return NodeFacts(**(facts | changes))
@@ -216,6 +219,7 @@ def test_a_worker_without_a_process_has_counters_and_no_process_figures() -> Non
         index=0,
         board=Board(bytearray(BOARD_BYTES)),
         state="gone",
+        version=None,
         restarts={},
         started_at_seconds=None,
         resident_bytes=None,
@@ -227,6 +231,7 @@ def test_a_worker_without_a_process_has_counters_and_no_process_figures() -> Non
     assert 'megaphone_connections_accepted_total{worker="0"}' in found
     for name in ("resident_memory_bytes", "open_fds", "max_fds"):
         assert f'megaphone_worker_{name}{{worker="0"}}' not in found
+    assert not [name for name in found if name.startswith("megaphone_worker_info")]
 
 
 def test_a_node_without_workers_has_a_page() -> None:

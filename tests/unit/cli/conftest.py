@@ -1,5 +1,5 @@
 """The node of the supervisor's tests, for commands that ask one."""
 
-from tests.unit.supervisor.conftest import directory, run_node
+from tests.unit.supervisor.conftest import directory, run_node, start
 
-__all__ = ["directory", "run_node"]
+__all__ = ["directory", "run_node", "start"]

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from megaphone import __version__
 from megaphone.cli.main import main
 from megaphone.supervisor.child import State
 from tests.unit.supervisor.node_under_test import Running, RunNode, until
@@ -60,8 +61,8 @@ async def test_status(run_node: RunNode, command) -> None:
         assert ", running, ready, up " in first
         assert first.endswith(", 10 connections")
         workers = shown.out.split("\n\n")[2].splitlines()
-        assert workers[0].split()[:3] == ["WORKER", "PID", "STATE"]
-        assert workers[1].split()[:3] == ["0", str(node.supervisor.seats[0].child.pid), "ready"]
+        assert workers[0].split()[:3] == ["WORKER", "VERSION", "PID"]
+        assert workers[1].split()[:4] == ["0", __version__, str(node.supervisor.seats[0].child.pid), "ready"]
         assert workers[2].endswith("killed by SIGKILL")
         status = await command(node, "status", "--json")
         assert (status.code, status.json["workers"][1]["restarts"]) == (0, {"signal": 1})

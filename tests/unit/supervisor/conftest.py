@@ -1,4 +1,4 @@
-"""`run_node`: a node in this process with stand-in workers of a given mode."""
+"""`run_node`: a node in this process with stand-in workers of a given mode; `start`: one in a process of its own."""
 
 import shutil
 import tempfile
@@ -13,7 +13,8 @@ from megaphone import log
 from megaphone.config.schema import Config
 from megaphone.supervisor.node import Node
 from megaphone.supervisor.notify import Notifier
-from tests.unit.supervisor.node_under_test import CONFIG_TEXT, Running, RunNode, make_config, worker_command
+from tests.unit.supervisor.node_under_test import CONFIG_TEXT, Running, RunNode, make_config, role
+from tests.unit.supervisor.process_under_test import Start, Supervised
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def run_node(directory: Path) -> RunNode:
             config_text=path.read_text(),
             config_path=str(path),
             notifier=notifier or Notifier(None),
-            worker_command=worker_command(directory, mode),
+            role=role(directory, mode),
         )
         running = Running(node, directory)
         async with trio.open_nursery() as nursery:
@@ -50,3 +51,17 @@ def run_node(directory: Path) -> RunNode:
             nursery.cancel_scope.cancel()
 
     return run
+
+
+@pytest.fixture
+def start(directory: Path) -> Iterator[Start]:
+    """`start(mode)` starts a node in a process of its own."""
+    started: list[Supervised] = []
+
+    def begin(mode: str = "healthy", **options: object) -> Supervised:
+        started.append(Supervised(directory, mode, **options))
+        return started[-1]
+
+    yield begin
+    for each in started:
+        each.end()

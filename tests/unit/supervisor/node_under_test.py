@@ -1,7 +1,10 @@
 """A node in this process with stand-in workers, and what tests ask about it."""
 
+import contextlib
+import dataclasses
 import http.client
 import json
+import os
 import socket
 import sys
 import time
@@ -11,10 +14,14 @@ from pathlib import Path
 
 import trio
 
-from megaphone.config.schema import Admin, Config, Domain, Drain, Listen, Node, Restart, Upstream
+from megaphone import __version__
+from megaphone.config.schema import Admin, Config, Domain, Drain, Listen, Node, Restart, Upgrade, Upstream
 from megaphone.errors import MegaphoneError
 from megaphone.supervisor.node import Node as RunningNode
+from megaphone.supervisor.program import Program
+from megaphone.supervisor.role import EDGE, Role
 
+REPOSITORY = Path(__file__).parents[3]
 STAND_IN = "tests.unit.supervisor.stand_in_worker"
 PATIENCE_SECONDS = 60.0  # on a busy machine; nothing waits this long when it works
 
@@ -48,8 +55,25 @@ socket = "{socket}"
 """
 
 
-def worker_command(directory: Path, mode: str = "healthy") -> tuple[str, ...]:
-    return (sys.executable, "-m", STAND_IN, mode, str(directory))
+def role(directory: Path, mode: str = "healthy") -> Role:
+    """An edge with stand-in workers."""
+    command = (sys.executable, "-m", STAND_IN, mode, str(directory))
+    return dataclasses.replace(EDGE, worker_command=command, worker_module=STAND_IN)
+
+
+def the_program(behaviour: str, mode: str, directory: Path) -> Program:
+    """A supervisor's program in a process of its own (program.py), with stand-in workers of this mode."""
+    interpreter = sys.executable
+    if behaviour == "vanishes":
+        interpreter = str(directory / "python")
+        with contextlib.suppress(FileExistsError):
+            os.symlink(sys.executable, interpreter)
+    return Program(
+        command=[interpreter, "-m", "tests.unit.supervisor.program", behaviour, mode, str(directory)],
+        python_path=os.pathsep.join([str(REPOSITORY), *filter(None, sys.path)]),
+        version="9.9" if behaviour == "newer" else __version__,
+        fingerprint=behaviour,
+    )
 
 
 def messages(directory: Path, index: int) -> list[dict]:
@@ -66,7 +90,9 @@ async def until(condition: Callable[[], object], what: str) -> None:
         await trio.sleep(0.01)
 
 
-def make_config(directory: Path, *, workers: int = 2, **restart: float) -> Config:
+def make_config(
+    directory: Path, *, workers: int = 2, drain_seconds: float = 5.0, upgrade_seconds: float = 120.0, **restart: float
+) -> Config:
     """The configuration of CONFIG_TEXT, with other restart settings if given."""
     return Config(
         node=Node(workers=workers, max_connections=100),
@@ -74,7 +100,8 @@ def make_config(directory: Path, *, workers: int = 2, **restart: float) -> Confi
         domain=(Domain(name="example.org", upstreams=("first",)),),
         upstream=(Upstream(name="first", address="127.0.0.1:5232"),),
         restart=Restart(**({"heartbeat_timeout_seconds": 5.0} | restart)),
-        drain=Drain(connections_per_second=100, deadline_seconds=5.0),
+        drain=Drain(connections_per_second=100, deadline_seconds=drain_seconds),
+        upgrade=Upgrade(deadline_seconds=upgrade_seconds),
         admin=Admin(address="127.0.0.1:0", socket=str(directory / "admin.sock")),
     )
 

@@ -13,8 +13,23 @@ Modes (several joined by "+"):
   ignore-drain        never ends by itself
   garbage             sends a line that is no message once it is ready
   no-links            answers that it has no links
-  accept              accepts connections and sends each one its own index, then closes it
+  accept              accepts connections and sends each one its own index and process, then closes it
+  echo                accepts connections and sends back what they say
   once                all of the above except "healthy", "no-links" and "accept" only for the first process of an index
+
+When it is told to hand over it says COMMIT to its successor, hears TAKEN, says that 5 connections have moved and 1 has
+ended, and exits. As a predecessor:
+  refuse-hand-over    says `hand_over_failed`
+  ignore-hand-over    says nothing
+  die-before-commit   exits with status 9 instead
+  die-after-commit    kills itself when it has heard TAKEN
+  end-slowly          never ends what could not move
+As a successor, which it is when it is given a socket to take over on:
+  successor-crash     exits with status 7 before it is ready
+  successor-silent    never becomes ready
+  successor-dies      exits with status 8 when it hears COMMIT
+  successor-hangs     never says TAKEN
+  successor-dies-late says that it took over, and exits with status 8
 
 It writes what it was given to STATE_DIRECTORY as `worker-INDEX.jsonl`, one object for each message received.
 """
@@ -44,6 +59,7 @@ class StandIn:
         self.workers = 0
         self.board: Board | None = None
         self.listening: list[socket.socket] = []
+        self.owns_board = True
 
     def say(self, **message: object) -> None:
         self.channel.sendall(json.dumps(message).encode() + b"\n")
@@ -52,7 +68,7 @@ class StandIn:
         while True:
             for key, _ in self.selector.select(0.05):
                 key.data()
-            if self.board is not None and "stop-heartbeats" not in self.modes:
+            if self.board is not None and self.owns_board and "stop-heartbeats" not in self.modes:
                 self.board.set(Slot.HEARTBEAT_NS, time.monotonic_ns())
 
     def read_channel(self) -> None:
@@ -82,21 +98,86 @@ class StandIn:
         if "silent" in self.modes:
             return
         self.board = Board(mmap.mmap(message["board_fd"], BOARD_BYTES))
-        self.board.add(Slot.GENERATION, 1)
-        self.board.set(Slot.OPEN_AUTHENTICATED, 5)
-        self.board.set(Slot.HEARTBEAT_NS, time.monotonic_ns())
-        self.board.set(Slot.STARTED_NS, time.monotonic_ns())
-        self.board.set(Board.upstream_slot(0, 0), 1)
-        for _, descriptor in message["listeners"]:
-            listening = socket.socket(fileno=descriptor)
-            self.listening.append(listening)
-            if "accept" in self.modes:
-                self.selector.register(listening, selectors.EVENT_READ, self.accept)
+        self.listening = [socket.socket(fileno=descriptor) for _, descriptor in message["listeners"]]
+        if message["take_over_fd"] >= 0:
+            self.wait_for_predecessor(socket.socket(fileno=message["take_over_fd"]))
+        else:
+            self.open()
+        if "successor-silent" in self.modes and message["take_over_fd"] >= 0:
+            return
         self.say(type="ready")
         if "stopped" in self.modes:
             os.kill(os.getpid(), signal.SIGSTOP)
         if "garbage" in self.modes:
             self.channel.sendall(b"this is not JSON\n")
+
+    def open(self) -> None:
+        self.owns_board = True
+        self.board.add(Slot.GENERATION, 1)
+        self.board.set(Slot.OPEN_AUTHENTICATED, 5)
+        self.board.set(Slot.HEARTBEAT_NS, time.monotonic_ns())
+        self.board.set(Slot.STARTED_NS, time.monotonic_ns())
+        self.board.set(Board.upstream_slot(0, 0), 1)
+        for listening in self.listening:
+            if self.modes & {"accept", "echo"}:
+                self.selector.register(listening, selectors.EVENT_READ, self.accept)
+
+    def wait_for_predecessor(self, waiting: socket.socket) -> None:
+        self.owns_board = False
+        if "successor-crash" in self.modes:
+            sys.exit(7)
+        waiting.setblocking(True)
+
+        def take_over() -> None:
+            self.selector.unregister(waiting)
+            predecessor, _ = waiting.accept()
+            if predecessor.recv(100) != b"COMMIT":
+                sys.exit(1)
+            if "successor-dies" in self.modes:
+                sys.exit(8)
+            if "successor-hangs" in self.modes:
+                self.selector.register(predecessor, selectors.EVENT_READ, lambda: time.sleep(0.05))
+                return
+            self.open()
+            predecessor.send(b"TAKEN")
+            self.say(type="took_over", moved=5)
+            if "successor-dies-late" in self.modes:
+                sys.exit(8)
+
+        self.selector.register(waiting, selectors.EVENT_READ, take_over)
+
+    def on_hand_over(self, message: dict) -> None:
+        self.note(message)
+        if "refuse-hand-over" in self.modes:
+            self.say(type="hand_over_failed", reason="too old")
+            return
+        if "ignore-hand-over" in self.modes:
+            return
+        if "die-before-commit" in self.modes:
+            sys.exit(9)
+        successor = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        successor.connect(message["path"])
+        if "accept" in self.modes:
+            for listening in self.listening:
+                self.selector.unregister(listening)
+        successor.send(b"COMMIT")
+
+        def hear() -> None:
+            self.selector.unregister(successor)
+            if successor.recv(100) != b"TAKEN":
+                if "accept" in self.modes:
+                    for listening in self.listening:
+                        self.selector.register(listening, selectors.EVENT_READ, self.accept)
+                self.say(type="hand_over_failed", reason="the successor has gone")
+                return
+            self.owns_board = False
+            if "die-after-commit" in self.modes:
+                os.kill(os.getpid(), signal.SIGKILL)
+            if "end-slowly" not in self.modes:
+                self.say(type="handed_over", moved=5, ended=1)
+                sys.exit(0)
+
+        self.selector.register(successor, selectors.EVENT_READ, hear)
 
     def accept(self) -> None:
         for listening in self.listening:
@@ -105,7 +186,17 @@ class StandIn:
             except BlockingIOError:
                 continue
             self.board.add(Slot.ACCEPTED, 1)
+            if "echo" in self.modes:
+                self.selector.register(connection, selectors.EVENT_READ, lambda: self.echo(connection))  # noqa: B023
+                return
             connection.sendall(f"{self.index} {os.getpid()}\n".encode())
+            connection.close()
+
+    def echo(self, connection: socket.socket) -> None:
+        if data := connection.recv(65_536):
+            connection.sendall(data)
+        else:
+            self.selector.unregister(connection)
             connection.close()
 
     def on_reload(self, message: dict) -> None:
@@ -167,7 +258,7 @@ class StandIn:
     def on_drain(self, message: dict) -> None:
         self.note(message)
         for listening in self.listening:
-            if "accept" in self.modes:
+            if "accept" in self.modes and self.owns_board:
                 self.selector.unregister(listening)
             listening.close()
         self.listening.clear()

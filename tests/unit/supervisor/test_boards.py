@@ -6,7 +6,8 @@ import os
 import pytest
 
 from megaphone.dispatch.counters import BOARD_BYTES, AdmissionSlot, Board, LinkSlot, Slot, UpstreamSlot
-from megaphone.supervisor.boards import MAX_LINKS, MAX_UPSTREAMS, SharedMemory, WorkerBoard
+from megaphone.dispatch.gauges import MAX_LINKS, MAX_UPSTREAMS
+from megaphone.supervisor.boards import SharedMemory, WorkerBoard
 
 
 def test_what_one_process_counts_the_other_reads() -> None:

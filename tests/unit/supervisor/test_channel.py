@@ -30,6 +30,7 @@ from megaphone.supervisor import channel
                 "ticket_keys": ["00ff"],
                 "bus_directory": "/tmp/bus",
                 "bus_fds": [11, 12],
+                "take_over_fd": -1,
             },
         ),
         (channel.Reload("[node]\n"), {"type": "reload", "config_text": "[node]\n"}),
@@ -51,6 +52,15 @@ from megaphone.supervisor import channel
             },
         ),
         (channel.Drain(250.0, 60.0), {"type": "drain", "connections_per_second": 250.0, "deadline_seconds": 60.0}),
+        (
+            channel.HandOver("/tmp/bus/0.hand-over", 5000.0, 120.0),
+            {
+                "type": "hand_over",
+                "path": "/tmp/bus/0.hand-over",
+                "connections_per_second": 5000.0,
+                "deadline_seconds": 120.0,
+            },
+        ),
     ],
 )
 def test_to_the_worker(message: channel.ToWorker, line: dict) -> None:
@@ -79,6 +89,9 @@ MESSAGES = [
         channel.LinkList(3, [channel.LinkRow(*LINK)]),
     ),
     ('{"type":"drained","closed":4,"cut":1}', channel.Drained(4, 1)),
+    ('{"type":"took_over","moved":5}', channel.TookOver(5)),
+    ('{"type":"handed_over","moved":5,"ended":1}', channel.HandedOver(5, 1)),
+    ('{"type":"hand_over_failed","reason":"the successor has gone"}', channel.HandOverFailed("the successor has gone")),
     ('{"type":"ready","and":"something newer"}', channel.Ready()),
 ]
 
@@ -103,11 +116,16 @@ def test_pieces_of_any_size_give_the_same_messages(
 
 @pytest.mark.parametrize(
     "line",
-    [b"hello", b"", b"[]", b"{}", b'{"type":"dance"}', b'{"type":"reply","id":"x","result":1}', b"\xff", b'"\xff"'],
+    [b"hello", b"", b"[]", b"{}", b'{"type":7}', b'{"type":"reply","id":"x","result":1}', b"\xff", b'"\xff"'],
 )
 def test_what_is_no_message_is_an_error(line: bytes) -> None:
     with pytest.raises(channel.ChannelError, match="not a message"):
         channel.Decoder().receive_data(line + b"\n")
+
+
+def test_what_another_version_says_is_ignored() -> None:
+    lines = b'{"type":"dance","steps":3}\n{"type":"took_over","moved":7,"in_seconds":0.5}\n'
+    assert channel.Decoder().receive_data(lines) == [channel.TookOver(7)]
 
 
 def test_a_line_that_does_not_end_is_an_error_and_not_a_growing_buffer() -> None:

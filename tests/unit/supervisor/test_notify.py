@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from megaphone.supervisor.notify import Notifier, from_environment
-from tests.unit.supervisor.node_under_test import RunNode
+from tests.unit.supervisor.node_under_test import RunNode, until
 
 
 @pytest.fixture(params=["path", "abstract"])
@@ -97,6 +97,7 @@ async def test_a_nodes_life_as_systemd_sees_it(run_node: RunNode, systemd: tuple
             await node.supervisor.reload()
             node.supervisor.drain()
             await node.wait_ended()
+            await until(lambda: "STOPPING=1" in heard, "the drain was announced")
         nursery.cancel_scope.cancel()
     states = [line for line in heard if not line.startswith(("STATUS=", "WATCHDOG=", "MONOTONIC_USEC=", "EXTEND_"))]
     assert states == ["READY=1", "RELOADING=1", "READY=1", "STOPPING=1"]

@@ -62,7 +62,7 @@ async def test_sighup_reloads(run_node: RunNode) -> None:
         await node.wait_ready()
         text = change(node, "deadline_seconds = 5.0", "deadline_seconds = 4.0")
         os.kill(os.getpid(), signal.SIGHUP)
-        await until(lambda: node.supervisor.reloads["accepted"], "the reload")
+        await until(lambda: node.supervisor.holdings.reloads["accepted"], "the reload")
         assert texts(node, 0) == [text]
 
 
@@ -88,7 +88,7 @@ async def test_a_file_that_cannot_be_used_reaches_no_worker(run_node: RunNode, o
         assert reason in json.loads(answer)["reason"]
         assert (node.supervisor.config, node.supervisor.config_text) == before
         assert texts(node, 0) == texts(node, 1) == []
-        assert node.supervisor.reloads == {"accepted": 0, "refused": 1}
+        assert node.supervisor.holdings.reloads == {"accepted": 0, "refused": 1}
 
 
 async def test_a_missing_file_is_refused(run_node: RunNode) -> None:
@@ -130,7 +130,7 @@ async def test_a_worker_that_dies_during_a_reload_refuses_it(run_node: RunNode) 
             await until(lambda: texts(node, 0), "the worker was asked")
             assert (await node.supervisor.reload()).reason == "a reload is already under way"
             os.kill(node.supervisor.seats[0].child.pid, signal.SIGKILL)
-        assert node.supervisor.last_reload[1].reason == "worker 0: the worker is gone"
+        assert node.supervisor.holdings.last_reload[1].reason == "worker 0: the worker is gone"
         assert node.supervisor.config.drain.deadline_seconds == 5.0
 
 

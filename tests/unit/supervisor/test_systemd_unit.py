@@ -14,8 +14,8 @@ from megaphone.config.schema import Config
 MOST_EXPOSURE = 1.5
 UNITS = Path(__file__).parents[3] / "deploy" / "systemd"
 COMMANDS = {
-    "megaphone.service": (f"serve -c {DEFAULT_CONFIG}", f"check -c {DEFAULT_CONFIG}"),
-    "megaphone-hub.service": (f"hub -c {DEFAULT_HUB_CONFIG}", f"hub --check -c {DEFAULT_HUB_CONFIG}"),
+    "megaphone.service": tuple(f"{words} -c {DEFAULT_CONFIG}" for words in ("serve", "check", "reload")),
+    "megaphone-hub.service": tuple(f"{words} -c {DEFAULT_HUB_CONFIG}" for words in ("hub", "hub --check", "reload")),
 }
 
 
@@ -61,7 +61,7 @@ def test_it_waits_for_the_drain_and_does_not_repeat_what_cannot_work(service: co
 
 def test_it_provides_what_the_defaults_need(unit: Path, service: configparser.SectionProxy) -> None:
     config = Config()
-    serve, check = COMMANDS[unit.name]
+    serve, check, _ = COMMANDS[unit.name]
     assert service["ExecStart"].endswith(f" megaphone {serve}")
     assert service["ExecStartPre"].endswith(f" megaphone {check}")
     for socket in (config.admin.socket, HubAdmin().socket):
@@ -69,8 +69,12 @@ def test_it_provides_what_the_defaults_need(unit: Path, service: configparser.Se
     assert int(service["LimitNOFILE"]) > 2 * config.node.max_connections
 
 
-def test_it_feeds_the_watchdog_and_can_be_reloaded(service: configparser.SectionProxy) -> None:
-    assert int(service["WatchdogSec"]) > Config().restart.heartbeat_timeout_seconds
+def test_it_feeds_the_watchdog_and_can_be_reloaded(unit: Path, service: configparser.SectionProxy) -> None:
+    config = Config()
+    assert int(service["WatchdogSec"]) > config.restart.heartbeat_timeout_seconds
     assert service["NotifyAccess"] == "main"
-    assert service["ExecReload"] == "/bin/kill -HUP $MAINPID"
+    *_, reload = COMMANDS[unit.name]
+    assert service["ExecReload"].endswith(f" megaphone {reload}")
+    upgrade = config.upgrade.deadline_seconds + config.drain.deadline_seconds + config.restart.start_timeout_seconds
+    assert int(service["TimeoutStartSec"]) > 2 * upgrade
     assert service["Restart"] == "on-failure"
