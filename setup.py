@@ -6,7 +6,10 @@ from pathlib import Path
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
-NEEDS_OPENSSL = {"megaphone/sockets/tls.pyx", "loadtest/swarm/engine.pyx"}
+NEEDS_OPENSSL = {
+    *(f"megaphone/sockets/{name}.pyx" for name in ("tls", "tls_bio", "tls_contexts", "tls_secrets", "tls_tickets")),
+    "loadtest/swarm/engine.pyx",
+}
 NEEDS_LIBCRYPTO = {f"megaphone/wire/{name}.pyx" for name in ("tls_contexts", "tls_end", "tls_keys", "tls_records")}
 # C headers beside the Cython code that includes them.
 HEADERS = {

@@ -216,6 +216,7 @@ _HANDSHAKES: Final[Slots] = {
     ("TLSv1.3", "ok"): Slot.TLS_1_3_OK,
     ("none", "failed"): Slot.TLS_FAILED,
 }
+_RECORD_LAYERS: Final[Slots] = {("own",): Slot.TLS_OWN_RECORDS, ("openssl",): Slot.TLS_OPENSSL_RECORDS}
 _BYTES: Final[Slots] = {("in",): Slot.BYTES_IN, ("out",): Slot.BYTES_OUT}
 _CONNECTS: Final[Slots] = {("ok",): UpstreamSlot.UP_CONNECTS, ("failed",): UpstreamSlot.UP_CONNECT_FAILURES}
 _CHECKS: Final[Slots] = {("ok",): UpstreamSlot.UP_CHECKS_OK, ("failed",): UpstreamSlot.UP_CHECKS_FAILED}
@@ -322,6 +323,8 @@ METRICS: Final = (
            "TLS handshakes finished (ok) or not (failed).", OfNode(_HANDSHAKES)),
     Metric("megaphone_tls_resumptions_total", "counter", (),
            "Successful TLS handshakes that used a session ticket.", OfNode({(): Slot.TLS_RESUMED})),
+    Metric("megaphone_tls_record_layer_total", "counter", ("layer",),
+           "Successful TLS handshakes by what goes on with the records: own, or OpenSSL.", OfNode(_RECORD_LAYERS)),
     Metric("megaphone_certificate_expiry_timestamp_seconds", "gauge", ("chain",),
            "Unix time at which this chain file's certificate expires.", lambda node: _one_label(node.certificates)),
     # traffic

@@ -11,7 +11,7 @@ from megaphone.config.schema import Config, Upstream
 from megaphone.config.token_keys import read_token_keys
 from megaphone.errors import ConfigError, StorageError, TLSError
 from megaphone.sockets.endpoint import Endpoint, is_ip_address, parse_address
-from megaphone.sockets.tls import ClientContext, TLSContext
+from megaphone.sockets.tls_contexts import ClientContext, TLSContext
 from megaphone.storage import database
 from megaphone.stream.domain import ascii_domain
 

@@ -34,7 +34,7 @@ from megaphone.config.schema import (
 from megaphone.config.shape import build
 from megaphone.errors import ConfigError, TLSError
 from megaphone.sockets.endpoint import parse_address
-from megaphone.sockets.tls import TLSContext
+from megaphone.sockets.tls_contexts import TLSContext
 from megaphone.stream.domain import normalise_domain
 from megaphone.wire.link_messages import WINDOW_BYTES
 

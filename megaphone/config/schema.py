@@ -45,6 +45,7 @@ class Tls(Table, frozen=True):
     groups: str = "X25519:P-256:P-384"
     session_tickets: bool = True
     ticket_rotation_seconds: Seconds = 14_400.0
+    record_layer: Literal["own", "openssl"] = "own"  # after a TLS 1.3 handshake; TLS 1.2 stays in OpenSSL
 
 
 class Domain(Table, frozen=True):

@@ -59,6 +59,8 @@ cpdef enum Slot:
     MAILBOX_FULL = 51        # times a mailbox reached its limit (its writer was paused)
     THROTTLED = 52           # times a connection was paused by its own rate
     CONNECTION_BYTES = 53    # gauge: bytes of one idle connection's objects, computed at start
+    TLS_OPENSSL_RECORDS = 54 # handshakes after which OpenSSL goes on with the records
+    TLS_OWN_RECORDS = 55     # and those after which it need not
     TLS_1_2_OK = 56
     TLS_1_3_OK = 57
     TLS_RESUMED = 58         # of the above, with a session ticket

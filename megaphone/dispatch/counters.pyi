@@ -65,6 +65,8 @@ class Slot(IntEnum):
     MAILBOX_FULL = 51
     THROTTLED = 52
     CONNECTION_BYTES = 53
+    TLS_OPENSSL_RECORDS = 54
+    TLS_OWN_RECORDS = 55
     TLS_1_2_OK = 56
     TLS_1_3_OK = 57
     TLS_RESUMED = 58

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from megaphone.dispatch.dispatcher import Connection, Owner
 
-CHUNK_LIMIT_BYTES = 1024 * 1024  # of one chunk of a shared part, and of what a connection exports
+CHUNK_LIMIT_BYTES = 1024 * 1024  # of one chunk of a shared part
 DESCRIPTORS_LIMIT = 250  # in one chunk: the kernel takes 253 in a message
 
 

@@ -25,6 +25,10 @@ cdef class Clients:
         self.throttled = []
         poller.go_on_from(board)
 
+    def count_on(self):
+        """Counts on from what is on the board, which has been another process's."""
+        self.poller.go_on_from(self.board)
+
     def sweep(self, uint32_t parts):
         """Looks at one of `parts` equal parts of the registry; also lets throttled connections go on."""
         cdef Connection connection

@@ -132,6 +132,7 @@ cdef class ClientConnection(MovableConnection):
         slots[<int> TLS_1_3_OK if tls.version == "TLSv1.3" else <int> TLS_1_2_OK] += 1
         if tls.resumed:
             slots[<int> TLS_RESUMED] += 1
+        slots[<int> TLS_OPENSSL_RECORDS if tls.records == NULL else <int> TLS_OWN_RECORDS] += 1
         framer_free(&self.framer_in)
         framer_start(&self.framer_in)
         framer_free(&self.framer_out)

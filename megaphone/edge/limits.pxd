@@ -1,6 +1,6 @@
 # What a connection is measured by and where it came in, compiled interface.
 from libc.stdint cimport int64_t, uint32_t
-from megaphone.sockets.tls cimport CertificateChoice
+from megaphone.sockets.tls_contexts cimport CertificateChoice
 from megaphone.wire.framer cimport Bounds
 
 cdef class ClientLimits:

@@ -1,7 +1,7 @@
 """Types of the compiled limits."""
 
 from megaphone.config.schema import Limits
-from megaphone.sockets.tls import CertificateChoice
+from megaphone.sockets.tls_contexts import CertificateChoice
 
 class ClientLimits:
     """`[limits]` in the units of the hot path."""

@@ -242,6 +242,8 @@ cdef class RelayedConnection(Connection):
 
     cdef void mark_authenticated(self):
         self.enter(AUTHENTICATED)
+        if self.receiver.tls is not None:
+            self.receiver.tls.forget_bindings()
         # SASL restarts the stream once (RFC 6120 section 6.4.6), SASL2 (XEP-0388) does not
         self.framer_in.restart_allowed = 1
 

@@ -10,7 +10,7 @@ from megaphone.hub.settings import LinkSettings, SocketLimits
 from megaphone.hub.socket import LinkSocket
 from megaphone.hub.stream import HubStream
 from megaphone.sockets.poller import Poller
-from megaphone.sockets.tls import CertificateChoice
+from megaphone.sockets.tls_contexts import CertificateChoice
 
 class Hub:
     """Everything the links of one hub process share."""

@@ -124,6 +124,7 @@ cdef class LinkSocket(Sink):
     cdef void take_writable(self):
         """The TLS handshake is done, with a client certificate if the hub asks for one."""
         self.hub.board.slots[<int> TLS_1_3_OK if self.receiver.tls.version == "TLSv1.3" else <int> TLS_1_2_OK] += 1
+        self.hub.board.slots[<int> TLS_OPENSSL_RECORDS] += 1
 
     cdef void take_end(self, int error):
         cdef CarriedLink link = self.link

@@ -8,7 +8,7 @@ cimport cython
 from libc.stdint cimport uint8_t, uint32_t
 from posix.uio cimport iovec
 
-from megaphone.sockets.tls cimport tls_output_length
+from megaphone.sockets.tls_bio cimport tls_output
 from megaphone.wire.link_session cimport REGIONS
 
 cdef enum:
@@ -60,21 +60,23 @@ cdef class LinkSender(Sender):
         """Encrypts what there is up to a good buffer's worth, and sends that."""
         cdef iovec regions[REGIONS]
         cdef LinkSession session = self.session
-        cdef int count = session.unsent(regions), i
-        cdef size_t done, taken = 0
-        cdef Py_ssize_t part = 1
+        cdef int count = session.unsent(regions), i = 0
+        cdef size_t taken = 0
+        cdef Py_ssize_t part
         cdef ssize_t sent
         if count == 0:
             return 0
-        for i in range(count):
-            done = 0
-            while done < regions[i].iov_len and part > 0 and tls_output_length() < SEALED_AT_ONCE_BYTES:
-                part = self.tls.write(<const uint8_t*> regions[i].iov_base + done, regions[i].iov_len - done)
-                if part > 0:
-                    done += part
-            taken += done
-            if done < regions[i].iov_len:
+        while i < count and tls_output().length < SEALED_AT_ONCE_BYTES:
+            part = self.tls.write(regions + i, count - i)
+            if part <= 0:
                 break
+            taken += part
+            while i < count and part >= <Py_ssize_t> regions[i].iov_len:
+                part -= regions[i].iov_len
+                i += 1
+            if part:
+                regions[i].iov_base = <uint8_t*> regions[i].iov_base + part
+                regions[i].iov_len -= part
         sent = self.send_output()
         if sent >= 0:
             session.wrote(taken)

@@ -29,6 +29,9 @@ cdef extern from "openssl/evp.h":
     int EVP_EncryptInit_ex(EVP_CIPHER_CTX*, const EVP_CIPHER*, ENGINE*, const unsigned char*, const unsigned char*)
     int EVP_DecryptInit_ex(EVP_CIPHER_CTX*, const EVP_CIPHER*, ENGINE*, const unsigned char*, const unsigned char*)
 
+cdef extern from "openssl/crypto.h":
+    void OPENSSL_cleanse(void*, size_t)
+
 cdef extern from "openssl/rand.h":
     int RAND_bytes(unsigned char*, int)
 
@@ -128,11 +131,16 @@ cdef extern from "openssl/ssl.h":
     long SSL_CTX_set_tlsext_servername_callback(SSL_CTX*, int (*)(SSL*, int*, void*) noexcept)
     long SSL_CTX_set_tlsext_servername_arg(SSL_CTX*, void*)
     int SSL_CTX_set_tlsext_ticket_key_evp_cb(SSL_CTX*, int (*)(SSL*, unsigned char*, unsigned char*, EVP_CIPHER_CTX*, EVP_MAC_CTX*, int) noexcept)
+    void SSL_CTX_set_keylog_callback(SSL_CTX*, void (*)(const SSL*, const char*) noexcept)
+    int SSL_CTX_set_app_data(SSL_CTX*, void*)
+    void* SSL_CTX_get_app_data(const SSL_CTX*)
     SSL* SSL_new(SSL_CTX*)
     void SSL_free(SSL*)
     void SSL_set_bio(SSL*, BIO*, BIO*)
     void SSL_set_accept_state(SSL*)
     SSL_CTX* SSL_set_SSL_CTX(SSL*, SSL_CTX*)
+    SSL_CTX* SSL_get_SSL_CTX(const SSL*)
+    int SSL_has_pending(const SSL*)
     int SSL_do_handshake(SSL*)
     int SSL_read(SSL*, void*, int)
     int SSL_write(SSL*, const void*, int)
@@ -142,6 +150,7 @@ cdef extern from "openssl/ssl.h":
     const char* SSL_get_version(const SSL*)
     const SSL_CIPHER* SSL_get_current_cipher(const SSL*)
     const char* SSL_CIPHER_get_name(const SSL_CIPHER*)
+    unsigned short SSL_CIPHER_get_protocol_id(const SSL_CIPHER*)
     const char* SSL_get_servername(const SSL*, int)
     void SSL_get0_alpn_selected(const SSL*, const unsigned char**, unsigned int*)
     int SSL_session_reused(const SSL*)

@@ -11,7 +11,8 @@ from posix.unistd cimport close
 from megaphone.sockets.address cimport socklen_t
 from megaphone.sockets.calls cimport SO_ERROR, SOL_SOCKET, getsockopt
 from megaphone.sockets.poller cimport EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, READ_BYTES
-from megaphone.sockets.tls cimport DONE, FAILED, PEER_CLOSED
+from megaphone.sockets.tls cimport DONE, FAILED
+from megaphone.wire.tls_records cimport PEER_CLOSED
 
 cdef extern from "sys/socket.h":
     ssize_t recv(int, void*, size_t, int)
@@ -185,7 +186,7 @@ cdef class Receiver(Pollable):
         if self.fd >= 0:
             self.sender.seal_output()
             if self.sender.sealed.size > SEALED_LIMIT_BYTES:
-                self.fail(TLS_RECORD_REFUSED)    # it makes OpenSSL answer without end (KeyUpdate) and does not read
+                self.fail(TLS_RECORD_REFUSED)    # it makes us answer without end (KeyUpdate) and does not read
 
     cdef void close(self):
         """Closes the socket at once and forgets the sink (which breaks the cycle between the two)."""

@@ -11,7 +11,8 @@ from libc.string cimport memset
 
 from megaphone.dispatch.dispatcher cimport DELIVERED, FULL
 from megaphone.dispatch.mailbox cimport Chunk
-from megaphone.sockets.tls cimport tls_output, tls_output_clear, tls_output_length
+from megaphone.sockets.tls_bio cimport tls_output
+from megaphone.wire.tls_records cimport Output
 
 cdef extern from "sys/socket.h":
     cdef enum:
@@ -19,7 +20,9 @@ cdef extern from "sys/socket.h":
     int shutdown(int, int)
 
 cdef enum:
-    VECTORS = 32            # chunks per system call: 128 KiB
+    VECTORS = 32                # chunks per system call: 128 KiB
+    RECORD_VECTORS = 6          # chunks that fill a record of 16 KiB, wherever in the first one it begins
+    SEALED_AT_ONCE_BYTES = 65536
 
 cdef iovec vectors[VECTORS]
 
@@ -64,9 +67,10 @@ cdef class Sender(Flushable):
 
     cdef void seal_output(self):
         """Takes over what TLS has produced outside `flush` (handshake, alerts, tickets)."""
-        if tls_output_length():
-            self.poller.chunks.put(&self.sealed, tls_output(), tls_output_length())
-            tls_output_clear()
+        cdef Output* output = tls_output()
+        if output.length:
+            self.poller.chunks.put(&self.sealed, output.data, output.length)
+            output.length = 0
             self.poller.flush_later(self)
 
     cdef void seal_plain(self):
@@ -138,15 +142,7 @@ cdef class Sender(Flushable):
 
     cdef ssize_t send_chunks(self, Mailbox* mailbox):
         """One system call from the front of a mailbox: bytes sent, 0 when the socket is full, -1 when it is broken."""
-        cdef Chunk* chunk = mailbox.head
-        cdef int count = 0
-        cdef ssize_t sent
-        while chunk != NULL and count < VECTORS:
-            vectors[count].iov_base = chunk.data + chunk.begin
-            vectors[count].iov_len = chunk.end - chunk.begin
-            count += 1
-            chunk = chunk.next
-        sent = self.send_vectors(vectors, count)
+        cdef ssize_t sent = self.send_vectors(vectors, first_chunks(mailbox, VECTORS))
         if sent > 0:
             self.poller.chunks.take(mailbox, sent)
         return sent
@@ -166,17 +162,17 @@ cdef class Sender(Flushable):
 
     cdef ssize_t send_output(self):
         """Sends what TLS has produced and seals what the socket does not take; as `send_vectors`, -1 also without output."""
-        cdef size_t length = tls_output_length()
+        cdef Output* output = tls_output()
         cdef ssize_t sent
-        if length == 0:
+        if output.length == 0:
             self.writable = False   # a TLS failure; the receiver sees it too
             return -1
-        sent = send(self.fd, tls_output(), length, MSG_NOSIGNAL)
+        sent = send(self.fd, output.data, output.length, MSG_NOSIGNAL)
         if sent < 0:
             sent = self.not_sent()
-        if sent >= 0 and <size_t> sent < length:
-            self.poller.chunks.put(&self.sealed, tls_output() + sent, length - sent)
-        tls_output_clear()
+        if sent >= 0 and <size_t> sent < output.length:
+            self.poller.chunks.put(&self.sealed, output.data + sent, output.length - sent)
+        output.length = 0
         return sent
 
     cdef ssize_t not_sent(self):
@@ -190,12 +186,22 @@ cdef class Sender(Flushable):
 
     cdef ssize_t encrypt(self):
         """Encrypts from the front of the mailbox until the common output buffer is well filled, and sends that."""
-        cdef Chunk* chunk
         cdef Py_ssize_t taken
-        while self.mailbox.size and tls_output_length() < 65536:
-            chunk = self.mailbox.head
-            taken = self.tls.write(chunk.data + chunk.begin, chunk.end - chunk.begin)
+        while self.mailbox.size and tls_output().length < SEALED_AT_ONCE_BYTES:
+            taken = self.tls.write(vectors, first_chunks(&self.mailbox, RECORD_VECTORS))
             if taken <= 0:
                 break
             self.poller.chunks.take(&self.mailbox, taken)
         return self.send_output()
+
+
+cdef int first_chunks(Mailbox* mailbox, int most) noexcept:
+    """Points `vectors` at the first chunks; returns how many."""
+    cdef Chunk* chunk = mailbox.head
+    cdef int count = 0
+    while chunk != NULL and count < most:
+        vectors[count].iov_base = chunk.data + chunk.begin
+        vectors[count].iov_len = chunk.end - chunk.begin
+        count += 1
+        chunk = chunk.next
+    return count

@@ -1,48 +1,35 @@
-# TLS on memory: the compiled interface of contexts and sessions.
-from libc.stdint cimport uint8_t
-from megaphone.sockets.openssl cimport SSL, SSL_CTX
+# TLS of one connection, compiled interface.
+from libc.stdint cimport uint8_t, uint32_t
+from posix.uio cimport iovec
+from megaphone.sockets.openssl cimport SSL
+from megaphone.sockets.tls_secrets cimport Secrets
+from megaphone.wire.tls_records cimport Records
 
 cpdef enum Handshake:
     UNDER_WAY = 0
     DONE = 1
     FAILED = 2
 
-cdef enum:                      # what TLS.read and TLS.write return besides a number of bytes
-    PEER_CLOSED = -1            # close_notify (RFC 8446 section 6.1)
-    TLS_BROKEN = -2
-
-cdef class TLSContext:
-    cdef SSL_CTX* context
-    cdef readonly str chain
-    cdef readonly tuple names
-
-cdef class CertificateChoice:
-    cdef readonly list contexts
-    cdef dict chosen
-    cdef TLSContext context_for(self, str name)
-
-cdef class ClientContext:
-    cdef SSL_CTX* context
-    cdef bytes server_name
-    cdef bint is_address
-
 cdef class TLS:
-    cdef SSL* ssl
-    cdef object context                 # CertificateChoice, which OpenSSL's callbacks point at, or ClientContext
+    cdef SSL* ssl                       # NULL once the records go on alone
+    cdef Records* records               # of our own; NULL during the handshake, and where OpenSSL stays
+    cdef Secrets* secrets               # from the handshake until the client is authenticated
+    cdef object context                 # CertificateChoice, which OpenSSL's callbacks point at, or ClientContext; None with records
+    cdef str name                       # what is still asked when there is no SSL object
+    cdef bytes end_point
+    cdef bint was_resumed
+    cdef bint has_alpn
     cdef readonly bint established
     cdef bint sent_close
 
     cdef void feed(self, const uint8_t* data, size_t length) noexcept
     cdef int handshake(self) noexcept
+    cdef void take_over(self, size_t before)
+    cdef void keep_facts(self)
+    # besides a number of bytes: PEER_CLOSED and BROKEN of wire.tls_records
     cdef Py_ssize_t read(self, uint8_t* into, size_t length) noexcept
-    cdef Py_ssize_t write(self, const uint8_t* data, size_t length) noexcept
+    cdef Py_ssize_t write(self, const iovec* regions, int count) noexcept
     cdef void close(self) noexcept
+    cdef void forget_bindings(self) noexcept
+    cdef uint32_t changes(self) noexcept
     cdef bint is_unique(self) noexcept
-
-cdef enum:
-    OUTPUT_BYTES = 131072
-
-# Ciphertext that OpenSSL has produced and nobody has taken yet; one buffer for all sessions of the worker.
-cdef uint8_t* tls_output() noexcept
-cdef size_t tls_output_length() noexcept
-cdef void tls_output_clear() noexcept

@@ -1,40 +1,13 @@
-"""Types of the compiled TLS engine."""
+"""Types of the TLS of one connection."""
 
-from collections.abc import Iterable, Sequence
+from megaphone.sockets.tls_contexts import CertificateChoice, ClientContext
 
-def last_error() -> str: ...
-def set_ticket_keys(keys: Sequence[bytes]) -> None: ...
-
-class TLSContext:
-    """One certificate chain and its key, ready for handshakes."""
-
-    def __init__(
-        self,
-        chain: str,
-        key: str,
-        names: tuple[str, ...] = (),
-        *,
-        minimum_version: str = "1.2",
-        ciphers: str = ...,
-        groups: str = ...,
-        session_tickets: bool = True,
-        client_ca: str = "",
-    ) -> None: ...
-    def serves(self, name: str) -> bool: ...
-
-class CertificateChoice:
-    """All certificates of a listener."""
-
-    def __init__(self, contexts: Iterable[TLSContext]) -> None: ...
-
-class ClientContext:
-    """What the edge shows and demands where it is the client."""
-
-    def __init__(self, ca: str, certificate: str, key: str, server_name: str, is_address: bool = False) -> None: ...
+def tls_bytes() -> int: ...
 
 class TLS:
     """One TLS connection."""
 
+    def __init__(self, context: CertificateChoice | ClientContext) -> None: ...
     @property
     def established(self) -> bool: ...
     @property
@@ -48,6 +21,8 @@ class TLS:
     @property
     def resumed(self) -> bool: ...
     @property
+    def record_layer(self) -> str: ...
+    @property
     def peer_refusal(self) -> str: ...
     @property
     def exporter(self) -> bytes | None: ...
@@ -55,3 +30,6 @@ class TLS:
     def unique(self) -> bytes | None: ...
     @property
     def certificate_hash(self) -> bytes | None: ...
+    def export_state(self) -> bytes | None: ...
+    @staticmethod
+    def restore(state: bytes) -> TLS: ...

@@ -1,319 +1,69 @@
-"""TLS: OpenSSL on memory, with nothing kept per connection but its SSL object.
+"""TLS of one connection: OpenSSL for the handshake, then records of our own, which are a few hundred bytes.
 
-Theory of operation. OpenSSL reads and writes through a BIO. Usually that is a pair of memory BIOs per connection, with
-buffers of their own; here it is one BIO shared by all sessions of the worker, whose input is the read buffer just
-filled and whose output is one common buffer that is emptied right after each call. A session between two calls
-therefore holds no bytes except an incomplete record inside OpenSSL (SSL_MODE_RELEASE_BUFFERS frees even that buffer
-when it is empty).
+Theory of operation. The SSL object is needed to shake hands. What is needed after a TLS 1.3 handshake is two secrets and two
+sequence numbers, so the server's side goes on without it:
 
-    feed(ciphertext) ─► handshake() / read() ─► plaintext          write(plaintext) ─► tls_output()
+    feed() ─► handshake() ─┬─ TLS 1.3 ─► secrets of the key log, tickets counted, facts kept ─► SSL_free ─► Records
+                           └─ TLS 1.2, the client's side, record_layer = "openssl" ─► the SSL object stays to the end
 
-The module is for one thread, as a worker is. Decision and figures: docs/explanation/decisions/0002-tls-engine.md.
+    feed(ciphertext) ─► read() ─► plaintext          plaintext ─► write() ─► tls_output()
+
+Either way a connection holds no bytes between two calls but an incomplete record: input and output are shared by all
+(tls_bio.pyx). What has come behind the client's Finished is still in the input, where the records go on reading.
+
+The module is for one thread, as a worker is. Why: docs/explanation/decisions/0002-tls-engine.md and 0008-tls-records.md.
 """
 
 cimport cython
-from megaphone.sockets.openssl cimport *
 from cpython.bytes cimport PyBytes_FromStringAndSize
-from libc.string cimport memcmp, memcpy
+from libc.stdint cimport uint64_t
+from libc.string cimport memcpy
 
-from megaphone.errors import TLSError
-
-# --- the shared BIO ---
-
-cdef const uint8_t* input_data = NULL
-cdef size_t input_length = 0
-cdef uint8_t output[OUTPUT_BYTES]
-cdef size_t output_length = 0
-cdef BIO* shared_bio = NULL
-
-
-cdef int bio_write(BIO* bio, const char* data, size_t length, size_t* written) noexcept:
-    global output_length
-    BIO_clear_retry_flags(bio)
-    if length > OUTPUT_BYTES - output_length:
-        BIO_set_retry_write(bio)
-        return 0
-    memcpy(output + output_length, data, length)
-    output_length += length
-    written[0] = length
-    return 1
-
-
-cdef int bio_read(BIO* bio, char* into, size_t length, size_t* taken) noexcept:
-    global input_data, input_length
-    BIO_clear_retry_flags(bio)
-    if input_length == 0:
-        BIO_set_retry_read(bio)
-        return 0
-    if length > input_length:
-        length = input_length
-    memcpy(into, input_data, length)
-    input_data += length
-    input_length -= length
-    taken[0] = length
-    return 1
-
-
-cdef long bio_ctrl(BIO* bio, int command, long number, void* pointer) noexcept:
-    return 1 if command == BIO_CTRL_FLUSH else 0
-
-
-cdef void make_shared_bio():
-    global shared_bio
-    cdef BIO_METHOD* method = BIO_meth_new(BIO_TYPE_SOURCE_SINK | 126, "worker buffers")
-    BIO_meth_set_write_ex(method, bio_write)
-    BIO_meth_set_read_ex(method, bio_read)
-    BIO_meth_set_ctrl(method, bio_ctrl)
-    shared_bio = BIO_new(method)
-    BIO_set_init(shared_bio, 1)
-
-make_shared_bio()
-
-
-cdef uint8_t* tls_output() noexcept:
-    return output
-
-cdef size_t tls_output_length() noexcept:
-    return output_length
-
-cdef void tls_output_clear() noexcept:
-    global output_length
-    output_length = 0
-
-# --- session tickets ---
-
-cdef enum:
-    TICKET_KEY_BYTES = 80      # 16 name, 32 AES-256, 32 HMAC-SHA-256
-    TICKET_KEYS_LIMIT = 3
-
-cdef uint8_t ticket_keys[3][80]
-cdef int ticket_key_count = 0
-
-
-def set_ticket_keys(keys):
-    """The ticket keys of the node, newest first: 1 to 3 of 80 bytes each. The newest encrypts; all decrypt (RFC 5077)."""
-    global ticket_key_count
-    if not 1 <= len(keys) <= TICKET_KEYS_LIMIT or any(len(key) != TICKET_KEY_BYTES for key in keys):
-        raise ValueError("1 to 3 ticket keys of 80 bytes")
-    cdef int index
-    cdef const unsigned char[::1] view
-    for index, key in enumerate(keys):
-        view = key
-        memcpy(ticket_keys[index], &view[0], TICKET_KEY_BYTES)
-    ticket_key_count = len(keys)
-
-
-cdef int on_ticket_key(SSL* ssl, unsigned char* name, unsigned char* iv, EVP_CIPHER_CTX* cipher, EVP_MAC_CTX* mac, int encrypt) noexcept:
-    """1: go on; 2: go on and give the client a new ticket; 0: unknown ticket, do a full handshake; -1: failure."""
-    cdef int index = 0
-    cdef OSSL_PARAM parameters[3]
-    if encrypt:
-        if ticket_key_count == 0 or RAND_bytes(iv, 16) != 1:
-            return -1
-        memcpy(name, ticket_keys[0], 16)
-    else:
-        while index < ticket_key_count and memcmp(name, ticket_keys[index], 16) != 0:
-            index += 1
-        if index == ticket_key_count:
-            return 0
-    parameters[0] = OSSL_PARAM_construct_octet_string("key", ticket_keys[index] + 48, 32)
-    parameters[1] = OSSL_PARAM_construct_utf8_string("digest", "sha256", 0)
-    parameters[2] = OSSL_PARAM_construct_end()
-    if EVP_MAC_CTX_set_params(mac, parameters) != 1:
-        return -1
-    if encrypt:
-        return 1 if EVP_EncryptInit_ex(cipher, EVP_aes_256_cbc(), NULL, ticket_keys[0] + 16, iv) == 1 else -1
-    if EVP_DecryptInit_ex(cipher, EVP_aes_256_cbc(), NULL, ticket_keys[index] + 16, iv) != 1:
-        return -1
-    # a TLS 1.3 client uses a ticket once (RFC 8446 appendix C.4) and needs the next one
-    return 2 if index > 0 or SSL_version(ssl) >= TLS1_3_VERSION else 1
-
-# --- contexts ---
-
-cdef bytes ALPN = b"xmpp-client"   # XEP-0368 section 4
-
-
-cdef int on_alpn(SSL* ssl, const unsigned char** chosen, unsigned char* chosen_length, const unsigned char* offered, unsigned int length, void* strict) noexcept:
-    cdef unsigned int i = 0, size
-    while i < length:
-        size = offered[i]
-        if i + 1 + size > length:
-            break
-        if size == 11 and memcmp(offered + i + 1, <const char*> ALPN, 11) == 0:
-            chosen[0] = offered + i + 1
-            chosen_length[0] = 11
-            return SSL_TLSEXT_ERR_OK
-        i += 1 + size
-    return SSL_TLSEXT_ERR_ALERT_FATAL   # RFC 7301 section 3.2: no_application_protocol
-
-
-cdef int on_servername(SSL* ssl, int* alert, void* argument) noexcept:
-    """Switches to the certificate for the name the client asked for; an unknown name keeps the first one (RFC 6066 section 3)."""
-    cdef const char* name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name)
-    cdef TLSContext context
-    if name == NULL:
-        return SSL_TLSEXT_ERR_NOACK
-    try:
-        context = (<CertificateChoice> argument).context_for(name.decode("ascii").lower().rstrip("."))
-    except UnicodeDecodeError:
-        return SSL_TLSEXT_ERR_NOACK
-    if context is None:
-        return SSL_TLSEXT_ERR_NOACK
-    SSL_set_SSL_CTX(ssl, context.context)
-    return SSL_TLSEXT_ERR_OK
-
-
-cdef str first_error():
-    cdef char text[256]
-    cdef unsigned long code = ERR_get_error()
-    cdef const char* reason = ERR_reason_error_string(code)
-    if reason != NULL:
-        message = reason.decode("ascii", "replace")
-    else:
-        ERR_error_string_n(code, text, sizeof(text))
-        message = (<bytes> text).decode("ascii", "replace")
-    ERR_clear_error()
-    return message
-
-
-def last_error():
-    """What OpenSSL says of the call that has just failed."""
-    return first_error()
-
-
-cdef class TLSContext:
-    """One certificate chain and its key, ready for handshakes.
-
-    `minimum_version` is "1.2" or "1.3"; `ciphers` and `groups` are OpenSSL lists. With `client_ca`, a PEM file, only a
-    client with a certificate of these authorities is served. TLSError says what OpenSSL refused.
-    """
-
-    def __cinit__(self, str chain, str key, tuple names=(), *, str minimum_version="1.2", str ciphers="ECDHE+AESGCM:ECDHE+CHACHA20",
-                  str groups="X25519:P-256:P-384", bint session_tickets=True, str client_ca=""):
-        cdef SSL_CTX* context = SSL_CTX_new(TLS_server_method())
-        if context == NULL:
-            raise MemoryError
-        self.context = context
-        self.chain = chain
-        self.names = tuple(name.lower() for name in names)
-        ERR_clear_error()
-        SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION if minimum_version == "1.3" else TLS1_2_VERSION)
-        if SSL_CTX_use_certificate_chain_file(context, chain.encode()) != 1:
-            raise TLSError(f"certificate chain {chain}: {first_error()}")
-        if SSL_CTX_use_PrivateKey_file(context, key.encode(), SSL_FILETYPE_PEM) != 1:
-            raise TLSError(f"private key {key}: {first_error()}")
-        if SSL_CTX_check_private_key(context) != 1:
-            raise TLSError(f"private key {key} does not belong to {chain}: {first_error()}")
-        if SSL_CTX_set_cipher_list(context, ciphers.encode()) != 1:
-            raise TLSError(f"ciphers {ciphers!r}: {first_error()}")
-        if SSL_CTX_set1_groups_list(context, groups.encode()) != 1:
-            raise TLSError(f"groups {groups!r}: {first_error()}")
-        if client_ca:
-            if SSL_CTX_load_verify_locations(context, client_ca.encode(), NULL) != 1:
-                raise TLSError(f"certificate authorities {client_ca}: {first_error()}")
-            SSL_CTX_set_client_CA_list(context, SSL_load_client_CA_file(client_ca.encode()))
-            SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL)
-        SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE
-                            | SSL_OP_PRIORITIZE_CHACHA | (0 if session_tickets else SSL_OP_NO_TICKET))
-        SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER)
-        # stateless tickets only: a session cache would be memory per client, and useless on another worker
-        SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF)
-        SSL_CTX_set_session_id_context(context, <const unsigned char*> "megaphone", 9)
-        SSL_CTX_set_num_tickets(context, 1 if session_tickets else 0)
-        SSL_CTX_set_tlsext_ticket_key_evp_cb(context, on_ticket_key)
-        SSL_CTX_set_alpn_select_cb(context, on_alpn, NULL)
-
-    def __dealloc__(self):
-        SSL_CTX_free(self.context)
-
-    def serves(self, str name):
-        """Whether this certificate is for `name` (lower case; RFC 6125 matching, or the names given in the configuration)."""
-        if self.names:
-            return name in self.names or "*." + name.partition(".")[2] in self.names
-        encoded = name.encode("ascii")
-        return X509_check_host(SSL_CTX_get0_certificate(self.context), <const char*> encoded, len(encoded), 0, NULL) == 1
-
-
-cdef class CertificateChoice:
-    """All certificates of a listener; the first is for clients without SNI or with a name nobody serves."""
-
-    def __cinit__(self, contexts):
-        cdef TLSContext context
-        self.contexts = list(contexts)
-        if not self.contexts:
-            raise ValueError("a choice needs a certificate")
-        self.chosen = {}
-        for context in self.contexts:
-            SSL_CTX_set_tlsext_servername_callback(context.context, on_servername)
-            SSL_CTX_set_tlsext_servername_arg(context.context, <void*> self)
-
-    cdef TLSContext context_for(self, str name):
-        if name in self.chosen:
-            return self.chosen[name]
-        found = next((context for context in self.contexts if context.serves(name)), None)
-        if len(self.chosen) >= 4096:    # names come from clients: forget rather than grow
-            self.chosen.clear()
-        self.chosen[name] = found
-        return found
-
-
-cdef class ClientContext:
-    """What the edge shows and demands where it is the client: both sides have a certificate (mutual TLS).
-
-    `ca` has the certificates that the server's must lead to; it must be for `server_name`, a host name or IP address.
-    """
-
-    def __cinit__(self, str ca, str certificate, str key, str server_name, bint is_address=False):
-        cdef SSL_CTX* context = SSL_CTX_new(TLS_client_method())
-        if context == NULL:
-            raise MemoryError
-        self.context = context
-        self.server_name = server_name.encode("ascii")
-        self.is_address = is_address
-        ERR_clear_error()
-        SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION)
-        if SSL_CTX_load_verify_locations(context, ca.encode(), NULL) != 1:
-            raise TLSError(f"authorities {ca}: {first_error()}")
-        if SSL_CTX_use_certificate_chain_file(context, certificate.encode()) != 1:
-            raise TLSError(f"certificate chain {certificate}: {first_error()}")
-        if SSL_CTX_use_PrivateKey_file(context, key.encode(), SSL_FILETYPE_PEM) != 1 or SSL_CTX_check_private_key(context) != 1:
-            raise TLSError(f"private key {key} for {certificate}: {first_error()}")
-        SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL)
-        SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION)
-        SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER)
-
-    def __dealloc__(self):
-        SSL_CTX_free(self.context)
-
-
-# --- sessions ---
+from megaphone.sockets.openssl cimport *
+from megaphone.sockets.tls_bio cimport shared_bio, tls_input, tls_output
+from megaphone.sockets.tls_contexts cimport ALPN, CertificateChoice, ClientContext, TLSContext, asked_name, end_point, shared_name
+from megaphone.sockets.tls_secrets cimport (
+    EXPORTER_BYTES, count_records, export_binding, forget_traffic, listen_for, secrets_free, secrets_new,
+)
+from megaphone.wire.tls_keys cimport is_suite, suite_name
+from megaphone.wire.tls_records cimport (
+    BROKEN, EXPORT_LIMIT, PEER_CLOSED, records_close, records_export, records_free, records_import, records_new, records_open, records_seal,
+)
 
 cdef enum:
     FINISHED_BYTES = 64
-    EXPORTER_BYTES = 32
-
-cdef bytes EXPORTER_LABEL = b"EXPORTER-Channel-Binding"     # RFC 9266 section 2
+    RECORD_BYTES = 16384        # plaintext in one record (RFC 8446 section 5.1)
+    # an export: | version, 1 | flags, 1 | length of name, 1 | of exporter, 1 | of hash, 1 | name | exporter | hash | records |
+    STATE_VERSION = 1
+    STATE_HEAD_BYTES = 5
+    STATE_RESUMED = 1
+    STATE_ALPN = 2
+    STATE_SENT_CLOSE = 4
 
 
 @cython.no_gc
 cdef class TLS:
     """One TLS connection: the server side for a CertificateChoice, the client side for a ClientContext."""
 
-    def __cinit__(self, context not None):
+    def __init__(self, context not None):
+        cdef CertificateChoice choice
         cdef ClientContext client
-        self.context = context
+        cdef BIO* bio = shared_bio()
         if isinstance(context, CertificateChoice):
-            self.ssl = SSL_new((<TLSContext> (<CertificateChoice> context).contexts[0]).context)
+            choice = context
+            self.ssl = SSL_new((<TLSContext> choice.contexts[0]).context)
         else:
-            self.ssl = SSL_new((<ClientContext?> context).context)
+            client = context
+            self.ssl = SSL_new(client.context)
         if self.ssl == NULL:
             raise MemoryError
-        BIO_up_ref(shared_bio)
-        SSL_set_bio(self.ssl, shared_bio, shared_bio)
+        self.context = context
+        SSL_set_bio(self.ssl, bio, bio)
         if isinstance(context, CertificateChoice):
             SSL_set_accept_state(self.ssl)
+            if choice.own_records:
+                self.secrets = secrets_new()
             return
-        client = context
         SSL_set_connect_state(self.ssl)
         if client.is_address:       # which is no server name (RFC 6066 section 3)
             X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(self.ssl), <const char*> client.server_name)
@@ -323,26 +73,73 @@ cdef class TLS:
 
     def __dealloc__(self):
         SSL_free(self.ssl)
+        records_free(self.records)
+        secrets_free(self.secrets)
 
     cdef void feed(self, const uint8_t* data, size_t length) noexcept:
         """The ciphertext that the next calls read; it must stay valid until they have returned 0 (all taken)."""
-        global input_data, input_length
-        input_data = data
-        input_length = length
+        tls_input().data = data
+        tls_input().length = length
+
+    # --- handshake ---
 
     cdef int handshake(self) noexcept:
         cdef int result, error
+        cdef size_t before = tls_output().length
         ERR_clear_error()
+        listen_for(self.ssl, self.secrets)
         result = SSL_do_handshake(self.ssl)
+        listen_for(NULL, NULL)
         if result == 1:
             self.established = True
+            if self.secrets != NULL:
+                self.take_over(before)
             return DONE
         error = SSL_get_error(self.ssl, result)
         return UNDER_WAY if error == SSL_ERROR_WANT_READ or error == SSL_ERROR_WANT_WRITE else FAILED
 
+    cdef void take_over(self, size_t before):
+        """Goes on with records of our own, if it can: then all that the handshake's last step has said are tickets."""
+        cdef Secrets* secrets = self.secrets
+        cdef uint64_t said
+        cdef unsigned int suite = SSL_CIPHER_get_protocol_id(SSL_get_current_cipher(self.ssl))
+        if (SSL_version(self.ssl) == TLS1_3_VERSION and is_suite(suite) and secrets.incoming_known and secrets.outgoing_known
+                and SSL_has_pending(self.ssl) == 0
+                and count_records(tls_output().data + before, tls_output().length - before, &said)):
+            self.keep_facts()
+            self.records = records_new(suite, secrets.incoming, secrets.outgoing, 0, said, False)
+        forget_traffic(secrets)
+        if self.records == NULL:
+            secrets_free(secrets)
+            self.secrets = NULL
+            return
+        SSL_free(self.ssl)
+        self.ssl = NULL
+        self.context = None
+
+    cdef void keep_facts(self):
+        """What will be asked when there is no SSL object any more."""
+        cdef const unsigned char* data
+        cdef unsigned int length
+        cdef void* context = SSL_CTX_get_app_data(SSL_get_SSL_CTX(self.ssl))
+        SSL_get0_alpn_selected(self.ssl, &data, &length)
+        self.has_alpn = length > 0
+        self.was_resumed = SSL_session_reused(self.ssl) == 1
+        self.name = asked_name(self.ssl)
+        self.end_point = (<TLSContext> context).certificate_hash
+        self.secrets.exporter_known = export_binding(self.ssl, self.secrets.exporter)
+
+    # --- data ---
+
     cdef Py_ssize_t read(self, uint8_t* into, size_t length) noexcept:
-        """Bytes of plaintext; 0: wants more ciphertext; PEER_CLOSED; TLS_BROKEN."""
+        """Bytes of plaintext; 0: wants more ciphertext; PEER_CLOSED; BROKEN, with the alert in the output."""
         cdef int result, error
+        cdef Py_ssize_t size
+        if self.records != NULL:
+            size = records_open(self.records, tls_input(), into, length)
+            if size == BROKEN:
+                self.close()
+            return size
         ERR_clear_error()
         result = SSL_read(self.ssl, into, <int> length)
         if result > 0:
@@ -353,68 +150,92 @@ cdef class TLS:
         if error == SSL_ERROR_ZERO_RETURN:
             return PEER_CLOSED
         self.sent_close = True      # an alert says it all
-        return TLS_BROKEN
+        return BROKEN
 
-    cdef Py_ssize_t write(self, const uint8_t* data, size_t length) noexcept:
-        """Bytes taken (at most one record, 16 KiB); 0: the output buffer is full; TLS_BROKEN."""
+    cdef Py_ssize_t write(self, const iovec* regions, int count) noexcept:
+        """Puts one record of the regions' first bytes into the output; how many it took; 0: the output is full; BROKEN."""
         cdef int result, error
+        cdef size_t length
+        if self.records != NULL:
+            return records_seal(self.records, regions, count, tls_output())
         ERR_clear_error()
-        result = SSL_write(self.ssl, data, <int> (16384 if length > 16384 else length))
+        length = regions[0].iov_len
+        result = SSL_write(self.ssl, regions[0].iov_base, <int> (RECORD_BYTES if length > RECORD_BYTES else length))
         if result > 0:
             return result
         error = SSL_get_error(self.ssl, result)
-        return 0 if error == SSL_ERROR_WANT_READ or error == SSL_ERROR_WANT_WRITE else TLS_BROKEN
+        return 0 if error == SSL_ERROR_WANT_READ or error == SSL_ERROR_WANT_WRITE else BROKEN
 
     cdef void close(self) noexcept:
-        """Puts close_notify into the output, once (RFC 8446 section 6.1)."""
-        if self.established and not self.sent_close:
-            self.sent_close = True
-            ERR_clear_error()
-            SSL_shutdown(self.ssl)
+        """Puts close_notify into the output, or the alert that says what the peer did wrong; once (RFC 8446 section 6)."""
+        if not self.established or self.sent_close:
+            return
+        self.sent_close = True
+        if self.records != NULL:
+            records_close(self.records, tls_output())
+            return
+        ERR_clear_error()
+        SSL_shutdown(self.ssl)
+
+    # --- facts ---
 
     @property
     def version(self):
         """"TLSv1.2" or "TLSv1.3"."""
-        return SSL_get_version(self.ssl).decode("ascii")
+        return "TLSv1.3" if self.records != NULL else SSL_get_version(self.ssl).decode("ascii")
 
     @property
     def cipher(self):
         """OpenSSL's name of the cipher suite."""
+        if self.records != NULL:
+            return suite_name(self.records.suite).decode("ascii")
         return SSL_CIPHER_get_name(SSL_get_current_cipher(self.ssl)).decode("ascii")
 
     @property
     def server_name(self):
         """The name the client asked for (SNI), or None."""
-        cdef const char* name = SSL_get_servername(self.ssl, TLSEXT_NAMETYPE_host_name)
-        return None if name == NULL else name.decode("ascii", "replace").lower()
+        return self.name if self.records != NULL else asked_name(self.ssl)
 
     @property
     def alpn(self):
         """The application protocol chosen, or b""."""
         cdef const unsigned char* data
         cdef unsigned int length
+        if self.records != NULL:
+            return ALPN if self.has_alpn else b""
         SSL_get0_alpn_selected(self.ssl, &data, &length)
         return PyBytes_FromStringAndSize(<const char*> data, length) if length else b""
 
     @property
     def resumed(self):
         """Whether a session ticket saved the full handshake."""
-        return SSL_session_reused(self.ssl) == 1
+        return self.was_resumed if self.records != NULL else SSL_session_reused(self.ssl) == 1
+
+    @property
+    def record_layer(self):
+        """What encrypts and decrypts: "own" or "openssl"."""
+        return "own" if self.records != NULL else "openssl"
 
     @property
     def peer_refusal(self):
         """Why the peer's certificate was not accepted, or ""."""
-        cdef long result = SSL_get_verify_result(self.ssl)
+        cdef long result = X509_V_OK if self.records != NULL else SSL_get_verify_result(self.ssl)
         return "" if result == X509_V_OK else X509_verify_cert_error_string(result).decode("ascii", "replace")
+
+    # --- channel binding ---
 
     @property
     def exporter(self):
-        """`tls-exporter` (RFC 9266), 32 bytes; None where it would not be unique: TLS 1.2 without RFC 7627."""
+        """`tls-exporter` (RFC 9266), 32 bytes; None where it would not be unique: TLS 1.2 without RFC 7627.
+
+        None also when it has been forgotten: it is kept until the client is authenticated.
+        """
         cdef uint8_t material[EXPORTER_BYTES]
-        if not self.established or not self.is_unique():
-            return None
-        if SSL_export_keying_material(self.ssl, material, EXPORTER_BYTES, <const char*> EXPORTER_LABEL,
-                                      len(EXPORTER_LABEL), NULL, 0, 0) != 1:
+        if self.records != NULL:
+            if self.secrets == NULL or not self.secrets.exporter_known:
+                return None
+            return PyBytes_FromStringAndSize(<const char*> self.secrets.exporter, EXPORTER_BYTES)
+        if not self.established or not self.is_unique() or not export_binding(self.ssl, material):
             return None
         return PyBytes_FromStringAndSize(<const char*> material, EXPORTER_BYTES)
 
@@ -423,7 +244,7 @@ cdef class TLS:
         """`tls-unique` (RFC 5929 section 3) of a server: the first Finished of the handshake; None for TLS 1.3."""
         cdef uint8_t finished[FINISHED_BYTES]
         cdef size_t length
-        if not self.established or SSL_version(self.ssl) >= TLS1_3_VERSION or not self.is_unique():
+        if self.records != NULL or not self.established or SSL_version(self.ssl) >= TLS1_3_VERSION or not self.is_unique():
             return None
         # the client says the first Finished in a full handshake, the server in a resumed one
         if SSL_session_reused(self.ssl):
@@ -438,15 +259,76 @@ cdef class TLS:
 
     @property
     def certificate_hash(self):
-        """`tls-server-end-point` (RFC 5929 section 4) of our certificate; None if its signature has no hash."""
-        cdef unsigned char digest[64]
-        cdef unsigned int length = 0
-        cdef int hash_id = 0, key_id = 0
-        cdef X509* certificate = SSL_get_certificate(self.ssl)
-        cdef const EVP_MD* hash
-        if certificate == NULL or OBJ_find_sigid_algs(X509_get_signature_nid(certificate), &hash_id, &key_id) != 1:
+        """`tls-server-end-point` (RFC 5929 section 4) of our certificate; None if its signature has no hash, or if forgotten."""
+        return self.end_point if self.records != NULL else end_point(SSL_get_certificate(self.ssl))
+
+    cdef void forget_bindings(self) noexcept:
+        """The client is authenticated: nobody will ask for channel-binding data again."""
+        if self.records != NULL:
+            secrets_free(self.secrets)
+            self.secrets = NULL
+            self.end_point = None
+
+    # --- another process ---
+
+    cdef uint32_t changes(self) noexcept:
+        """Another number whenever `export_state` would return something else (it wraps around); 0 where that is None."""
+        return 0 if self.records == NULL else self.records.changes
+
+    def export_state(self):
+        """All that another process needs to go on, as secret as keys are; None if OpenSSL has it, so that it cannot move.
+
+        This connection goes on until it is closed; who gives it away must not use it any more, and writes the state nowhere.
+        """
+        cdef uint8_t records[EXPORT_LIMIT]
+        cdef size_t length
+        cdef bytes name = (self.name or "").encode("ascii", "replace"), exporter = self.exporter or b"", hash = self.end_point or b""
+        cdef int flags
+        if self.records == NULL:
             return None
-        hash = EVP_sha256() if hash_id == NID_md5 or hash_id == NID_sha1 else EVP_get_digestbynid(hash_id)
-        if hash == NULL or X509_digest(certificate, hash, digest, &length) != 1:
-            return None
-        return PyBytes_FromStringAndSize(<const char*> digest, length)
+        flags = ((STATE_RESUMED if self.was_resumed else 0) | (STATE_ALPN if self.has_alpn else 0)
+                 | (STATE_SENT_CLOSE if self.sent_close else 0))
+        length = records_export(self.records, records, EXPORT_LIMIT)
+        state = bytes((STATE_VERSION, flags, len(name), len(exporter), len(hash))) + name + exporter + hash
+        state += PyBytes_FromStringAndSize(<const char*> records, length)
+        OPENSSL_cleanse(records, length)
+        return state
+
+    @staticmethod
+    def restore(bytes state not None):
+        """The connection that another process has exported; ValueError if it is none that this version knows."""
+        cdef TLS tls = TLS.__new__(TLS)
+        cdef const uint8_t* data = <const uint8_t*> (<const char*> state)
+        cdef size_t length = len(state), names, hashes, begin
+        if length < STATE_HEAD_BYTES or data[0] != STATE_VERSION:
+            raise ValueError("TLS state of another version")
+        names, hashes = data[2], data[4]
+        begin = STATE_HEAD_BYTES + names + data[3] + hashes
+        if length < begin or data[3] not in (0, EXPORTER_BYTES):
+            raise ValueError("TLS state that is cut off")
+        tls.records = records_import(data + begin, length - begin)
+        if tls.records == NULL:
+            raise ValueError("TLS records of another version")
+        tls.established = True
+        tls.was_resumed = data[1] & STATE_RESUMED != 0
+        tls.has_alpn = data[1] & STATE_ALPN != 0
+        tls.sent_close = data[1] & STATE_SENT_CLOSE != 0
+        begin = STATE_HEAD_BYTES
+        if names:
+            tls.name = shared_name(state[begin:begin + names].decode("ascii", "replace"))
+        begin += names
+        if data[3]:
+            tls.secrets = secrets_new()
+            if tls.secrets == NULL:
+                raise MemoryError
+            memcpy(tls.secrets.exporter, data + begin, EXPORTER_BYTES)
+            tls.secrets.exporter_known = True
+        begin += data[3]
+        if hashes:
+            tls.end_point = state[begin:begin + hashes]
+        return tls
+
+
+def tls_bytes():
+    """The bytes that an idle TLS 1.3 connection keeps in records of our own."""
+    return TLS.__basicsize__ + sizeof(Records)

@@ -27,7 +27,7 @@ from megaphone.uplink.link_stream cimport LinkStream
 from megaphone.wire.link cimport EDGE
 from megaphone.wire.link_session cimport CLOSING
 
-from megaphone.sockets.tls import last_error
+from megaphone.sockets.tls_contexts import last_error
 from megaphone.wire.link import LinkReason
 from megaphone.wire.link_messages import reason_text
 

@@ -6,7 +6,7 @@ from typing import Any
 from megaphone.dispatch.counters import Board
 from megaphone.dispatch.dispatcher import Dispatcher
 from megaphone.sockets.poller import Poller
-from megaphone.sockets.tls import ClientContext
+from megaphone.sockets.tls_contexts import ClientContext
 from megaphone.uplink.pool import Pool, Upstream
 from megaphone.uplink.uplink import Carrier
 

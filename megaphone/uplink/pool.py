@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import socket
 import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from megaphone.dispatch.counters import Board, UpstreamSlot
-from megaphone.errors import ConfigError
+from megaphone.dispatch.moving import SharedPart
+from megaphone.errors import ConfigError, MoveError
 from megaphone.sockets.endpoint import expand_sources, parse_address
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from megaphone.config.schema import Config
     from megaphone.config.schema import Upstream as UpstreamTable
+    from megaphone.dispatch.moving import Chunk
 
 
 Address = str | tuple[str, int]  # the path of a Unix socket, or IP address and port
@@ -72,8 +79,10 @@ class Upstream:
         return self.sources[self.next_source]
 
 
-class Pool:
+class Pool(SharedPart):
     """The upstreams of every domain. Choice: healthy, below its limit, fewest open connections."""
+
+    name = "pool"
 
     def __init__(self, config: Config, board: Board, workers: int, file: str = "configuration") -> None:
         self._board = board
@@ -97,6 +106,24 @@ class Pool:
                 socket_address(socket.AF_INET6 if ":" in source else socket.AF_INET, (source, 0)) for source in sources
             ),
         )
+
+    # --- moving to another process (docs/reference/hand-over.md, `pool`) -----------------------------------------------
+
+    def export(self) -> Iterator[Chunk]:
+        """Yield which upstreams are healthy, by name."""
+        yield msgspec.msgpack.encode({upstream.name: upstream.healthy for upstream in self.upstreams}), ()
+
+    def restore(self, data: bytes, descriptors: list[int]) -> None:
+        """Take what the predecessor's checks have found last."""
+        for descriptor in descriptors:
+            os.close(descriptor)
+        try:
+            healthy = msgspec.msgpack.decode(data, type=dict[str, bool])
+        except msgspec.MsgspecError as error:
+            raise MoveError(f"not the record of a pool: {error}") from None
+        for upstream in self.upstreams:
+            if upstream.name in healthy:
+                self.mark(upstream, healthy=healthy[upstream.name])
 
     def serve(self, config: Config) -> None:
         """Take the domains of this configuration (its upstreams must be those of the first one)."""

@@ -19,7 +19,7 @@ from megaphone.hub.settings import LinkSettings, SocketLimits
 from megaphone.hub.shared import Hub
 from megaphone.hub.stream import stream_bytes
 from megaphone.hub.sweep import sweep
-from megaphone.sockets.tls import CertificateChoice, TLSContext
+from megaphone.sockets.tls_contexts import CertificateChoice, TLSContext
 from megaphone.uplink.direct import DirectCarrier
 from megaphone.uplink.direct import stream_bytes as upstream_bytes
 from megaphone.uplink.health import HealthChecks
@@ -79,7 +79,7 @@ class HubProcess(Process):
             context = TLSContext(table.certificate, table.key, session_tickets=False, client_ca=table.client_ca)
         except TLSError as error:
             raise ConfigError(self._file, "hub.certificate", str(error)) from None
-        return CertificateChoice([context])
+        return CertificateChoice([context], record_layer="openssl")
 
     @staticmethod
     def _limits(config: HubConfig) -> SocketLimits:

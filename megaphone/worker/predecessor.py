@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 _CONNECTIONS_PER_TURN = 32  # then others have their turn
 _RECORD_BYTES_PER_MESSAGE = 96 * 1024
+_RECORD_LIMIT_BYTES = 12 * 1024 * 1024  # of one connection and its owner
 _ROUNDS_LIMIT = 8
 _FEW = 100  # changes that a freeze may be begun with
 _OPENING_SECONDS = 1.0
@@ -194,7 +195,7 @@ class Predecessor:
             exported = connection.export()
             owner = connection.owner
             owned = None if exported is None or owner is None else owner.export(connection)
-            too_long = exported is not None and len(exported.data) + (len(owned.data) if owned else 0) > CHUNK_LIMIT_BYTES
+            too_long = exported is not None and len(exported.data) + (len(owned.data) if owned else 0) > _RECORD_LIMIT_BYTES
             if exported is None or (owner is not None and owned is None) or too_long:
                 if self._marks.forget(connection):
                     dropped.append(connection.id)
@@ -267,20 +268,21 @@ class Predecessor:
         assert self._line is not None  # noqa: S101
         written_off = [(connection, connection.write_off()) for connection in stays]
         self._process.give_board()
-        taken = False
+        answer: Message | None = None
+        trouble = "the successor answers something else"
         try:
             self._line.send_now(Commit(self._dispatcher.generation))
-            taken = isinstance(await self._answer(), Taken)
+            answer = await self._answer()
         except (LineLostError, HandOverError, TimeoutError, asyncio.CancelledError) as error:
             # it may have said so just now; what it has not said by now it cannot say any more
-            taken = isinstance(self._line.last_word(), Taken)
-            if not taken:
-                raise HandOverError(str(error) or "no answer in time") from None
-        finally:
-            if not taken:
-                self._process.take_board()
-                for connection, counted in written_off:
-                    connection.take_back(counted)
+            answer = self._line.last_word()
+            trouble = str(error) or "no answer in time"
+        if isinstance(answer, Taken):
+            return
+        self._process.take_board()
+        for connection, counted in written_off:
+            connection.take_back(counted)
+        raise HandOverError(trouble)
 
     async def _say_chunk(self, part: SharedPart, chunk: Chunk) -> None:
         data, descriptors = chunk

@@ -49,7 +49,7 @@ class Taking(Protocol):
     restore_connection: Mapping[str, RestoreConnection]  # by the kind that `Moved` names
     restore_owner: Mapping[str, RestoreOwner]
 
-    def take_board(self, generation: int) -> None:
+    def take_over_board(self, generation: int) -> None:
         """Count on the worker's board: its counters go on, its gauges are those of this process."""
 
 
@@ -201,7 +201,7 @@ class Successor:
 
     def _wake(self, generation: int) -> int:
         """Be the worker. One connection's trouble must not cost the others theirs."""
-        self._process.take_board(generation)
+        self._process.take_over_board(generation)
         for part in self._process.parts:
             part.activate()
         moved = 0

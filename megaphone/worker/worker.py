@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import mmap
 import socket
 import sys
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from megaphone import log
@@ -16,15 +18,15 @@ from megaphone.dispatch.dispatcher import Dispatcher
 from megaphone.edge import opening
 from megaphone.edge.admission import Admission
 from megaphone.edge.clients import Clients
-from megaphone.edge.connection import connection_bytes
+from megaphone.edge.connection import connection_bytes, restore_connection
 from megaphone.edge.limits import ClientLimits, ListenerFacts
 from megaphone.edge.listener import Listener
 from megaphone.edge.sketch import Sketch, sketch_bytes
 from megaphone.embedded.embedded import Embedded
-from megaphone.errors import ConfigError, StorageError, TLSError
+from megaphone.errors import ConfigError, MoveError, StorageError, TLSError
 from megaphone.sockets.endpoint import parse_other_host
-from megaphone.sockets.tls import CertificateChoice, TLSContext
-from megaphone.uplink.direct import DirectCarrier
+from megaphone.sockets.tls_contexts import CertificateChoice, TLSContext
+from megaphone.uplink.direct import DirectCarrier, restore_stream
 from megaphone.uplink.direct import stream_bytes as direct_stream_bytes
 from megaphone.uplink.health import HealthChecks
 from megaphone.uplink.link_carrier import LinkCarrier
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from megaphone.worker.channel import Channel
 
 SWITCH_SECONDS = 0.0005
+_STEP_SECONDS = 0.05
 
 
 class Worker(Process):
@@ -52,7 +55,8 @@ class Worker(Process):
         workers = self._workers
         config = load.parse(start["config_text"], self._file)
         log.configure(config.log.format, config.log.level)
-        sketch = Sketch(mmap.mmap(start["sketch_fd"], sketch_bytes(workers)), self.index, workers)
+        memory = mmap.mmap(start["sketch_fd"], sketch_bytes(workers))
+        sketch = Sketch(memory, self.index, workers, keep=self.is_successor)
         self.dispatcher = Dispatcher(self.index, config.node.max_connections, max(1, self.board.get(Slot.GENERATION)))
         limits = ClientLimits(config.limits)
         self.clients = Clients(self.poller, self.dispatcher, self.board, limits)
@@ -64,6 +68,7 @@ class Worker(Process):
         if self.embedded is not None:
             self.clients.open_uplink = self.embedded.open_stream
         self.clients.on_fault = self._log_fault
+        self.clients.listener_at = self._facts_at
         self.checks = HealthChecks(self.pool, self.board, config.health, self._upstream_changed)
         self._certificates = self._load_certificates(config)
         self._take(config)
@@ -72,6 +77,9 @@ class Worker(Process):
             (listen, Listener(self.clients, self._facts(config, listen), descriptor))
             for listen, descriptor in start["listeners"]
         ]
+        self.parts = [self.pool]
+        self.restore_connection = {"client": partial(restore_connection, self.clients)}
+        self.restore_owner = {"direct": partial(restore_stream, self.uplink)}
         stream_bytes = max(direct_stream_bytes(), link_stream_bytes())
         self.board.set(Slot.CONNECTION_BYTES, connection_bytes() + stream_bytes)
 
@@ -130,7 +138,14 @@ class Worker(Process):
 
     def _listen_of(self, connection: ClientConnection) -> int:
         """The place in the configuration of the listener that a connection came by."""
-        return next((listen for listen, listener in self._listeners if listener.facts is connection.listener), 0)
+        return connection.listener.place
+
+    def _facts_at(self, place: int) -> ListenerFacts:
+        """Return what a connection has to know of the listener that its predecessor had at this place."""
+        for listen, listener in self._listeners:
+            if listen == place:
+                return listener.facts
+        raise MoveError(f"there is no listener {place}")
 
     def _load_certificates(self, config: Config) -> CertificateChoice | None:
         tls = config.tls
@@ -149,7 +164,7 @@ class Worker(Process):
             ]
         except TLSError as error:
             raise ConfigError(self._file, "certificate", str(error)) from None
-        return CertificateChoice(contexts) if contexts else None
+        return CertificateChoice(contexts, record_layer=tls.record_layer) if contexts else None
 
     def _facts(self, config: Config, listen: int) -> ListenerFacts:
         table = config.listen[listen]
@@ -158,6 +173,7 @@ class Worker(Process):
             table.starttls == "required",
             table.proxy_protocol_from,
             self._certificates,
+            listen,
         )
 
     def _apply(self, config: Config) -> None:
@@ -204,6 +220,21 @@ class Worker(Process):
         for _, listener in self._listeners:
             listener.open()
 
+    def pause_listeners(self) -> None:
+        """Accept nobody for now."""
+        for _, listener in self._listeners:
+            listener.pause()
+
+    def resume_listeners(self) -> None:
+        """Accept again."""
+        for _, listener in self._listeners:
+            listener.resume()
+
+    def take_over_board(self, generation: int) -> None:
+        """Count on the predecessor's board."""
+        super().take_over_board(generation)
+        self.clients.count_on()
+
     def close_listeners(self) -> None:
         """Stop accepting, and tell the upstreams on links that no more streams will come."""
         for _, listener in self._listeners:
@@ -222,9 +253,17 @@ class Worker(Process):
 
     async def leave(self) -> None:
         """End the links in order."""
+        if self._handed_over:
+            await self._await_last_words()
         self.uplink.close()
         if self.embedded is not None:
             self.embedded.close()
+
+    async def _await_last_words(self) -> None:
+        """Clients that left just before the hand-over may have said something that their server has not taken yet."""
+        deadline = self._loop.time() + self.config.limits.close_seconds
+        while self.uplink.lingering_streams and self._loop.time() < deadline:
+            await asyncio.sleep(_STEP_SECONDS)
 
     def sweep(self) -> None:
         """End what has taken too long."""

@@ -92,13 +92,19 @@ def _nginx(directory: Path, port: int, upstream: int, certificate: Certificate |
 
 
 def megaphone(
-    directory: Path, port: int, upstream: int, certificate: Certificate | None, **upstream_keys: object
+    directory: Path,
+    port: int,
+    upstream: int,
+    certificate: Certificate | None,
+    record_layer: str = "own",
+    **upstream_keys: object,
 ) -> list[str]:
     """Megaphone in direct mode; `upstream_keys` are more lines of its [[upstream]]."""
     path = directory / "megaphone.toml"
     tables = {
         "node": {"workers": 1, "max_connections": 20_000},
         "listen": [{"address": f"{LOOPBACK}:{port}", "tls": "direct" if certificate else "none"}],
+        "tls": {"record_layer": record_layer},
         "domain": [{"name": DOMAIN, "upstreams": ["echo"]}],
         # the peers send no PROXY header and write no log either
         "upstream": [

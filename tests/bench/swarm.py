@@ -45,6 +45,10 @@ class Clients:
         """Exchange stanzas with `active` clients, one in flight each."""
         return self._ask("pingpong", active, seconds)
 
+    def bulk(self, active: int, stanza_bytes: int, seconds: float) -> dict[str, Any]:
+        """As `pingpong`, with stanzas of that size (200 to 60,000 bytes)."""
+        return self._ask("bulk", active, stanza_bytes, seconds)
+
     def paced(self, active: int, stanzas_per_second: float, seconds: float) -> dict[str, Any]:
         """Send stanzas at a fixed rate, in turn from `active` clients, whatever comes back."""
         return self._ask("paced", active, stanzas_per_second, seconds)

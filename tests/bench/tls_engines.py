@@ -1,7 +1,7 @@
 """`make bench WHAT=tls_engines`: the figures behind decision note 0002.
 
-One small Python server on epoll with four engines in turn: no TLS (to be subtracted), `ssl.SSLObject`, pyOpenSSL, and
-Megaphone's Cython on libssl. Then what OpenSSL keeps per idle connection with one option or another, in C.
+One small Python server on epoll with five engines in turn: no TLS (to be subtracted), `ssl.SSLObject`, pyOpenSSL,
+Megaphone's Cython on libssl, and the same with records of our own after the handshake. Then what OpenSSL keeps per idle connection with one option or another, in C.
 """
 
 import subprocess
@@ -23,7 +23,7 @@ from tests.bench.report.figure import Figure
 from tests.bench.report.report import Report, arguments
 
 PLAIN = "plain"
-OURS, PEERS = "Cython on libssl", ("ssl.SSLObject", "pyOpenSSL")
+OURS, PEERS = "records of our own", ("Cython on libssl", "ssl.SSLObject", "pyOpenSSL")
 C = "C on libssl"
 OPTIONS = {
     "one shared BIO, SSL_MODE_RELEASE_BUFFERS": (),

@@ -117,6 +117,8 @@ def boards() -> list[Board]:
         (Slot.BYTES_OUT, 'megaphone_stream_bytes_total{direction="out"}', 7),
         (Slot.TLS_1_3_OK, 'megaphone_tls_handshakes_total{result="ok",version="TLSv1.3"}', 7),
         (Slot.TLS_FAILED, 'megaphone_tls_handshakes_total{result="failed",version="none"}', 7),
+        (Slot.TLS_OWN_RECORDS, 'megaphone_tls_record_layer_total{layer="own"}', 7),
+        (Slot.TLS_OPENSSL_RECORDS, 'megaphone_tls_record_layer_total{layer="openssl"}', 7),
         (Slot.LOOP_LAG_NS, 'megaphone_worker_loop_lag_seconds{worker="1"}', 7e-9),
         (Slot.CONNECTION_BYTES, "megaphone_connection_bytes", 7),
     ],

@@ -5,6 +5,7 @@ Every engine offers `take(data) -> plaintext or None at the end`, `say(plaintext
 
 import ssl
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -129,11 +130,11 @@ def _pyopenssl(chain: Path, key: Path) -> Callable[[], Any]:
     return lambda: PyOpenSSL(context)
 
 
-def _libssl(chain: Path, key: Path) -> Callable[[], Any]:
+def _libssl(record_layer: str, chain: Path, key: Path) -> Callable[[], Any]:
     from tests.bench.build import extension
 
     engine = extension("libssl")
-    choice = engine.context(str(chain), str(key))
+    choice = engine.context(str(chain), str(key), record_layer)
     return lambda: engine.Libssl(choice)
 
 
@@ -141,5 +142,6 @@ MAKERS: dict[str, Callable[[Path, Path], Callable[[], Any]]] = {
     "plain": lambda _, __: Plain,
     "ssl.SSLObject": _standard,
     "pyOpenSSL": _pyopenssl,
-    "Cython on libssl": _libssl,
+    "Cython on libssl": partial(_libssl, "openssl"),
+    "records of our own": partial(_libssl, "own"),
 }

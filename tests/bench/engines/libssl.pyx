@@ -2,14 +2,15 @@
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t
+from posix.uio cimport iovec
 
-from megaphone.sockets.tls cimport (
-    DONE, TLS, tls_output, tls_output_clear, tls_output_length,
-)
+from megaphone.sockets.tls cimport DONE, TLS
+from megaphone.sockets.tls_bio cimport tls_output
 
 import os
 
-from megaphone.sockets.tls import CertificateChoice, TLSContext, set_ticket_keys
+from megaphone.sockets.tls_contexts import CertificateChoice, TLSContext
+from megaphone.sockets.tls_tickets import set_ticket_keys
 
 cdef enum:
     READ_BYTES = 65536
@@ -17,10 +18,10 @@ cdef enum:
 cdef uint8_t shared[READ_BYTES]
 
 
-def context(chain, key):
+def context(chain, key, record_layer):
     """The certificate, with a ticket key as the supervisor would give one."""
     set_ticket_keys([os.urandom(80)])
-    return CertificateChoice([TLSContext(chain, key)])
+    return CertificateChoice([TLSContext(chain, key)], record_layer=record_layer)
 
 
 cdef class Libssl:
@@ -30,13 +31,13 @@ cdef class Libssl:
     cdef bytes said
 
     def __cinit__(self, choice):
-        self.tls = TLS.__new__(TLS, choice)
+        self.tls = TLS(choice)
         self.said = b""
 
     cdef void collect(self):
-        if tls_output_length():
-            self.said += PyBytes_FromStringAndSize(<const char*> tls_output(), tls_output_length())
-            tls_output_clear()
+        if tls_output().length:
+            self.said += PyBytes_FromStringAndSize(<const char*> tls_output().data, tls_output().length)
+            tls_output().length = 0
 
     def take(self, const uint8_t[::1] data not None):
         """Decrypt; b"" while the handshake goes on, None at the end."""
@@ -53,7 +54,10 @@ cdef class Libssl:
 
     def say(self, bytes data not None):
         """Encrypt."""
-        self.tls.write(data, len(data))
+        cdef iovec region
+        region.iov_base = <void*> (<const char*> data)
+        region.iov_len = len(data)
+        self.tls.write(&region, 1)
         self.collect()
 
     def output(self):

@@ -4,6 +4,7 @@ from tests.bench.report.figure import Figure, Target
 
 NAMES = {
     "megaphone": "Megaphone",
+    "openssl": "Megaphone, records in OpenSSL",
     "haproxy": "HAProxy",
     "prosody": "Prosody",
     "link": "Megaphone, 2 links",

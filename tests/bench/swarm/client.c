@@ -6,6 +6,7 @@
      close N              N of them leave, spread over the whole table
      churn N              N clients connect, handshake, open a stream and leave
      pingpong A SECONDS   A clients exchange stanzas with the server, one in flight each
+     bulk A BYTES SECONDS the same with stanzas of that size
      paced A RATE SECONDS A clients send RATE stanzas a second in all, at fixed times, whatever comes back */
 #define _GNU_SOURCE
 #include "transport.h"
@@ -14,6 +15,7 @@
 #include <sys/timerfd.h>
 
 enum { EVENTS = 256, LOGINS_AT_ONCE = 64, IN_FLIGHT = 64, READ_BYTES = 65536, TICK_NS = 100000, PATIENCE_MS = 10000 };
+enum { BULK_BYTES = 60000 }; /* the longest stanza; more than a socket takes at once if nobody asks for room */
 
 struct client {
     int fd;
@@ -21,7 +23,7 @@ struct client {
     int index;         /* in the table */
     uint8_t connected; /* the TCP connection stands, or the TLS one */
     uint8_t step;      /* of the login; LOGIN_STEPS: logged in */
-    uint16_t received; /* bytes of the answer or stanza that is coming in */
+    uint32_t received; /* bytes of the answer or stanza that is coming in */
     char *login;
     uint64_t sent_ns[IN_FLIGHT]; /* when the stanzas in flight were due; a ring */
     uint8_t first, in_flight;
@@ -30,7 +32,8 @@ struct client {
 static struct sockaddr_in relay;
 static struct client **table;
 static int clients, logging_in, poller;
-static char stanza[STANZA_BYTES + 1], buffer[READ_BYTES];
+static char stanza[BULK_BYTES + 1], buffer[READ_BYTES];
+static uint32_t stanza_bytes;
 
 /* The command under way. */
 static int leave_after_header;
@@ -39,13 +42,14 @@ static long completed, waiting_for;
 static uint32_t *latencies_ns;
 static long latencies, latencies_room;
 
-static void make_stanza(void) {
+static void make_stanza(uint32_t bytes) {
     int head = snprintf(stanza, sizeof stanza,
                         "<message to='romeo@bench.example/orchard' from='juliet@bench.example/balcony' type='chat' "
                         "id='5c3f7a91'><body>");
     static const char tail[] = "</body></message>";
-    memset(stanza + head, 'x', STANZA_BYTES - head);
-    memcpy(stanza + STANZA_BYTES - strlen(tail), tail, strlen(tail));
+    stanza_bytes = bytes;
+    memset(stanza + head, 'x', bytes - head);
+    memcpy(stanza + bytes - strlen(tail), tail, strlen(tail));
 }
 
 /* --- the connection, whose end is a failure: the client is always the one that closes --- */
@@ -131,7 +135,7 @@ static void send_stanza(struct client *client, uint64_t due_ns) {
     if (client->in_flight == IN_FLIGHT) die("%d stanzas of one client unanswered", IN_FLIGHT);
     client->sent_ns[(client->first + client->in_flight++) % IN_FLIGHT] = due_ns;
     waiting_for++;
-    say(client, stanza, STANZA_BYTES);
+    say(client, stanza, stanza_bytes);
 }
 
 static void note_latency(uint64_t ns) {
@@ -144,7 +148,7 @@ static void note_latency(uint64_t ns) {
 
 static void receive_stanzas(struct client *client, uint64_t now) {
     int length = receive(client, buffer, sizeof buffer);
-    for (client->received += length; client->received >= STANZA_BYTES; client->received -= STANZA_BYTES) {
+    for (client->received += length; client->received >= stanza_bytes; client->received -= stanza_bytes) {
         if (client->in_flight == 0) die("more came back than was sent");
         note_latency(now - client->sent_ns[client->first]);
         client->first = (client->first + 1) % IN_FLIGHT;
@@ -203,6 +207,14 @@ static void run_pingpong(int active, double seconds) {
     while (waiting_for > 0) turn();
 }
 
+static void run_bulk(int active, int bytes, double seconds) {
+    int room = 4 * BULK_BYTES;
+    make_stanza(bytes);
+    for (int i = 0; i < active; i++) setsockopt(table[i]->fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
+    run_pingpong(active, seconds);
+    make_stanza(STANZA_BYTES);
+}
+
 static void run_paced(int active, double rate, double seconds) {
     struct itimerspec every = {.it_interval.tv_nsec = TICK_NS, .it_value.tv_nsec = TICK_NS};
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
@@ -225,7 +237,7 @@ int main(int count, char **arguments) {
     if (count > 2) tls_configure(arguments[2]);
     resume = count > 3;
     poller = epoll_create1(0);
-    make_stanza();
+    make_stanza(STANZA_BYTES);
     char line[128], name[16];
     double first = 0, second = 0, third = 0;
     while (fgets(line, sizeof line, stdin) != NULL) {
@@ -240,6 +252,8 @@ int main(int count, char **arguments) {
             for (long i = 0; i < (long)first; i++) leave(table[(i * 7919) % clients]);
         else if (strcmp(name, "pingpong") == 0 && first <= clients)
             run_pingpong((int)first, second);
+        else if (strcmp(name, "bulk") == 0 && first <= clients && second >= STANZA_BYTES && second <= BULK_BYTES)
+            run_bulk((int)first, (int)second, third);
         else if (strcmp(name, "paced") == 0 && first <= clients)
             run_paced((int)first, second, third);
         else

@@ -8,7 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { DESCRIPTORS = 20000, EVENTS = 256, READ_BYTES = 65536 };
+enum { DESCRIPTORS = 20000, EVENTS = 256, READ_BYTES = 65536, ROOM_BYTES = 262144 };
 
 struct session {
     uint8_t step;
@@ -34,10 +34,11 @@ static int listen_on(int port) {
 }
 
 static void accept_all(int listener) {
-    int one = 1, fd;
+    int one = 1, room = ROOM_BYTES, fd;
     while ((fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK)) >= 0) {
         if (fd >= DESCRIPTORS) die("too many connections");
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+        setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
         sessions[fd] = (struct session){.login = malloc(LOGIN_BYTES)};
         watch(fd);
     }

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from megaphone.sockets.tls import CertificateChoice, TLSContext, set_ticket_keys
+from megaphone.sockets.tls_contexts import CertificateChoice, TLSContext
+from megaphone.sockets.tls_tickets import set_ticket_keys
 from tests.servers.certificates import CertificateAuthority
 from tests.unit.edge.edge_under_test import EdgeUnderTest, ScriptedServer, open_descriptors
 
@@ -68,3 +69,18 @@ def trusting_context(authority: CertificateAuthority) -> ssl.SSLContext:
 @pytest.fixture(scope="session")
 def certificates(certificate: TLSContext) -> CertificateChoice:
     return CertificateChoice([certificate])
+
+
+@pytest.fixture(scope="session")
+def openssl_certificates(authority: CertificateAuthority) -> CertificateChoice:
+    """The same for a listener whose records stay in OpenSSL."""
+    files = authority.issue("example.org")
+    return CertificateChoice([TLSContext(str(files.chain), str(files.key))], record_layer="openssl")
+
+
+@pytest.fixture(params=["own", "openssl"])
+def either_certificates(
+    request: pytest.FixtureRequest, certificates: CertificateChoice, openssl_certificates: CertificateChoice
+) -> CertificateChoice:
+    """One of the two in turn: whatever goes on with the records, a client sees no difference."""
+    return certificates if request.param == "own" else openssl_certificates

@@ -31,7 +31,7 @@ from tests.unit.edge.peer import Peer
 
 if TYPE_CHECKING:
     from megaphone.edge.connection import ClientConnection
-    from megaphone.sockets.tls import CertificateChoice, ClientContext
+    from megaphone.sockets.tls_contexts import CertificateChoice, ClientContext
 
 PATIENCE_SECONDS = 60.0  # on a busy machine; nothing waits this long when it works
 SWEEP_SECONDS = 0.02

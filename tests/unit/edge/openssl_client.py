@@ -19,6 +19,7 @@ def _library() -> ctypes.CDLL:
         ("SSL_set_fd", _INT, [_POINTER, _INT]),
         ("SSL_connect", _INT, [_POINTER]),
         ("SSL_write", _INT, [_POINTER, ctypes.c_char_p, _INT]),
+        ("SSL_read", _INT, [_POINTER, ctypes.c_char_p, _INT]),
         ("SSL_key_update", _INT, [_POINTER, _INT]),
         ("SSL_do_handshake", _INT, [_POINTER]),
     ):
@@ -28,7 +29,7 @@ def _library() -> ctypes.CDLL:
 
 
 class OpenSSLClient:
-    """Writes into a non-blocking socket and never reads after the handshake."""
+    """Writes into a non-blocking socket, and reads only when it is told to."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._library = _library()
@@ -42,6 +43,13 @@ class OpenSSLClient:
 
     def write(self, data: bytes) -> bool:
         return bool(self._library.SSL_write(self._ssl, data, len(data)) == len(data))
+
+    def read(self) -> bytes:
+        """What has come, decrypted."""
+        plain, buffer = b"", ctypes.create_string_buffer(16_384)
+        while (length := self._library.SSL_read(self._ssl, buffer, 16_384)) > 0:
+            plain += buffer.raw[:length]
+        return plain
 
     def ask_for_new_keys(self) -> None:
         """RFC 8446 section 4.6.3: the other side has to answer with a key update of its own."""

@@ -9,7 +9,7 @@ from megaphone.dispatch.counters import Reason, Slot
 from megaphone.edge.admission import Admission
 from megaphone.edge.sketch import sketch_bytes
 from megaphone.sockets.client_address import address_bytes, address_text, in_networks, network_matcher, prefix_of
-from megaphone.sockets.tls import CertificateChoice
+from megaphone.sockets.tls_contexts import CertificateChoice
 from tests.unit.edge.conftest import MakeEdge
 from tests.unit.edge.dialogue import HEADER, MESSAGE, open_stream
 from tests.unit.edge.edge_under_test import EdgeUnderTest, ScriptedServer

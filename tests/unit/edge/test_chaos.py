@@ -15,7 +15,7 @@ import pytest
 from megaphone.config.schema import Limits
 from megaphone.dispatch.counters import Reason
 from megaphone.edge.limits import ClientLimits
-from megaphone.sockets.tls import CertificateChoice
+from megaphone.sockets.tls_contexts import CertificateChoice
 from megaphone.wire.writer import STREAM_ERROR_CONDITIONS
 from tests.servers.certificates import CertificateAuthority
 from tests.unit.edge.conftest import MakeEdge, MakeServer

@@ -6,7 +6,7 @@ import pytest
 
 from megaphone.config.schema import Limits
 from megaphone.dispatch.counters import Reason
-from megaphone.sockets.tls import CertificateChoice
+from megaphone.sockets.tls_contexts import CertificateChoice
 from megaphone.wire import writer
 from tests.servers.certificates import CertificateAuthority
 from tests.unit.edge.conftest import MakeEdge

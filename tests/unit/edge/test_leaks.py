@@ -14,7 +14,7 @@ import pytest
 
 from megaphone.config.schema import Limits
 from megaphone.dispatch.counters import Reason, Slot
-from megaphone.sockets.tls import CertificateChoice
+from megaphone.sockets.tls_contexts import CertificateChoice
 from tests.servers.certificates import CertificateAuthority
 from tests.unit.edge.conftest import MakeEdge
 from tests.unit.edge.dialogue import AUTH, END, HEADER, MESSAGE, PROCEED, STARTTLS, open_stream

@@ -5,7 +5,7 @@ import pytest
 from megaphone.config.schema import Limits
 from megaphone.dispatch.counters import Reason, Slot
 from megaphone.edge.limits import ClientLimits
-from megaphone.sockets.tls import CertificateChoice
+from megaphone.sockets.tls_contexts import CertificateChoice
 from tests.unit.edge.conftest import MakeEdge
 from tests.unit.edge.dialogue import AUTH, HEADER, MESSAGE, connect_through, log_in, logged_in
 from tests.unit.edge.edge_under_test import EdgeUnderTest, ScriptedServer

@@ -5,7 +5,7 @@ import ssl
 import pytest
 
 from megaphone.dispatch.counters import Reason, Slot
-from megaphone.sockets.tls import CertificateChoice
+from megaphone.sockets.tls_contexts import CertificateChoice
 from tests.unit.edge.conftest import MakeEdge
 from tests.unit.edge.dialogue import ANSWER, AUTH, END, FEATURES, HEADER, MESSAGE, PROCEED, STARTTLS
 from tests.unit.edge.edge_under_test import ScriptedServer

@@ -6,7 +6,7 @@ import pytest
 
 from megaphone.config.schema import Limits
 from megaphone.dispatch.counters import Reason, Slot
-from megaphone.sockets.tls import CertificateChoice
+from megaphone.sockets.tls_contexts import CertificateChoice
 from tests.unit.edge.conftest import MakeEdge
 from tests.unit.edge.dialogue import ANSWER, AUTH, FEATURES, HEADER, PROCEED, STARTTLS, SUCCESS
 from tests.unit.edge.edge_under_test import EdgeUnderTest, ScriptedServer

@@ -6,7 +6,7 @@ import pytest
 
 from megaphone.config.schema import Limits
 from megaphone.dispatch.counters import Reason, Slot
-from megaphone.sockets.tls import CertificateChoice, TLSContext
+from megaphone.sockets.tls_contexts import CertificateChoice, TLSContext
 from tests.servers.certificates import CertificateAuthority
 from tests.unit.edge.conftest import MakeEdge
 from tests.unit.edge.dialogue import END, HEADER, MESSAGE, log_in, open_stream
@@ -36,13 +36,13 @@ def test_direct_tls_carries_a_session(
     make_edge: MakeEdge,
     server: ScriptedServer,
     authority: CertificateAuthority,
-    certificates: CertificateChoice,
+    either_certificates: CertificateChoice,
     version: ssl.TLSVersion,
     name: str,
     slot: Slot,
 ) -> None:
     edge = make_edge(server)
-    client = edge.connect(edge.listen("direct", certificates=certificates))
+    client = edge.connect(edge.listen("direct", certificates=either_certificates))
     client.start_tls(trusting(authority, ["xmpp-client"], version))
     assert client.tls is not None
     assert client.tls.selected_alpn_protocol() == "xmpp-client"
@@ -64,10 +64,10 @@ def test_direct_tls_carries_a_session(
 
 
 def test_a_client_without_alpn_is_welcome(
-    make_edge: MakeEdge, server: ScriptedServer, authority: CertificateAuthority, certificates: CertificateChoice
+    make_edge: MakeEdge, server: ScriptedServer, authority: CertificateAuthority, either_certificates: CertificateChoice
 ) -> None:
     edge = make_edge(server)
-    client = connect_tls(edge, authority, certificates)
+    client = connect_tls(edge, authority, either_certificates)
     assert client.tls is not None
     assert client.tls.selected_alpn_protocol() is None
     open_stream(edge, server, client)
@@ -199,10 +199,10 @@ def test_a_handshake_that_does_not_go_on_is_ended(
 
 
 def test_a_handshake_a_byte_at_a_time(
-    make_edge: MakeEdge, server: ScriptedServer, authority: CertificateAuthority, certificates: CertificateChoice
+    make_edge: MakeEdge, server: ScriptedServer, authority: CertificateAuthority, either_certificates: CertificateChoice
 ) -> None:
     edge = make_edge(server)
-    client = edge.connect(edge.listen("direct", certificates=certificates))
+    client = edge.connect(edge.listen("direct", certificates=either_certificates))
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     tls = trusting(authority).wrap_bio(incoming, outgoing, server_hostname="example.org")
 

@@ -2,7 +2,7 @@
 
 import ssl
 
-from megaphone.sockets.tls import CertificateChoice
+from megaphone.sockets.tls_contexts import CertificateChoice
 from tests.servers.certificates import CertificateAuthority
 from tests.unit.edge.edge_under_test import EdgeUnderTest
 from tests.unit.edge.peer import Peer

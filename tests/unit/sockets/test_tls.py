@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from megaphone.errors import TLSError
-from megaphone.sockets.tls import TLS, CertificateChoice, TLSContext, set_ticket_keys
+from megaphone.sockets.tls import TLS
+from megaphone.sockets.tls_contexts import CertificateChoice, TLSContext
+from megaphone.sockets.tls_tickets import set_ticket_keys
 from tests.servers.certificates import CertificateAuthority, CertificateFiles
 
 

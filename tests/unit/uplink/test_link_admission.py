@@ -6,7 +6,7 @@ import pytest
 
 from megaphone.config.schema import Limits
 from megaphone.dispatch.counters import AdmissionSlot, Board, Reason
-from megaphone.sockets.tls import CertificateChoice
+from megaphone.sockets.tls_contexts import CertificateChoice
 from megaphone.wire.link import LinkReason
 from tests.unit.edge.conftest import MakeEdge
 from tests.unit.edge.dialogue import ANSWER, HEADER, MESSAGE

@@ -7,7 +7,7 @@ import pytest
 
 from megaphone.config.schema import Limits
 from megaphone.dispatch.counters import Board, LinkSlot, Reason, Slot
-from megaphone.sockets.tls import CertificateChoice
+from megaphone.sockets.tls_contexts import CertificateChoice
 from megaphone.uplink.link_stream import stream_bytes
 from megaphone.wire.link import LinkReason
 from tests.unit.edge.conftest import MakeEdge

@@ -69,13 +69,16 @@ class WorkerUnderTest:
         *,
         stderr: int | None = None,
         before: Callable[[], None] | None = None,
+        take_over: socket.socket | None = None,
     ) -> None:
         self.node = node
         self.channel, theirs = socket.socketpair()
         self.channel.settimeout(PATIENCE_SECONDS)
         self._pending = b""
         self._asked = 0
-        fds = (theirs.fileno(), node.board_fd, node.sketch_fd, node.listening.fileno())
+        fds = [theirs.fileno(), node.board_fd, node.sketch_fd, node.listening.fileno()]
+        if take_over is not None:
+            fds.append(take_over.fileno())
         self.process = subprocess.Popen(
             [sys.executable, "-m", "megaphone.worker", str(theirs.fileno())],
             pass_fds=fds,
@@ -94,6 +97,7 @@ class WorkerUnderTest:
             sketch_fd=node.sketch_fd,
             listeners=[[0, node.listening.fileno()]],
             ticket_keys=[TICKET_KEY],
+            take_over_fd=-1 if take_over is None else take_over.fileno(),
         )
 
     def tell(self, **message: Any) -> None:
