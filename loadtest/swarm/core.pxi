@@ -20,6 +20,12 @@ cdef extern from "<netinet/in.h>" nogil:
         AF_INET
         AF_INET6
 
+cdef extern from "<openssl/ssl.h>" nogil:
+    ctypedef struct SSL_CTX:
+        pass
+    int SSL_CTX_set_max_proto_version(SSL_CTX* context, int version)
+    int TLS1_2_VERSION
+
 cdef extern from "core/records.h" nogil:
     ctypedef struct record_layer_t "struct record_layer":
         void* (*begin)(uint16_t, const uint8_t*, const uint8_t*) noexcept
@@ -146,6 +152,7 @@ cdef extern from "core/swarm.h" nogil:
         uint32_t source_count
         char* domain
         int security
+        SSL_CTX* tls
         accounts_t accounts
         int mechanism
         settings_t settings

@@ -90,6 +90,8 @@ cdef class Swarm:
         memcpy(self.swarm.nick, <const char*> nick, len(nick) + 1)
         if self.swarm.security != 0:
             self.configure_tls(target.ca_file, target.verify)
+            if target.tls_version == "1.2":
+                SSL_CTX_set_max_proto_version(self.swarm.tls, TLS1_2_VERSION)
 
     cdef configure_tls(self, ca_file, verify):
         path = b"" if ca_file is None else os.fsencode(ca_file)
