@@ -1,4 +1,4 @@
-"""Fixed pairs of the swarm over a real node: nothing is wrong by itself, and whatever somebody does on the way is seen."""
+"""Fixed pairs of the swarm over a real node: nothing is wrong by itself, and what somebody does on the way is seen."""
 
 import asyncio
 import re

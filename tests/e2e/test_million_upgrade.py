@@ -1,4 +1,4 @@
-"""`make million-upgrade` with few sessions: nobody notices that the program is replaced, and what goes wrong is said."""
+"""`make million-upgrade` with few sessions: nobody notices a change of program, and what goes wrong is said."""
 
 import json
 import os
@@ -47,7 +47,7 @@ def test_nobody_notices_an_upgrade(tmp_path: Path) -> None:
 
 
 def test_another_command_moves_nobody(tmp_path: Path) -> None:
-    """The same run without an upgrade in it, some of whose clients know TLS 1.2 only: they are there and do not talk."""
+    """The same run without an upgrade; some of its clients know TLS 1.2 only: they are there and do not talk."""
     report, said = upgrade(tmp_path, "--upgrade-with", "true", "--tls12", "0.1")
     for name in (*EXACT, "upgrade"):
         assert verdict(report, name)["met"], said
