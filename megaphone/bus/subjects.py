@@ -202,7 +202,7 @@ class Subjects:
         return [(subject, sorted(peers)) for subject, peers in self._theirs.items()]
 
     def restore(self, theirs: list[tuple[str, list[int]]]) -> None:
-        """Know what the process before this one knew of its peers; what we subscribe to they are told as at any start."""
+        """Know what the process before this one knew of its peers; they are told what we subscribe to, as ever."""
         self._theirs = {subject: set(peers) for subject, peers in theirs}
 
     # --- the mesh ------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Which slots of a board are gauges: true of one process only, so that its successor sets them and does not go on counting."""
+"""Which slots of a board are gauges: true of one process only, so that its successor begins them anew."""
 
 from collections.abc import Iterator
 from typing import Final

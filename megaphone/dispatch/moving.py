@@ -3,27 +3,28 @@
 A worker's predecessor and successor live at the same time for a moment (docs/reference/hand-over.md):
 
     predecessor                                                          successor
-      serves         SharedPart.begin()        ─ bytes, descriptors ─►   SharedPart.restore()
-                     Connection.export() and Owner.export()          ─►   restorers: a Connection and its Owner, asleep
+      serves         SharedPart.begin()        - bytes, descriptors -►   SharedPart.restore()
+                     Connection.export() and Owner.export()         -►   restorers: a Connection and its Owner, asleep
+                     SharedPart.catch_up()                          -►   SharedPart.restore()
       freeze         SharedPart.freeze(), settled()
-                     once more what has changed since (fingerprint)  ─►   replaces what came before
-                     SharedPart.export()                             ─►   SharedPart.restore()
-      COMMIT ─────────────────────────────────────────────────────────►   SharedPart.activate() in the order of registration,
-                                                                          then each Connection.activate(), Owner.activate(),
-      ◄────────────────────────────────────────────────────────── TAKEN   then SharedPart.go_on()
-      leaves         Connection.leave(), Owner.leave(), SharedPart.leave()
+                     what has changed since, once more              -►   replaces what came before
+                     SharedPart.export()                            -►   SharedPart.restore()
+      COMMIT ---------------------------------------------------------► says TAKEN, then:
+      ◄---------------------------------------------------------- TAKEN    SharedPart.activate(), as registered
+      leaves         Connection.leave(), Owner.leave(),                    Connection.activate(), Owner.activate()
+                     SharedPart.leave()                                    SharedPart.go_on()
 
 Until TAKEN the predecessor can go on as if nothing had happened (`SharedPart.thaw`), so nothing in `export` may change
 what it describes, and nothing the successor does before `activate` may be noticed by anybody: no byte is read or sent,
 no timer runs, no shutdown(2) is called on a socket, as both hold the same one. A restored thing that is not used after
 all is told `leave`, as one that has moved: it closes its descriptors and says nothing to anybody.
 
-Who writes the counter board is settled by COMMIT, too. The successor restores on a private board; at TAKEN the gauges of
-that board replace those of the worker's own, and the counters stay. So `restore` counts gauges (streams open, sessions
-bound) as if all began here, and counts no event.
+Who writes the counter board is settled by COMMIT, too. The successor restores on a private board; at TAKEN the gauges
+of that board replace those of the worker's own, and the counters stay. So `restore` counts gauges (streams open,
+sessions bound) as if all began here, and counts no event.
 
-Time in a record is CLOCK_MONOTONIC in milliseconds, which all processes of a machine share; how much of it has passed is
-reckoned by whoever reads it.
+Time in a record is CLOCK_MONOTONIC in milliseconds, which all processes of a machine share; how much of it has passed
+is reckoned by whoever reads it.
 """
 
 from __future__ import annotations
@@ -54,9 +55,9 @@ class Moved(msgspec.Struct, array_like=True, frozen=True):
 
 
 Chunk: TypeAlias = "tuple[bytes, Sequence[int]]"
-# What the successor restores things with, by their kind; the worker registers them. All raise MoveError for a record they
-# cannot use, and have closed its descriptors then. The connection has its id already when its owner is restored, and
-# `connection.owner` is set by the caller.
+# What the successor restores things with, by their kind; the worker registers them. All raise MoveError for a record
+# they cannot use, and have closed its descriptors then. The connection has its id already when its owner is restored,
+# and `connection.owner` is set by the caller.
 RestoreConnection: TypeAlias = "Callable[[int, bytes, list[int]], Connection]"  # id, data, descriptors
 RestoreOwner: TypeAlias = "Callable[[Connection, bytes, list[int]], Owner]"
 
@@ -73,6 +74,13 @@ class SharedPart(ABC):
     def begin(self) -> Iterator[Chunk]:
         """Yield what can be said long before the freeze; each `next` is called in another turn of the loop."""
         return iter(())
+
+    def catch_up(self) -> Iterator[Chunk]:
+        """Yield what has changed since `begin`, right before the freeze, in turns of the loop: the less is left for it."""
+        return iter(())
+
+    def give_up(self) -> None:  # noqa: B027
+        """Nothing comes of it, whether there was a freeze (and a thaw) or not: what was noted since `begin` is of no use."""
 
     def freeze(self) -> None:  # noqa: B027 - most have nothing to do
         """Change nothing from now on: no reading, no timers, no new work. The poller stands still already."""

@@ -1,8 +1,8 @@
 """Records in chunks: small ones together, large ones in pieces, each as MessagePack.
 
-    0 · array of records      complete ones
-    1 · piece                 of an array of one record, to be continued
-    2 · piece                 the last one
+0 · array of records      complete ones
+1 · piece                 of an array of one record, to be continued
+2 · piece                 the last one
 """
 
 from __future__ import annotations

@@ -45,8 +45,8 @@ if TYPE_CHECKING:
     from megaphone.config.schema import Config
     from megaphone.dispatch.counters import Board
     from megaphone.dispatch.dispatcher import Dispatcher
-    from megaphone.edge.clients import Clients
     from megaphone.dispatch.moving import RestoreConnection, RestoreOwner
+    from megaphone.edge.clients import Clients
     from megaphone.edge.limits import ListenerFacts
     from megaphone.embedded.relay import RemoteConnection
     from megaphone.embedded.stream import EmbeddedStream
@@ -296,9 +296,10 @@ class Embedded:
     @property
     def owners(self) -> dict[str, RestoreOwner]:
         """How owners of connections are restored, by the kind of their record."""
-        return {"stream": self.moving.restore_owner} | (
-            {} if self.bus is None else {"relayed": self.router.relay.restore_owner}
-        )
+        restorers: dict[str, RestoreOwner] = {"stream": self.moving.restore_owner}
+        if self.bus is not None:
+            restorers["relayed"] = self.router.relay.restore_owner
+        return restorers
 
     @property
     def remote_connections(self) -> dict[str, RestoreConnection]:

@@ -123,7 +123,7 @@ class HandOver:
         self.open()
 
     def waiting(self) -> Iterator[tuple[int, bytes, int]]:
-        """Yield the connections that wait for another worker: its index, encoded Record, descriptor, which stays ours."""
+        """Yield the connections that wait for another worker: its index, Record, descriptor, which stays ours."""
         for index, peer in enumerate(self._peers):
             for record, descriptor in peer.waiting:
                 yield index, record, descriptor

@@ -84,7 +84,7 @@ class Bus(msgspec.Struct, array_like=True, frozen=True, tag="bus"):
 class Given(msgspec.Struct, array_like=True, frozen=True, tag="given"):
     """Connections on their way from worker to worker (embedded.hand_over).
 
-    `waiting`: to which worker, and the record; their descriptors come first, then those of sockets that bring some here.
+    `waiting`: to which worker, and the record; their descriptors come first, then those of sockets that bring some.
     """
 
     waiting: tuple[tuple[int, bytes], ...]
@@ -179,7 +179,7 @@ class MovingService(SharedPart):
         self._run_down()
 
     async def settled(self) -> None:
-        """Wait for the commit of what was written, and for passwords in threads; MoveError if nothing can be written."""
+        """Wait for the commit of what was written, and for passwords; MoveError if nothing can be written."""
         embedded = self._embedded
         writer = embedded.storage.writer
         deadline = time.monotonic() + _LOGINS_SECONDS
@@ -235,12 +235,13 @@ class MovingService(SharedPart):
                 sockets = incoming[start : start + _DESCRIPTORS_AT_ONCE]
                 yield from with_descriptors(Given((), len(sockets)), sockets)
 
+    def give_up(self) -> None:
+        """Note no more what changes."""
+        self._note_nothing()
+
     def thaw(self) -> None:
         """Go on as if nothing had been."""
         embedded = self._embedded
-        self._note_nothing()
-        if not embedded.resting:
-            return
         embedded.resting = False
         if self._bus is not None:
             self._bus.thaw()
@@ -311,6 +312,7 @@ class MovingService(SharedPart):
             for account, failures in record.accounts:
                 embedded.authenticator.failed_accounts.put(account, failures)
         elif isinstance(record, Waiting):
+            self._users.take_rest(record)
             self._waiting = record
         elif isinstance(record, Head):
             ours = (embedded.domain, embedded.router.rooms_domain, embedded.router.workers)
@@ -349,10 +351,6 @@ class MovingService(SharedPart):
             raise MoveError("the service has not come as a whole")
         embedded.service.home.pushes = head.pushes
         embedded.storage.go_on_from(head.opening, head.last_id)
-        try:
-            self._users.take_rest(self._waiting)
-        except (ValueError, LookupError) as error:
-            raise MoveError(f"somebody waits who has not come: {error}") from None
         self._users.count()
         occupants = embedded.router.occupants
         for room, inside in self._in_rooms.items():
@@ -364,6 +362,7 @@ class MovingService(SharedPart):
     def go_on(self) -> None:
         """Speak to the other workers, and see who has not come along."""
         embedded = self._embedded
+        embedded.resting = False
         if self._bus is not None:
             self._bus.go_on()
             embedded.router.relay.lose(self._relayed)

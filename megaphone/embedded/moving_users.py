@@ -65,7 +65,7 @@ class Ended(msgspec.Struct, array_like=True, frozen=True, tag="ended"):
 class Waiting(msgspec.Struct, array_like=True, frozen=True, tag="waiting"):
     """Who waits for what. `clients`: until when (Unix seconds), which session; in order.
 
-    `answers` have been asked for and wait for peers: session, how many stanzas were handled, serials of peers; in order.
+    `answers` were asked for and wait for peers: session, how many stanzas were handled, serials of peers; in order.
     `counts` are how many of them each session waits for, as `Sessions` counts.
     """
 

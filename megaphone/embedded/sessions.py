@@ -392,7 +392,6 @@ class Sessions:
         if kept:
             self._store.spool_remove(session.user.jid, kept)
 
-
     # --- another process goes on (moving_users.py) ------------------------------------------------------------
 
     def _touch(self, session: Session | None) -> None:

@@ -3,8 +3,8 @@
     predecessor   Moving ─► everything() ─► …goes on… ─► changes() ─► nothing more happens here
     successor                  take                        take    ─► answers from here on
 
-A room in which people have only talked since is followed with little (`Talk`), however many are in it. The messages of a
-persistent room are in its log, and are read again when they are needed. Nobody hears anything of all this.
+A room in which people have only talked since is followed with little (`Talk`), however many are in it. The messages of
+a persistent room are in its log, and are read again when they are needed. Nobody hears anything of all this.
 
 Snapshots are arrays (MessagePack). A later version adds fields at the end, with a default; readers pass over what they
 do not know.
@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from megaphone.rooms.entering import occupant_mark
-from megaphone.rooms.history import Tail
 from megaphone.rooms.occupants import Asked, Occupant
 from megaphone.rooms.ports import Affiliated, Affiliation, Role, RoomConfig, RoomRecord, StoredMessage, Subject
 from megaphone.rooms.room import Room
@@ -211,7 +210,9 @@ def restore(rooms: Rooms, moved: RoomSnapshot) -> Room:
     room = Room(record, rooms.surroundings, affiliations, locked=moved.locked)
     room.requests = moved.requests
     former = rooms.room(jid)
-    marks = {} if former is None or former.secret != room.secret else {each.bare: each.mark for each in former.occupants}
+    marks = (
+        {} if former is None or former.secret != room.secret else {each.bare: each.mark for each in former.occupants}
+    )
     _restore_occupants(room, moved, marks)
     follow(room, moved.talk)
     if former is not None:

@@ -126,7 +126,9 @@ class Authenticator:
 
     def check_locks(self, address: str, account: JID | None, now: float) -> None:
         """Refuse for a while whoever failed too often: temporary-auth-failure (RFC 6120 section 6.5.11)."""
-        if self.failed_addresses.locked(address, now) or (account is not None and self.failed_accounts.locked(account, now)):
+        if self.failed_addresses.locked(address, now) or (
+            account is not None and self.failed_accounts.locked(account, now)
+        ):
             raise SASLError("temporary-auth-failure", "There were too many failed logins; try again later")
 
     def failed(self, address: str, account: JID | None, now: float) -> None:

@@ -94,7 +94,7 @@ class Moving:
                 yield user
 
     def changed(self) -> Iterator[tuple[str, User | None, bool]]:
-        """Yield who has changed since: local part, None for who has no session any more, whether the contacts have, too."""
+        """Yield who has changed since: local part, None if without a session now, whether the contacts have, too."""
         touched, self._home.touched = self._home.touched or {}, {}
         for local, contacts in touched.items():
             yield local, self._home.users.get(local), contacts
@@ -184,9 +184,7 @@ def _contacts(user: User) -> ContactsSnapshot:
     return ContactsSnapshot(
         user.roster_version,
         tuple(
-            ContactSnapshot(
-                item.jid, item.name, item.groups, item.subscription, item.ask, item.request, item.listed
-            )
+            ContactSnapshot(item.jid, item.name, item.groups, item.subscription, item.ask, item.request, item.listed)
             for item in user.roster.values()
         ),
         tuple(user.blocked),
@@ -207,9 +205,7 @@ def _change(home: Home, session: Session, moved: SessionSnapshot) -> None:
 def _change_contacts(user: User, moved: ContactsSnapshot) -> None:
     user.roster_version = moved.version
     user.roster = {
-        item.jid: RosterItem(
-            item.jid, item.name, item.groups, item.subscription, item.ask, item.request, item.listed
-        )
+        item.jid: RosterItem(item.jid, item.name, item.groups, item.subscription, item.ask, item.request, item.listed)
         for item in moved.items
     } or NO_ITEMS
     user.blocked = frozenset(moved.blocked) or NO_JIDS

@@ -1,7 +1,7 @@
 """What moves of a login when its connection becomes another process': all that rests; what is under way stays behind.
 
-A login rests while it waits for a header, for `<auth/>`, or for a client that is authenticated to bind or to resume; and
-while the host resumes a session, which it is asked to do once more. A mechanism between two messages does not rest.
+A login rests while it waits for a header, for `<auth/>`, or for a client that is authenticated to bind or to resume;
+and while the host resumes a session, which it is asked to do once more. A mechanism between two messages does not rest.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ AT_REST = frozenset({State.WAIT_HEADER, State.WAIT_AUTH, State.WAIT_RESTART, Sta
 
 
 class LoginSnapshot(msgspec.Struct, array_like=True, frozen=True):
-    """One login. `bindings` are those of `attempt.Transport`; `wish` is previd and h of a resumption that is asked for."""
+    """One login. `bindings` are those of `attempt.Transport`; `wish` is previd and h of a resumption."""
 
     state: str
     domain: str | None
@@ -63,9 +63,7 @@ def restore(moved: LoginSnapshot, authenticators: Mapping[str, Authenticator]) -
     if moved.state not in State.__members__ or State[moved.state] not in AT_REST:
         raise ValueError(f"a login that is in {moved.state}")
     transport = Transport(moved.encrypted, moved.bindings, moved.address)
-    login = Login(
-        authenticators if moved.account is None else {}, transport, default_domain=moved.default_domain
-    )
+    login = Login(authenticators if moved.account is None else {}, transport, default_domain=moved.default_domain)
     login.state = State[moved.state]
     login.domain = moved.domain
     login.failures = moved.failures

@@ -34,7 +34,7 @@ def snapshot(management: StreamManagement) -> ManagementSnapshot:
 
 
 def restore(moved: ManagementSnapshot, common: SMLimits) -> StreamManagement:
-    """Return what answers as the one that was snapshot; `common` are the limits of most sessions, shared if they are its."""
+    """Return what answers as the one that was snapshot; `common` are the limits of most sessions, shared."""
     limits = SMLimits(*moved.limits)
     management = StreamManagement(moved.id, common if limits == common else limits)
     management.handled = moved.handled

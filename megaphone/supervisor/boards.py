@@ -7,6 +7,7 @@ import os
 from megaphone.dispatch.counters import BOARD_BYTES, Board
 from megaphone.dispatch.gauges import gauge_slots
 
+
 class SharedMemory:
     """A zero-filled memory file that children inherit by its descriptor and nobody can shrink under us."""
 

@@ -107,7 +107,7 @@ class Pool(SharedPart):
             ),
         )
 
-    # --- moving to another process (docs/reference/hand-over.md, `pool`) -----------------------------------------------
+    # --- moving to another process (docs/reference/hand-over.md, `pool`) ---------------------------------------------
 
     def export(self) -> Iterator[Chunk]:
         """Yield which upstreams are healthy, by name."""

@@ -5,9 +5,9 @@ Documented, with the rules of compatibility, in docs/reference/hand-over.md:
     predecessor -> successor:  hello  connections  dropped  part  frozen  commit
     successor -> predecessor:  hello  refused  complete  taken
 
-A message is MessagePack, an array that begins with its name. On the socket it is cut into pieces, since the kernel takes
-some 200 kB at once: one byte, 1 if more pieces of this message follow and 0 if not, then the piece. The descriptors of a
-message go with its first piece.
+A message is MessagePack, an array that begins with its name. On the socket it is cut into pieces, since the kernel
+takes some 200 kB at once: one byte, 1 if more pieces of this message follow and 0 if not, then the piece. The
+descriptors of a message go with its first piece.
 """
 
 from __future__ import annotations

@@ -124,7 +124,7 @@ class Line:
 
     async def _readable(self) -> None:
         ready = self._loop.create_future()
-        self._loop.add_reader(self._socket, _wake, ready)
+        self._loop.add_reader(self._socket, wake, ready)
         try:
             await ready
         finally:
@@ -132,13 +132,14 @@ class Line:
 
     async def _writable(self) -> None:
         ready = self._loop.create_future()
-        self._loop.add_writer(self._socket, _wake, ready)
+        self._loop.add_writer(self._socket, wake, ready)
         try:
             await ready
         finally:
             self._loop.remove_writer(self._socket)
 
 
-def _wake(ready: asyncio.Future[None]) -> None:
+def wake(ready: asyncio.Future[None]) -> None:
+    """End a wait; once is enough."""
     if not ready.done():
         ready.set_result(None)

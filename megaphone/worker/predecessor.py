@@ -1,9 +1,9 @@
-"""Hands a worker's connections to its successor while both run; until the successor says TAKEN, nothing is lost if it fails.
+"""Hands a worker over to its successor while both run; until the successor says TAKEN nothing is lost if it fails.
 
-    copying    the worker serves; every connection is said, and what has changed since is said again, round after round
-    opening    nobody new is accepted; those in the middle of a handshake or login have a moment to get through
-    frozen     nothing is read or sent; the last changes and the shared parts are said
-    committed  the board and the sketch are not written any more; TAKEN, or the end of the line, decides who goes on
+copying    the worker serves; every connection is said, and what has changed since is said again, round after round
+opening    nobody new is accepted; those in the middle of a handshake or login have a moment to get through
+frozen     nothing is read or sent; the last changes and the shared parts are said
+committed  the board and the sketch are not written any more; TAKEN, or the end of the line, decides who goes on
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from megaphone.dispatch.marks import Marks
 from megaphone.dispatch.moving import CHUNK_LIMIT_BYTES, DESCRIPTORS_LIMIT
+from megaphone.errors import MoveError
 from megaphone.worker.hand_over import (
     OLDEST,
     VERSION,
@@ -61,7 +62,7 @@ class Handing(Protocol):
 
     index: int
     dispatcher: Dispatcher
-    parts: Sequence[SharedPart]
+    parts: list[SharedPart]
 
     def pause_listeners(self) -> None:
         """Accept nobody for now."""
@@ -104,7 +105,7 @@ class Predecessor:
         self._dispatcher = process.dispatcher
         self._marks = Marks(process.dispatcher)
         self._line: Line | None = None
-        self._frozen = self._paused = False
+        self._frozen = self._paused = self._begun = False
 
     async def run(self, path: str, connections_per_second: float, deadline_seconds: float) -> Outcome:
         """Hand everything over to the successor that listens on `path`; HandOverError, and all goes on, if it fails.
@@ -116,10 +117,11 @@ class Predecessor:
                 await self._greet(path)
                 await self._copy(connections_per_second)
                 await self._await_openings()
+                await self._catch_up()
                 return await self._freeze_and_commit()
         except TimeoutError:
             raise HandOverError("it took too long") from None
-        except LineLostError as error:
+        except (LineLostError, MoveError) as error:
             raise HandOverError(str(error)) from None
         finally:
             if self._frozen:
@@ -127,6 +129,10 @@ class Predecessor:
                 for part in self._process.parts:
                     part.thaw()
                 self._process.thaw()
+            if self._begun:
+                self._begun = False
+                for part in self._process.parts:
+                    part.give_up()
             if self._paused:
                 self._paused = False
                 self._process.resume_listeners()
@@ -165,6 +171,7 @@ class Predecessor:
     # --- connections ------------------------------------------------------------
 
     async def _copy(self, connections_per_second: float) -> None:
+        self._begun = True
         for part in self._process.parts:
             for chunk in part.begin():
                 await self._say_chunk(part, chunk)
@@ -195,7 +202,9 @@ class Predecessor:
             exported = connection.export()
             owner = connection.owner
             owned = None if exported is None or owner is None else owner.export(connection)
-            too_long = exported is not None and len(exported.data) + (len(owned.data) if owned else 0) > _RECORD_LIMIT_BYTES
+            too_long = (
+                exported is not None and len(exported.data) + (len(owned.data) if owned else 0) > _RECORD_LIMIT_BYTES
+            )
             if exported is None or (owner is not None and owned is None) or too_long:
                 if self._marks.forget(connection):
                     dropped.append(connection.id)
@@ -207,7 +216,9 @@ class Predecessor:
             )
             theirs = [*exported.descriptors, *(owned.descriptors if owned is not None else ())]
             size = len(record.connection) + len(record.owner)
-            if records and (len(descriptors) + len(theirs) > DESCRIPTORS_LIMIT or length + size > _RECORD_BYTES_PER_MESSAGE):
+            if records and (
+                len(descriptors) + len(theirs) > DESCRIPTORS_LIMIT or length + size > _RECORD_BYTES_PER_MESSAGE
+            ):
                 await self._say(Connections(records), descriptors)
                 records, descriptors, length = [], [], 0
             records.append(record)
@@ -219,6 +230,12 @@ class Predecessor:
         if records:
             await self._say(Connections(records), descriptors)
         return said
+
+    async def _catch_up(self) -> None:
+        for part in self._process.parts:
+            for chunk in part.catch_up():
+                await self._say_chunk(part, chunk)
+                await asyncio.sleep(0)
 
     async def _await_openings(self) -> None:
         """Accept nobody new, and let those get through who are about to."""
@@ -258,7 +275,7 @@ class Predecessor:
                 self._marks.forget(connection)
         stays = self._marks.unsaid()
         await self._commit(stays)
-        self._frozen = self._paused = False
+        self._frozen = self._paused = self._begun = False
         staying = {each.id for each in stays}
         moved = [each for each in self._dispatcher.connections() if each.id not in staying]
         return Outcome(moved, stays, time.monotonic() - began)

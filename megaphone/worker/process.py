@@ -78,10 +78,10 @@ class Process(ABC):
     def open_listeners(self) -> None:
         """Start accepting."""
 
-    def pause_listeners(self) -> None:
+    def pause_listeners(self) -> None:  # noqa: B027 - only those that hand over need it
         """Accept nobody for now."""
 
-    def resume_listeners(self) -> None:
+    def resume_listeners(self) -> None:  # noqa: B027
         """Accept again."""
 
     @abstractmethod

@@ -1,8 +1,8 @@
 """Takes a worker over from its predecessor: builds everything, asleep, and wakes it when the predecessor has committed.
 
-Until TAKEN has been said nothing here may be noticed by anybody. If the predecessor ends before it commits, or says what
-cannot be used, all that was built is let go of, and this process ends: the predecessor goes on, or the supervisor starts
-another worker.
+Until TAKEN has been said nothing here may be noticed by anybody. If the predecessor ends before it commits, or says
+what cannot be used, all that was built is let go of, and this process ends: the predecessor goes on, or the supervisor
+starts another worker.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from megaphone.worker.hand_over import (
     Refused,
     Taken,
 )
-from megaphone.worker.line import Line, LineLostError
+from megaphone.worker.line import Line, LineLostError, wake
 from megaphone.worker.predecessor import program_version
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable
 
     from megaphone.dispatch.moving import SharedPart
 
@@ -45,9 +45,9 @@ class Taking(Protocol):
     """What a successor asks of its process."""
 
     index: int
-    parts: Sequence[SharedPart]
-    restore_connection: Mapping[str, RestoreConnection]  # by the kind that `Moved` names
-    restore_owner: Mapping[str, RestoreOwner]
+    parts: list[SharedPart]
+    restore_connection: dict[str, RestoreConnection]  # by the kind that `Moved` names
+    restore_owner: dict[str, RestoreOwner]
 
     def take_over_board(self, generation: int) -> None:
         """Count on the worker's board: its counters go on, its gauges are those of this process."""
@@ -86,8 +86,8 @@ class Successor:
     async def _accept(self) -> Line:
         self._listening.setblocking(False)
         loop = asyncio.get_running_loop()
-        came = loop.create_future()
-        loop.add_reader(self._listening, lambda: came.done() or came.set_result(None))
+        came: asyncio.Future[None] = loop.create_future()
+        loop.add_reader(self._listening, wake, came)
         try:
             await came
             end, _ = self._listening.accept()

@@ -80,6 +80,10 @@ class Worker(Process):
         self.parts = [self.pool]
         self.restore_connection = {"client": partial(restore_connection, self.clients)}
         self.restore_owner = {"direct": partial(restore_stream, self.uplink)}
+        if self.embedded is not None:
+            self.parts.append(self.embedded.moving)
+            self.restore_connection |= self.embedded.remote_connections
+            self.restore_owner |= self.embedded.owners
         stream_bytes = max(direct_stream_bytes(), link_stream_bytes())
         self.board.set(Slot.CONNECTION_BYTES, connection_bytes() + stream_bytes)
 
@@ -132,6 +136,7 @@ class Worker(Process):
                 facts_of=lambda listen: self._facts(self.config, listen),
                 listen_of=self._listen_of,
                 fault=self._log_fault,
+                taking_over=self.is_successor,
             )
         except StorageError as error:
             raise ConfigError(self._file, "service.data", str(error)) from None
@@ -262,7 +267,7 @@ class Worker(Process):
     async def _await_last_words(self) -> None:
         """Clients that left just before the hand-over may have said something that their server has not taken yet."""
         deadline = self._loop.time() + self.config.limits.close_seconds
-        while self.uplink.lingering_streams and self._loop.time() < deadline:
+        while self.uplink.lingering_streams and self._loop.time() < deadline:  # noqa: ASYNC110 - they close anywhere
             await asyncio.sleep(_STEP_SECONDS)
 
     def sweep(self) -> None:

@@ -13,6 +13,7 @@ from megaphone.service.session import User
 from tests.unit.service.test_properties import CLIENTS, USERS, steps
 from tests.unit.service.world import World, check_targets
 
+
 def carried(user: User, *, contacts: bool = True) -> UserSnapshot:
     """A snapshot as it comes out of the wire."""
     data = msgspec.msgpack.encode(moving.snapshot(user, contacts=contacts))
@@ -32,9 +33,7 @@ class Move:
 
     def restore(self, successor: Service, snapshot: UserSnapshot) -> None:
         # the streams, which are not the service's affair, stay who they are
-        moving.restore(
-            successor.home, snapshot, lambda resource: self.world.clients[f"{snapshot.local}/{resource}"]
-        )
+        moving.restore(successor.home, snapshot, lambda resource: self.world.clients[f"{snapshot.local}/{resource}"])
 
     def follow(self) -> None:
         for each, successor in zip(self.moving, self.successors, strict=True):
@@ -170,8 +169,10 @@ def test_a_guest_has_no_store_to_be_read_again_from() -> None:
     world = World("romeo")
     guest = world.bind("guest/g", anonymous=True)
     world.send("guest/g", "<presence><show>away</show></presence>")
-    world.send("guest/g", "<iq type='set' id='1'><query xmlns='jabber:iq:roster'>"
-                          "<item jid='romeo@example.org' name='R'/></query></iq>")
+    world.send(
+        "guest/g",
+        "<iq type='set' id='1'><query xmlns='jabber:iq:roster'><item jid='romeo@example.org' name='R'/></query></iq>",
+    )
     world.take("guest/g")
     Move(world).finish()
     user = world.services[0].home.users["guest"]

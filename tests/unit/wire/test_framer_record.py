@@ -56,7 +56,9 @@ def test_it_goes_on_at_every_byte() -> None:
 
 
 @REPEATABLE
-@given(STREAMS | mutated_streams(header=True), st.lists(st.integers(0, 1 << 16), max_size=6), st.booleans(), st.booleans())
+@given(
+    STREAMS | mutated_streams(header=True), st.lists(st.integers(0, 1 << 16), max_size=6), st.booleans(), st.booleans()
+)
 def test_it_goes_on_with_any_stream(data: bytes, cuts: list[int], stop: bool, restarts: bool) -> None:
     pieces = list(pieces_of(data, cuts))
     moved = read(pieces, framer=MovingFramer(), stop=stop, restarts=restarts)  # type: ignore[arg-type]

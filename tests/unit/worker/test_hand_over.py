@@ -144,23 +144,19 @@ bytes_burst = 1000000000
         line.socket.settimeout(60)
     worker, handed = succession.hand_over(worker, more=more)
     assert handed["moved"] == 1
-    for line, data in ((client, up), (server, down)):
+    for line in (client, server):
         line.socket.settimeout(0.05)
     received = {client: bytearray(), server: bytearray()}
     deadline = time.monotonic() + 60
     while len(received[client]) < len(down) or len(received[server]) < len(up):
         assert time.monotonic() < deadline, (len(received[client]), len(received[server]))
         for line, data in ((client, up), (server, down)):
-            try:
+            with contextlib.suppress(TimeoutError):
                 received[line] += line.socket.recv(1_000_000)
-            except TimeoutError:
-                pass
             line.socket.setblocking(False)
-            try:
+            with contextlib.suppress(BlockingIOError):
                 while sent[line] < len(data):
                     sent[line] += line.socket.send(data[sent[line] : sent[line] + 65_536])
-            except BlockingIOError:
-                pass
             line.socket.settimeout(0.05)
     assert received[client] == down
     assert received[server] == up
@@ -422,9 +418,7 @@ def test_a_successor_that_does_not_answer_is_given_up(
     ("hello", "reason"),
     [(Hello(99, 99, "9.9", 0), "version 99"), (Hello(1, 1, "1.0", 7), "worker 0, not 7")],
 )
-def test_a_stranger_is_refused(
-    hello: Hello, reason: str, start_worker: StartWorker, succession: Succession
-) -> None:
+def test_a_stranger_is_refused(hello: Hello, reason: str, start_worker: StartWorker, succession: Succession) -> None:
     successor = succession.successor()
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as stranger:
         stranger.connect(succession.path)
@@ -435,17 +429,13 @@ def test_a_stranger_is_refused(
     assert successor.wait_exit() == 4
 
 
-def test_a_worker_hands_over_to_no_other_version(
-    tmp_path: Path, start_worker: StartWorker, connect: Connect
-) -> None:
+def test_a_worker_hands_over_to_no_other_version(tmp_path: Path, start_worker: StartWorker, connect: Connect) -> None:
     worker = start_worker()
     client, server = connect()
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listening:
         listening.bind(str(tmp_path / "other"))
         listening.listen(1)
-        worker.tell(
-            type="hand_over", path=str(tmp_path / "other"), connections_per_second=1000, deadline_seconds=20
-        )
+        worker.tell(type="hand_over", path=str(tmp_path / "other"), connections_per_second=1000, deadline_seconds=20)
         end, _ = listening.accept()
         with end:
             end.recv(65_536)
@@ -457,9 +447,7 @@ def test_a_worker_hands_over_to_no_other_version(
 def test_no_successor_at_all(start_worker: StartWorker, connect: Connect, tmp_path: Path) -> None:
     worker = start_worker()
     client, server = connect()
-    worker.tell(
-        type="hand_over", path=str(tmp_path / "nobody"), connections_per_second=1000, deadline_seconds=20
-    )
+    worker.tell(type="hand_over", path=str(tmp_path / "nobody"), connections_per_second=1000, deadline_seconds=20)
     assert "cannot be reached" in worker.expect("hand_over_failed")["reason"]
     talk(client, server)
 
@@ -485,5 +473,3 @@ def test_a_worker_told_to_drain_gives_the_hand_over_up(
     assert worker.expect("drained")["closed"] == 20
     assert worker.wait_exit() == 0
     assert successor.wait_exit() == 4
-
-
