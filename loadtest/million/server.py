@@ -120,6 +120,16 @@ class Server:
             os.killpg(self._child.pid, signal.SIGKILL)
         self._child.wait()
 
+    def logged(self, event: str) -> list[dict[str, Any]]:
+        """All entries of its log about an event."""
+        found = []
+        for line in self._log.read_text(errors="replace").splitlines():
+            if f'"{event}"' in line and line.startswith("{"):
+                entry = json.loads(line)
+                if entry.get("event") == event:
+                    found.append(entry)
+        return found
+
     def troubles(self, most: int = 20) -> list[str]:
         """The last warnings and errors of its log."""
         found = []

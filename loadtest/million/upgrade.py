@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import IO, Any, Final
 
@@ -94,7 +94,7 @@ def run(watch: Watch, plan: Plan, outcome: Outcome) -> None:
         verdicts.silence(during, before),
         verdicts.rate(delivered / talked, plan.rate),
     ]
-    workers = moved(done.view)
+    workers = moved(done.view, watch.server.logged("handed over"))
     if not plan.upgrade_with:
         total = sum(row["moved"] for row in workers.values())
         outcome.verdicts.append(verdicts.moved(total, sum(loader.share for loader in movable)))
@@ -165,13 +165,15 @@ def missing(counters: Mapping[str, int]) -> int:
     return max(counters["chat_sent"] - arrived, counters["chat_missed"])
 
 
-def moved(view: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """What the command has said about each worker."""
+def moved(view: Mapping[str, Any], logged: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """What the command has said about each worker, and each one's log: for how long neither process did anything."""
+    frozen = {entry["component"]: entry["frozen_seconds"] for entry in logged}
     return {
         f"worker {row['worker']}": {
             "moved": row["moved"],
             "ended": row["ended"],
             "seconds": round(row["seconds"] or 0.0, 2),
+            "frozen seconds": frozen.get(f"worker-{row['worker']}"),
         }
         for row in view.get("workers", ())
     }

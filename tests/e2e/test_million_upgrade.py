@@ -38,7 +38,9 @@ def test_nobody_notices_an_upgrade(tmp_path: Path) -> None:
         assert verdict(report, name)["met"], said
     figures = report["figures"]
     assert figures["worker_processes_replaced"] == figures["worker_processes"] == 2
-    assert sum(row["moved"] for row in figures["upgrade_workers"].values()) == SESSIONS
+    rows = figures["upgrade_workers"].values()
+    assert sum(row["moved"] for row in rows) == SESSIONS
+    assert all(0 < row["frozen seconds"] < row["seconds"] for row in rows)
     assert figures["sessions_in_pairs"] == SESSIONS
     assert figures["longest_silence_in_the_upgrade_ms"]["count"] == SESSIONS
     assert report["failures"] == {}

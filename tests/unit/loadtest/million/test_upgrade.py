@@ -18,16 +18,16 @@ VIEW = {
 def test_what_the_command_says() -> None:
     done = Done(1, 5.0, json.dumps(VIEW))
     assert done.told == "worker 1 said no"
-    assert moved(done.view) == {
-        "worker 0": {"moved": 9_900, "ended": 3, "seconds": 4.57},
-        "worker 1": {"moved": 0, "ended": 0, "seconds": 0.0},
+    assert moved(done.view, [{"component": "worker-0", "frozen_seconds": 0.0625}]) == {
+        "worker 0": {"moved": 9_900, "ended": 3, "seconds": 4.57, "frozen seconds": 0.0625},
+        "worker 1": {"moved": 0, "ended": 0, "seconds": 0.0, "frozen seconds": None},
     }
 
 
 def test_another_command() -> None:
     done = Done(2, 0.1, "", "no such command\n")
     assert done.told == "no such command"
-    assert moved(done.view) == {}
+    assert moved(done.view, []) == {}
 
 
 def test_what_is_missing() -> None:
