@@ -11,7 +11,7 @@ from loadtest.swarm.target import Target
 class Swarm:
     """Sessions of one server, driven by whoever calls `turn`; at most `limit` (1 to 1,000,000) at a time.
 
-    Memory is taken as sessions come: below 2 kB per idle session without TLS.
+    Memory is taken as sessions come: some 150 bytes for an idle one, with TLS 1.3 350, and in pairs that talk 16 more.
     """
 
     def __init__(
