@@ -98,7 +98,10 @@ def parser() -> argparse.ArgumentParser:
         help="of those with TLS, know version 1.2 only (0); they cannot move in an upgrade, and do not talk in it",
     )
     made.add_argument(
-        "--upgrade-with", default="", metavar="COMMAND", help="upgrade: instead of `python -m megaphone upgrade`"
+        "--upgrade-with",
+        default="",
+        metavar="COMMAND",
+        help="upgrade: instead of `python -m megaphone upgrade --force --json --socket {socket}`",
     )
     made.add_argument("--journal", type=Path, default=JOURNAL, help=argparse.SUPPRESS)  # tests have one of their own
     made.add_argument("--output", type=Path, metavar="DIRECTORY", help="of the report (var/million, var/storm, ...)")

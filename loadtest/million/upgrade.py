@@ -20,7 +20,8 @@ WARM_SECONDS: Final = 5.0
 AFTER_SECONDS: Final = 5.0  # at least, after the command has ended
 LIMIT_SECONDS: Final = 300.0
 CLOSE_SECONDS: Final = 0.5  # between two looks
-COMMAND: Final = (sys.executable, "-m", "megaphone", "upgrade", "--force", "--json")
+SOCKET: Final = "{socket}"  # in a command, stands for the path of the control socket
+COMMAND: Final = (sys.executable, "-m", "megaphone", "upgrade", "--force", "--json", "--socket", SOCKET)
 TOLD_CHARACTERS: Final = 300
 NOT_FOUND: Final = 127  # as the shell has it
 
@@ -128,7 +129,7 @@ def run(watch: Watch, plan: Plan, outcome: Outcome) -> None:
 
 def upgraded(watch: Watch, command: str) -> Done:
     """Have it done while the run goes on."""
-    words = shlex.split(command) or [*COMMAND, "--socket", str(watch.server.control_socket)]
+    words = [word.replace(SOCKET, str(watch.server.control_socket)) for word in shlex.split(command) or COMMAND]
     try:
         return _done(watch, words)
     except OSError as error:
