@@ -48,6 +48,7 @@ _ROUNDS_LIMIT = 8
 _FEW = 100  # changes that a freeze may be begun with
 _OPENING_SECONDS = 1.0
 _PAUSE_SECONDS = 0.01
+_LOOK_SECONDS = 0.002
 _SETTLED_SECONDS = 5.0
 _ANSWER_SECONDS = 10.0
 _OPENING_STATES = frozenset({"negotiating", "connecting", "preauth"})
@@ -117,7 +118,10 @@ class Predecessor:
                 await self._greet(path)
                 await self._copy(connections_per_second)
                 await self._await_openings()
+                await self._await_successor()
                 await self._catch_up()
+                await self._round(1e9)
+                await self._await_successor()
                 return await self._freeze_and_commit()
         except TimeoutError:
             raise HandOverError("it took too long") from None
@@ -230,6 +234,12 @@ class Predecessor:
         if records:
             await self._say(Connections(records), descriptors)
         return said
+
+    async def _await_successor(self) -> None:
+        """Wait until the successor has built what was said: what it has not would have to be built in the freeze."""
+        assert self._line is not None  # noqa: S101 - _greet comes first
+        while self._line.unread_bytes:
+            await asyncio.sleep(_LOOK_SECONDS)
 
     async def _catch_up(self) -> None:
         for part in self._process.parts:

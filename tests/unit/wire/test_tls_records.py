@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from megaphone.wire.tls_end import STATE_BYTES, TLSEnd, pass_in_turn
+from megaphone.wire.tls_end import CONTEXTS_PER_SUITE, STATE_BYTES, TLSEnd, expansions, pass_in_turn
 from tests.unit.wire.tls_model import (
     ALERT,
     APPLICATION_DATA,
@@ -158,6 +158,23 @@ def test_more_connections_than_contexts(suite: int) -> None:
             assert end.open(peer.data(text)) == (text, "")
 
 
+def test_contexts_of_those_that_were_used_last_are_kept() -> None:
+    secrets = [bytes([i]) * 32 for i in range(CONTEXTS_PER_SUITE + 10)]
+    ends = [TLSEnd(SUITES[0], secret, secret) for secret in secrets]
+    first, others = ends[0], ends[1:]
+    first.seal(b"x")
+    before = expansions()
+    for end in others:
+        end.seal(b"x")
+        first.seal(b"x")
+    assert expansions() == before + len(others), "the first one's is always among them"
+    for end in others[-CONTEXTS_PER_SUITE + 1 :]:
+        end.seal(b"x")
+    assert expansions() == before + len(others)
+    others[0].seal(b"x")
+    assert expansions() == before + len(others) + 1
+
+
 def test_contexts_of_connections_that_are_gone_are_not_used() -> None:
     for i in range(200):
         secret = bytes([i]) * 32
@@ -292,6 +309,14 @@ def test_a_flood_of_key_updates() -> None:
     for _ in range(SILENT_LIMIT):
         assert end.open(peer.update(requested=True)) == (b"", "")
     refused(end, peer, peer.update(requested=True), UNEXPECTED_MESSAGE)
+
+
+def test_a_flood_of_key_updates_that_moves() -> None:
+    end, peer = connect()
+    for _ in range(SILENT_LIMIT):
+        assert end.open(peer.update()) == (b"", "")
+        end = TLSEnd.restore(end.export())
+    refused(end, peer, peer.update(), UNEXPECTED_MESSAGE)
 
 
 def test_a_flood_of_warnings() -> None:

@@ -55,7 +55,8 @@ bytes_burst = 1000000000
 [log]
 format = "json"
 """
-USERS = ("juliet", "romeo", "nurse", "tybalt", "mercutio", "paris")
+# of these rosaline and laurence are not at home in worker 0, whether there are two or three
+USERS = ("juliet", "romeo", "nurse", "tybalt", "mercutio", "paris", "rosaline", "laurence")
 HEADER = (
     b"<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'"
     b" to='example.org' version='1.0'>"
@@ -118,6 +119,27 @@ class Process:
         assert message is not None, f"the channel ended; {self.log.read_text()}"
         assert message["type"] == kind, f"{message}; {self.log.read_text()}"
         return message
+
+    def hear_either(self, *kinds: str) -> dict[str, Any]:
+        """The next message, which is of one of these kinds."""
+        message = self.hear()
+        assert message is not None, self.log.read_text()
+        assert message["type"] in kinds, message
+        return message
+
+    def heard_already(self) -> list[dict[str, Any]]:
+        """Messages that are there now; they are taken."""
+        self.channel.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while data := self.channel.recv(65_536):
+                self._pending += data
+        self.channel.settimeout(PATIENCE_SECONDS)
+        *lines, self._pending = self._pending.split(b"\n")
+        return [json.loads(line) for line in lines]
+
+    def descriptors(self) -> int:
+        """How many it has open."""
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
     def kill(self) -> None:
         self.process.kill()

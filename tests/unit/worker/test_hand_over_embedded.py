@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import signal
+import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from megaphone.bus.homes import home_of
 from megaphone.dispatch.counters import Slot
 from tests.unit.worker.embedded_workers import Client, House, read_all
+from tests.unit.worker.worker_under_test import until
 
 OpenHouse = Callable[[int], House]
 
@@ -63,7 +68,7 @@ def test_messages_flow_through_upgrades(open_house: OpenHouse, workers: int) -> 
     house = open_house(workers)
     clients = [
         house.client(f"{user}/r", via=number % workers, managed=number % 2 == 0)
-        for number, user in enumerate(("juliet", "romeo", "nurse", "tybalt", "mercutio", "paris"))
+        for number, user in enumerate(("juliet", "rosaline", "nurse", "laurence", "mercutio", "paris"))
     ]
     clients += [house.client("", via=number % workers) for number in range(2)]
     pairs = [(each, other) for each in clients for other in clients if each is not other]
@@ -122,7 +127,7 @@ def test_rooms_go_on(open_house: OpenHouse, workers: int) -> None:
     house = open_house(workers)
     clients = [
         house.client(f"{user}/r", via=number % workers, managed=number % 2 == 0)
-        for number, user in enumerate(("juliet", "romeo", "nurse", "tybalt"))
+        for number, user in enumerate(("juliet", "rosaline", "tybalt", "laurence"))
     ]
     rooms = [f"room{number}@rooms.example.org" for number in range(4)]
     for room in rooms:
@@ -180,7 +185,7 @@ def test_rooms_go_on(open_house: OpenHouse, workers: int) -> None:
     read_all(
         *clients[:3],
         until=lambda: all(
-            sum(b"type='unavailable'" in data and b"/tybalt'" in data for data in each.got) == 4 for each in clients[:3]
+            sum(b"type='unavailable'" in data and b"/laurence'" in data for data in each.got) == 4 for each in clients[:3]
         ),
     )
     assert house.count(Slot.OCCUPANTS) >= 0
@@ -222,7 +227,7 @@ def test_carbons_inactive_clients_and_block_lists_go_on(open_house: OpenHouse) -
 def test_a_session_is_resumed_across_an_upgrade(open_house: OpenHouse, workers: int) -> None:
     house = open_house(workers)
     romeo = house.client("romeo/r", managed=True)
-    juliet = house.client("juliet/j", managed=True)
+    juliet = house.client("rosaline/j", managed=True)
     for each in (romeo, juliet):
         each.stanza("<presence/>")
         each.await_("presence")
@@ -238,7 +243,7 @@ def test_a_session_is_resumed_across_an_upgrade(open_house: OpenHouse, workers: 
         romeo.stanza(f"<message to='{juliet.jid}' type='chat'><body>{number}</body></message>")
     romeo.ask()
     read_all(romeo, until=lambda: romeo.acked == romeo.sent)
-    again = house.client("juliet/j", managed=True, via=workers - 1, resume=(juliet.resumption, juliet.handled))
+    again = house.client("rosaline/j", managed=True, via=workers - 1, resume=(juliet.resumption, juliet.handled))
     read_all(again, until=lambda: len(again.numbers()) == 8)
     assert again.numbers() == list(range(8))
     assert house.count(Slot.SESSIONS_WAITING) == 0
@@ -246,7 +251,7 @@ def test_a_session_is_resumed_across_an_upgrade(open_house: OpenHouse, workers: 
     again.goodbye()
     for index in range(workers):
         house.hand_over(index)
-    late = house.client("juliet/j", managed=True, resume=(juliet.resumption, 0))
+    late = house.client("rosaline/j", managed=True, resume=(juliet.resumption, 0))
     assert late.answer.startswith(b"<failed xmlns='urn:xmpp:sm:3' h='")
     for each in (romeo, again, late):
         each.close()
@@ -257,11 +262,11 @@ def test_offline_messages_survive(open_house: OpenHouse) -> None:
     romeo = house.client("romeo/r", managed=True)
     romeo.stanza("<presence/>")
     for number in range(4):
-        romeo.stanza(f"<message to='juliet@example.org' type='chat'><body>{number}</body></message>")
+        romeo.stanza(f"<message to='rosaline@example.org' type='chat'><body>{number}</body></message>")
         house.hand_over(number % 2)
     romeo.ask()
     read_all(romeo, until=lambda: romeo.acked == romeo.sent)
-    juliet = house.client("juliet/j", managed=True)
+    juliet = house.client("rosaline/j", managed=True)
     juliet.acknowledges = False
     juliet.stanza("<presence/>")
     read_all(juliet, until=lambda: len(juliet.numbers()) == 4)
@@ -273,10 +278,116 @@ def test_offline_messages_survive(open_house: OpenHouse) -> None:
     read_all(juliet, until=lambda: juliet.acked == juliet.sent)
     assert juliet.numbers() == [0, 1, 2, 3]
     juliet.goodbye()
-    again = house.client("juliet/again")
+    again = house.client("rosaline/again")
     again.stanza("<presence/>")
     again.stanza("<iq type='get' id='p' to='example.org'><ping xmlns='urn:xmpp:ping'/></iq>")
     again.await_("iq")
     assert again.numbers() == []
     for each in (romeo, juliet, again):
+        each.close()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_who_could_not_hand_over_goes_on(open_house: OpenHouse, workers: int) -> None:
+    """The successor dies at any moment before it has taken over: nobody notices, and the next one can."""
+    house = open_house(workers)
+    clients = [
+        house.client(f"{user}/r", via=number % workers, managed=number % 2 == 0)
+        for number, user in enumerate(("juliet", "rosaline", "tybalt", "laurence"))
+    ]
+    room = "room@rooms.example.org"
+    for number, each in enumerate(clients):
+        each.stanza(f"<presence to='{room}/{number}'><x xmlns='http://jabber.org/protocol/muc'/></presence>")
+        await_room(each, room)
+        if number == 0:
+            form = "<x xmlns='jabber:x:data' type='submit'/>"
+            query = f"<query xmlns='http://jabber.org/protocol/muc#owner'>{form}</query>"
+            each.stanza(f"<iq type='set' id='open' to='{room}'>{query}</iq>")
+            each.await_("iq")
+    for each in clients:
+        each.got.clear()
+    said = failed = 0
+    for attempt in range(12):
+        index = attempt % workers
+        successor, path = house.successor(index)
+        house.begin(index, path)
+        deadline = time.monotonic() + attempt * 0.004
+        while time.monotonic() < deadline:
+            for each in clients:
+                each.stanza(f"<message to='{room}' type='groupchat'><body>{said}</body></message>")
+            said += 1
+            time.sleep(0.001)
+        successor.process.send_signal(signal.SIGSTOP)  # whatever it is about to say, it says no more
+        answers = {"took_over"} & {each["type"] for each in successor.heard_already()}
+        if answers:
+            successor.process.send_signal(signal.SIGCONT)
+            house.running[index].expect("handed_over")
+            house.running[index] = successor
+            continue
+        successor.kill()
+        if house.running[index].hear_either("hand_over_failed", "handed_over")["type"] == "handed_over":
+            break  # it had said TAKEN, and was killed before it could tell its supervisor: a crash, and no hand-over
+        failed += 1
+        for each in clients:
+            each.stanza(f"<message to='{room}' type='groupchat'><body>{said}</body></message>")
+        said += 1
+        read_all(*clients, until=lambda said=said: all(len(each.numbers()) == said * 4 for each in clients))
+    else:
+        house.hand_over(0)
+        read_all(*clients, until=lambda: all(len(each.numbers()) == said * 4 for each in clients))
+        for each in clients:
+            assert sorted(each.numbers()) == sorted(list(range(said)) * 4)
+    assert failed
+    for each in clients:
+        each.close()
+
+
+def test_a_predecessor_that_dies_is_a_crash(open_house: OpenHouse) -> None:
+    house = open_house(2)
+    clients = [house.client(f"{user}/r", managed=True) for user in ("juliet", "rosaline", "tybalt", "laurence")]
+    for each in clients:
+        each.stanza("<presence/>")
+        each.await_("presence")
+    successor, path = house.successor(0)
+    before = successor.descriptors()
+    house.begin(0, path, per_second=1)
+    until(lambda: successor.descriptors() > before + 1, "the successor has got connections")
+    house.running[0].kill()
+    assert successor.process.wait(30) == 4
+    house.running[0] = house.start(0)
+    house.running[0].expect("ready")
+    at_home_in_1 = [each for each in clients if home_of(each.jid.partition("/")[0], 2) == 1]
+    assert 0 < len(at_home_in_1) < 4
+    for each in clients:
+        again = house.client(each.jid.partition("@")[0] + "/again", managed=True)
+        again.stanza("<presence/>")
+        again.await_("presence")
+        again.close()
+        each.close()
+
+
+def test_nothing_is_handed_over_that_cannot_be_written(open_house: OpenHouse) -> None:
+    """A store that is locked for longer than anybody waits: the worker keeps its service, and hands over later."""
+    house = open_house(1)
+    romeo, juliet = house.client("romeo/r", managed=True), house.client("juliet/j", managed=True)
+    for each in (romeo, juliet):
+        each.stanza("<presence/>")
+        each.await_("presence")
+    with sqlite3.connect(house.directory / "data" / "megaphone.sqlite3", isolation_level=None) as lock:
+        lock.execute("BEGIN IMMEDIATE")
+        romeo.stanza("<message to='nurse@example.org' type='chat'><body>1</body></message>")
+        romeo.ask()
+        _, path = house.successor(0)
+        house.begin(0, path)
+        assert house.running[0].expect("hand_over_failed")["reason"] != ""
+        lock.execute("ROLLBACK")
+    lock.close()
+    read_all(romeo, until=lambda: romeo.acked == romeo.sent)
+    house.hand_over(0)
+    romeo.stanza(f"<message to='{juliet.jid}' type='chat'><body>2</body></message>")
+    read_all(juliet, until=lambda: juliet.numbers() == [2])
+    nurse = house.client("nurse/n")
+    nurse.stanza("<presence/>")
+    read_all(nurse, until=lambda: nurse.numbers() == [1])
+    for each in (romeo, juliet, nurse):
         each.close()
