@@ -5,6 +5,7 @@ A worker's predecessor and successor live at the same time for a moment (docs/re
     predecessor                                                          successor
       serves         SharedPart.begin()        - bytes, descriptors -►   SharedPart.restore()
                      Connection.export() and Owner.export()         -►   restorers: a Connection and its Owner, asleep
+                     SharedPart.catch_up()                          -►   SharedPart.restore()
       freeze         SharedPart.freeze(), settled()
                      what has changed since, once more              -►   replaces what came before
                      SharedPart.export()                            -►   SharedPart.restore()
@@ -73,6 +74,13 @@ class SharedPart(ABC):
     def begin(self) -> Iterator[Chunk]:
         """Yield what can be said long before the freeze; each `next` is called in another turn of the loop."""
         return iter(())
+
+    def catch_up(self) -> Iterator[Chunk]:
+        """Yield what has changed since `begin`, right before the freeze, in turns of the loop: the less is left for it."""
+        return iter(())
+
+    def give_up(self) -> None:  # noqa: B027
+        """Nothing comes of it, whether there was a freeze (and a thaw) or not: what was noted since `begin` is of no use."""
 
     def freeze(self) -> None:  # noqa: B027 - most have nothing to do
         """Change nothing from now on: no reading, no timers, no new work. The poller stands still already."""

@@ -73,8 +73,12 @@ cdef object export_socket(Receiver receiver):
     return SocketRecord(mailbox_bytes(&sender.mailbox), mailbox_bytes(&sender.sealed), tls, milliseconds_of(sender.stalled_ticks), flags_of(receiver))
 
 
-cdef Receiver restore_socket(object record, int fd, Poller poller, Sink sink, uint32_t mailbox_limit):
-    """A socket as in the record, which nobody watches before `activate_socket`; MoveError, and `fd` is closed, if that cannot be."""
+cdef Receiver restore_socket(object record, int fd, Poller poller, Sink sink, uint32_t mailbox_limit, bint watched=True):
+    """A socket as in the record, asleep until `activate_socket`; MoveError, and `fd` is closed, if that cannot be.
+
+    The poller watches it already, which costs a system call; it does not turn before all are awake (worker/process.py).
+    Only one that is not `watched` waits for who restores it: a Unix socket that is not connected yet.
+    """
     cdef Receiver receiver
     cdef Sender sender
     cdef bytes waiting = record.waiting, sealed = record.sealed
@@ -99,12 +103,15 @@ cdef Receiver restore_socket(object record, int fd, Poller poller, Sink sink, ui
             and poller.chunks.put(&sender.sealed, <const uint8_t*> (<const char*> sealed), len(sealed))):
         receiver.close()
         raise MoveError("no memory for what waits")
+    if watched and not receiver.watch():
+        receiver.close()
+        raise MoveError("a socket that cannot be watched")
     return receiver
 
 
 cdef bint activate_socket(Receiver receiver):
-    """Lets the poller watch a restored socket, and sends what waits; False if it cannot be watched."""
-    if not receiver.watch():
+    """Sends what waits in a restored socket; False if it is closed."""
+    if receiver.fd < 0:
         return False
     if receiver.sender.pending_bytes() or receiver.sender.finishing and not receiver.sender.finished:
         receiver.poller.flush_later(receiver.sender)

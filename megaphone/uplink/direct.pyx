@@ -284,7 +284,7 @@ cdef class DirectStream(UplinkStream):
         self.client_ended = record.client_ended
         self.connect_began_ns = record.connect_began_ns
         self.deadline_ticks = ticks_from(record.deadline_ms)
-        self.receiver = restore_socket(record.socket, fd, self.carrier.poller, self, self.carrier.mailbox_bytes)
+        self.receiver = restore_socket(record.socket, fd, self.carrier.poller, self, self.carrier.mailbox_bytes, not record.postponed)
         self.postponed = record.postponed
         return 0
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import os
 import socket
+import sys
+import termios
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -54,6 +57,11 @@ class Line:
                 await asyncio.sleep(_BUSY_SECONDS)
             else:
                 return
+
+    @property
+    def unread_bytes(self) -> int:
+        """About how much of what was sent the other process has not read yet."""
+        return int.from_bytes(fcntl.ioctl(self._socket, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
 
     def send_now(self, message: Message) -> None:
         """Send one short message without waiting; LineLostError if it cannot be."""

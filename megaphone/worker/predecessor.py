@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from megaphone.dispatch.marks import Marks
 from megaphone.dispatch.moving import CHUNK_LIMIT_BYTES, DESCRIPTORS_LIMIT
+from megaphone.errors import MoveError
 from megaphone.worker.hand_over import (
     OLDEST,
     VERSION,
@@ -47,6 +48,7 @@ _ROUNDS_LIMIT = 8
 _FEW = 100  # changes that a freeze may be begun with
 _OPENING_SECONDS = 1.0
 _PAUSE_SECONDS = 0.01
+_LOOK_SECONDS = 0.002
 _SETTLED_SECONDS = 5.0
 _ANSWER_SECONDS = 10.0
 _OPENING_STATES = frozenset({"negotiating", "connecting", "preauth"})
@@ -104,7 +106,7 @@ class Predecessor:
         self._dispatcher = process.dispatcher
         self._marks = Marks(process.dispatcher)
         self._line: Line | None = None
-        self._frozen = self._paused = False
+        self._frozen = self._paused = self._begun = False
 
     async def run(self, path: str, connections_per_second: float, deadline_seconds: float) -> Outcome:
         """Hand everything over to the successor that listens on `path`; HandOverError, and all goes on, if it fails.
@@ -116,10 +118,14 @@ class Predecessor:
                 await self._greet(path)
                 await self._copy(connections_per_second)
                 await self._await_openings()
+                await self._await_successor()
+                await self._catch_up()
+                await self._round(1e9)
+                await self._await_successor()
                 return await self._freeze_and_commit()
         except TimeoutError:
             raise HandOverError("it took too long") from None
-        except LineLostError as error:
+        except (LineLostError, MoveError) as error:
             raise HandOverError(str(error)) from None
         finally:
             if self._frozen:
@@ -127,6 +133,10 @@ class Predecessor:
                 for part in self._process.parts:
                     part.thaw()
                 self._process.thaw()
+            if self._begun:
+                self._begun = False
+                for part in self._process.parts:
+                    part.give_up()
             if self._paused:
                 self._paused = False
                 self._process.resume_listeners()
@@ -165,6 +175,7 @@ class Predecessor:
     # --- connections ------------------------------------------------------------
 
     async def _copy(self, connections_per_second: float) -> None:
+        self._begun = True
         for part in self._process.parts:
             for chunk in part.begin():
                 await self._say_chunk(part, chunk)
@@ -224,6 +235,18 @@ class Predecessor:
             await self._say(Connections(records), descriptors)
         return said
 
+    async def _await_successor(self) -> None:
+        """Wait until the successor has built what was said: what it has not would have to be built in the freeze."""
+        assert self._line is not None  # noqa: S101 - _greet comes first
+        while self._line.unread_bytes:
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _catch_up(self) -> None:
+        for part in self._process.parts:
+            for chunk in part.catch_up():
+                await self._say_chunk(part, chunk)
+                await asyncio.sleep(0)
+
     async def _await_openings(self) -> None:
         """Accept nobody new, and let those get through who are about to."""
         deadline = time.monotonic() + _OPENING_SECONDS
@@ -262,7 +285,7 @@ class Predecessor:
                 self._marks.forget(connection)
         stays = self._marks.unsaid()
         await self._commit(stays)
-        self._frozen = self._paused = False
+        self._frozen = self._paused = self._begun = False
         staying = {each.id for each in stays}
         moved = [each for each in self._dispatcher.connections() if each.id not in staying]
         return Outcome(moved, stays, time.monotonic() - began)

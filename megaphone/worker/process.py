@@ -126,7 +126,10 @@ class Process(ABC):
 
     async def _main(self) -> None:
         await self._channel.open()
-        self._loop.add_reader(self.poller.fd, self.poller.turn)
+        if self.is_successor:
+            self.poller.frozen = True  # it watches sockets that another process still serves
+        else:
+            self._loop.add_reader(self.poller.fd, self.poller.turn)
         beating = asyncio.create_task(heartbeat.beat(self.board))
         listening = asyncio.create_task(self._obey())
         if self.is_successor:
@@ -316,6 +319,7 @@ class Process(ABC):
             self._done.set()
             return
         self.board.add(Slot.MOVED, moved)
+        self._thaw_poller()
         self._serve()
         gc.freeze()
         gc.enable()

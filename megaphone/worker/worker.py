@@ -85,6 +85,10 @@ class Worker(Process):
         self.parts = [self.pool, links]
         self.restore_connection = {"client": partial(restore_connection, self.clients)}
         self.restore_owner = {"direct": partial(restore_stream, self.uplink), link_kind: links.restore_owner}
+        if self.embedded is not None:
+            self.parts.append(self.embedded.moving)
+            self.restore_connection |= self.embedded.remote_connections
+            self.restore_owner |= self.embedded.owners
         stream_bytes = max(direct_stream_bytes(), link_stream_bytes())
         self.board.set(Slot.CONNECTION_BYTES, connection_bytes() + stream_bytes)
 
@@ -137,6 +141,7 @@ class Worker(Process):
                 facts_of=lambda listen: self._facts(self.config, listen),
                 listen_of=self._listen_of,
                 fault=self._log_fault,
+                taking_over=self.is_successor,
             )
         except StorageError as error:
             raise ConfigError(self._file, "service.data", str(error)) from None

@@ -15,12 +15,12 @@ import pytest
 from tests.scenarios.talkers import conversation
 from tests.servers.certificates import CertificateAuthority
 from tests.servers.megaphone import Edge, upstream_of
-from tests.servers.model import ALICE, BOB, CAROL, Endpoint
+from tests.servers.model import ALICE, BOB, Endpoint
 from tests.servers.process import LOOPBACK, free_port, wait_until
 from tests.servers.prosody import Prosody
 
-MESSAGES = 30  # that everybody hears between two events
-ACCOUNTS = (ALICE, BOB, CAROL)
+MESSAGES = 15  # that everybody hears between two events
+ACCOUNTS = (ALICE, BOB)
 LISTENERS = 3
 
 
@@ -73,7 +73,7 @@ def test_nobody_notices_several_upgrades(edge: Edge, authority: CertificateAutho
                     port: row["id"] for port, row in before.items()
                 }
                 assert {row["jid"] for row in after.values()} == {each.boundjid.full for each in talking.talkers}
-                assert edge.metric("megaphone_connections_moved_total") == number * len(talking.talkers)
+                assert edge.metric("megaphone_connections_taken_over_total") == number * len(talking.talkers)
             assert edge.metric("megaphone_connections_closed_total") == closed
             assert edge.metric("megaphone_connections", state="authenticated") == len(talking.talkers)
             assert edge.metric("megaphone_upstream_connections") == len(talking.talkers)
@@ -82,7 +82,8 @@ def test_nobody_notices_several_upgrades(edge: Edge, authority: CertificateAutho
 
     silence = asyncio.run(session())
     print(f"longest silence {silence * 1000:.0f} ms")
-    assert edge.metric("megaphone_worker_restarts_total") == 0
+    restarts = edge.metric("megaphone_worker_restarts_total")
+    assert restarts == edge.metric("megaphone_worker_restarts_total", cause="upgrade") == 6
 
 
 @pytest.mark.parametrize("whom", ["successor", "predecessor"])
@@ -110,12 +111,12 @@ def test_the_death_of_either_in_the_middle_has_its_answer(
                 assert edge.workers() == [old]
                 await talking.go_on(MESSAGES)
                 await talking.end()
-                assert edge.metric("megaphone_connections_moved_total") == 0
+                assert edge.metric("megaphone_connections_taken_over_total") == 0
                 return
             # a crash like any other: everybody is cut off, and the next worker serves whoever comes
             await asyncio.to_thread(wait_until, lambda: all(each.ends for each in talking.talkers), "their ends")
             await asyncio.to_thread(wait_until, edge.ready, "another worker")
-            assert edge.metric("megaphone_worker_restarts_total") == 1
+            assert edge.metric("megaphone_worker_restarts_total") >= 1
         async with conversation(ACCOUNTS[:1], endpoints(edge), authority.certificate) as talking:
             await talking.go_on(MESSAGES)
             await talking.end()

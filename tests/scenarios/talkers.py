@@ -13,7 +13,7 @@ import slixmpp
 from tests.servers.model import Account, Endpoint
 
 STEP_TIMEOUT_SECONDS = 60.0
-SAY_EVERY_SECONDS = 0.02
+SAY_EVERY_SECONDS = 0.03
 
 
 class Talker(slixmpp.ClientXMPP):
@@ -97,7 +97,9 @@ class Conversation:
             name = talker.boundjid.full
             await _until(
                 lambda other=other, name=name, said=talker.said: len(other.heard.get(name, ())) >= said,
-                lambda other=other, name=name: f"{name}: {len(other.heard.get(name, ()))}, {self._ends()}",
+                lambda other=other, name=name, said=talker.said: (
+                    f"{name} said {said}, not heard: {sorted({*range(said)} - {*other.heard.get(name, ())})}, {self._ends()}"
+                ),
             )
             assert other.heard == {name: list(range(talker.said))}
         assert self._ends() == {}
