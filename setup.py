@@ -26,6 +26,11 @@ def core_files(path, pattern):
     return sorted(map(str, CORES[str(path)].glob(pattern))) if str(path) in CORES else []
 
 
+def libraries(path):
+    """The part of OpenSSL that this Cython file is linked with."""
+    return ["ssl", "crypto"] if str(path) in NEEDS_OPENSSL else ["crypto"] if str(path) in NEEDS_LIBCRYPTO else []
+
+
 # The codecs gain from -O3, the rest only compiles longer. Debug symbols cost a third of the time: CFLAGS asks for them.
 SYMBOLS = [] if "-g" in os.environ.get("CFLAGS", "") else ["-g0"]
 
@@ -36,7 +41,7 @@ extensions = [
         depends=[*HEADERS.get(str(path), []), *core_files(path, "*.h")],
         include_dirs=[str(path.parent)] if str(path) in HEADERS or str(path) in CORES else [],
         define_macros=[("_GNU_SOURCE", "1")] if str(path) in CORES else [],
-        libraries=["ssl", "crypto"] if str(path) in NEEDS_OPENSSL else ["crypto"] if str(path) in NEEDS_LIBCRYPTO else [],
+        libraries=libraries(path),
         extra_compile_args=[
             "-O3" if path.parent.name == "wire" else "-O2",
             "-fno-strict-aliasing",

@@ -247,6 +247,10 @@ OPERATORS: Final = (
         "short",
         "In five minutes: moved to a successor, or ended because they could not move.",
         ("sum by (result) (increase(megaphone_upgrade_connections_total{}[5m]))", "{{result}}"),
+        (
+            "sum by (instance, worker) (increase(megaphone_connections_taken_over_total{}[5m])) > 0",
+            "{{instance}} {{worker}} took over",
+        ),
     ),
     graph(
         "Workers by version",

@@ -58,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
         type=_whole(100_000, "logins"),
         default=0,
         metavar="N",
-        help="logins at once (32 a worker, 512 or more)",
+        help="logins at once (80 a worker, 512 or more)",
     )
     made.add_argument(
         "--keep-alive",
@@ -77,6 +77,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="PART",
         help="soak: of the sessions, leave each second (0.002)",
     )
+    made.add_argument("--tls", action="store_true", help="direct TLS for all sessions (plain TCP)")
     made.add_argument("--journal", type=Path, default=JOURNAL, help=argparse.SUPPRESS)  # tests have one of their own
     made.add_argument("--output", type=Path, metavar="DIRECTORY", help="of the report (var/million, var/storm, ...)")
     made.add_argument("--pictures", type=Path, metavar="REPORT.JSON", help="only draw a report's plots as SVG files")
@@ -103,6 +104,7 @@ def plan_of(options: argparse.Namespace, words: Sequence[str]) -> Plan:
         churn=options.churn,
         workers=options.workers,
         loaders=options.loaders,
+        tls=options.tls,
         output=options.output or Path("var") / ("million" if kind == "hold" else kind),
         command=shlex.join(["python", "-m", "loadtest.million", *words]),
     )

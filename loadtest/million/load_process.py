@@ -54,6 +54,7 @@ class LoadProcess:
         self._swarm = swarm
         self._before = {name: Histogram() for name in HISTOGRAMS}
         self._report_seconds = REPORT_SECONDS
+        self._coming = 0  # sessions that are to come as soon as others have left
         self._goal: int | None = None  # open sessions that the parent waits for
         self._leaving = False
         self._stopped = False
@@ -66,6 +67,8 @@ class LoadProcess:
         report_at = time.monotonic() + REPORT_SECONDS
         while not self._stopped:
             seconds = self._swarm.turn()
+            if self._coming:
+                self._come()
             if self._goal is not None or self._leaving:
                 self._step()
             now = time.monotonic()
@@ -85,6 +88,11 @@ class LoadProcess:
             self._stopped = True
             return
         getattr(self, told.what)(*told.arguments)
+
+    def _come(self) -> None:
+        count = min(self._coming, self._swarm.room)
+        self._coming -= count
+        self._swarm.open(count)
 
     def _step(self) -> None:
         counters = self._swarm.counters()
@@ -120,12 +128,14 @@ class LoadProcess:
     def leave(self) -> None:
         """Let all sessions leave in order, some at a time, and report when they have left."""
         self._goal = None
+        self._coming = 0
         self._leaving = True
 
     def replace(self, count: int) -> None:
-        """Let some sessions leave in order, and as many others come."""
+        """Let some sessions leave in order, and as many others come; where there is no room for both, one by one."""
         self._swarm.close(count)
-        self._swarm.open(count)
+        self._coming += count
+        self._come()
 
     def report_every(self, seconds: float) -> None:
         """Report so often from now on."""

@@ -130,7 +130,8 @@ def _lead(report: Report) -> str:
     return escape(
         f"{machine['cores']} x {machine['processor']}, {machine['memory_gb']:g} GB, Linux {machine['kernel']}. "
         f"{size['workers']} workers of Megaphone {report['versions']['megaphone']} and {size['load_processes']} load "
-        f"processes; {plan['messages_per_second']:,.0f} messages/s between random pairs for "
+        f"processes{', TLS' if plan.get('tls') else ''}; "
+        f"{plan['messages_per_second']:,.0f} messages/s between random pairs for "
         f"{_duration(plan['hold_seconds'])}. {report['began'][:10]}."
     )
 

@@ -25,6 +25,7 @@ class Plan:
     churn: float
     workers: int  # 0: as many as it takes
     loaders: int
+    tls: bool  # direct TLS 1.3 (XEP-0368)
     output: Path
     command: str
 

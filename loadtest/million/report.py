@@ -35,6 +35,7 @@ def content(
             "logins_in_flight": plan.in_flight,
             "keep_alive_seconds": plan.keep_alive_seconds,
             "body_bytes": plan.body_bytes,
+            "tls": plan.tls,
             **({"churn_per_second": plan.churn} if plan.kind == "soak" else {}),
         },
         **facts,

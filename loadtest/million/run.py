@@ -46,6 +46,7 @@ def cut(plan: Plan, host: Host) -> Size:
         workers=plan.workers,
         loaders=plan.loaders,
         moved=storm.KILLED if plan.kind == "storm" else 0.0,
+        tls=plan.tls,
     )
 
 
@@ -108,6 +109,7 @@ def _run(plan: Plan, progress: Progress, journal: Path) -> int:
             workers=size.workers,
             max_connections=size.max_connections,
             backlog=max(*backlog, *values.get("net.core.somaxconn", (1,))),
+            tls=plan.tls,
         )
         generator = _generator(plan, size, server)
         stack.callback(server.stop)
@@ -158,6 +160,8 @@ def _generator(plan: Plan, size: Size, server: Server) -> Generator:
             ports=(server.port,),
             domain=DOMAIN,
             source_addresses=tuple(source_addresses(number, size.addresses)),
+            security="tls" if plan.tls else "plain",
+            verify=False,  # it is ours: its signature is checked, but nobody else's
         )
         for number in range(size.loaders)
     ]

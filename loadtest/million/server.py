@@ -1,19 +1,19 @@
-"""Megaphone as a run needs it: the embedded service, ANONYMOUS on a plain port, a throw-away data directory."""
+"""Megaphone as a run needs it: the embedded service, ANONYMOUS on one port, a throw-away data directory."""
 
-import ctypes
 import http.client
 import json
 import os
-import resource
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
+
+from loadtest.million.certificate import write_certificate
+from loadtest.million.node import ControlConnection, dies_with, toml
 
 ADDRESS: Final = "127.0.0.1"
 DOMAIN: Final = "localhost"
@@ -22,9 +22,6 @@ WORKER_START_SECONDS: Final = 5.0  # each, when many start at once on few proces
 STOP_SECONDS: Final = 30.0
 HEARTBEAT_SECONDS: Final = 30.0  # some fifty workers and as many load processes share each processor
 POLL_SECONDS: Final = 0.1
-PR_SET_PDEATHSIG: Final = 1
-
-_libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
 class ServerError(Exception):
@@ -34,18 +31,24 @@ class ServerError(Exception):
 class Server:
     """A supervisor and its workers. It dies with us whatever kills us."""
 
-    def __init__(self, directory: Path, *, workers: int, max_connections: int, backlog: int) -> None:
+    def __init__(self, directory: Path, *, workers: int, max_connections: int, backlog: int, tls: bool) -> None:
         self.port = free_port()
         self._admin_port = free_port()
         self._directory = directory
         self._workers = workers
         self._log = directory / "megaphone.log"
         self._socket = directory / "admin.sock"
+        listen, certificates = {"address": f"{ADDRESS}:{self.port}", "tls": "none", "backlog": backlog}, []
+        if tls:
+            chain, key = write_certificate(directory, DOMAIN)
+            listen["tls"] = "direct"
+            certificates.append({"chain": str(chain), "key": str(key)})
         (directory / "megaphone.toml").write_text(
-            _toml(
+            toml(
                 {
                     "node": {"workers": workers, "max_connections": max_connections},
-                    "listen": [{"address": f"{ADDRESS}:{self.port}", "tls": "none", "backlog": backlog}],
+                    "listen": [listen],
+                    "certificate": certificates,
                     "domain": [{"name": DOMAIN}],
                     "service": {"data": str(directory / "data"), "anonymous": True},
                     "limits": {"trusted_networks": ["127.0.0.0/8"]},
@@ -69,15 +72,6 @@ class Server:
 
     def start(self) -> None:
         """Start, and return when all workers are ready for clients; ServerError."""
-        parent = os.getpid()
-
-        def die_with_parent() -> None:
-            _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-            _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-            if os.getppid() != parent:  # it died between fork and prctl
-                os._exit(1)
-
         with self._log.open("ab") as log:
             self._child = subprocess.Popen(  # noqa: S603 - our own words
                 [sys.executable, "-m", "megaphone", "serve", "--config", str(self._directory / "megaphone.toml")],
@@ -85,7 +79,7 @@ class Server:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=die_with_parent,
+                preexec_fn=dies_with(os.getpid()),
             )
         deadline = time.monotonic() + START_SECONDS + WORKER_START_SECONDS * self._workers
         while not self._ready():
@@ -102,7 +96,7 @@ class Server:
 
     def status(self) -> dict[str, Any]:
         """What `megaphone status --json` says; OSError when it does not answer."""
-        connection = _ControlConnection(self._socket)
+        connection = ControlConnection(self._socket, timeout_seconds=10)
         try:
             connection.request("GET", "/status")
             answer: dict[str, Any] = json.load(connection.getresponse())
@@ -151,33 +145,9 @@ class Server:
         return "\n".join(self._log.read_text(errors="replace").splitlines()[-lines:])
 
 
-class _ControlConnection(http.client.HTTPConnection):
-    """HTTP over the control socket."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=10)
-        self._path = path
-
-    def connect(self) -> None:
-        """Connect to the Unix socket instead of a port."""
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
-
-
 def free_port() -> int:
     """A TCP port of 127.0.0.1 that nobody uses now."""
     with socket.socket() as probe:
         probe.bind((ADDRESS, 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def _toml(tables: Mapping[str, Any]) -> str:
-    """TOML text of tables and arrays of tables with plain values (JSON's scalars and arrays are TOML's, too)."""
-    lines = []
-    for name, value in tables.items():
-        header = f"[[{name}]]" if isinstance(value, list) else f"[{name}]"
-        for table in value if isinstance(value, list) else [value]:
-            lines += [header, *(f"{key} = {json.dumps(item)}" for key, item in table.items()), ""]
-    return "\n".join(lines)

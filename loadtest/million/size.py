@@ -17,6 +17,7 @@ LOADER_BYTES: Final = 6_000_000
 SESSION_BYTES: Final = 4_000  # in a worker: what the issue of this test allows
 LOADER_SESSION_BYTES: Final = 1_000
 SOCKET_BYTES: Final = 4_200  # in the kernel, of one end of a connection
+TLS_BYTES: Final = 800  # of a session, both sides: records, and what handshakes leave between them
 PAGE_BYTES: Final = 4096
 
 
@@ -34,6 +35,7 @@ class Size:
     addresses: int  # source addresses of each load process
     descriptors: int  # that one process may have
     moved: float = 0.0  # the part of all sessions that finds new homes while the workers stay as many as they are
+    tls: bool = False
 
     @property
     def worker_sessions(self) -> int:
@@ -69,7 +71,7 @@ class Size:
     @property
     def memory_bytes(self) -> int:
         """Of the whole host, both sides and the kernel."""
-        each = SESSION_BYTES + LOADER_SESSION_BYTES + 2 * SOCKET_BYTES
+        each = SESSION_BYTES + LOADER_SESSION_BYTES + 2 * SOCKET_BYTES + (TLS_BYTES if self.tls else 0)
         return self.sessions * each + self.workers * WORKER_BYTES + self.loaders * LOADER_BYTES
 
     def shares(self) -> Iterator[int]:
@@ -85,7 +87,15 @@ def spread(sessions: int, workers: int) -> int:
 
 
 def size_of(
-    sessions: int, *, descriptors: int, ports: int, cores: int, workers: int = 0, loaders: int = 0, moved: float = 0.0
+    sessions: int,
+    *,
+    descriptors: int,
+    ports: int,
+    cores: int,
+    workers: int = 0,
+    loaders: int = 0,
+    moved: float = 0.0,
+    tls: bool = False,
 ) -> Size:
     """Cut up a run of `sessions`; numbers of processes that are 0 are found. TooManyError if a part is too large.
 
@@ -94,6 +104,7 @@ def size_of(
     """
     loaders_needed = max(cores, ceil(sessions / max(1, descriptors - LOADER_OWN)))
     cut = _cut(sessions, workers or cores, loaders or loaders_needed, descriptors, ports, moved)
+    cut = replace(cut, tls=tls)
     while not workers and cut.worker_descriptors > descriptors and cut.workers < MOST_WORKERS:
         cut = replace(cut, workers=cut.workers + 1)
     if cut.worker_descriptors > descriptors:

@@ -20,6 +20,15 @@ cdef extern from "<netinet/in.h>" nogil:
         AF_INET
         AF_INET6
 
+cdef extern from "core/records.h" nogil:
+    ctypedef struct record_layer_t "struct record_layer":
+        void* (*begin)(uint16_t, const uint8_t*, const uint8_t*) noexcept
+        void (*end)(void*) noexcept
+        ssize_t (*open)(void*, const uint8_t**, size_t*, uint8_t*, size_t) noexcept
+        ssize_t (*seal)(void*, const char*, size_t, uint8_t*, size_t, size_t*) noexcept
+        size_t (*close)(void*, uint8_t*, size_t) noexcept
+    record_layer_t record_layer
+
 cdef extern from "core/swarm.h" nogil:
     enum:
         BEHAVIOURS

@@ -34,6 +34,10 @@ class Swarm:
     def wait(self, until: Callable[[], bool], timeout_seconds: float) -> bool:
         """Turn until `until()`, asked after each turn, or the deadline; whether it came true. This one blocks."""
 
+    @property
+    def room(self) -> int:
+        """How many more sessions it may have now: `limit` less those that are there, come, or are just leaving."""
+
     def open(
         self,
         count: int,

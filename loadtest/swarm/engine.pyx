@@ -16,6 +16,7 @@ from loadtest.swarm.histogram import Histogram
 from loadtest.swarm.settings import BEHAVIOURS as BEHAVIOUR_NAMES, Settings
 
 include "core.pxi"
+include "records.pxi"
 
 KEEP_ALIVES = ("none", "space", "ping")
 MECHANISMS = ("ANONYMOUS", "PLAIN", "SCRAM-SHA-1", "SCRAM-SHA-256")
@@ -165,6 +166,11 @@ cdef class Swarm:
 
     # --- sessions ---
 
+    @property
+    def room(self):
+        cdef swarm_t* swarm = self.alive()
+        return swarm.limit - (swarm.begun - swarm.unused_count + swarm.wanted_total)
+
     def open(self, int count, *, behaviour="regular", at_once=None, per_second=None):
         cdef swarm_t* swarm = self.alive()
         if behaviour not in BEHAVIOUR_NAMES:
@@ -173,9 +179,9 @@ cdef class Swarm:
             raise SwarmError(f"1 to {AT_ONCE_LIMIT} sessions log in at once, not {at_once}")
         if per_second is not None and not 0 <= per_second < 1e6:
             raise SwarmError(f"connections begin 0 (no limit) to a million times a second, not {per_second}")
-        present = swarm.begun - swarm.unused_count + swarm.wanted_total
-        if count < 0 or count > swarm.limit - present:
-            raise SwarmError(f"{count} more sessions: this swarm has {present} of at most {swarm.limit}")
+        room = self.room
+        if count < 0 or count > room:
+            raise SwarmError(f"{count} more sessions: this swarm has {swarm.limit - room} of at most {swarm.limit}")
         check_descriptors(count, swarm.wanted_total + swarm.states[RESTING] + swarm.states[QUEUED])
         if at_once is not None:
             swarm.at_once = at_once

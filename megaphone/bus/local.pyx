@@ -81,12 +81,6 @@ cdef inline void put_head(uint8_t* head, size_t length, int kind) noexcept nogil
 cdef class FrameSink(Sink):
     """Puts frames together that reads have split."""
 
-    cdef LocalBus bus
-    cdef int peer                       # -1 for an incoming socket before its HELLO
-    cdef Receiver receiver
-    cdef bytearray held
-    cdef bint broken
-
     cdef void take_bytes(self, const uint8_t* data, size_t length):
         cdef size_t used = 0, missing
         cdef const uint8_t* held
@@ -160,17 +154,6 @@ cdef class FrameSink(Sink):
 
 cdef class Outgoing(FrameSink):
     """Our socket to one peer: what we say, and what has become of it."""
-
-    cdef bint up
-    cdef bint mourned                   # it was up and is no more, and the taker has not been told yet
-    cdef bytes peer_instance
-    cdef uint64_t number                # of the last frame
-    cdef uint64_t promised              # serial of the last frame that was to be kept; serials outlive the peer's process
-    cdef uint64_t confirmed             # serial of the last of these that the peer has confirmed
-    cdef object kept                    # (number, serial, frame) to be said again should the peer die before it confirms
-    cdef uint64_t kept_bytes
-    cdef object waiting                 # (frame, serial or 0) while the peer is away
-    cdef uint64_t waiting_bytes
 
     def __cinit__(self, LocalBus bus, int peer):
         self.bus = bus
@@ -274,8 +257,6 @@ cdef class Outgoing(FrameSink):
 
 cdef class Incoming(FrameSink):
     """A peer's socket to us; what it brought is confirmed here, so that nobody else's frames are."""
-
-    cdef readonly uint64_t number       # of the last frame taken
 
     def __cinit__(self, LocalBus bus):
         self.bus = bus

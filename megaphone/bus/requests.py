@@ -38,6 +38,9 @@ class Requests:
         # a process must not take the answers to its predecessor's requests for its own
         self._last_id = int.from_bytes(os.urandom(ID_BYTES), "big")
 
+    def __len__(self) -> int:
+        return len(self._requests)
+
     def __contains__(self, request_id: bytes) -> bool:
         return request_id in self._requests
 

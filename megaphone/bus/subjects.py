@@ -190,6 +190,21 @@ class Subjects:
             self._tell_all(peer)
         self._requests.sweep(now)
 
+    # --- another process goes on ------------------------------------------------------------
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing of ours is under way: a request, or something for our own subscribers."""
+        return not self._requests and not self._waiting
+
+    def theirs(self) -> list[tuple[str, list[int]]]:
+        """Return what the peers subscribe to: subject, peers."""
+        return [(subject, sorted(peers)) for subject, peers in self._theirs.items()]
+
+    def restore(self, theirs: list[tuple[str, list[int]]]) -> None:
+        """Know what the process before this one knew of its peers; they are told what we subscribe to, as ever."""
+        self._theirs = {subject: set(peers) for subject, peers in theirs}
+
     # --- the mesh ------------------------------------------------------------
 
     def take_frame(self, peer: int, kind: int, payload: bytes) -> None:

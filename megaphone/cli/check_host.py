@@ -52,6 +52,7 @@ def load_of(config: "Config", connections: int | None = None) -> needs.Load:
         embedded=config.embedded,
         direct=bool(direct),
         tls=any(entry.tls != "none" for entry in config.listen),
+        openssl=config.tls.record_layer == "openssl",
         backlog=max(entry.backlog for entry in config.listen),
         upstream_addresses=len(over_tcp),
         source_addresses=min((len(expand_sources(each.source_addresses)) or 1 for each in over_tcp), default=1),

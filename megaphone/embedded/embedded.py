@@ -18,6 +18,7 @@ from megaphone.embedded.guesses import Guesses
 from megaphone.embedded.hand_over import HandOver, Record
 from megaphone.embedded.host import Host, SessionOutlet
 from megaphone.embedded.logins import Logins
+from megaphone.embedded.moving import MovingService
 from megaphone.embedded.occupants import Occupants
 from megaphone.embedded.promises import Promises
 from megaphone.embedded.relay import Relay
@@ -44,8 +45,10 @@ if TYPE_CHECKING:
     from megaphone.config.schema import Config
     from megaphone.dispatch.counters import Board
     from megaphone.dispatch.dispatcher import Dispatcher
+    from megaphone.dispatch.moving import RestoreConnection, RestoreOwner
     from megaphone.edge.clients import Clients
     from megaphone.edge.limits import ListenerFacts
+    from megaphone.embedded.relay import RemoteConnection
     from megaphone.embedded.stream import EmbeddedStream
     from megaphone.service.session import Session
     from megaphone.service.tokens import TokenKey
@@ -76,8 +79,11 @@ class Embedded:
         facts_of: Callable[[int], ListenerFacts],
         listen_of: Callable[[ClientConnection], int],
         fault: Callable[[Exception], None],
+        taking_over: bool = False,
     ) -> None:
         self._loop = loop
+        self.resting = taking_over  # nothing is due: another process does it
+        self.left = False  # ... for good
         self._board = board
         self._clients = clients
         self._facts_of = facts_of
@@ -137,7 +143,8 @@ class Embedded:
             give=self._give,
             listen_of=listen_of,
         )
-        self.streams.host = Host(
+        self._dispatcher = dispatcher
+        self.host = self.streams.host = Host(
             board=board, router=self.router, promises=self.promises, sessions=self.sessions, logins=self.logins
         )
         self.streams.plain_targets = self.service.plain_targets
@@ -153,7 +160,9 @@ class Embedded:
             Guesses(self.subjects, self.authenticator, index, time.time)
         self.streams.home_of = self.router.home_of_user
         self.streams.domain = self.domain.encode()
-        self.rooms.load(lambda room: self.router.home(room) == index)
+        self.moving = MovingService(self)
+        if not taking_over:
+            self.rooms.load(lambda room: self.router.home(room) == index)
         self.router.drain()
 
     def _settings(self, config: Config) -> Settings:
@@ -211,6 +220,8 @@ class Embedded:
 
     def sweep(self) -> None:
         """Do what is due; called 8 times a second."""
+        if self.resting:
+            return
         if self.bus is not None:
             self.bus.sweep()
             self._bus_listener.retry()
@@ -218,16 +229,24 @@ class Embedded:
         if self.hand_over is not None:
             self.hand_over.sweep()
         self.sessions.sweep()
-        self._put_on_board()
+        self.put_on_board()
 
     def drain(self) -> None:
-        """The worker goes: the rooms at home here tell their occupants (status 332)."""
+        """The worker goes: the rooms at home here tell their occupants (status 332), unless another worker has them."""
+        if self.left:
+            return
         self.rooms.shut_down()
         self.router.drain()
 
     def close(self) -> None:
         """End everything; what is queued is written."""
+        if self.left:
+            return
         self.router.drain()
+        self.leave()
+
+    def leave(self) -> None:
+        """Close what is open; nobody is told anything."""
         if self.hand_over is not None:
             self.hand_over.close()
         if self.bus is not None:
@@ -235,7 +254,7 @@ class Embedded:
             self.bus.close()
         self.storage.close()
 
-    def _put_on_board(self) -> None:
+    def put_on_board(self) -> None:
         """Show what others have counted; counters go on from where the process before this one left them."""
         board, writer, bus = self._board, self.storage.writer, self.bus
         counted = {Slot.STORE_WRITES: writer.committed}
@@ -268,6 +287,24 @@ class Embedded:
         return len(sessions)
 
     # --- connections ------------------------------------------------------------
+
+    def connection(self, id_: int) -> ClientConnection | RemoteConnection | None:
+        """Return the connection with this id."""
+        found: ClientConnection | RemoteConnection | None = self._dispatcher.connection(id_)
+        return found
+
+    @property
+    def owners(self) -> dict[str, RestoreOwner]:
+        """How owners of connections are restored, by the kind of their record."""
+        restorers: dict[str, RestoreOwner] = {"stream": self.moving.restore_owner}
+        if self.bus is not None:
+            restorers["relayed"] = self.router.relay.restore_owner
+        return restorers
+
+    @property
+    def remote_connections(self) -> dict[str, RestoreConnection]:
+        """How connections are restored whose sockets are in other workers, by the kind of their record."""
+        return {} if self.bus is None else {"remote": self.router.relay.restore_remote}
 
     def open_stream(self, connection: ClientConnection, domain: str) -> EmbeddedStream:
         """Return the owner of a connection whose header names our domain."""

@@ -21,7 +21,7 @@ import msgspec
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
 WAITING_LIMIT = 4096  # connections that wait for one worker; one more is closed, and its client tries again
 RECORD_LIMIT_BYTES = 160_000
@@ -75,6 +75,8 @@ class HandOver:
         """Start taking connections."""
         self._listening.setblocking(False)
         self._loop.add_reader(self._listening, self._accept)
+        for incoming in self._incoming:  # of the process before this one
+            self._loop.add_reader(incoming, self._read, incoming)
 
     def close(self) -> None:
         """End all sockets; connections that wait are closed."""
@@ -103,6 +105,41 @@ class HandOver:
         for peer in self._peers:
             if peer.waiting and not peer.writing:
                 self._send(peer)
+
+    # --- another process goes on ------------------------------------------------------------
+
+    def freeze(self) -> None:
+        """Take and give nothing more."""
+        self._loop.remove_reader(self._listening)
+        for incoming in self._incoming:
+            self._loop.remove_reader(incoming)
+        for peer in self._peers:
+            if peer.writing and peer.socket is not None:
+                peer.writing = False
+                self._loop.remove_writer(peer.socket)
+
+    def thaw(self) -> None:
+        """Go on after `freeze`."""
+        self.open()
+
+    def waiting(self) -> Iterator[tuple[int, bytes, int]]:
+        """Yield the connections that wait for another worker: its index, Record, descriptor, which stays ours."""
+        for index, peer in enumerate(self._peers):
+            for record, descriptor in peer.waiting:
+                yield index, record, descriptor
+
+    def incoming(self) -> list[int]:
+        """Return the descriptors of the sockets by which other workers give; they stay ours."""
+        return [each.fileno() for each in self._incoming]
+
+    def restore(self, waiting: Iterable[tuple[int, bytes, int]], incoming: Iterable[int]) -> None:
+        """Go on where another process was, from `open` on; the descriptors are ours."""
+        for peer, record, descriptor in waiting:
+            self._peers[peer].waiting.append((record, descriptor))
+        for descriptor in incoming:
+            made = socket.socket(fileno=descriptor)
+            made.setblocking(False)
+            self._incoming.add(made)
 
     # --- out ------------------------------------------------------------
 

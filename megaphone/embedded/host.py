@@ -6,12 +6,15 @@ import secrets
 from typing import TYPE_CHECKING
 
 from megaphone.dispatch.counters import Reason, Slot
+from megaphone.dispatch.moving import Moved
+from megaphone.embedded.stream_record import export_stream
 from megaphone.stream.stanza import Stanza
 from megaphone.wire.stanza_header import read_stanza_header
 from megaphone.wire.stanza_writer import bounce
 
 if TYPE_CHECKING:
     from megaphone.dispatch.counters import Board
+    from megaphone.dispatch.dispatcher import Connection
     from megaphone.embedded.logins import Logins
     from megaphone.embedded.promises import Promises
     from megaphone.embedded.router import Router
@@ -105,6 +108,11 @@ class Host:
         """The client will say nothing more."""
         stream.end("", Reason.CLIENT_CLOSED)
 
+    @property
+    def idle(self) -> bool:
+        """Whether no stream has ended that was not looked after."""
+        return not self._gone
+
     def ping(self, stream: EmbeddedStream) -> None:
         """Nothing was heard of the client for a while: ask whether it is there (XEP-0199 section 4.2, XEP-0198)."""
         if stream.session is not None:
@@ -113,6 +121,18 @@ class Host:
                 if stream.resumption is None
                 else b"<r xmlns='urn:xmpp:sm:3'/>"
             )
+
+    # --- another process goes on ------------------------------------------------------------
+
+    def export(self, stream: EmbeddedStream) -> Moved | None:
+        """Return what moves along with a stream's connection; None if it stays."""
+        record = export_stream(stream)
+        return None if record is None else Moved("stream", record)
+
+    def activate(self, stream: EmbeddedStream, connection: Connection) -> None:
+        """A stream of the process before this one begins here."""
+        if stream.session is None:
+            self._logins.restored(stream, connection)
 
     # --- what happens to streams ------------------------------------------------------------
 

@@ -10,28 +10,28 @@ import secrets
 from typing import TYPE_CHECKING
 
 from megaphone.dispatch.counters import Reason, Slot
+from megaphone.edge.connection import ClientConnection
 from megaphone.edge.reasons import reason_of
 from megaphone.embedded.hand_over import Record
 from megaphone.errors import BindError, StorageError
 from megaphone.service.attempt import Transport
-from megaphone.service.login import Action, Login
+from megaphone.service.login import Action, Login, State, Step
 from megaphone.sockets.client_address import address_text
 from megaphone.stream.jid import JID
 from megaphone.wire.header import read_stream_header
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from megaphone.dispatch.counters import Board
-    from megaphone.edge.connection import ClientConnection
+    from megaphone.dispatch.dispatcher import Connection
     from megaphone.embedded.promises import Promises
     from megaphone.embedded.relay import Relay, RemoteConnection
     from megaphone.embedded.router import Router
     from megaphone.embedded.sessions import Sessions
     from megaphone.embedded.stream import EmbeddedStream, Streams
     from megaphone.service.authenticator import Authenticator
-    from megaphone.service.login import Step
     from megaphone.storage.accounts import SQLiteAccounts
 
 _STANDARD_PREFIX = ("stream", "http://etherx.jabber.org/streams")
@@ -73,6 +73,7 @@ class Logins:
         self._give = give
         self._listen_of = listen_of
         self._connections: dict[int, ClientConnection] = {}  # of streams that may still move, by id
+        self.checking = 0  # passwords, in threads
 
     # --- streams begin ------------------------------------------------------------
 
@@ -95,6 +96,27 @@ class Logins:
     def attach(self, connection: RemoteConnection, account: tuple[str, str], anonymous: bool) -> EmbeddedStream:
         """Return the owner of a connection that another worker has authenticated and keeps."""
         return self._streams.open(connection, Login.authenticated(JID(*account), anonymous=anonymous))
+
+    def restored(self, stream: EmbeddedStream, connection: Connection) -> None:
+        """A stream without a session has come from the process before this one, with its connection."""
+        login: Login | None = stream.login
+        if login is not None and login.account is None and isinstance(connection, ClientConnection):
+            self._connections[connection.id] = connection
+
+    def resume_again(self, stream: EmbeddedStream) -> None:
+        """Ask once more for the session that a stream was about to resume in the process before this one."""
+        login: Login | None = stream.login
+        if login is None or login.wish is None or login.state is not State.WAIT_RESUMED:
+            return
+        self._resume(stream, Step(b"", Action.RESUME, resume=login.wish))
+        if login.state is not State.WAIT_RESUMED:
+            stream.go_on()
+        self._router.drain()
+
+    @property
+    def authenticators(self) -> Mapping[str, Authenticator]:
+        """The domains served here, by their normalised names."""
+        return self._authenticators
 
     def gone(self, stream_id: int) -> None:
         """The connection with this id is gone, or its stream has a session."""
@@ -147,8 +169,10 @@ class Logins:
         assert step.check is not None  # noqa: S101 - VERIFY has one
         stream.wait()
         checking = self._loop.run_in_executor(None, step.check.holds)
+        self.checking += 1
 
         def checked(done: asyncio.Future[bool]) -> None:
+            self.checking -= 1
             if not stream.connection_id:
                 return  # it has hung up meanwhile
             if not self._follow(stream, stream.login.verified(done.result(), self._router.now())):

@@ -37,6 +37,7 @@ class Occupants:
         self._session_of = session_of
         self._rooms: dict[JID, dict[JID, Session]] = {}
         self._moderators: dict[JID, set[JID]] = {}
+        self.touched: set[JID] | None = None  # rooms whose occupants have changed, while they move to another process
         self._count = 0
 
     def __len__(self) -> int:
@@ -44,6 +45,7 @@ class Occupants:
 
     def add(self, room: JID, occupant: JID, *, moderator: bool) -> None:
         """Reach this session from now on; one that has ended meanwhile is passed over."""
+        self._touch(room)
         session = self._session_of(occupant)
         if session is None:
             return
@@ -55,6 +57,7 @@ class Occupants:
 
     def change(self, room: JID, occupant: JID, *, moderator: bool) -> None:
         """Count an occupant among the moderators, or no longer."""
+        self._touch(room)
         moderators = self._moderators.get(room)
         if moderator and occupant in self._rooms.get(room, ()):
             self._moderators.setdefault(room, set()).add(occupant)
@@ -95,8 +98,18 @@ class Occupants:
         """Every room with an occupant here."""
         return list(self._rooms)
 
+    def of(self, room: JID) -> list[tuple[JID, bool]]:
+        """Return the occupants of a room, in the order of their coming: full JID, whether it is a moderator."""
+        moderators = self._moderators.get(room, ())
+        return [(occupant, occupant in moderators) for occupant in self._rooms.get(room, ())]
+
+    def _touch(self, room: JID) -> None:
+        if self.touched is not None:
+            self.touched.add(room)
+
     def forget(self, room: JID) -> None:
         """The room is gone, with whatever home it had."""
+        self._touch(room)
         self._streams.settle()
         self._count -= len(self._rooms.pop(room, ()))
         self._moderators.pop(room, None)

@@ -13,7 +13,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 class Writes(Protocol):
@@ -74,6 +74,24 @@ class Promises:
             and self._writes.committed >= self._writes.position
             and not any(map(self._unconfirmed, self._others))
         )
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing waits for the store any more, but perhaps for peers."""
+        return not self._held and not self._local and self._writes.committed >= self._writes.position
+
+    @property
+    def held(self) -> bool:
+        """Whether something has been delivered that could not be written."""
+        return self._held
+
+    def waiting(self) -> Iterator[tuple[Callable[[], object], tuple[tuple[int, int], ...]]]:
+        """Yield what waits for peers, and for which of their serials."""
+        return ((keep, serials) for keep, _, serials in self._waiting)
+
+    def restore(self, keep: Callable[[], object], serials: tuple[tuple[int, int], ...]) -> None:
+        """Keep what another process has promised, as soon as these serials are confirmed."""
+        self._waiting.append((keep, 0, serials))
 
     def when_safe(self, keep: Callable[[], object]) -> None:
         """Call `keep` as soon as everything that was sent or written so far is safe; at once if it is already."""

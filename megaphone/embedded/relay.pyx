@@ -21,14 +21,18 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
+import os
+
 import msgspec
 
 from megaphone.bus.local cimport LocalBus
 from megaphone.dispatch.counters cimport *
 from megaphone.dispatch.dispatcher cimport DELIVERED, FULL, GONE, Connection, Dispatcher, Owner
+from megaphone.dispatch.fingerprint cimport mixed
 from megaphone.sockets.poller cimport TICKS_PER_SECOND
 
-from megaphone.sockets.client_address import address_text
+from megaphone.dispatch.moving import Moved
+from megaphone.errors import MoveError
 
 cdef enum:
     OPEN = 8
@@ -41,6 +45,12 @@ cdef enum:
     LOST = 15           # GONE on the wire; the dispatcher has a GONE of its own
     WINDOW_BYTES = 262144
     TOOK_BYTES = 32768  # said in one TOOK at least, unless the client's mailbox was full
+
+
+cdef close_all(list descriptors):
+    """None is expected."""
+    for fd in descriptors:
+        os.close(fd)
 
 
 cdef inline void write_uint64(uint8_t* at, uint64_t number) noexcept nogil:
@@ -145,6 +155,64 @@ cdef class Relay:
         else:
             self.dispatcher.get_data(remote.id)
 
+    # --- another process goes on ------------------------------------------------------------
+
+    def under_way(self):
+        """What is relayed: (peer, id, whether the socket is here) by the id in the worker that holds the socket."""
+        return [(key[0], key[1], False) for key in self.remote] + [
+            ((<RelayedOwner> owner).peer, id, True) for id, owner in self.relayed.items()
+        ]
+
+    def restore_owner(self, Connection connection, bytes data not None, list descriptors not None):
+        """The owner of a connection whose session is in another worker, of the process before this one."""
+        cdef RelayedOwner owner = RelayedOwner.__new__(RelayedOwner)
+        close_all(descriptors)
+        try:
+            owner.peer, owner.untold, owner.full = msgspec.msgpack.decode(data)[:3]
+        except (ValueError, TypeError, OverflowError, msgspec.MsgspecError) as error:
+            raise MoveError(f"not the record of a relayed connection: {error}") from None
+        if not 0 <= owner.peer < self.bus.workers or owner.peer == self.bus.index:
+            raise MoveError("a connection that is relayed to a worker that there is not")
+        owner.relay = self
+        owner.connection_id = connection.id
+        owner.forgotten = True      # until it is activated
+        return owner
+
+    def restore_remote(self, uint64_t id, bytes data not None, list descriptors not None):
+        """A connection whose socket is in another worker, of the process before this one."""
+        cdef RemoteConnection remote = RemoteConnection.__new__(RemoteConnection)
+        close_all(descriptors)
+        try:
+            remote.peer, remote.remote_id, remote.under_way, remote.full, remote.broken_off, remote.credit = (
+                msgspec.msgpack.decode(data)[:6]
+            )
+        except (ValueError, TypeError, OverflowError, msgspec.MsgspecError) as error:
+            raise MoveError(f"not the record of a remote connection: {error}") from None
+        if not 0 <= remote.peer < self.bus.workers or remote.peer == self.bus.index:
+            raise MoveError("a connection of a worker that there is not")
+        remote.relay = self
+        remote.id = id
+        return remote
+
+    def lose(self, under_way):
+        """Of what was relayed by the process before this one, ends what has not come along; its peers are told."""
+        cdef uint8_t reason = SYSTEM_SHUTDOWN
+        cdef bytes said = bytes([reason]) + b"system-shutdown"
+        for peer, id, is_here in under_way:
+            if is_here and id not in self.relayed:
+                self.say(peer, LOST, id, &reason, 1)
+            elif not is_here and (peer, id) not in self.remote:
+                self.say(peer, SHUTDOWN, id, <const uint8_t*> <const char*> said, len(said))
+
+    def leave(self):
+        """Another process goes on with all of this: whatever ends here, nobody is told."""
+        cdef RelayedOwner owner
+        cdef RemoteConnection remote
+        for owner in list(self.relayed.values()):
+            owner.forget()
+        for remote in list(self.remote.values()):
+            remote.leave()
+
     def peer_lost(self, int peer):
         """A worker is gone: its clients with it, and the sessions of ours that lived there."""
         cdef RemoteConnection remote
@@ -196,6 +264,23 @@ cdef class RelayedOwner(Owner):
         if not self.forgotten:
             self.forget()
             self.relay.say(self.peer, LOST, self.connection_id, &said, 1)
+
+    cdef uint64_t fingerprint(self):
+        return mixed(<uint64_t> self.untold << 1 | self.full, self.forgotten)
+
+    cpdef object export(self, Connection connection):
+        """Who has the session, and what it has not been told."""
+        if self.forgotten:
+            return None
+        return Moved("relayed", msgspec.msgpack.encode((self.peer, self.untold, self.full)))
+
+    cpdef activate(self, Connection connection):
+        self.forgotten = False
+        self.relay.relayed[self.connection_id] = self
+        self.relay.board.slots[<int> RELAYED_OPEN] += 1
+
+    cpdef leave(self, Connection connection):
+        self.forget()
 
     cdef void forget(self):
         if not self.forgotten:
@@ -292,6 +377,31 @@ cdef class RemoteConnection(Connection):
         cdef Owner owner = self.owner
         if owner is not None:
             owner.take_tick(self, now_ticks)
+
+    cdef uint64_t fingerprint(self):
+        return mixed(self.under_way, self.full | self.broken_off << 1 | self.credit << 2 | self.released << 3)
+
+    cpdef object export(self):
+        """Where the socket is, and what is on its way there."""
+        if self.released:
+            return None
+        return Moved("remote", msgspec.msgpack.encode(
+            (self.peer, self.remote_id, self.under_way, self.full, self.broken_off, self.credit)
+        ))
+
+    cpdef activate(self):
+        if not self.relay.dispatcher.register_again(self):
+            raise MoveError(f"connection {self.id:016x} is there already")
+        self.relay.remote[self.peer, self.remote_id] = self
+        self.relay.board.slots[<int> RELAYED_OPEN] += 1
+
+    cpdef leave(self):
+        if not self.released:
+            self.released = True
+            self.owner = None
+            if self.relay.remote.pop((self.peer, self.remote_id), None) is not None:
+                self.relay.board.slots[<int> RELAYED_OPEN] -= 1
+            self.relay.dispatcher.release(self)
 
     def finish(self, str condition, int reason):
         """Ends the connection with a stream error ("" for none)."""

@@ -160,6 +160,23 @@ class Router:
         finally:
             self._draining = False
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits to be taken."""
+        return not self._work
+
+    # --- another process goes on ------------------------------------------------------------
+
+    def recount(self, jid: JID) -> None:
+        """Find out anew in which other workers the occupants of a room at home here are."""
+        room = self.rooms.room(jid)
+        homes = () if room is None else map(self.home, room.occupants.by_session)
+        workers = Counter(home for home in homes if home != self.index)
+        if workers:
+            self._abroad[jid] = workers
+        else:
+            self._abroad.pop(jid, None)
+
     # --- rooms' outlet ------------------------------------------------------------
 
     def route_many(self, stanzas: Sequence[bytes], to: JID) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 
 from megaphone.dispatch.counters import Reason, Slot
@@ -20,7 +21,7 @@ from megaphone.stream.resumption import EndedSessions, HandledTooManyError, SMLi
 from megaphone.wire.writer import STREAM_END, stream_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from megaphone.dispatch.counters import Board
     from megaphone.embedded.promises import Promises
@@ -59,7 +60,7 @@ class Sessions:
         self._resume_seconds = resume_seconds
         self._limits = limits
         self._by_id: dict[str, EmbeddedStream] = {}
-        self._ended = EndedSessions()
+        self.ended = EndedSessions()
         self._waiting: deque[tuple[float, EmbeddedStream]] = deque()  # by the time when they have waited long enough
         self._answers: dict[EmbeddedStream, int] = {}  # how many each stream waits for, until all is safe
         self._unkept: deque[tuple[Session, int]] = deque()  # sent with this count while nothing could be written
@@ -87,7 +88,7 @@ class Sessions:
 
     def handled(self, previd: str, account: JID) -> int | None:
         """Return how many stanzas were handled of a session that can no longer be resumed, if that is known."""
-        return self._ended.handled(previd, account)
+        return self.ended.handled(previd, account)
 
     def resume(self, stream: EmbeddedStream, old: EmbeddedStream, wish: Resume, again: Callable[[], None]) -> None:
         """Go on with a session on a new stream (XEP-0198 section 5).
@@ -129,6 +130,7 @@ class Sessions:
             return
         self._settle(old, (wish.h - first) & resumption.COUNT_MASK)
         session: Session = old.session
+        self._touch(session)
         old.session = None
         self._attached(old)
         answer = stream.login.resumed(resumption.resumed(management.id, management.handled))
@@ -150,6 +152,7 @@ class Sessions:
     def take_element(self, stream: EmbeddedStream, data: bytes) -> None:
         """Take a first-level element that is no stanza."""
         stream.streams.settle()  # what was said before it is not counted after it
+        self._touch(stream.session)
         try:
             nonza = read_nonza(data)
         except ValueError as error:
@@ -175,19 +178,19 @@ class Sessions:
             self._answers[stream] = _ANSWERS_LIMIT + 1  # once more, when those have been given
             return
         self._answers[stream] = waiting + 1
-        answer = resumption.answer(management.handled)
+        self._promises.when_safe(Answer(self, stream, management, management.handled))
 
-        def when_safe() -> None:
-            left = self._answers.pop(stream) - 1
-            if left:
-                self._answers[stream] = left
-            if stream.resumption is management:  # else it has been said with <resumed/>, or is not to be said
-                stream.say(answer)
-                if left == _ANSWERS_LIMIT:
-                    self._answers[stream] = left - 1
-                    self._answer_when_safe(stream, management)
-
-        self._promises.when_safe(when_safe)
+    def answer(self, waited: Answer) -> None:
+        """Everything before this answer is safe."""
+        stream = waited.stream
+        left = self._answers.pop(stream) - 1
+        if left:
+            self._answers[stream] = left
+        if stream.resumption is waited.management:  # else it has been said with <resumed/>, or is not to be said
+            stream.say(resumption.answer(waited.handled))
+            if left == _ANSWERS_LIMIT:
+                self._answers[stream] = left - 1
+                self._answer_when_safe(stream, waited.management)
 
     def _acknowledged(self, stream: EmbeddedStream, management: StreamManagement, h: int) -> None:
         try:
@@ -241,6 +244,7 @@ class Sessions:
                 at = (count - management.acknowledged - 1) & resumption.COUNT_MASK
                 if at < len(stream.keys):
                     try:
+                        self._touch(session)
                         stream.keys[at] = self._store.spool_add(
                             session.user.jid, management.waiting[at], self._router.now()
                         )
@@ -262,6 +266,8 @@ class Sessions:
     def queue(self, stream: EmbeddedStream, stanza: bytes) -> None:
         """Send a stanza that waits for its acknowledgement."""
         management: StreamManagement = stream.resumption
+        if self._router.service.home.touched is not None:
+            self._touch(stream.session)
         fits = management.sent(stanza)
         stream.keys.append(self._key)
         stream.say(stanza)
@@ -280,6 +286,7 @@ class Sessions:
         """At the end of a turn: ask for an acknowledgement if one is due."""
         management: StreamManagement | None = stream.resumption
         if management is not None and stream.connection_id and management.wants_request(pause=True):
+            self._touch(stream.session)
             stream.say(resumption.REQUEST)
 
     def _settle(self, stream: EmbeddedStream, count: int) -> None:
@@ -337,6 +344,7 @@ class Sessions:
 
     def _detach(self, stream: EmbeddedStream) -> None:
         """The session waits for its client."""
+        self._touch(stream.session)
         stream.detached = True
         self._board.add(Slot.SESSIONS_WAITING, 1)
         self._waiting.append((self._router.now() + self._resume_seconds, stream))
@@ -373,7 +381,7 @@ class Sessions:
         if management is None:
             return
         if self._by_id.pop(management.id, None) is not None:
-            self._ended.add(management.id, session.user.jid, management.handled)
+            self.ended.add(management.id, session.user.jid, management.handled)
         stream.resumable(None)
         keys, stream.keys = stream.keys, []
         stanzas = management.take_all()
@@ -383,6 +391,72 @@ class Sessions:
         kept = [key for key in keys if key > 0]
         if kept:
             self._store.spool_remove(session.user.jid, kept)
+
+    # --- another process goes on (moving_users.py) ------------------------------------------------------------
+
+    def _touch(self, session: Session | None) -> None:
+        """Note that something of a session has changed, if anybody wants to know."""
+        if session is not None:
+            self._router.service.home.touch(session.user.local)
+
+    @property
+    def limits(self) -> SMLimits:
+        """Those of sessions that enable XEP-0198 now."""
+        return self._limits
+
+    def deadlines(self) -> Iterator[tuple[float, EmbeddedStream]]:
+        """Yield the sessions that wait for their clients, by the time when they have waited long enough."""
+        return ((deadline, stream) for deadline, stream in self._waiting if stream.detached)
+
+    def answers(self) -> Iterator[tuple[EmbeddedStream, int]]:
+        """Yield how many answers each stream waits for."""
+        return iter(self._answers.items())
+
+    def restore(
+        self, stream: EmbeddedStream, management: StreamManagement | None, keys: list[int], *, detached: bool
+    ) -> None:
+        """Let a stream that has its session go on where another process was."""
+        stream.resumable(management)
+        stream.keys = keys
+        stream.detached = detached
+        if management is not None and management.id:
+            self._by_id[management.id] = stream
+
+    def forget(self, stream: EmbeddedStream) -> None:
+        """Take back `restore`."""
+        management: StreamManagement | None = stream.resumption
+        if management is not None and self._by_id.get(management.id) is stream:
+            del self._by_id[management.id]
+        stream.session = None
+        stream.resumable(None)
+        stream.detached = False
+
+    def restore_deadlines(self, waiting: list[tuple[float, EmbeddedStream]]) -> None:
+        """Wait for these clients until then; in order."""
+        self._waiting.extend(waiting)
+
+    def restore_answers(self, answers: dict[EmbeddedStream, int]) -> None:
+        """Know how many answers each stream waits for; the promises bring them."""
+        self._answers.update(answers)
+
+    def count(self, sessions: int, waiting: int) -> None:
+        """Show how many sessions were restored, and how many of them wait for their clients."""
+        self._board.add(Slot.SESSIONS, sessions)
+        self._board.add(Slot.SESSIONS_WAITING, waiting)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answer:
+    """One `<a/>`, which waits until everything before it is safe."""
+
+    sessions: Sessions
+    stream: EmbeddedStream
+    management: StreamManagement
+    handled: int
+
+    def __call__(self) -> None:
+        """Say it."""
+        self.sessions.answer(self)
 
 
 def _stream_of(session: Session) -> EmbeddedStream:

@@ -10,6 +10,7 @@ nothing is pulled away from under somebody's feet.
 """
 
 cimport cython
+from cpython.ref cimport PyObject
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcmp, memcpy
@@ -17,6 +18,7 @@ from libc.string cimport memcmp, memcpy
 from megaphone.bus.homes cimport home_of_bytes
 from megaphone.dispatch.counters cimport *
 from megaphone.dispatch.dispatcher cimport DELIVERED, FULL, GONE
+from megaphone.dispatch.fingerprint cimport mixed
 from megaphone.sockets.poller cimport TICKS_PER_SECOND
 from megaphone.wire.framer cimport ERROR, HEADER, MESSAGE_ELEMENT, MORE, STANZA, STREAM_END, condition_of
 from megaphone.wire.stanza_reader cimport Cut, next_stanza, stanza_reader_free, stanza_reader_start
@@ -136,6 +138,12 @@ cdef class Streams(Flushable):
     def settle(self):
         """Sends what waits for the end of the turn."""
         self.send_burst()
+
+    def end_turn(self):
+        """Does at once what waits for the end of the turn; whether that was anything."""
+        cdef bint anything = self.crowd is not None or len(self.turn_ends) > 0
+        self.flush()
+        return anything
 
     cdef void send_burst(self):
         """Puts the stanzas of a burst together for each session, and sends them."""
@@ -405,6 +413,13 @@ cdef class EmbeddedStream(Owner):
         if self.connection_id:
             self.streams.dispatcher.shutdown(self.connection_id, condition, reason)
 
+    def lose(self, int reason):
+        """The connection has not come along from the process before this one."""
+        if self.connection_id:
+            self.former_id = self.connection_id
+            self.connection_id = 0
+            self.streams.host.take_gone(self, reason)
+
     def let_go(self):
         """The connection is no longer this stream's."""
         self.connection_id = 0
@@ -432,6 +447,22 @@ cdef class EmbeddedStream(Owner):
 
     cdef void take_room(self, Connection connection):
         self.over_bytes = 0
+
+    # --- another process goes on ------------------------------------------------------------
+
+    cdef uint64_t fingerprint(self):
+        cdef uint64_t print = mixed(<uint64_t> self.heard_ticks << 32 | self.over_bytes, <uint64_t> self.reader.framer.stanza_bytes << 8 | self.reader.framer.state)
+        print = mixed(print, self.asked | self.waiting << 1 | self.expects_header << 2 | (self.held is not None) << 3)
+        print = mixed(print, <uint64_t> <PyObject*> self.session)
+        if self.login is not None:
+            print = mixed(print, self.login.changes)
+        return print
+
+    cpdef object export(self, Connection connection):
+        return self.streams.host.export(self)
+
+    cpdef activate(self, Connection connection):
+        self.streams.host.activate(self, connection)
 
     cdef void take_tick(self, Connection connection, uint32_t now_ticks):
         """About once a second: is the client still there?"""

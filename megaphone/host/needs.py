@@ -11,7 +11,8 @@ from typing import Final
 SOCKET_BYTES: Final = 5_000  # of the kernel, for one established TCP socket that holds nothing
 CONNECTION_BYTES: Final = 1_100  # of a worker, for a client that is carried to a server
 SESSION_BYTES: Final = 4_000  # of a worker, for a client that has its session here
-TLS_BYTES: Final = 15_000  # of OpenSSL, for a client with TLS
+TLS_BYTES: Final = 500  # of a worker, for a client with TLS 1.3
+OPENSSL_BYTES: Final = 15_000  # of a worker, for one with TLS 1.2, or if OpenSSL keeps the records
 PROCESS_BYTES: Final = 35_000_000  # of the supervisor or a worker, before the first client
 OWN_DESCRIPTORS: Final = 128  # of a worker: listening sockets, database, links, log
 MAPS: Final = 4_096  # of a worker: some 420, and none for a connection
@@ -31,6 +32,7 @@ class Load:
     embedded: bool  # sessions are here, and workers have a socket for each other
     direct: bool  # each client has a socket of its own to a server
     tls: bool
+    openssl: bool = False  # `tls.record_layer`
     backlog: int  # of the listener with the longest
     upstream_addresses: int = 0  # TCP addresses of servers that take a socket for each client
     source_addresses: int = 1  # for each of these servers
@@ -115,6 +117,8 @@ def kernel_bytes(load: Load) -> int:
 
 
 def process_bytes(load: Load) -> int:
-    """Memory of supervisor and workers."""
-    each = (SESSION_BYTES if load.embedded else CONNECTION_BYTES) + (TLS_BYTES if load.tls else 0)
+    """Memory of supervisor and workers; clients are taken to have TLS 1.3 where there is TLS."""
+    each = SESSION_BYTES if load.embedded else CONNECTION_BYTES
+    if load.tls:
+        each += OPENSSL_BYTES if load.openssl else TLS_BYTES
     return load.connections * each + (load.workers + 1) * PROCESS_BYTES

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from megaphone.rooms.names import DISCO_ITEMS, element
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from megaphone.stream.jid import JID
 
@@ -20,6 +20,7 @@ class Directory:
         self._rooms: dict[JID, tuple[str, int]] = {}
         self._limit = limit
         self._shown = shown
+        self.touched: set[JID] | None = None  # which have changed, while the list moves to another process
         self._items: bytes | None = None  # the answer, until something changes: many ask
 
     def __len__(self) -> int:
@@ -27,20 +28,36 @@ class Directory:
 
     def put(self, room: JID, name: str, occupants: int) -> None:
         """List a room, or list it anew; one too many is not listed."""
+        self._touch(room)
         if room in self._rooms or len(self._rooms) < self._limit:
             self._rooms[room] = (name, occupants)
             self._items = None
 
     def remove(self, room: JID) -> None:
         """List a room no longer."""
+        self._touch(room)
         self._rooms.pop(room, None)
         self._items = None
 
     def lose(self, is_lost: Callable[[JID], bool]) -> None:
         """Remove the rooms whose home has died."""
         for room in [room for room in self._rooms if is_lost(room)]:
+            self._touch(room)
             del self._rooms[room]
         self._items = None
+
+    def rooms(self) -> Iterator[tuple[JID, str, int]]:
+        """Yield every room of the list: JID, name and about how many occupants."""
+        for room, (name, occupants) in self._rooms.items():
+            yield room, name, occupants
+
+    def entry(self, room: JID) -> tuple[str, int] | None:
+        """Return what is known of a room, None if it is not listed."""
+        return self._rooms.get(room)
+
+    def _touch(self, room: JID) -> None:
+        if self.touched is not None:
+            self.touched.add(room)
 
     def fullest(self) -> list[tuple[JID, str, int]]:
         """Return the rooms with the most occupants, and among as many by name of the room."""

@@ -46,15 +46,14 @@ class Room:
     """A room and what it knows. `locked` is true until its creator has configured it (XEP-0045 section 10.1)."""
 
     __slots__ = (
-        "_credit",
-        "_credit_time",
-        "_listed",
         "_tail",
         "address",
         "affiliations",
         "config",
         "created",
         "creator",
+        "credit",
+        "credit_time",
         "id",
         "jid",
         "locked",
@@ -64,6 +63,7 @@ class Room:
         "secret",
         "subject",
         "surroundings",
+        "told",
     )
 
     def __init__(
@@ -92,9 +92,11 @@ class Room:
         self.id = 0
         """The id of the last message."""
         self._tail: Tail | None = None
-        self._listed: tuple[str, int] | None = None
-        self._credit = 0.0
-        self._credit_time = float("-inf")
+        self.told: tuple[str, int] | None = None
+        """What the room list was told last: the name, and the number of bits of how many are here."""
+        self.credit = 0.0
+        """Messages that may be said at once, as it was at `credit_time`, Unix seconds."""
+        self.credit_time = float("-inf")
 
     # --- what it is ---
 
@@ -125,7 +127,7 @@ class Room:
             limit = self.settings.history_limit
             stored = self.surroundings.log.tail(self.jid, limit) if self.persistent else ()
             self._tail = Tail(limit, self.settings.history_limit_bytes, stored)
-            self.id = self._tail.last_id
+            self.id = max(self.id, self._tail.last_id)
         return self._tail
 
     def sender(self, stanza: Addressed) -> Occupant:
@@ -217,20 +219,20 @@ class Room:
         rate = self.settings.messages_per_second
         if not rate:
             return
-        self._credit = min(rate * BURST_SECONDS, self._credit + (now - self._credit_time) * rate)
-        self._credit_time = now
-        if self._credit < 1.0:
+        self.credit = min(rate * BURST_SECONDS, self.credit + (now - self.credit_time) * rate)
+        self.credit_time = now
+        if self.credit < 1.0:
             raise RoomError("resource-constraint", "too many messages in this room; try again later")
-        self._credit -= 1.0
+        self.credit -= 1.0
 
     def announce(self) -> None:
         """Tell the room list what has changed: the name, whether it is public, and about how many are in it."""
         listed = None
         if self.config.public and not self.locked:
             listed = (self.config.name, len(self.occupants).bit_length())
-        if listed == self._listed:
+        if listed == self.told:
             return
-        self._listed = listed
+        self.told = listed
         if listed is None:
             self.outlet.unlisted(self.jid)
         else:
@@ -238,7 +240,7 @@ class Room:
 
     def announce_anew(self) -> None:
         """Tell the room list as if nothing had been told yet."""
-        self._listed = None
+        self.told = None
         self.announce()
 
     def close_if_empty(self) -> None:
@@ -250,7 +252,7 @@ class Room:
 
     def close(self) -> None:
         """End the room: it is listed no longer and has no occupants."""
-        if self._listed is not None:
-            self._listed = None
+        if self.told is not None:
+            self.told = None
             self.outlet.unlisted(self.jid)
         self.surroundings.closed(self)

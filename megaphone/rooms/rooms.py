@@ -50,12 +50,14 @@ class Rooms:
         self._version = version
         self._rooms: dict[JID, Room] = {}
         self._created: dict[JID, int] = {}
-        self._directory = Directory(settings.rooms_limit, settings.list_limit)
-        self._surroundings = Surroundings(outlet, store, log or store, settings, self._closed)
+        self.directory = Directory(settings.rooms_limit, settings.list_limit)
+        # While they move to another process (rooms.moving): which have changed, and whether by more than talk.
+        self.touched: dict[JID, bool] | None = None
+        self.surroundings = Surroundings(outlet, store, log or store, settings, self.remove)
 
     def apply(self, settings: RoomSettings) -> None:
         """Take these settings from now on; what exists stays as it is."""
-        self.settings = self._surroundings.settings = settings
+        self.settings = self.surroundings.settings = settings
 
     def __len__(self) -> int:
         return len(self._rooms)
@@ -77,6 +79,9 @@ class Rooms:
         if stanza.to is None or stanza.from_ is None:
             raise ValueError("a stanza for rooms has both addresses")
         addressed = cast("Addressed", stanza)
+        if self.touched is not None:
+            is_talk = stanza.kind == "message" and stanza.type == "groupchat"
+            self.touch(addressed.to.bare, talk=is_talk and not addressed.to.resource)
         try:
             if not stanza.to.local:
                 self._receive_at_domain(addressed)
@@ -115,9 +120,9 @@ class Rooms:
         record = RoomRecord(jid, self.settings.defaults, creator, now, secret)
         # who asks without <x/> cannot configure it: section 7.2.1, groupchat 1.0
         locked = stanza.child(MUC, "x") is not None
-        room = Room(record, self._surroundings, (Affiliated(creator, Affiliation.OWNER),), locked=locked)
+        room = Room(record, self.surroundings, (Affiliated(creator, Affiliation.OWNER),), locked=locked)
         entering.enter(room, stanza, stanza.to.resource, now, created=True)
-        self._add(room)
+        self.add(room)
         if not locked:
             ownership.unlock(room)
 
@@ -136,7 +141,7 @@ class Rooms:
         if asked == ("get", f"{{{DISCO_INFO}}}query") and not payload.get("node"):
             self._answer(stanza, info(self.settings.name, FEATURES))
         elif asked == ("get", f"{{{DISCO_ITEMS}}}query") and not payload.get("node"):
-            self._answer(stanza, self._directory.items())
+            self._answer(stanza, self.directory.items())
         elif asked == ("get", f"{{{PING}}}ping"):
             self._answer(stanza, b"")
         elif asked == ("get", f"{{{VERSION}}}query"):
@@ -157,15 +162,19 @@ class Rooms:
         """Take over the persistent rooms whose home is here, which `at_home` says of their bare JIDs."""
         for record in self._store.rooms():
             if record.room not in self._rooms and record.room.domain == self.jid.domain and at_home(record.room):
-                room = Room(record, self._surroundings, self._store.affiliations(record.room))
-                self._add(room)
+                room = Room(record, self.surroundings, self._store.affiliations(record.room))
+                self.add(room)
                 room.announce()
 
-    def _add(self, room: Room) -> None:
+    def add(self, room: Room) -> None:
+        """Have a room."""
+        self.touch(room.jid)
         self._rooms[room.jid] = room
         self._created[room.creator] = self._created.get(room.creator, 0) + 1
 
-    def _closed(self, room: Room) -> None:
+    def remove(self, room: Room) -> None:
+        """Have a room no longer; nobody is told."""
+        self.touch(room.jid)
         if self._rooms.pop(room.jid, None) is None:
             return
         left = self._created[room.creator] - 1
@@ -174,17 +183,25 @@ class Rooms:
         else:
             del self._created[room.creator]
 
+    def touch(self, room: JID, *, talk: bool = False) -> None:
+        """Note that a room has changed, if anybody wants to know; `talk`: by nothing but talk."""
+        touched = self.touched
+        if touched is not None:
+            touched[room] = touched.get(room, False) or not talk
+
     # --- homes ---
 
     def home_lost(self, is_lost: Callable[[JID], bool], now: float) -> None:
         """Remove everybody and every listed room whose home has died, as `is_lost` says of bare JIDs."""
         for room in list(self._rooms.values()):
+            self.touch(room.jid)
             leaving.lose(room, is_lost)
-        self._directory.lose(is_lost)
+        self.directory.lose(is_lost)
 
     def list_anew(self) -> None:
         """Tell the room list of every room: its home has been lost, and another has taken its place."""
         for room in self._rooms.values():
+            self.touch(room.jid, talk=True)
             room.announce_anew()
 
     def shut_down(self) -> None:
@@ -198,12 +215,12 @@ class Rooms:
 
     def listed(self, room: JID, name: str, occupants: int) -> None:
         """Take what `Outlet.listed` has said, on any worker."""
-        self._directory.put(room, name, occupants)
+        self.directory.put(room, name, occupants)
 
     def unlisted(self, room: JID) -> None:
         """Take what `Outlet.unlisted` has said."""
-        self._directory.remove(room)
+        self.directory.remove(room)
 
     def items(self) -> list[tuple[JID, str, int]]:
         """Return the room list: JID, name and about how many occupants, the fullest first."""
-        return self._directory.fullest()
+        return self.directory.fullest()

@@ -61,8 +61,8 @@ class Authenticator:
         self.token = token
         self._accounts = accounts
         self._secret = secret
-        self._addresses = FailedLogins(ADDRESS_POLICY)
-        self._failed_accounts = FailedLogins(ACCOUNT_POLICY)
+        self.failed_addresses = FailedLogins(ADDRESS_POLICY)
+        self.failed_accounts = FailedLogins(ACCOUNT_POLICY)
         self.tell_failed: Callable[[str, JID | None], object] = _nobody  # other workers count what failed here
         self.tell_succeeded: Callable[[JID], object] = _nobody  # ... and forget it
         self.apply(settings or LoginSettings())
@@ -71,8 +71,8 @@ class Authenticator:
         """Take these settings from now on, for streams that begin and logins that are under way."""
         self.settings = settings
         self.tokens = TokenKeys(self.domain, settings.tokens)
-        self._addresses.policy = settings.address_locks
-        self._failed_accounts.policy = settings.account_locks
+        self.failed_addresses.policy = settings.address_locks
+        self.failed_accounts.policy = settings.account_locks
         self._features: dict[tuple[bool, tuple[str, ...]], bytes] = {}
 
     def mechanisms(self, transport: Transport) -> tuple[str, ...]:
@@ -126,7 +126,9 @@ class Authenticator:
 
     def check_locks(self, address: str, account: JID | None, now: float) -> None:
         """Refuse for a while whoever failed too often: temporary-auth-failure (RFC 6120 section 6.5.11)."""
-        if self._addresses.locked(address, now) or (account is not None and self._failed_accounts.locked(account, now)):
+        if self.failed_addresses.locked(address, now) or (
+            account is not None and self.failed_accounts.locked(account, now)
+        ):
             raise SASLError("temporary-auth-failure", "There were too many failed logins; try again later")
 
     def failed(self, address: str, account: JID | None, now: float) -> None:
@@ -137,9 +139,9 @@ class Authenticator:
     def count_failed(self, address: str, account: JID | None, now: float) -> None:
         """Count what failed here or at another worker."""
         if address:
-            self._addresses.failed(address, now)
+            self.failed_addresses.failed(address, now)
         if account is not None:
-            self._failed_accounts.failed(account, now)
+            self.failed_accounts.failed(account, now)
 
     def succeeded(self, account: JID) -> None:
         """Forget the failures of an account, and let other workers forget them."""
@@ -148,7 +150,7 @@ class Authenticator:
 
     def forget_failed(self, account: JID) -> bool:
         """Forget the failures of an account; False if there were none."""
-        return self._failed_accounts.succeeded(account)
+        return self.failed_accounts.succeeded(account)
 
 
 def _nobody(*_: object) -> None:

@@ -38,6 +38,7 @@ def block(home: Home, session: Session, element: Element) -> bytes:
         raise Refusal("resource-constraint", f"A block list has at most {home.settings.blocked_jids} JIDs")
     before = _seen_by(user)
     _hide(home, user, new)
+    home.touch(user.local, contacts=True)
     user.blocked = user.blocked.union(new)
     if not user.anonymous:
         for jid in new:
@@ -59,6 +60,7 @@ def unblock(home: Home, session: Session, element: Element) -> bytes:
     named = _jids(element)
     removed = [jid for jid in named or sorted(user.blocked) if jid in user.blocked]
     before = _seen_by(user)
+    home.touch(user.local, contacts=True)
     user.blocked = user.blocked.difference(removed) or NO_JIDS
     if not user.anonymous:
         for jid in removed:

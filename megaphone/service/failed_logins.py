@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Iterator
+
+Failures = tuple[int, float, float]  # how many, when the last was, until when nothing is tried: Unix seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +35,12 @@ ACCOUNT_POLICY = LockPolicy(free_failures=8, first_lock_seconds=1.0, longest_loc
 class FailedLogins:
     """The failures of one kind of key: addresses (an IPv6 client's is its /64), or accounts."""
 
-    __slots__ = ("_failures", "policy")
+    __slots__ = ("_failures", "policy", "touched")
 
     def __init__(self, policy: LockPolicy) -> None:
         self.policy = policy  # may be replaced; it counts for the next failure
-        self._failures: OrderedDict[Hashable, tuple[int, float, float]] = OrderedDict()  # count, last, locked until
+        self._failures: OrderedDict[Hashable, Failures] = OrderedDict()
+        self.touched: set[Hashable] | None = None  # while they move to another process: whose have changed
 
     def __len__(self) -> int:
         return len(self._failures)
@@ -49,6 +52,8 @@ class FailedLogins:
 
     def failed(self, key: Hashable, now: float) -> None:
         """Count a wrong password."""
+        if self.touched is not None:
+            self.touched.add(key)
         policy = self.policy
         count, last, _ = self._failures.pop(key, (0, now, 0.0))
         count = 1 if now - last >= policy.forget_seconds else count + 1
@@ -63,4 +68,22 @@ class FailedLogins:
 
         Not for an address: whoever has one account could go on guessing the others' there.
         """
+        if self.touched is not None:
+            self.touched.add(key)
         return self._failures.pop(key, None) is not None
+
+    def all(self) -> Iterator[tuple[Hashable, Failures]]:
+        """Yield every key with its failures, the one that failed least recently first."""
+        yield from self._failures.items()
+
+    def of(self, key: Hashable) -> Failures | None:
+        """Return the failures of a key."""
+        return self._failures.get(key)
+
+    def put(self, key: Hashable, failures: Failures | None) -> None:
+        """Take what another process has counted as it is: the latest of all that are known here."""
+        self._failures.pop(key, None)
+        if failures is not None:
+            self._failures[key] = failures
+            if len(self._failures) > self.policy.entries:
+                self._failures.popitem(last=False)

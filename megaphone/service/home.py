@@ -35,7 +35,15 @@ class Home:
         self.plain_targets: dict[bytes, Session] = {}
         self._remembered: dict[str, User] = {}  # without a session; the longest unused first
         self._presences: dict[bytes, bytes] = {}
-        self._pushes = 0
+        self.pushes = 0  # requests of the service's own so far; makes their ids
+        # While they move to another process (service.moving): who has changed, and whether roster or block list have.
+        self.touched: dict[str, bool] | None = None
+
+    def touch(self, local: str, *, contacts: bool = False) -> None:
+        """Note that a user has changed, if anybody wants to know."""
+        touched = self.touched
+        if touched is not None:
+            touched[local] = contacts or touched.get(local, False)
 
     # --- users ---
 
@@ -78,6 +86,7 @@ class Home:
     def add(self, session: Session) -> None:
         """Take up a new session."""
         user = session.user
+        self.touch(user.local, contacts=not user.sessions)
         self._remembered.pop(user.local, None)
         self.users[user.local] = user
         user.sessions = (*user.sessions, session)
@@ -86,6 +95,7 @@ class Home:
     def remove(self, session: Session) -> None:
         """Let a session go; nothing is delivered to it any more."""
         user = session.user
+        self.touch(user.local)
         session.ended = True
         session.held = None
         if session.key is not None:
@@ -122,6 +132,7 @@ class Home:
         """Keep a roster item; `changed` if a client's view of the roster changes with it."""
         if user.roster is NO_ITEMS:
             user.roster = {}
+        self.touch(user.local, contacts=True)
         user.roster[item.jid] = item  # type: ignore[index]  # the shared empty one was replaced
         user.roster_version += changed
         if not user.anonymous:
@@ -129,6 +140,7 @@ class Home:
 
     def remove_item(self, user: User, item: RosterItem) -> None:
         """Forget a roster item."""
+        self.touch(user.local, contacts=True)
         del user.roster[item.jid]  # type: ignore[attr-defined]  # not empty, hence not the shared one
         if not user.roster:
             user.roster = NO_ITEMS
@@ -169,8 +181,8 @@ class Home:
 
     def push_id(self) -> str:
         """Return the id of one more request of the service's own."""
-        self._pushes += 1
-        return f"push-{self._pushes}"
+        self.pushes += 1
+        return f"push-{self.pushes}"
 
     def kept_once(self, presence: bytes) -> bytes:
         """Return the same bytes for equal presences: most clients of one kind say the same."""

@@ -79,16 +79,18 @@ class Login:
     """
 
     __slots__ = (
-        "_attempt",
         "_authenticators",
         "_bind_id",
-        "_default_domain",
-        "_failures",
-        "_transport",
         "account",
         "anonymous",
+        "attempt",
+        "changes",
+        "default_domain",
         "domain",
+        "failures",
         "state",
+        "transport",
+        "wish",
     )
 
     def __init__(
@@ -99,15 +101,17 @@ class Login:
         default_domain: str = "",
     ) -> None:
         self._authenticators = authenticators
-        self._transport = transport
-        self._default_domain = default_domain
-        self._attempt: Attempt | None = None
+        self.transport = transport
+        self.default_domain = default_domain
+        self.attempt: Attempt | None = None  # the run of a mechanism that is under way
         self._bind_id = ""
-        self._failures = 0
+        self.changes = 0  # another number as soon as anything is different
+        self.failures = 0  # what was refused in a row
         self.state = State.WAIT_HEADER
         self.domain: str | None = None  # the normalised domain of the header, once it is a known one
         self.account: JID | None = None
         self.anonymous = False
+        self.wish: Resume | None = None  # the session that the client wants to resume
 
     @classmethod
     def authenticated(cls, account: JID, *, anonymous: bool = False) -> Login:
@@ -124,10 +128,10 @@ class Login:
         """
         self.domain, condition, text = read_opening(header, self._is_known_domain)
         client = None if self.account is None else str(self.account)
-        own = own_header(header, self.domain or self._default_domain, stream_id, client)
+        own = own_header(header, self.domain or self.default_domain, stream_id, client)
         if condition:
             return self._error(condition, text, before=own)
-        features = SESSION_FEATURES if self.account is not None else self._authenticator().feature(self._transport)
+        features = SESSION_FEATURES if self.account is not None else self._authenticator().feature(self.transport)
         return Step(own + b"<stream:features>%b</stream:features>" % features, self._take(Event.HEADER))
 
     def receive_element(self, data: bytes, now: float) -> Step:
@@ -152,10 +156,10 @@ class Login:
 
     def verified(self, right: bool, now: float) -> Step:
         """Go on after VERIFY: `right` is what `check.holds()` said."""
-        if self.state is not State.WAIT_VERIFIED or self._attempt is None:
+        if self.state is not State.WAIT_VERIFIED or self.attempt is None:
             raise RuntimeError(f"a login cannot take a verified password in {self.state.name}")
         try:
-            return self._succeeded(self._attempt.verified(right, now))
+            return self._succeeded(self.attempt.verified(right, now))
         except SASLError as error:
             return self._failed(error)
 
@@ -189,14 +193,14 @@ class Login:
             if isinstance(message, sasl.Abort):
                 raise SASLError("aborted")
             if isinstance(message, sasl.Auth):
-                if self._attempt is not None:
+                if self.attempt is not None:
                     raise SASLError("malformed-request", "Another mechanism was under way")
-                self._attempt = self._authenticator().begin(message.mechanism, self._transport)
+                self.attempt = self._authenticator().begin(message.mechanism, self.transport)
                 if message.message is None and message.mechanism != "ANONYMOUS":  # section 6.4.2, XEP-0175
                     return Step(sasl.challenge(b""), self._take(Event.CHALLENGED))
-            elif self._attempt is None:
+            elif self.attempt is None:
                 raise SASLError("malformed-request", "There was no challenge to respond to")
-            return self._answer(self._attempt, message.message or b"", now)
+            return self._answer(self.attempt, message.message or b"", now)
         except SASLError as error:
             return self._failed(error)
 
@@ -209,8 +213,8 @@ class Login:
         return self._succeeded(outcome)
 
     def _succeeded(self, outcome: Authenticated) -> Step:
-        self._attempt = None
-        self._failures = 0
+        self.attempt = None
+        self.failures = 0
         self.account, self.anonymous = outcome.account, outcome.anonymous
         return Step(
             sasl.success(outcome.message),
@@ -221,10 +225,10 @@ class Login:
         )
 
     def _failed(self, error: SASLError) -> Step:
-        self._attempt = None
-        self._failures += 1
+        self.attempt = None
+        self.failures += 1
         answer = sasl.failure(error.condition, error.text)
-        if self._failures >= AUTH_FAILURES:  # section 6.4.5
+        if self.failures >= AUTH_FAILURES:  # section 6.4.5
             return self._error("policy-violation", "There were too many failed logins", before=answer)
         return Step(answer, self._take(Event.FAILED))
 
@@ -250,20 +254,22 @@ class Login:
         except ValueError as error:
             return self._error(*error.args)
         if isinstance(nonza, Resume):
+            self.wish = nonza
             return Step(b"", self._take(Event.RESUME), resume=nonza)
         return self._refuse(failed("unexpected-request"))  # XEP-0198 section 3: after binding
 
     def _refuse(self, answer: bytes) -> Step:
-        self._failures += 1
-        if self._failures >= BIND_FAILURES:
+        self.failures += 1
+        if self.failures >= BIND_FAILURES:
             return self._error("policy-violation", "There were too many requests before binding", before=answer)
         return Step(answer, self._take(Event.REFUSED))
 
     def _error(self, condition: str, text: str, *, before: bytes = b"") -> Step:
-        self._attempt = None
+        self.attempt = None
         return Step(before + stream_error(condition, text) + STREAM_END, self._take(Event.ERROR), condition)
 
     def _take(self, event: Event) -> Action:
+        self.changes += 1
         try:
             self.state, action = TRANSITIONS[self.state, event]
         except KeyError:

@@ -102,6 +102,7 @@ class Service:
 
         Messages go to the user's other sessions, who may see one twice, or are kept; requests are refused.
         """
+        self.home.touch(session.user.local)
         for data in stanzas:
             stanza = Stanza.read(data)
             try:
@@ -115,11 +116,13 @@ class Service:
         """Forget a kept message that a client has safely got."""
         user = self.home.current(session.user)
         if user is not None:
+            self.home.touch(user.local)
             offline.settled(self.home, user, key)
 
     def client_state(self, session: Session, active: bool) -> None:
         """Take `<active/>` or `<inactive/>` from a client (XEP-0352); a resumed stream is active."""
         if not session.ended:
+            self.home.touch(session.user.local)
             client_state.set_active(self.home, session, active)
 
     # --- stanzas ---
@@ -128,6 +131,8 @@ class Service:
         """Take a stanza from the client of a session."""
         if session.ended:
             return
+        if self.home.touched is not None:
+            self.home.touch(session.user.local)
         try:
             if stanza.kind == "message":
                 messages.send(self.home, session, stanza)
@@ -167,6 +172,8 @@ class Service:
     def receive_routed(self, stanza: Stanza, now: float) -> None:
         """Take a stanza for a user whose home is here, or for the domain itself (RFC 6121 section 8.5)."""
         to = stanza.to
+        if to is not None and self.home.touched is not None:
+            self.home.touch(to.local)
         try:
             if to is None or to.domain != self.home.domain or not to.local:
                 if stanza.kind != "presence":
@@ -202,6 +209,8 @@ class Service:
 
     def home_lost(self, is_lost: Callable[[JID], bool], now: float) -> None:
         """Tell the users here that every contact and room is gone whose home has died; asked are bare JIDs."""
+        for local in self.home.users if self.home.touched is not None else ():
+            self.home.touch(local)
         presence.home_lost(self.home, is_lost)
 
     def account_removed(self, account: JID, now: float) -> None:

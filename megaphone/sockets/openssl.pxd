@@ -25,7 +25,9 @@ cdef extern from "openssl/evp.h":
         pass
     ctypedef struct ENGINE:
         pass
-    const EVP_CIPHER* EVP_aes_256_cbc()
+    ctypedef struct OSSL_LIB_CTX:
+        pass
+    EVP_CIPHER* EVP_CIPHER_fetch(OSSL_LIB_CTX*, const char*, const char*)
     int EVP_EncryptInit_ex(EVP_CIPHER_CTX*, const EVP_CIPHER*, ENGINE*, const unsigned char*, const unsigned char*)
     int EVP_DecryptInit_ex(EVP_CIPHER_CTX*, const EVP_CIPHER*, ENGINE*, const unsigned char*, const unsigned char*)
 
@@ -52,6 +54,12 @@ cdef extern from "openssl/evp.h":
         pass
     const EVP_MD* EVP_get_digestbynid(int)
     const EVP_MD* EVP_sha256()
+    const EVP_MD* EVP_sha384()
+    int EVP_MD_get_size(const EVP_MD*)
+    int EVP_Digest(const void*, size_t, unsigned char*, unsigned int*, const EVP_MD*, ENGINE*)
+
+cdef extern from "openssl/hmac.h":
+    unsigned char* HMAC(const EVP_MD*, const void*, int, const unsigned char*, size_t, unsigned char*, unsigned int*)
 
 cdef extern from "openssl/objects.h":
     int NID_md5, NID_sha1
@@ -131,6 +139,8 @@ cdef extern from "openssl/ssl.h":
     long SSL_CTX_set_tlsext_servername_callback(SSL_CTX*, int (*)(SSL*, int*, void*) noexcept)
     long SSL_CTX_set_tlsext_servername_arg(SSL_CTX*, void*)
     int SSL_CTX_set_tlsext_ticket_key_evp_cb(SSL_CTX*, int (*)(SSL*, unsigned char*, unsigned char*, EVP_CIPHER_CTX*, EVP_MAC_CTX*, int) noexcept)
+    int SSL3_RT_HANDSHAKE
+    void SSL_CTX_set_msg_callback(SSL_CTX*, void (*)(int, int, int, const void*, size_t, SSL*, void*) noexcept)
     void SSL_CTX_set_keylog_callback(SSL_CTX*, void (*)(const SSL*, const char*) noexcept)
     int SSL_CTX_set_app_data(SSL_CTX*, void*)
     void* SSL_CTX_get_app_data(const SSL_CTX*)

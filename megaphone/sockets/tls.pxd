@@ -17,10 +17,10 @@ cdef class TLS:
     cdef object context                 # CertificateChoice, which OpenSSL's callbacks point at, or ClientContext; None with records
     cdef str name                       # what is still asked when there is no SSL object
     cdef bytes end_point
-    cdef bint was_resumed
-    cdef bint has_alpn
+    cdef uint8_t was_resumed
+    cdef uint8_t has_alpn
+    cdef uint8_t sent_close
     cdef readonly bint established
-    cdef bint sent_close
 
     cdef void feed(self, const uint8_t* data, size_t length) noexcept
     cdef int handshake(self) noexcept

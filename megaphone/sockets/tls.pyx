@@ -23,7 +23,7 @@ from megaphone.sockets.openssl cimport *
 from megaphone.sockets.tls_bio cimport shared_bio, tls_input, tls_output
 from megaphone.sockets.tls_contexts cimport ALPN, CertificateChoice, ClientContext, TLSContext, asked_name, end_point, shared_name
 from megaphone.sockets.tls_secrets cimport (
-    EXPORTER_BYTES, count_records, export_binding, forget_traffic, listen_for, secrets_free, secrets_new,
+    BINDING_BYTES, count_records, derive_binding, export_binding, forget_traffic, secrets_free, secrets_new, shake_hands,
 )
 from megaphone.wire.tls_keys cimport is_suite, suite_name
 from megaphone.wire.tls_records cimport (
@@ -87,9 +87,7 @@ cdef class TLS:
         cdef int result, error
         cdef size_t before = tls_output().length
         ERR_clear_error()
-        listen_for(self.ssl, self.secrets)
-        result = SSL_do_handshake(self.ssl)
-        listen_for(NULL, NULL)
+        result = shake_hands(self.ssl, self.secrets)
         if result == 1:
             self.established = True
             if self.secrets != NULL:
@@ -103,11 +101,11 @@ cdef class TLS:
         cdef Secrets* secrets = self.secrets
         cdef uint64_t said
         cdef unsigned int suite = SSL_CIPHER_get_protocol_id(SSL_get_current_cipher(self.ssl))
-        if (SSL_version(self.ssl) == TLS1_3_VERSION and is_suite(suite) and secrets.incoming_known and secrets.outgoing_known
+        if (SSL_version(self.ssl) == TLS1_3_VERSION and is_suite(suite) and secrets.incoming.length and secrets.outgoing.length
                 and SSL_has_pending(self.ssl) == 0
                 and count_records(tls_output().data + before, tls_output().length - before, &said)):
             self.keep_facts()
-            self.records = records_new(suite, secrets.incoming, secrets.outgoing, 0, said, False)
+            self.records = records_new(suite, secrets.incoming.bytes, secrets.outgoing.bytes, 0, said, False)
         forget_traffic(secrets)
         if self.records == NULL:
             secrets_free(secrets)
@@ -127,7 +125,6 @@ cdef class TLS:
         self.was_resumed = SSL_session_reused(self.ssl) == 1
         self.name = asked_name(self.ssl)
         self.end_point = (<TLSContext> context).certificate_hash
-        self.secrets.exporter_known = export_binding(self.ssl, self.secrets.exporter)
 
     # --- data ---
 
@@ -209,7 +206,7 @@ cdef class TLS:
     @property
     def resumed(self):
         """Whether a session ticket saved the full handshake."""
-        return self.was_resumed if self.records != NULL else SSL_session_reused(self.ssl) == 1
+        return (self.was_resumed if self.records != NULL else SSL_session_reused(self.ssl)) == 1
 
     @property
     def record_layer(self):
@@ -230,14 +227,14 @@ cdef class TLS:
 
         None also when it has been forgotten: it is kept until the client is authenticated.
         """
-        cdef uint8_t material[EXPORTER_BYTES]
+        cdef uint8_t material[BINDING_BYTES]
         if self.records != NULL:
-            if self.secrets == NULL or not self.secrets.exporter_known:
+            if self.secrets == NULL or not derive_binding(self.secrets):
                 return None
-            return PyBytes_FromStringAndSize(<const char*> self.secrets.exporter, EXPORTER_BYTES)
+            return PyBytes_FromStringAndSize(<const char*> self.secrets.binding, BINDING_BYTES)
         if not self.established or not self.is_unique() or not export_binding(self.ssl, material):
             return None
-        return PyBytes_FromStringAndSize(<const char*> material, EXPORTER_BYTES)
+        return PyBytes_FromStringAndSize(<const char*> material, BINDING_BYTES)
 
     @property
     def unique(self):
@@ -304,7 +301,7 @@ cdef class TLS:
             raise ValueError("TLS state of another version")
         names, hashes = data[2], data[4]
         begin = STATE_HEAD_BYTES + names + data[3] + hashes
-        if length < begin or data[3] not in (0, EXPORTER_BYTES):
+        if length < begin or data[3] not in (0, BINDING_BYTES):
             raise ValueError("TLS state that is cut off")
         tls.records = records_import(data + begin, length - begin)
         if tls.records == NULL:
@@ -321,8 +318,8 @@ cdef class TLS:
             tls.secrets = secrets_new()
             if tls.secrets == NULL:
                 raise MemoryError
-            memcpy(tls.secrets.exporter, data + begin, EXPORTER_BYTES)
-            tls.secrets.exporter_known = True
+            memcpy(tls.secrets.binding, data + begin, BINDING_BYTES)
+            tls.secrets.bound = True
         begin += data[3]
         if hashes:
             tls.end_point = state[begin:begin + hashes]

@@ -4,7 +4,7 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.string cimport memcmp
 
 from megaphone.sockets.openssl cimport *
-from megaphone.sockets.tls_secrets cimport on_key_log
+from megaphone.sockets.tls_secrets cimport on_message
 from megaphone.sockets.tls_tickets cimport on_ticket_key
 
 from megaphone.errors import TLSError
@@ -166,7 +166,7 @@ cdef class CertificateChoice:
             SSL_CTX_set_tlsext_servername_callback(context.context, on_servername)
             SSL_CTX_set_tlsext_servername_arg(context.context, <void*> self)
             if self.own_records:
-                SSL_CTX_set_keylog_callback(context.context, on_key_log)
+                SSL_CTX_set_msg_callback(context.context, on_message)
 
     cdef TLSContext context_for(self, str name):
         if name in self.chosen:

@@ -9,6 +9,8 @@ cdef enum:
     TICKET_KEY_BYTES = 80      # 16 name, 32 AES-256, 32 HMAC-SHA-256
     TICKET_KEYS_LIMIT = 3
 
+# fetched once: EVP_aes_256_cbc() looks it up again for each ticket
+cdef const EVP_CIPHER* cbc = EVP_CIPHER_fetch(NULL, "AES-256-CBC", NULL)
 cdef uint8_t ticket_keys[3][80]
 cdef int ticket_key_count = 0
 
@@ -45,8 +47,8 @@ cdef int on_ticket_key(SSL* ssl, unsigned char* name, unsigned char* iv, EVP_CIP
     if EVP_MAC_CTX_set_params(mac, parameters) != 1:
         return -1
     if encrypt:
-        return 1 if EVP_EncryptInit_ex(cipher, EVP_aes_256_cbc(), NULL, ticket_keys[0] + 16, iv) == 1 else -1
-    if EVP_DecryptInit_ex(cipher, EVP_aes_256_cbc(), NULL, ticket_keys[index] + 16, iv) != 1:
+        return 1 if EVP_EncryptInit_ex(cipher, cbc, NULL, ticket_keys[0] + 16, iv) == 1 else -1
+    if EVP_DecryptInit_ex(cipher, cbc, NULL, ticket_keys[index] + 16, iv) != 1:
         return -1
     # a TLS 1.3 client uses a ticket once (RFC 8446 appendix C.4) and needs the next one
     return 2 if index > 0 or SSL_version(ssl) >= TLS1_3_VERSION else 1

@@ -50,6 +50,16 @@ class Storage:
         self.opening: int = int(start) * WORKERS_LIMIT + worker
         self._last_id: int = self.opening
 
+    @property
+    def last_id(self) -> int:
+        """The number that was given last."""
+        return self._last_id
+
+    def go_on_from(self, opening: int, last_id: int) -> None:
+        """Be the process that had the database open so: what it held is held by us (see storage.users)."""
+        self.opening = opening
+        self._last_id = max(self._last_id, last_id)
+
     def next_id(self) -> int:
         """Return a number below 2**63 that no other process gives, greater than all before it."""
         self._last_id += WORKERS_LIMIT

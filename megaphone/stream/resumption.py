@@ -17,7 +17,7 @@ from megaphone.wire.stanza_writer import STANZA_ERROR_CONDITIONS
 from megaphone.wire.writer import STREAM_END, escape, stream_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from megaphone.stream.jid import JID
 
@@ -58,17 +58,17 @@ class StreamManagement:
     modulo 2 to the 32nd. `id` is "" for a stream that cannot be resumed.
     """
 
-    __slots__ = ("_asked", "_limits", "_queue", "_unasked", "acknowledged", "handled", "id", "queued_bytes")
+    __slots__ = ("_queue", "acknowledged", "asked", "handled", "id", "limits", "queued_bytes", "unasked")
 
     def __init__(self, id_: str = "", limits: SMLimits = DEFAULT_LIMITS) -> None:
         self.id = id_
         self.handled = 0
         self.acknowledged = 0
         self.queued_bytes = 0
-        self._limits = limits
+        self.limits = limits
         self._queue: list[bytes] = []  # hardly ever long, mostly empty, and then a tenth of a deque
-        self._asked = False  # a request is under way
-        self._unasked = 0  # stanzas sent behind the last request
+        self.asked = False  # a request is under way
+        self.unasked = 0  # stanzas sent behind the last request
 
     def __len__(self) -> int:
         return len(self._queue)
@@ -94,19 +94,19 @@ class StreamManagement:
         it holds is to be given back (`take_all`).
         """
         self._queue.append(stanza)
-        self._unasked += 1
+        self.unasked += 1
         self.queued_bytes += len(stanza)
-        return len(self._queue) <= self._limits.stanzas and self.queued_bytes <= self._limits.bytes
+        return len(self._queue) <= self.limits.stanzas and self.queued_bytes <= self.limits.bytes
 
     def wants_request(self, *, pause: bool) -> bool:
         """Say whether `<r/>` is to be sent now; if so, the caller sends it, and it counts as sent.
 
         One request is under way at a time. `pause` says that nothing else is about to be sent: the end of a turn.
         """
-        if self._asked or not self._unasked or not (pause or self._unasked >= self._limits.request_every):
+        if self.asked or not self.unasked or not (pause or self.unasked >= self.limits.request_every):
             return False
-        self._asked = True
-        self._unasked = 0
+        self.asked = True
+        self.unasked = 0
         return True
 
     def acknowledge(self, h: int) -> int:
@@ -115,7 +115,7 @@ class StreamManagement:
         A count that went back is one that is too high: they differ by 2 to the 32nd only (section 4).
         """
         count = self._forget(h)
-        self._asked = False
+        self.asked = False
         return count
 
     def resume(self, h: int) -> tuple[bytes, ...]:
@@ -124,14 +124,14 @@ class StreamManagement:
         It goes on waiting for an acknowledgement. HandledTooManyError as in `acknowledge`.
         """
         self._forget(h)
-        self._asked = False
-        self._unasked = len(self._queue)
+        self.asked = False
+        self.unasked = len(self._queue)
         return tuple(self._queue)
 
     def take_all(self) -> list[bytes]:
         """Return what the client never acknowledged and forget it: the session is over (section 4, at its end)."""
         stanzas, self._queue = self._queue, []
-        self.queued_bytes = self._unasked = 0
+        self.queued_bytes = self.unasked = 0
         return stanzas
 
     def _forget(self, h: int) -> int:
@@ -143,7 +143,7 @@ class StreamManagement:
             self.queued_bytes -= sum(map(len, queue[:count]))
             del queue[:count]
         self.acknowledged = h
-        self._unasked = min(self._unasked, len(queue))
+        self.unasked = min(self.unasked, len(queue))
         return count
 
 
@@ -153,17 +153,25 @@ class EndedSessions:
     The latest `limit` are remembered, so that its client need not send again what was handled.
     """
 
-    __slots__ = ("_handled", "_limit")
+    __slots__ = ("_handled", "_limit", "added")
 
     def __init__(self, limit: int = 16_384) -> None:
         self._limit = limit
         self._handled: OrderedDict[str, tuple[JID, int]] = OrderedDict()
+        self.added: list[tuple[str, JID, int]] | None = None  # while they move to another process: those since
 
     def add(self, id_: str, account: JID, handled: int) -> None:
         """Remember a resumable session of `account`, a bare JID, that is over."""
         self._handled[id_] = account, handled
+        if self.added is not None:
+            self.added.append((id_, account, handled))
         if len(self._handled) > self._limit:
             self._handled.popitem(last=False)
+
+    def all(self) -> Iterator[tuple[str, JID, int]]:
+        """Yield all that is remembered, oldest first: id, account, how many stanzas were handled."""
+        for id_, (account, handled) in self._handled.items():
+            yield id_, account, handled
 
     def handled(self, previd: str, account: JID) -> int | None:
         """Return how many stanzas of the client were handled; None if that is not known, or is not `account`'s."""

@@ -128,6 +128,8 @@ class Supervisor:
         if seat.live is None:
             seat.child = self._new_child(seat, self.program)
         if seat.child is not None:
+            if seat.child.state is State.READY:  # adopted, perhaps in the middle of a reload
+                self._catch_up(seat.child)
             await self._keep_filled(seat, seat.child)
 
     async def _keep_filled(self, seat: Seat, child: Child, take_over_fd: int = -1) -> None:
@@ -241,13 +243,17 @@ class Supervisor:
             return
         seat.ready_once = True
         _log.info("worker ready", worker=child.index, pid=child.pid, seconds=seconds)
-        if child.conversation.config_text != self.config_text and self._services is not None:
-            self._services.start_soon(reload.catch_up, self, child)  # a reload finished while it was starting
+        self._catch_up(child)
         if self.phase is Phase.STARTING and all(seat.ready_once for seat in self.seats):
             self.phase = Phase.RUNNING
             self.ready.set()
             self.notifier.ready(self.summary())
         self._steer()
+
+    def _catch_up(self, child: Child) -> None:
+        """For a worker that was starting, or told, while a reload finished."""
+        if child.conversation.config_text != self.config_text and self._services is not None:
+            self._services.start_soon(reload.catch_up, self, child)
 
     def _worker_changed(self, seat: Seat) -> None:
         if seat.successor is not None and seat.successor.took_over is not None:

@@ -6,10 +6,11 @@ from megaphone.uplink.uplink cimport Carrier
 
 cdef class Admission(Carrier):
     cdef Poller poller
-    cdef Board board                        # whose memory `slots` is in
-    cdef uint64_t* slots                    # of this upstream's AdmissionSlot
+    cdef Board board
+    cdef int block                          # where this upstream's AdmissionSlot begin
     cdef readonly bint attached             # a link is there
-    cdef uint64_t unattached_ns             # since when none is
+    cdef public bint asleep                 # what a predecessor hands over is not ours yet (link_part.py)
+    cdef readonly uint64_t unattached_ns             # since when none is
     cdef uint64_t connect_ns                # how long a stream waits when none is
     cdef uint64_t slow_ns                   # how long a client waits for the server's credit
     cdef uint32_t linger_ticks
@@ -20,6 +21,7 @@ cdef class Admission(Carrier):
     cdef readonly uint32_t opening          # streams opened and not answered
     cdef uint32_t opening_limit
 
+    cdef uint64_t* slots(self) noexcept     # of this upstream's AdmissionSlot, where the board is now
     cdef bint place(self, stream)           # LinkCarrier's: opens it on a link; False if it cannot be now
     cdef void admit(self)                   # LinkCarrier's: opens those whose turn it is
     cdef bint has_turn(self) noexcept

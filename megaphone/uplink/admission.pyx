@@ -21,7 +21,7 @@ cdef class Admission(Carrier):
     def __init__(self, Poller poller, Board board, int upstream, uint32_t opening_limit, limits):
         self.poller = poller
         self.board = board
-        self.slots = board.slots + <int> Board.admission_slot(upstream, 0)
+        self.block = Board.admission_slot(upstream, 0)
         self.returning = OrderedDict()
         self.others = OrderedDict()
         self.opening_limit = opening_limit
@@ -34,6 +34,9 @@ cdef class Admission(Carrier):
         self.connect_ns = limits.connect_ticks * (<uint64_t> 1000000000 // TICKS_PER_SECOND)
         self.slow_ns = limits.slow_ticks * (<uint64_t> 1000000000 // TICKS_PER_SECOND)
         self.linger_ticks = limits.close_ticks
+
+    cdef uint64_t* slots(self) noexcept:
+        return self.board.slots + self.block
 
     cdef bint place(self, stream):
         return False
@@ -53,11 +56,11 @@ cdef class Admission(Carrier):
     cdef bint add(self, stream, bint returning):
         """Lets a stream wait; False if too many do."""
         if len(self.returning) + len(self.others) >= WAITING_LIMIT:
-            self.slots[<int> AD_REFUSED] += 1
+            self.slots()[<int> AD_REFUSED] += 1
             return False
-        self.slots[<int> AD_WAITED] += 1
-        self.slots[<int> AD_WAITING] += 1
-        self.slots[<int> AD_RETURNING] += returning
+        self.slots()[<int> AD_WAITED] += 1
+        self.slots()[<int> AD_WAITING] += 1
+        self.slots()[<int> AD_RETURNING] += returning
         (self.returning if returning else self.others)[stream] = None
         return True
 
@@ -66,14 +69,14 @@ cdef class Admission(Carrier):
         if stream in self.others:
             del self.others[stream]
             self.returning[stream] = None
-            self.slots[<int> AD_RETURNING] += 1
+            self.slots()[<int> AD_RETURNING] += 1
 
     cdef void remove(self, stream):
         """It waits no longer."""
         for queue in (self.returning, self.others):
             if stream in queue:
                 del queue[stream]
-                self.slots[<int> AD_WAITING] -= 1
+                self.slots()[<int> AD_WAITING] -= 1
 
     cdef object next(self):
         """The stream whose turn it is, or None; it stays until `remove`."""
@@ -88,15 +91,15 @@ cdef class Admission(Carrier):
 
     cdef void opened(self) noexcept:
         self.opening += 1
-        self.slots[<int> AD_OPENING] = self.opening
+        self.slots()[<int> AD_OPENING] = self.opening
 
     cdef void ended(self) noexcept:
         """An opening stream has ended without an answer."""
         self.opening -= 1
-        self.slots[<int> AD_OPENING] = self.opening
+        self.slots()[<int> AD_OPENING] = self.opening
 
     cdef void answered(self, uint64_t elapsed_ns) noexcept:
         """An opening stream's first bytes have come."""
         self.ended()
-        self.slots[<int> AD_ANSWER_NS] += elapsed_ns
-        self.slots[<int> AD_ANSWER_BUCKETS + bucket_of(elapsed_ns)] += 1
+        self.slots()[<int> AD_ANSWER_NS] += elapsed_ns
+        self.slots()[<int> AD_ANSWER_BUCKETS + bucket_of(elapsed_ns)] += 1

@@ -18,8 +18,8 @@ cpdef enum LinkState:
 
 cdef class Link(LinkOwner):
     cdef Poller poller
-    cdef Board board                        # whose memory `slots` is in
-    cdef uint64_t* slots                    # of this link's LinkSlot
+    cdef Board board
+    cdef int block                          # where this link's LinkSlot begin
     cdef object carrier                     # link_carrier.LinkCarrier
     cdef Admission admission                # the same
     cdef object upstream                    # uplink.pool.Upstream
@@ -41,7 +41,9 @@ cdef class Link(LinkOwner):
     cdef uint64_t bytes_out
     cdef uint32_t delay_ms                  # before the next attempt
 
+    cdef uint64_t* slots(self) noexcept     # of this link's LinkSlot, where the board is now
     cdef bint usable(self) noexcept
+    cdef EdgeSession new_session(self, bytes session_id)
     cdef void connect(self)
     cdef void lose_socket(self, str text)
     cdef void forget_session(self)

@@ -52,7 +52,7 @@ cdef class Link(LinkOwner):
     def __init__(self, Poller poller, Board board, carrier, upstream, int index, bytes secret, str name, tls):
         self.poller = poller
         self.board = board
-        self.slots = board.slots + <int> Board.link_slot(upstream.index, index, 0)
+        self.block = Board.link_slot(upstream.index, index, 0)
         self.carrier = self.admission = carrier
         self.upstream = upstream
         self.index = index
@@ -63,6 +63,9 @@ cdef class Link(LinkOwner):
         self.changed_ns = poller.now_ns
         self.enter(BROKEN)
 
+    cdef uint64_t* slots(self) noexcept:
+        return self.board.slots + self.block
+
     cdef bint usable(self) noexcept:
         """Whether a stream may be opened on it."""
         return self.state == ATTACHED and self.session.can_open()
@@ -71,7 +74,7 @@ cdef class Link(LinkOwner):
         if (state == ATTACHED or state == DRAINING) != (self.state == ATTACHED or self.state == DRAINING):
             self.changed_ns = self.poller.now_ns
         self.state = state
-        self.slots[<int> LI_STATE] = state
+        self.slots()[<int> LI_STATE] = state
 
     # --- the socket ------------------------------------------------------------
 
@@ -81,11 +84,7 @@ cdef class Link(LinkOwner):
         cdef int family = self.upstream.family, fd, error
         cdef LinkSender sender
         if self.session is None:
-            self.session = EdgeSession(EDGE, self.secret, os.urandom(16), self.name)
-            self.session.link = self
-            self.session.slots = self.slots
-            self.frames_in = self.frames_out = self.bytes_out = 0
-            self.ended = False
+            self.session = self.new_session(os.urandom(16))
         fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
         if fd < 0:
             self.lose_socket(os.strerror(errno))
@@ -108,6 +107,15 @@ cdef class Link(LinkOwner):
         self.due_ns = self.poller.now_ns + self.admission.connect_ns
         self.enter(CONNECTING)
 
+    cdef EdgeSession new_session(self, bytes session_id):
+        cdef EdgeSession session = EdgeSession(EDGE, self.secret, session_id, self.name)
+        session.link = self
+        session.board = self.board
+        session.block = self.block
+        self.frames_in = self.frames_out = self.bytes_out = 0
+        self.ended = False
+        return session
+
     cdef void take_writable(self):
         """The socket stands, or TLS on it does."""
         cdef TLS tls
@@ -124,7 +132,7 @@ cdef class Link(LinkOwner):
         cdef EdgeSession session = self.session     # it may end meanwhile
         if self.receiver is None:
             return                                  # it parts: this was read before it knew
-        self.slots[<int> LI_BYTES_IN] += length
+        self.slots()[<int> LI_BYTES_IN] += length
         session.take_bytes(data, length, self.poller.now_ns)
         self.admission.admit()
 
@@ -147,7 +155,7 @@ cdef class Link(LinkOwner):
             receiver.close()
         if self.state == CLOSED:
             return
-        self.slots[<int> LI_BREAKS] += 1
+        self.slots()[<int> LI_BREAKS] += 1
         self.due_ns = self.poller.now_ns + <uint64_t> (self.delay_ms * random.uniform(0.75, 1.25) * 1e6)
         self.delay_ms = min(2 * self.delay_ms, <uint32_t> LONGEST_DELAY_MS)
         self.enter(BROKEN)
@@ -165,14 +173,14 @@ cdef class Link(LinkOwner):
             self.poller.flush_later(self.sender)
 
     cdef void session_attached(self, bint resumed):
-        self.slots[<int> LI_REATTACHES if resumed else <int> LI_ATTACHES] += 1
+        self.slots()[<int> LI_REATTACHES if resumed else <int> LI_ATTACHES] += 1
         self.attached_ns = self.poller.now_ns
         self.enter(DRAINING if self.session.draining else ATTACHED)
         self.report("")
         self.carrier.links_changed()
 
     cdef void session_refused(self, int reason, str text):
-        self.slots[<int> LI_REFUSED] += 1
+        self.slots()[<int> LI_REFUSED] += 1
         self.delay_ms = max(self.delay_ms, <uint32_t> 1000)     # somebody has to do something about it first
         self.report(f"{reason_text(reason)}: {text}")
 
@@ -241,7 +249,7 @@ cdef class Link(LinkOwner):
     cdef void count(self):
         """Puts what the session has counted on the board."""
         cdef EdgeSession session = self.session
-        cdef uint64_t* slots = self.slots
+        cdef uint64_t* slots = self.slots()
         slots[<int> LI_FRAMES_IN] += session.frames_in - self.frames_in
         slots[<int> LI_FRAMES_OUT] += session.frames_out - self.frames_out
         if session.ring.written > self.bytes_out:
@@ -263,7 +271,7 @@ cdef class Link(LinkOwner):
     def describe(self):
         """What an operator sees of this link (docs/reference/command-line.md, `links`)."""
         cdef EdgeSession session = self.session
-        cdef uint64_t* slots = self.slots
+        cdef uint64_t* slots = self.slots()
         if session is not None:
             self.count()
         return {
@@ -290,6 +298,8 @@ cdef class Link(LinkOwner):
         """Ends the link for good, with a SHUTDOWN if there is somebody to hear it."""
         cdef LinkSender sender = self.sender
         cdef EdgeSession session = self.session
+        if self.state == CLOSED:
+            return
         self.enter(CLOSED)
         if session is not None:
             session.end(reason, text)

@@ -26,9 +26,6 @@ cdef enum:
 cdef class Lost(Pollable):
     """Streams whose session is lost: some of their clients are told each turn."""
 
-    cdef Poller poller
-    cdef object streams
-
     def __init__(self, Poller poller):
         self.poller = poller
         self.streams = deque()
@@ -54,19 +51,6 @@ cdef class LinkCarrier(Admission):
     when the upstream has come ("") or gone. `tls` is a sockets.tls.ClientContext or None.
     """
 
-    cdef Dispatcher dispatcher
-    cdef object pool
-    cdef object upstream
-    cdef object facts
-    cdef object is_returning
-    cdef object on_report
-    cdef object on_changed
-    cdef readonly list links
-    cdef readonly object parting            # sockets that a session has done with, oldest first
-    cdef Lost lost
-    cdef uint32_t sweeps
-    cdef object said                        # whether the upstream is there, as was last reported; None: not yet
-
     def __init__(
         self, Poller poller, Dispatcher dispatcher, Board board, pool, upstream, limits, *, bytes secret, str name="",
         int links=2, uint32_t opening_limit=64, facts, is_returning, report=None, changed=None, tls=None,
@@ -81,9 +65,18 @@ cdef class LinkCarrier(Admission):
         self.on_changed = changed
         self.parting = deque()
         self.lost = Lost(poller)
-        self.links = [
-            Link(poller, board, self, upstream, index, secret, f"{name}/{index}", tls) for index in range(links)
-        ]
+        self.secret = secret
+        self.name = name
+        self.tls = tls
+        self.links = []
+        for _ in range(links):
+            self.add_link()
+
+    cdef void add_link(self):
+        cdef int index = len(self.links)
+        self.links.append(
+            Link(self.poller, self.board, self, self.upstream, index, self.secret, f"{self.name}/{index}", self.tls)
+        )
 
     # --- placing streams ------------------------------------------------------------
 
@@ -113,7 +106,7 @@ cdef class LinkCarrier(Admission):
         cdef LinkStream stream = new
         cdef Connection connection = self.dispatcher.find(stream.connection_id)
         stream.returning = connection is not None and self.is_returning(connection)
-        return self.slots[<int> AD_WAITING] == 0 and self.has_turn() and self.open(stream)
+        return self.slots()[<int> AD_WAITING] == 0 and self.has_turn() and self.open(stream)
 
     cdef bint open(self, LinkStream stream):
         """Opens a stream on the best link; False if there is none."""
@@ -127,7 +120,7 @@ cdef class LinkCarrier(Admission):
         """Opens the streams whose turn it is."""
         cdef LinkStream stream
         cdef uint64_t began_ns
-        while self.slots[<int> AD_WAITING] and self.has_turn():
+        while self.slots()[<int> AD_WAITING] and self.has_turn():
             stream = self.next()
             began_ns = stream.began_ns
             try:
@@ -138,7 +131,7 @@ cdef class LinkCarrier(Admission):
                 self.dispatcher.shutdown(stream.connection_id, "internal-server-error", INTERNAL)
                 continue
             self.remove(stream)
-            self.slots[<int> AD_WAITED_NS] += self.poller.now_ns - began_ns
+            self.slots()[<int> AD_WAITED_NS] += self.poller.now_ns - began_ns
 
     def lose(self, LinkStream stream):
         """The stream's session is lost."""
@@ -178,6 +171,8 @@ cdef class LinkCarrier(Admission):
         cdef Link link
         cdef LinkStream stream
         cdef Parting parting
+        if self.asleep:
+            return
         self.sweeps += 1
         for link in self.links:
             link.sweep(self.sweeps % SWEEPS_PER_TICK == 0)
@@ -207,7 +202,7 @@ cdef class LinkCarrier(Admission):
     def describe_links(self):
         """What an operator sees of each link, and how many streams of this worker wait for one of them."""
         cdef Link link
-        whole = {"worker": self.dispatcher.worker, "waiting": self.slots[<int> AD_WAITING]}
+        whole = {"worker": self.dispatcher.worker, "waiting": self.slots()[<int> AD_WAITING]}
         return [whole | link.describe() for link in self.links]
 
     def drain(self):

@@ -1,5 +1,6 @@
 # One client's stream on a link, and the session that carries it: compiled interface.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from megaphone.dispatch.counters cimport Board
 from megaphone.dispatch.dispatcher cimport Sink
 from megaphone.dispatch.mailbox cimport Mailbox
 from megaphone.uplink.admission cimport Admission
@@ -19,10 +20,12 @@ cdef class LinkOwner(Sink):
 
 cdef class EdgeSession(LinkSession):
     cdef LinkOwner link                     # None once it has another session
-    cdef uint64_t* slots                    # of the link's LinkSlot
+    cdef Board board
+    cdef int block                          # where the link's LinkSlot begin
     cdef uint32_t live                      # streams of ours that are not over
     cdef uint32_t abandoned                 # streams that ended before they were answered, if the server still has them
 
+    cdef uint64_t* slots(self) noexcept
     cdef uint32_t unanswered(self) noexcept
 
 cpdef enum LinkStreamState:
@@ -54,3 +57,4 @@ cdef class LinkStream(UplinkStream):
     cdef void forget(self)
     cdef void take_server_end(self, int reason)
     cdef void tell_client(self)
+    cdef bint moves(self) noexcept

@@ -1,3 +1,5 @@
 """Types of the compiled link stream."""
 
+KIND: str
+
 def stream_bytes() -> int: ...

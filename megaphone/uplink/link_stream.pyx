@@ -23,6 +23,11 @@ from megaphone.wire.link cimport (
     SYSTEM_SHUTDOWN as LINK_SYSTEM_SHUTDOWN,
 )
 from megaphone.wire.link_session cimport ATTACHED
+from megaphone.wire.link_state cimport can_move
+
+from megaphone.dispatch.moving import Moved
+
+KIND = "link"                   # of an owner that moves
 
 cdef enum:
     LAST_ANSWER_TICKS = TICKS_PER_SECOND // 4
@@ -82,6 +87,9 @@ cdef class LinkOwner(Sink):
 
 cdef class EdgeSession(LinkSession):
     """A session at the edge: tells its streams and its link what happens."""
+
+    cdef uint64_t* slots(self) noexcept:
+        return self.board.slots + self.block
 
     cdef uint32_t unanswered(self) noexcept:
         """Streams that ended before they were answered and that the server may still be busy with."""
@@ -208,17 +216,17 @@ cdef class LinkStream(UplinkStream):
             if self.stream.credit == 0:
                 self.await_credit()
             else:
-                self.session.slots[<int> LI_TURN_WAITS] += 1
+                self.session.slots()[<int> LI_TURN_WAITS] += 1
 
     cdef void await_credit(self):
         if self.credit_wait_ns == 0:
-            self.session.slots[<int> LI_CREDIT_WAITS] += 1
+            self.session.slots()[<int> LI_CREDIT_WAITS] += 1
             self.credit_wait_ns = self.uplink.poller.now_ns
 
     cdef void note_credit(self):
         """Some credit has come: the server is not stalled."""
         if self.credit_wait_ns:
-            self.session.slots[<int> LI_CREDIT_WAIT_NS] += self.uplink.poller.now_ns - self.credit_wait_ns
+            self.session.slots()[<int> LI_CREDIT_WAIT_NS] += self.uplink.poller.now_ns - self.credit_wait_ns
             self.credit_wait_ns = 0
 
     cdef void send_waiting(self):
@@ -332,6 +340,30 @@ cdef class LinkStream(UplinkStream):
             self.admission.remove(self)
         self.state = OVER
         self.let_go()
+        self.uplink.poller.chunks.clear(&self.waiting)
+
+    # --- to another process ------------------------------------------------------------
+
+    cpdef object export(self, Connection connection):
+        """Whose stream this is; how far it has got moves with its link, because the two must agree (link_moving.pyx)."""
+        return Moved(KIND, self.upstream.name.encode()) if self.moves() else None
+
+    cdef uint64_t fingerprint(self):
+        return <uint64_t> <void*> self | self.moves()       # another stream takes over when an upstream fails
+
+    cdef bint moves(self) noexcept:
+        return self.state != OVER and not self.detached and (self.session is None or can_move(self.session))
+
+    cpdef leave(self, Connection connection):
+        """It lives on in another process: nobody hears of its end here. One that sleeps is looked at when its link wakes."""
+        if self.admission.asleep:
+            return
+        self.detached = True
+        self.let_go()
+        self.state = OVER
+        self.session = None
+        self.stream = NULL
+        self.credit_wait_ns = 0
         self.uplink.poller.chunks.clear(&self.waiting)
 
 

@@ -10,6 +10,7 @@ from posix.uio cimport iovec
 from megaphone.wire.link cimport EDGE, SERVER
 from megaphone.wire.link_greeting cimport LinkGreeting
 from megaphone.wire.link_session cimport REGIONS, LinkSession
+from megaphone.wire.link_state cimport can_move, export_session, import_session
 from megaphone.wire.link_streams cimport Stream, table_find, table_next
 
 from megaphone.wire.link import LinkReason
@@ -189,6 +190,20 @@ cdef class LinkEnd:
         if stream == NULL:
             return None
         return (stream.state, stream.sent, stream.received, stream.granted, stream.credit, stream.untaken)
+
+    # --- another process ---
+
+    def can_move(self):
+        """Whether export() will succeed."""
+        return can_move(self.session)
+
+    def export(self):
+        """The state of the session, as bytes; ValueError if it cannot be had. Not from within `tell`."""
+        return export_session(self.session)
+
+    def go_on_from(self, bytes state not None, uint64_t now_ns):
+        """Before anything else: becomes the session whose state this is. ValueError if that cannot be: then forget this end."""
+        import_session(self.session, state, now_ns)
 
     # --- the link ---
 

@@ -23,6 +23,10 @@ cdef struct Cut:
 cdef void stanza_reader_start(StanzaReader* reader) noexcept nogil
 cdef void stanza_reader_free(StanzaReader* reader) noexcept nogil
 
+# What another process needs to go on behind the last byte; import False, and nothing has changed, if that is no such record.
+cdef bytes stanza_reader_export(StanzaReader* reader)
+cdef bint stanza_reader_import(StanzaReader* reader, bytes record) noexcept
+
 # Returns the next Event of framer.pxd in a read; to be called until it is MORE, STREAM_END or ERROR.
 cdef int next_stanza(StanzaReader* reader, const Bounds* bounds, Cut* cut) noexcept nogil
 

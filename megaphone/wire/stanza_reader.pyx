@@ -10,10 +10,13 @@ more than the framer has counted for the stanza under way, which `Bounds.stanza_
 without the XML declaration before it, which says nothing.
 """
 
+from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdlib cimport free, malloc
 from libc.string cimport memchr, memcpy
 
-from megaphone.wire.framer cimport ERROR, HEADER, MORE, OUT_OF_MEMORY, STANZA, STREAM_END, Scan, framer_free, framer_start, scan
+from megaphone.wire.framer cimport (
+    ERROR, HEADER, MORE, OUT_OF_MEMORY, STANZA, STREAM_END, Scan, framer_export, framer_free, framer_import, framer_start, scan,
+)
 from megaphone.wire.start_tag cimport skip_space
 
 from megaphone.wire.framer import Element, Error, Event
@@ -107,6 +110,35 @@ cdef void stanza_reader_free(StanzaReader* reader) noexcept nogil:
     give_back(reader)
 
 
+cdef bytes stanza_reader_export(StanzaReader* reader):
+    """The framer's record behind its length, 4 bytes, then what is held of the stanza under way."""
+    cdef bytes framer = framer_export(&reader.framer)
+    cdef bytes held = b""
+    if reader.framer.stanza_bytes and reader.held_bytes:    # else it is of a stanza that has been given out
+        held = PyBytes_FromStringAndSize(<const char*> reader.held, reader.held_bytes)
+    return len(framer).to_bytes(4, "big") + framer + held
+
+
+cdef bint stanza_reader_import(StanzaReader* reader, bytes record) noexcept:
+    cdef const uint8_t* data = <const uint8_t*> <const char*> record
+    cdef size_t length = len(record), framer_length
+    cdef StanzaReader made
+    if length < 4:
+        return False
+    framer_length = <size_t> data[0] << 24 | <size_t> data[1] << 16 | <size_t> data[2] << 8 | data[3]
+    stanza_reader_start(&made)
+    if framer_length > length - 4 or not framer_import(&made.framer, data + 4, framer_length):
+        return False
+    if length > 4 + framer_length and (
+        length - 4 - framer_length > made.framer.stanza_bytes or not hold(&made, data + 4 + framer_length, length - 4 - framer_length)
+    ):
+        framer_free(&made.framer)
+        return False
+    stanza_reader_free(reader)
+    reader[0] = made
+    return True
+
+
 cdef int out_of_memory(StanzaReader* reader, Cut* cut) noexcept nogil:
     give_back(reader)
     framer_free(&reader.framer)
@@ -178,6 +210,15 @@ cdef class StreamStanzaReader:
     def allow_restart(self):
         """Accept one more stream header at depth 1 (after SASL success, RFC 6120 section 6.4.6)."""
         self.reader.framer.restart_allowed = 1
+
+    def export(self):
+        """The state as bytes, for `restore` in another process."""
+        return stanza_reader_export(&self.reader)
+
+    def restore(self, bytes record not None):
+        """Goes on where `export` was called; ValueError for what is no such record."""
+        if not stanza_reader_import(&self.reader, record):
+            raise ValueError("not the record of a stanza reader")
 
     @property
     def held_bytes(self):

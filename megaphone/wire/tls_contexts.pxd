@@ -1,5 +1,5 @@
 # Outline of the cache of AEAD contexts, which connections share: protecting and unprotecting one record.
-from libc.stdint cimport uint8_t, uint16_t
+from libc.stdint cimport uint8_t, uint16_t, uint64_t
 
 from megaphone.wire.tls_keys cimport Direction
 
@@ -17,6 +17,9 @@ cdef bint protect(uint16_t suite, Direction* direction, uint8_t* record, size_t 
 
 # Decrypts the `length` bytes behind the header, which the tag follows. What is in `into` is to be believed only when GENUINE.
 cdef Verdict unprotect(uint16_t suite, Direction* direction, const uint8_t* record, size_t length, uint8_t* into) noexcept
+
+# How often a key had to be expanded, since the process began.
+cdef uint64_t keys_expanded() noexcept
 
 # Wipes the context of a direction, if there is one; before its keys change and before it is freed.
 cdef void forget_context(uint16_t suite, Direction* direction) noexcept

@@ -14,7 +14,6 @@ The nonce of a record is its sequence number XORed into the IV (RFC 8446 section
 tag that is to be checked, so that opening a record costs four calls and sealing one five.
 """
 
-from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
 
 from megaphone.wire.libcrypto cimport *
@@ -43,6 +42,7 @@ cdef struct Pool:
 
 cdef Pool pools[3]
 cdef uint64_t uses = 0
+cdef uint64_t expanded = 0
 cdef const char* CIPHERS[3]
 CIPHERS[0] = "AES-128-GCM"
 CIPHERS[1] = "AES-256-GCM"
@@ -64,6 +64,7 @@ cdef inline void make_nonce(const Direction* direction, uint8_t* nonce) noexcept
 
 cdef EVP_CIPHER_CTX* expand_key(Pool* pool, int suite_index, Direction* direction, int encrypting) noexcept:
     """Makes the context that was used longest ago this direction's."""
+    global expanded
     cdef Slot* slot = &pool.slots[0]
     cdef int i
     if pool.cipher == NULL:
@@ -81,6 +82,7 @@ cdef EVP_CIPHER_CTX* expand_key(Pool* pool, int suite_index, Direction* directio
     slot.used = 0
     if EVP_CipherInit_ex2(slot.context, pool.cipher, direction.key, NULL, encrypting, NULL) != 1:
         return NULL
+    expanded += 1
     slot.owner = direction
     direction.slot = <uint8_t> (slot - pool.slots)
     return slot.context
@@ -134,6 +136,10 @@ cdef Verdict unprotect(uint16_t suite, Direction* direction, const uint8_t* reco
         return GENUINE
     ERR_clear_error()       # so that nobody takes it for an error of his own
     return FORGED
+
+
+cdef uint64_t keys_expanded() noexcept:
+    return expanded
 
 
 cdef void forget_context(uint16_t suite, Direction* direction) noexcept:

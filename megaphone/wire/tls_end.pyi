@@ -1,6 +1,7 @@
 """Types of the record layer's face for Python."""
 
 STATE_BYTES: int
+CONTEXTS_PER_SUITE: int
 
 class TLSEnd:
     """A connection's records."""
@@ -38,5 +39,6 @@ class TLSEnd:
     @property
     def partial_bytes(self) -> int: ...
 
+def expansions() -> int: ...
 def seal_in_turn(ends: list[TLSEnd], data: bytes, times: int) -> None: ...
 def pass_in_turn(ends: list[TLSEnd], peers: list[TLSEnd] | None, data: bytes, times: int) -> None: ...

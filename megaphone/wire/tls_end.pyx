@@ -9,6 +9,7 @@ from libc.stdlib cimport free, malloc
 from posix.uio cimport iovec
 
 from megaphone.wire.libcrypto cimport OPENSSL_cleanse
+from megaphone.wire.tls_contexts cimport CONTEXTS, keys_expanded
 from megaphone.wire.tls_keys cimport Direction, is_suite, key_bytes, secret_bytes, suite_name
 from megaphone.wire.tls_records cimport (
     BROKEN, CLOSE_ROOM, EXPORT_LIMIT, OPEN_ROOM, PEER_CLOSED, SEAL_ROOM,
@@ -21,6 +22,7 @@ cdef enum:
     REGIONS = 32
 
 STATE_BYTES = sizeof(Records)
+CONTEXTS_PER_SUITE = CONTEXTS
 
 cdef uint8_t PLAIN[4 * OPEN_ROOM]
 cdef uint8_t SEALED[4 * SEAL_ROOM]
@@ -193,6 +195,11 @@ cdef class TLSEnd:
     def partial_bytes(self):
         """Bytes kept of a record that is not whole."""
         return self.records.partial_length
+
+
+def expansions():
+    """How often a key had to be expanded, since the process began."""
+    return keys_expanded()
 
 
 def seal_in_turn(list ends, bytes data, int times):

@@ -65,8 +65,6 @@ cdef enum:
     UPDATE_BYTES = ENVELOPE_BYTES + 5
     SILENT_LIMIT = 32
     REKEY_RECORDS = 1 << 24
-    EXPORT_VERSION = 1
-    EXPORT_BYTES = 216      # without the partial record
 
 # --- life ---
 
@@ -109,6 +107,7 @@ cdef void refuse(Records* records, uint8_t alert) noexcept:
     """Nothing more is read; `alert` is what we will say."""
     records.flags |= IS_BROKEN
     records.alert = alert
+    records.changes += 1
 
 
 cdef int records_alert(const Records* records) noexcept:
@@ -372,7 +371,7 @@ cdef Py_ssize_t records_open(Records* records, Input* input, uint8_t* into, size
             input.data += size
             input.length -= size
         elif collect(records, input):
-            if records.partial_length - HEADER_BYTES - TAG_BYTES > room - done:
+            if <size_t> records.partial_length - HEADER_BYTES - TAG_BYTES > room - done:
                 return done
             done += take_record(records, records.partial, records.partial_length, into + done)
             forget_partial(records)
@@ -385,78 +384,5 @@ cdef Py_ssize_t records_open(Records* records, Input* input, uint8_t* into, size
     input.length = 0
     return BROKEN if records.flags & IS_BROKEN else PEER_CLOSED
 
-# --- for another process ---
-#
-#   | version, 1 | flags, 1 | suite, 2 | silent, 1 | alert, 1 | handshake length, 1 | handshake, 4 | 0, 1 | partial length, 2 | 0, 2
-#   | incoming: secret, 48 | key, 32 | IV, 12 | sequence, 8 | outgoing: the same | partial record … |        big-endian
 
-
-cdef uint8_t* put_direction(uint8_t* at, const Direction* direction) noexcept:
-    cdef int i
-    memcpy(at, direction.secret, sizeof(direction.secret))
-    memcpy(at + 48, direction.key, sizeof(direction.key))
-    memcpy(at + 80, direction.iv, sizeof(direction.iv))
-    for i in range(8):
-        at[92 + i] = <uint8_t> (direction.sequence >> (56 - 8 * i))
-    return at + 100
-
-
-cdef const uint8_t* get_direction(const uint8_t* at, Direction* direction) noexcept:
-    cdef int i
-    memcpy(direction.secret, at, sizeof(direction.secret))
-    memcpy(direction.key, at + 48, sizeof(direction.key))
-    memcpy(direction.iv, at + 80, sizeof(direction.iv))
-    for i in range(8):
-        direction.sequence = direction.sequence << 8 | at[92 + i]
-    return at + 100
-
-
-cdef size_t records_export(const Records* records, uint8_t* into, size_t room) noexcept:
-    cdef uint8_t* at
-    if room < EXPORT_BYTES + records.partial_length:
-        return 0
-    memset(into, 0, 16)
-    into[0] = EXPORT_VERSION
-    into[1] = records.flags
-    into[2], into[3] = <uint8_t> (records.suite >> 8), <uint8_t> records.suite
-    into[4] = records.silent
-    into[5] = records.alert
-    into[6] = records.handshake_length
-    memcpy(into + 7, records.handshake, 4)
-    into[12], into[13] = <uint8_t> (records.partial_length >> 8), <uint8_t> records.partial_length
-    at = put_direction(put_direction(into + 16, &records.incoming), &records.outgoing)
-    if records.partial_length:
-        memcpy(at, records.partial, records.partial_length)
-    return EXPORT_BYTES + records.partial_length
-
-
-cdef Records* records_import(const uint8_t* data, size_t length) noexcept:
-    cdef Records* records
-    cdef uint16_t suite, partial_length
-    cdef size_t size
-    if length < EXPORT_BYTES or data[0] != EXPORT_VERSION:
-        return NULL
-    suite = <uint16_t> (data[2] << 8 | data[3])
-    partial_length = <uint16_t> (data[12] << 8 | data[13])
-    if not is_suite(suite) or data[1] >> 7 or data[4] > SILENT_LIMIT + 1 or data[6] > 4 or length != EXPORT_BYTES + partial_length:
-        return NULL
-    records = <Records*> calloc(1, sizeof(Records))
-    if records == NULL:
-        return NULL
-    records.suite = suite
-    records.silent = data[4]
-    records.alert = data[5]
-    records.handshake_length = data[6]
-    memcpy(records.handshake, data + 7, 4)
-    get_direction(get_direction(data + 16, &records.incoming), &records.outgoing)
-    if partial_length:
-        size = record_size(records, data + EXPORT_BYTES, partial_length)
-        if partial_length <= size:
-            records.partial = <uint8_t*> malloc(partial_length)
-        if records.partial == NULL:
-            records_free(records)
-            return NULL
-        memcpy(records.partial, data + EXPORT_BYTES, partial_length)
-        records.partial_length = partial_length
-    records.flags = data[1]
-    return records
+include "tls_export.pxi"

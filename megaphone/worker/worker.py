@@ -30,6 +30,8 @@ from megaphone.uplink.direct import DirectCarrier, restore_stream
 from megaphone.uplink.direct import stream_bytes as direct_stream_bytes
 from megaphone.uplink.health import HealthChecks
 from megaphone.uplink.link_carrier import LinkCarrier
+from megaphone.uplink.link_part import LinkPart
+from megaphone.uplink.link_stream import KIND as link_kind
 from megaphone.uplink.link_stream import stream_bytes as link_stream_bytes
 from megaphone.uplink.pool import Pool
 from megaphone.uplink.uplink import Uplink
@@ -77,9 +79,16 @@ class Worker(Process):
             (listen, Listener(self.clients, self._facts(config, listen), descriptor))
             for listen, descriptor in start["listeners"]
         ]
-        self.parts = [self.pool]
+        links = LinkPart(self.uplink)
+        if self.is_successor:
+            links.sleep()
+        self.parts = [self.pool, links]
         self.restore_connection = {"client": partial(restore_connection, self.clients)}
-        self.restore_owner = {"direct": partial(restore_stream, self.uplink)}
+        self.restore_owner = {"direct": partial(restore_stream, self.uplink), link_kind: links.restore_owner}
+        if self.embedded is not None:
+            self.parts.append(self.embedded.moving)
+            self.restore_connection |= self.embedded.remote_connections
+            self.restore_owner |= self.embedded.owners
         stream_bytes = max(direct_stream_bytes(), link_stream_bytes())
         self.board.set(Slot.CONNECTION_BYTES, connection_bytes() + stream_bytes)
 
@@ -132,6 +141,7 @@ class Worker(Process):
                 facts_of=lambda listen: self._facts(self.config, listen),
                 listen_of=self._listen_of,
                 fault=self._log_fault,
+                taking_over=self.is_successor,
             )
         except StorageError as error:
             raise ConfigError(self._file, "service.data", str(error)) from None

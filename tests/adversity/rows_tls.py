@@ -100,7 +100,7 @@ TLS = (
     Row(
         sent="Plaintext in a session",
         play=raw_inside(b"<presence/>"),
-        end="alert protocol_version, FIN",
+        end="alert unexpected_message, FIN",
         reason="client-reset",
     ),
     Row(

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tests.bench import kernel
 from tests.bench.accounts import Credentials, ejabberd_dump, write_prosody_accounts
 from tests.bench.logins import ACCOUNTS
 from tests.servers.certificates import CertificateAuthority
+from tests.servers.connections import established
 from tests.servers.ejabberd_link import SECRET as EJABBERD_SECRET
 from tests.servers.ejabberd_link import EjabberdLink
 from tests.servers.megaphone import Edge
@@ -122,5 +122,5 @@ def check_links(host: Host) -> None:
     Who has only asked whether the server listens may still be seen for a moment.
     """
     wanted = LINKS if host.edge else 0
-    found = partial(kernel.connections, host.server.link[1])
+    found = partial(established, [host.server.link[1]])
     wait_until(lambda: found() == wanted, f"{wanted} links at {host.server.name}", LINKS_SECONDS)

@@ -1,31 +1,14 @@
-"""What the kernel says of TCP on this host: who listens, what is connected, and the memory that sockets take."""
+"""What the kernel says of this host: the memory that its TCP sockets take, and what is free."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.servers.process import ServerError
 
 PAGE_BYTES = 4096
-LISTEN, ESTABLISHED = "0A", "01"  # states in /proc/net/tcp
 # Of each socket: itself, its inode, its open file, its place in an epoll. Its entry in the cache of file names, 192
 # bytes, is left out: a million others come and go there.
 SOCKET_SLABS = ("TCP", "sock_inode_cache", "filp", "eventpoll_epi", "eventpoll_pwq")
-
-
-def _table(local: str, state: str) -> Iterator[list[str]]:
-    rows = map(str.split, Path("/proc/net/tcp").read_text().splitlines()[1:])
-    return (row for row in rows if row[1] == local and row[3] == state)
-
-
-def listens(port: int) -> bool:
-    """Whether somebody listens on the loopback port; a connection would disturb whoever it is."""
-    return any(_table(f"0100007F:{port:04X}", LISTEN))
-
-
-def connections(port: int) -> int:
-    """How many established connections the loopback port has on the server's side."""
-    return sum(1 for _ in _table(f"0100007F:{port:04X}", ESTABLISHED))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.bench.build import extension
-from tests.bench.kernel import listens
+from tests.servers.connections import listening
 from tests.servers.process import LOOPBACK, Process, free_port
 
 SOURCES = ("wire/link*.p*",)
@@ -26,7 +26,7 @@ def link_server(core: int, directory: Path, secret_file: Path) -> Iterator[int]:
         environment=os.environ,
     )
     try:
-        process.wait_until(lambda: listens(port), f"link server at {LOOPBACK}")
+        process.wait_until(lambda: listening(port), f"link server at {LOOPBACK}")
         yield port
     finally:
         process.stop()

@@ -4,10 +4,10 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.bench import kernel
 from tests.bench.hosts import ALONE, LINK, WAYS, Host, check_links, running
 from tests.bench.logins import Logins, login_clients
 from tests.bench.report.figure import Figure
+from tests.servers.connections import established
 from tests.servers.process import wait_until
 
 GONE_SECONDS = 60.0
@@ -24,7 +24,7 @@ def storm(host: Host, clients: int) -> Logins:
         check_links(host)
         logins = swarm.open(clients, at_once=clients)
         swarm.close(clients + 1)
-    wait_until(lambda: kernel.connections(endpoint.port) == 0, f"{clients} clients gone", GONE_SECONDS)
+    wait_until(lambda: established([endpoint.port]) == 0, f"{clients} clients gone", GONE_SECONDS)
     return logins
 
 

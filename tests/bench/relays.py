@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
-from tests.bench.kernel import listens
+from tests.servers.connections import listening
 from tests.servers.megaphone import NO_LIMITS, toml
 from tests.servers.process import LOOPBACK, Process, ServerError, free_port
 
@@ -151,5 +151,5 @@ def running(
             environment=os.environ,
         )
         stack.callback(process.stop, 3.0)
-        process.wait_until(lambda: listens(port), name)
+        process.wait_until(lambda: listening(port), name)
         yield Relay(name, port, process.pid)

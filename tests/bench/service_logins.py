@@ -7,12 +7,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.bench import kernel, usage
+from tests.bench import usage
 from tests.bench.logins import LoginClients, login_clients
 from tests.bench.measure import Cost
 from tests.bench.report.figure import Figure
 from tests.bench.service_compared import EJABBERD, Efficiency
 from tests.bench.services import MECHANISM, Service, running
+from tests.servers.connections import established
 from tests.servers.process import wait_until
 
 TARGETS = {EJABBERD: 3.0}
@@ -26,7 +27,7 @@ def log_in(service: Service, clients: LoginClients, count: int) -> Cost:
     logins = clients.open(count, AT_ONCE)
     taken = usage.settled_cpu_seconds(service.process_id) - before
     clients.close(count)
-    gone = partial(kernel.connections, service.endpoint.port)
+    gone = partial(established, [service.endpoint.port])
     wait_until(lambda: gone() == 0, f"{count} clients gone", GONE_SECONDS)
     return Cost(taken, _answer(asdict(logins)))
 

@@ -1,9 +1,9 @@
 """`make bench WHAT=tls`: what TLS costs on top, beside HAProxy `ssl crt`, nginx `ssl` and our own OpenSSL path.
 
-Direct TLS with ALPN xmpp-client. "Records in OpenSSL" is Megaphone with `record_layer = "openssl"`: whose SSL object stays
-after the handshake. The relay has one core, clients and the server behind it the other. A handshake is counted with all that
-belongs to a connection: TCP, TLS, the upstream connection, the opening of the stream, the end. Relays are measured in turn
-(A B C A B C).
+Direct TLS, ALPN xmpp-client. "Records in OpenSSL" is Megaphone with `record_layer = "openssl"`: the SSL object stays
+after the handshake. The relay has one core, clients and the server behind it the other. A handshake is counted with all
+that belongs to a connection: TCP, TLS, the upstream connection, the opening of the stream, the end. Relays are measured
+in turn (A B C A B C).
 """
 
 from contextlib import ExitStack

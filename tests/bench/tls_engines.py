@@ -1,7 +1,8 @@
 """`make bench WHAT=tls_engines`: the figures behind decision note 0002.
 
 One small Python server on epoll with five engines in turn: no TLS (to be subtracted), `ssl.SSLObject`, pyOpenSSL,
-Megaphone's Cython on libssl, and the same with records of our own after the handshake. Then what OpenSSL keeps per idle connection with one option or another, in C.
+Megaphone's Cython on libssl, and the same with records of our own after the handshake.
+Then what OpenSSL keeps per idle connection with one option or another, in C.
 """
 
 import subprocess

@@ -259,8 +259,11 @@ def test_pings_and_other_requests_are_answered(node: EmbeddedNode) -> None:
 # --- clients that are not good ---
 
 
-def test_slow_readers_read_what_they_may(node: EmbeddedNode) -> None:
-    with guests(node, slow_bytes_per_second=2000) as swarm:
+@pytest.mark.parametrize("tls", ["none", "direct"])
+def test_slow_readers_read_what_they_may(node: EmbeddedNode, authority: CertificateAuthority, tls: str) -> None:
+    endpoint = {"none": node.plain, "direct": node.direct}[tls]
+    settings = Settings(slow_bytes_per_second=2000)
+    with Swarm(target(endpoint, authority), Accounts.anonymous(), settings) as swarm:
         opened(swarm, 5)
         opened(swarm, 1, "slow")
         swarm.change(slow_messages_per_second=200.0)
@@ -354,7 +357,8 @@ def resident():
         return int(file.read().split()[1]) * 4096
 
 sessions = int(sys.argv[3])
-swarm = Swarm(Target(host="127.0.0.1", ports=(int(sys.argv[1]),), domain=sys.argv[2]), Accounts.anonymous())
+target = Target(host="127.0.0.1", ports=(int(sys.argv[1]),), domain=sys.argv[2], security=sys.argv[4], verify=False)
+swarm = Swarm(target, Accounts.anonymous())
 swarm.open(100)
 assert swarm.wait(lambda: swarm.counters()["open"] == 100, 60), swarm.failures()
 before = resident()
@@ -364,9 +368,12 @@ print((resident() - before) / sessions)
 """
 
 
-def test_an_idle_session_costs_less_than_two_kilobytes(node: EmbeddedNode) -> None:
+@pytest.mark.parametrize("tls", ["none", "direct"])
+def test_an_idle_session_costs_less_than_two_kilobytes(node: EmbeddedNode, tls: str) -> None:
+    """Also with TLS 1.3, of which only records stay."""
+    port = {"none": node.plain, "direct": node.direct}[tls].port
     done = subprocess.run(
-        [sys.executable, "-c", MEASURE, str(node.plain.port), DOMAIN, "5000"],
+        [sys.executable, "-c", MEASURE, str(port), DOMAIN, "5000", SECURITY[tls]],
         capture_output=True,
         text=True,
         check=False,

@@ -221,6 +221,18 @@ def test_a_run_that_is_killed_leaves_only_what_restore_puts_back(tmp_path: Path)
     assert current(changed["before"]) == changed["before"]
 
 
+def test_all_sessions_have_tls(tmp_path: Path) -> None:
+    words = ["--tls", "--sessions", str(FEW), "--workers", "2", "--loaders", "2", "--hold", "3", "--rate", "100"]
+    subprocess.run(command(tmp_path, *words), capture_output=True, timeout=RUN_SECONDS, check=False)
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["ended"] == "complete"
+    assert report["plan"]["tls"] is True
+    assert report["failures"] == {}
+    for name in ("sessions at once", "sessions lost in the hold", "messages that did not arrive"):
+        assert verdict(report, name)["met"], verdict(report, name)
+    assert report["counters"]["closed"] == FEW
+
+
 def test_a_storm_disturbs_nobody_else(tmp_path: Path) -> None:
     output = tmp_path
     words = ("--storm", "--sessions", str(FEW), "--workers", "8", "--loaders", "2", "--hold", "3", "--rate", "300")
@@ -234,6 +246,19 @@ def test_a_storm_disturbs_nobody_else(tmp_path: Path) -> None:
     assert figures["sessions_lost"] == figures["sessions_on_killed_workers"] > 0
     assert figures["all_back_seconds"] is not None
     assert report["counters"]["reconnects"] == figures["sessions_lost"]
+
+
+def test_a_soak_replaces_more_than_fit_beside_each_other(tmp_path: Path) -> None:
+    """Those who come wait for those who leave: 200 each second, where a load process has room for 64 more."""
+    words = ("--soak", "--sessions", str(FEW), "--workers", "2", "--loaders", "1", "--churn", "0.1")
+    words += ("--hold", "4", "--rate", "100")
+    done = subprocess.run(command(tmp_path, *words), capture_output=True, text=True, timeout=RUN_SECONDS)
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["ended"] == "complete", done.stderr
+    assert verdict(report, "sessions lost in the hold")["met"]
+    assert report["figures"]["logins"] >= FEW + 2 * 0.1 * FEW
+    assert report["figures"]["all_left_in_order"]
+    assert set(report["failures"]) <= {"message:service-unavailable"}
 
 
 def test_check_changes_nothing(tmp_path: Path) -> None:

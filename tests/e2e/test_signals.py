@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+from loadtest.million.node import toml
 from tests.scenarios.light import LightClient
 from tests.servers.certificates import CertificateAuthority
 from tests.servers.ejabberd import Ejabberd
 from tests.servers.embedded import Embedded
-from tests.servers.megaphone import Edge, toml, upstream_of
+from tests.servers.megaphone import Edge, upstream_of
 from tests.servers.model import ALICE, DOMAINS
 from tests.servers.process import wait_until
 

@@ -1,4 +1,4 @@
-"""What sslscan finds at the direct TLS port, and testssl.sh behind STARTTLS: TLS 1.2 and 1.3, AEAD only, no weakness."""
+"""What sslscan finds at the direct TLS port, and testssl.sh behind STARTTLS: TLS 1.2 and 1.3, AEAD, no weakness."""
 
 import json
 import subprocess

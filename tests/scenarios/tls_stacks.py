@@ -1,6 +1,6 @@
 """TLS clients that share no code with us: programs of OpenSSL and GnuTLS on pipes, Python's `ssl`, and tlslite-ng.
 
-Each carries bytes both ways over direct TLS 1.3 and, if its stack can, asks for new keys (KeyUpdate, RFC 8446 section 4.6.3).
+Each carries bytes both ways over direct TLS 1.3 and, if its stack can, asks for new keys (KeyUpdate, RFC 8446 4.6.3).
 """
 
 import contextlib
@@ -141,7 +141,7 @@ class OpenSSLProgram(Program):
         self.write(data.ljust(BLOCK_BYTES))
 
     def ask_for_new_keys(self) -> None:
-        """What it reads in one go with the command is lost, so that it must have obeyed before anything else is said."""
+        """What it reads in one go with the command is lost, so it must have obeyed before anything else is said."""
         before = self.renewed()
         super().ask_for_new_keys()
         wait_until(lambda: self.renewed() > before, "new keys", PATIENCE_SECONDS)

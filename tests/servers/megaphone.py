@@ -4,7 +4,6 @@ import http.client
 import json
 import os
 import signal
-import socket
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from loadtest.million.node import ControlConnection, toml
 from tests.servers.certificates import CertificateAuthority
 from tests.servers.model import DOMAINS, Endpoint
 from tests.servers.process import LOOPBACK, Process, ServerError, answers, free_port
@@ -28,30 +28,6 @@ NO_LIMITS: Mapping[str, Any] = {
     "bytes_per_second": 1_000_000_000,
     "bytes_burst": 1_000_000_000,
 }
-
-
-def toml(tables: Mapping[str, Any]) -> str:
-    """TOML text of tables and arrays of tables with plain values (JSON's scalars and arrays are TOML's too)."""
-    lines = []
-    for name, value in tables.items():
-        header = f"[[{name}]]" if isinstance(value, list) else f"[{name}]"
-        for table in value if isinstance(value, list) else [value]:
-            lines += [header, *(f"{key} = {json.dumps(item)}" for key, item in table.items()), ""]
-    return "\n".join(lines)
-
-
-class ControlConnection(http.client.HTTPConnection):
-    """HTTP over the control socket."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=60)
-        self._path = path
-
-    def connect(self) -> None:
-        """Connect to the Unix socket instead of a port."""
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
 
 
 class Node:

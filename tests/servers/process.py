@@ -1,10 +1,8 @@
 """Runs one server process: its own process group, its output in a file, readiness by connecting, and a sure end."""
 
 import contextlib
-import ctypes
 import os
 import random
-import resource
 import signal
 import socket
 import subprocess
@@ -12,14 +10,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from loadtest.million.node import dies_with
+
 LOOPBACK = "127.0.0.1"
 # Below the kernel's ephemeral range, so that no outgoing connection can take the port between our look and the bind.
 PORT_RANGE = range(12_000, 32_000)
 BLOCK_PORTS = 200  # that a process claims at once: several run tests at the same time
 POLL_SECONDS = 0.02
-PR_SET_PDEATHSIG = 1
 
-_libc = ctypes.CDLL(None, use_errno=True)
 _handed_out: set[int] = set()
 _claims: list[socket.socket] = []
 _block: list[int] = []
@@ -115,15 +113,6 @@ class Process:
 
     def __init__(self, command: Sequence[str], *, directory: Path, log: Path, environment: Mapping[str, str]) -> None:
         self.log = log
-        parent = os.getpid()
-
-        def die_with_parent() -> None:
-            _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-            _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-            if os.getppid() != parent:  # it died between fork and prctl
-                os._exit(1)
-
         with log.open("ab") as output:
             self._child = subprocess.Popen(
                 command,
@@ -133,7 +122,7 @@ class Process:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
-                preexec_fn=die_with_parent,
+                preexec_fn=dies_with(os.getpid()),
             )
 
     @property

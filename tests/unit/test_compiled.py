@@ -32,7 +32,7 @@ def extension_of(source: Path) -> Path | None:
 
 def sources_behind(source: Path) -> set[Path]:
     """The source, and all outlines that it sees, directly or through others; of the swarm also its C."""
-    seen: set[Path] = {SWARM / "core.pxi", *SWARM.glob("core/*.[ch]")} if source.parent == SWARM else set()
+    seen: set[Path] = {*SWARM.glob("*.pxi"), *SWARM.glob("core/*.[ch]")} if source.parent == SWARM else set()
     waiting = [source, source.with_suffix(".pxd")]
     while waiting:
         path = waiting.pop()

@@ -55,6 +55,7 @@ bool connection_begin(struct swarm *swarm, struct session *session) {
 }
 
 void connection_end(struct session *session, bool reset) {
+    if (session->records != NULL) records_end(session, !reset);
     if (session->ssl != NULL) {
         if (!reset && session->state > SECURING) SSL_shutdown(session->ssl);
         SSL_free(session->ssl);
@@ -74,6 +75,7 @@ void connection_end(struct session *session, bool reset) {
 /* --- bytes --- */
 
 int connection_read(struct session *session, char *into, int size) {
+    if (session->records != NULL) return records_read(session, into, size);
     if (session->ssl != NULL) return tls_read(session->ssl, into, size);
     int length = recv(session->fd, into, size, 0);
     if (length > 0) return length;
@@ -109,6 +111,11 @@ bool bytes_append(struct bytes **bytes, const char *data, size_t length) {
 bool connection_write(struct swarm *swarm, struct session *session, const char *data, size_t length) {
     size_t taken = 0;
     if (session->output != NULL && session->output->length + length > OUTPUT_LIMIT) return false;
+    if (session->records != NULL) {
+        if (!records_write(session, data, length)) return false;
+        swarm->counters.bytes_out += length;
+        return true;
+    }
     while (session->output == NULL && taken < length) { /* TLS takes one record at a time */
         ssize_t more = send_now(session, data + taken, length - taken);
         if (more < 0) return false;

@@ -146,7 +146,7 @@ void stream_receive(struct swarm *swarm, struct session *session, bool until_end
         swarm->now_ns = clock_ns();
         if (!take_data(swarm, session, swarm->buffer, length)) return;
         /* A short read has emptied a socket, and more will be a new edge (epoll(7)). */
-        if (session->ssl == NULL && length < size && !until_end) return;
+        if (session->ssl == NULL && session->records == NULL && length < size && !until_end) return;
     }
     if (!slowly) read_again_later(swarm, session);
 }

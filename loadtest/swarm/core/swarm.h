@@ -5,6 +5,7 @@
    timer.c       one deadline per session
    connection.c  bytes from and to one socket
    tls.c         OpenSSL
+   records.c     TLS 1.3 without OpenSSL's connection object, behind the handshake
    session.c     a session's life: connect, open, leave, lost, back again
    stream.c      elements out of bytes
    login.c       from the stream header to the bound resource
@@ -18,6 +19,7 @@
 #include "histogram.h"
 #include "peers.h"
 #include "reasons.h"
+#include "records.h"
 #include "scram.h"
 #include "xml.h"
 
@@ -105,6 +107,7 @@ struct session {
     struct login *login;
     struct bytes *kept, *output;
     SSL *ssl;
+    void *records; /* instead of `ssl`, behind the handshake: then `output` is ciphertext */
     char *jid; /* full JID, fit to stand between apostrophes */
 };
 
@@ -239,6 +242,17 @@ int tls_handshake(struct swarm *swarm, struct session *session, char *why, int s
 int tls_read(SSL *ssl, char *into, int size);
 /* How many bytes were taken, or -1. */
 int tls_write(SSL *ssl, const char *data, size_t length);
+
+/* --- records.c --- */
+/* Behind a handshake: goes on with records alone if it can. */
+void records_take_over(struct session *session);
+/* As connection_read; `size` is READ_BYTES. */
+int records_read(struct session *session, char *into, int size);
+/* As connection_write. */
+bool records_write(struct session *session, const char *data, size_t length);
+/* Says close_notify if `in_order`. */
+void records_end(struct session *session, bool in_order);
+void records_listen(SSL_CTX *tls);
 
 /* --- session.c --- */
 void session_set_state(struct swarm *swarm, struct session *session, enum state state);

@@ -21,6 +21,7 @@ const char *tls_configure(struct swarm *swarm, const char *authorities, bool ver
                      SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_options(tls, SSL_OP_IGNORE_UNEXPECTED_EOF);
     SSL_CTX_set_session_cache_mode(tls, SSL_SESS_CACHE_OFF);
+    records_listen(tls);
     if (swarm->security == DIRECT_TLS) SSL_CTX_set_alpn_protos(tls, protocol, sizeof protocol - 1);
     if (!verify) return NULL;
     SSL_CTX_set_verify(tls, SSL_VERIFY_PEER, NULL);
@@ -59,7 +60,10 @@ int tls_handshake(struct swarm *swarm, struct session *session, char *why, int s
     ERR_clear_error();
     errno = 0;
     int result = SSL_do_handshake(session->ssl);
-    if (result == 1) return 1;
+    if (result == 1) {
+        records_take_over(session);
+        return 1;
+    }
     int error = SSL_get_error(session->ssl, result);
     if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE) return 0;
     find_reason(session->ssl, error, why, size);

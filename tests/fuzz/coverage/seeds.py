@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from megaphone.wire.link import Side
+from megaphone.wire.tls_end import TLSEnd
 from tests.fuzz.test_framer import USUAL, WRONG
 from tests.unit.wire.framing import END, HEADER, OPENED
 from tests.unit.wire.link_golden import GOLDEN as LINK_GOLDEN
@@ -88,10 +89,50 @@ def stanza_header() -> Iterator[bytes]:
     yield from (bytes([headed]) + stream_of(hostile).removeprefix(HEADER) for hostile in INPUTS)
 
 
+def tls_records() -> Iterator[bytes]:
+    """Scripts behind flags and cuts, as targets/tls_records.pyx says."""
+    heads = cycle([b"\x00", b"\x29\x00\x07", b"\x42\x00\x03\x00\x30", b"\x0c", b"\x6b\x00\x05\x00\x20\x00\x80"])
+    data, update, asks = b"\x18\x05hello", b"\x01\x05\x18\0\0\1\0\x05", b"\x01\x05\x18\0\0\1\1\x05"
+    ticket, close = b"\x01\x0a\x04\0\0\x06ticket", b"\x03\1\0"
+    for script in [
+        data + data + close,
+        data + update + data + asks + data,
+        update * 33,
+        b"\x00\x00" * 33,
+        b"\x01\x02\x18\0\x01\x03\0\1\1\x05" + data,
+        b"\x01\x02\x18\0" + data,
+        ticket + data + ticket + close,
+        b"\x01\x03\x04\0\0" * 3,
+        b"\x01\x0f\x04\0\0\x06ticket\x18\0\0\1\1\x05" + data,
+        data + b"\x03\2\x28" + data,
+        data + b"\x03\1\x5a" + close,
+        b"\x04\x40\0" + b"\x0c\x20\0" + b"\x04\x40\1",
+        b"\x06\x06\x14\3\3\0\1\1" + data,
+        b"\x06\x05\x17\3\3\xff\xff" + data,
+        b"\x06\x07\x17\3\3\0\2\0\0" + data,
+        data + b"\x07\0\x09\1",
+        b"\x02\x14\1\1",
+        b"\x02\0\0",
+        b"\x02\x15\0",
+        b"\x01\x05\x18\0\0\1\2",
+        b"\x01\x06\x18\0\0\2\0\0",
+        b"\x01\x0a\x18\0\0\1\0\x18\0\0\1\0",
+        b"\x05" + data,
+    ]:
+        for _ in range(5):
+            yield next(heads) + script
+    for suite, length in ((0x1301, 32), (0x1302, 48), (0x1303, 32)):
+        end = TLSEnd(suite, bytes(length), bytes(length))
+        yield b"\x10" + end.export()
+        end.open(b"\x17\3\3\1\0" + bytes(20))
+        yield b"\x10" + end.export()
+
+
 SEEDS: dict[str, Callable[[], Iterator[bytes]]] = {
     "framer": framer,
     "link": link,
     "stanza_header": stanza_header,
+    "tls_records": tls_records,
     "websocket": websocket,
 }
 

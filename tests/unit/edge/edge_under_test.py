@@ -139,7 +139,7 @@ class EdgeUnderTest:
         self.clients.on_closed = lambda connection, reason: self.closed.append((Reason(reason), connection.describe()))
         self.clients.on_fault = self.poller.on_fault = self.faults.append
         self.peers += [server for server in self.servers if hasattr(server, "pump")]
-        self._references = self.references()
+        self.count_references()
 
     def _links(self, table: UpstreamTable, place: int) -> LinkCarrier:
         return LinkCarrier(
@@ -271,6 +271,10 @@ class EdgeUnderTest:
             "streams": sys.getrefcount(self.uplink),
         }
 
+    def count_references(self) -> None:
+        """At the end there must be as many again."""
+        self.references_at_first = self.references()
+
     # --- the end ---
 
     def close(self) -> None:
@@ -284,7 +288,7 @@ class EdgeUnderTest:
         for server in self.servers:
             server.close()
         self.until(lambda: not self.dispatcher.open_connections, "the end of all connections")
-        self.until(lambda: self.references() == self._references, "the end of all streams and sockets")
+        self.until(lambda: self.references() == self.references_at_first, "the end of all streams and sockets")
         self.until(lambda: not self.woken, "the end of all turns")
         self.check_nothing_left()
 
@@ -298,7 +302,7 @@ class EdgeUnderTest:
         )
         for upstream in self.pool.upstreams:
             assert upstream.open == self.upstream_count(UpstreamSlot.UP_OPEN, upstream.index) == 0
-        assert self.references() == self._references
+        assert self.references() == self.references_at_first
         assert is_empty(self.sketch)
 
 

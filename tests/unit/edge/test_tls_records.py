@@ -1,4 +1,4 @@
-"""Records of our own after OpenSSL's handshake: when they take over, what is still known then, and moving them elsewhere."""
+"""Records of our own after OpenSSL's handshake: when they take over, what is still known then, and moving them."""
 
 import hashlib
 import random

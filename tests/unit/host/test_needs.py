@@ -100,7 +100,14 @@ def test_the_how_to_has_these_figures() -> None:
     text = HOW_TO.read_text()
     four = dataclasses.replace(EDGE, workers=4)
     pages = [number for load in (MILLION, EDGE) for number in needs.tcp_pages(load)[1:]]
-    costs = (needs.SOCKET_BYTES, needs.CONNECTION_BYTES, needs.SESSION_BYTES, needs.TLS_BYTES, needs.PROCESS_BYTES)
+    costs = (
+        needs.SOCKET_BYTES,
+        needs.CONNECTION_BYTES,
+        needs.SESSION_BYTES,
+        needs.TLS_BYTES,
+        needs.OPENSSL_BYTES,
+        needs.PROCESS_BYTES,
+    )
     for number in (needs.descriptors(MILLION), needs.descriptors(four), *pages, *costs):
         assert f"{number:,}" in text, number
     assert f"= {needs.source_addresses(EDGE, 55_296)} source addresses" in text

@@ -5,18 +5,23 @@ no gap       history and live messages together are what has been said, without 
 picture      who an occupant believes to be there, with role and affiliation, is who is there
 audience     whom `fan_out` reaches, and as what, is who is there
 store        a room loaded from its store is the room
+moving       nor is any of this different where the rooms go on in another process, whenever that happens
 home lost    a home's death removes its users, and no others
 """
 
 from collections import defaultdict
+from collections.abc import Iterator
 from xml.etree.ElementTree import Element
 
+import msgspec
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from megaphone.rooms.moving import Change, Moving, snapshot, take
 from megaphone.rooms.ports import Affiliation, Role
 from megaphone.rooms.room import Room
+from megaphone.rooms.rooms import Rooms
 from megaphone.stream.jid import JID
 from tests.unit.rooms.town import ROOM, START, Town, person
 
@@ -70,6 +75,7 @@ class Machine(RuleBasedStateMachine):
         self.town = Town()
         self.clients: dict[JID, Client] = defaultdict(Client)
         self.said: list[int] = []
+        self.moving: tuple[Moving, Rooms] | None = None
 
     @initialize(persistent=st.booleans(), whois=st.sampled_from(["anyone", "moderators"]))
     def open_room(self, persistent: bool, whois: str) -> None:
@@ -185,6 +191,49 @@ class Machine(RuleBasedStateMachine):
         )
         assert room.tail.all() == self.room.tail.all()
         assert room.next_id(START) > self.room.tail.last_id
+
+    @rule()
+    def begin_moving(self) -> None:
+        if self.moving is None:
+            self.moving = (Moving(self.town.rooms), self.town.new_rooms())
+            self.carry(self.moving[0].everything())
+
+    @precondition(lambda self: self.moving is not None)
+    @rule()
+    def follow(self) -> None:
+        assert self.moving is not None
+        self.carry(self.moving[0].changes())
+
+    @rule()
+    def move(self) -> None:
+        self.begin_moving()
+        self.follow()
+        assert self.moving is not None
+        moving, successor = self.moving
+        moving.end()
+        before = self.town.rooms
+        assert {room.jid: snapshot(room) for room in before} == {room.jid: snapshot(room) for room in successor}
+        for room in before:
+            again = successor.room(room.jid)
+            assert again is not None
+            assert [each.mark for each in room.occupants] == [each.mark for each in again.occupants]
+        assert before.items() == successor.items()
+        self.town.rooms = successor
+        self.moving = None
+        assert self.town.inboxes == {}  # nobody has heard of it
+
+    def carry(self, changes: Iterator[Change]) -> None:
+        """Bring changes over, through the wire."""
+        assert self.moving is not None
+        for change in changes:
+            take(self.moving[1], msgspec.msgpack.decode(msgspec.msgpack.encode(change), type=Change))
+
+    @rule(number=NUMBERS, nick=NICKS)
+    def ask(self, number: int, nick: str) -> None:
+        self.say(
+            self.inside(number),
+            f"<iq to='verona@r.x/{nick}' type='get' id='q{number}'><query xmlns='jabber:iq:version'/></iq>",
+        )
 
     @invariant()
     def everybody_sees_the_room(self) -> None:

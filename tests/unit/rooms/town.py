@@ -52,7 +52,12 @@ class Town:
         self.routes = 0
         self.store = store or MemoryStore()
         self.now = START
-        self.rooms = Rooms(DOMAIN, self, self.store, settings, version="1")
+        self.settings = settings
+        self.rooms = self.new_rooms()
+
+    def new_rooms(self) -> Rooms:
+        """Rooms that speak through this outlet and know of nobody yet."""
+        return Rooms(DOMAIN, self, self.store, self.settings, version="1")
 
     # --- outlet ---
 

@@ -77,9 +77,11 @@ class World:
         self.sessions: dict[str, Session] = {}
         for user in users or ("juliet", "romeo", "nurse"):
             self.store.add(JID.parse(f"{user}@{DOMAIN}"))
-        outlet = WorldOutlet(self)
-        all_settings = Settings(is_local_domain=lambda domain: domain == ROOMS, **settings)  # type: ignore[arg-type]
-        self.services = [Service(DOMAIN, outlet, self.store, all_settings) for _ in range(homes)]
+        self.settings = Settings(is_local_domain=lambda domain: domain == ROOMS, **settings)  # type: ignore[arg-type]
+        self.services = [self.new_service() for _ in range(homes)]
+
+    def new_service(self) -> Service:
+        return Service(DOMAIN, WorldOutlet(self), self.store, self.settings)
 
     def home_of(self, jid: JID) -> Service:
         return self.services[sum(jid.local.encode()) % len(self.services)]

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import deque
 from xml.etree.ElementTree import fromstring
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from megaphone.stream import resumption
+from megaphone.stream import moving, resumption
 from megaphone.stream.jid import JID
+from megaphone.stream.moving import ManagementSnapshot
 from megaphone.stream.nonza import Ack, AckRequest, Resume, read_nonza
 from megaphone.stream.resumption import EndedSessions, HandledTooManyError, SMLimits, StreamManagement
 
@@ -177,6 +179,14 @@ class TwoEnds(RuleBasedStateMachine):
             self.client.sent.append(stanza)
             if self.connected:
                 self.to_server.append(stanza)
+
+    @rule()
+    def server_moves(self) -> None:
+        data = msgspec.msgpack.encode(moving.snapshot(self.server))
+        before = self.server
+        self.server = moving.restore(msgspec.msgpack.decode(data, type=ManagementSnapshot), SMLimits(request_every=3))
+        assert self.server is not before
+        assert all(getattr(self.server, name) == getattr(before, name) for name in StreamManagement.__slots__)
 
     @rule()
     @precondition(lambda self: self.connected)

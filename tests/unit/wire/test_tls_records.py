@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from megaphone.wire.tls_end import STATE_BYTES, TLSEnd, pass_in_turn
+from megaphone.wire.tls_end import CONTEXTS_PER_SUITE, STATE_BYTES, TLSEnd, expansions, pass_in_turn
 from tests.unit.wire.tls_model import (
     ALERT,
     APPLICATION_DATA,
@@ -30,6 +30,7 @@ from tests.unit.wire.tls_model import (
 
 REKEY = 1 << 24
 SILENT_LIMIT = 32
+SEQUENCE = 16 + 92  # of what comes, in an export
 
 
 def connect(
@@ -157,6 +158,23 @@ def test_more_connections_than_contexts(suite: int) -> None:
             assert end.open(peer.data(text)) == (text, "")
 
 
+def test_contexts_of_those_that_were_used_last_are_kept() -> None:
+    secrets = [bytes([i]) * 32 for i in range(CONTEXTS_PER_SUITE + 10)]
+    ends = [TLSEnd(SUITES[0], secret, secret) for secret in secrets]
+    first, others = ends[0], ends[1:]
+    first.seal(b"x")
+    before = expansions()
+    for end in others:
+        end.seal(b"x")
+        first.seal(b"x")
+    assert expansions() == before + len(others), "the first one's is always among them"
+    for end in others[-CONTEXTS_PER_SUITE + 1 :]:
+        end.seal(b"x")
+    assert expansions() == before + len(others)
+    others[0].seal(b"x")
+    assert expansions() == before + len(others) + 1
+
+
 def test_contexts_of_connections_that_are_gone_are_not_used() -> None:
     for i in range(200):
         secret = bytes([i]) * 32
@@ -217,7 +235,7 @@ def test_a_repeated_record() -> None:
 
 @pytest.mark.parametrize("kind", [0, 20, 21, 22, 24, 25, 255])
 def test_records_in_clear(kind: int) -> None:
-    """ChangeCipherSpec, alerts, handshake messages, heartbeats: nothing is in clear behind the handshake (section 5)."""
+    """ChangeCipherSpec, alerts, handshake messages, heartbeats: nothing is in clear any more (section 5)."""
     end, peer = connect()
     refused(end, peer, bytes([kind, 3, 3, 0, 1, 1]), UNEXPECTED_MESSAGE)
 
@@ -291,6 +309,14 @@ def test_a_flood_of_key_updates() -> None:
     for _ in range(SILENT_LIMIT):
         assert end.open(peer.update(requested=True)) == (b"", "")
     refused(end, peer, peer.update(requested=True), UNEXPECTED_MESSAGE)
+
+
+def test_a_flood_of_key_updates_that_moves() -> None:
+    end, peer = connect()
+    for _ in range(SILENT_LIMIT):
+        assert end.open(peer.update()) == (b"", "")
+        end = TLSEnd.restore(end.export())
+    refused(end, peer, peer.update(), UNEXPECTED_MESSAGE)
 
 
 def test_a_flood_of_warnings() -> None:
@@ -429,6 +455,11 @@ def test_the_peer_is_asked_to_change_its_key_once() -> None:
     assert end.open(peer.update() + peer.data(b"y")) == (b"y", "")
     assert end.incoming[3] == 1
     assert peer.hear(end.seal(b"4")) == [(APPLICATION_DATA, b"4")]
+    # and once with the next key, when that has been used as much
+    exported = end.export()
+    end = TLSEnd.restore(exported[:SEQUENCE] + REKEY.to_bytes(8, "big") + exported[SEQUENCE + 8 :])
+    assert peer.hear(end.seal(b"5")) == [(HANDSHAKE, key_update(True)), (APPLICATION_DATA, b"5")]
+    assert peer.hear(end.seal(b"6")) == [(APPLICATION_DATA, b"6")]
 
 
 @pytest.mark.parametrize("value", [2, 255])
@@ -595,6 +626,10 @@ def test_every_change_shows() -> None:
     end.open(peer.handshake(ticket(50)[7:]) + peer.alert(CLOSE_NOTIFY))
     assert changed()
     end.close()
+    assert changed()
+    end, _ = connect()
+    seen = {end.changes}
+    assert end.open(b"in clear") == (b"", "broken")
     assert changed()
 
 

@@ -187,7 +187,8 @@ SAME_ALERT = {
     "an encrypted ChangeCipherSpec": lambda peer: peer.seal(20, b"\1"),
     "a Finished": lambda peer: peer.seal(HANDSHAKE, b"\x14\0\0\x20" + bytes(32)),
     "a KeyUpdate that goes on": lambda peer: peer.seal(HANDSHAKE, b"\x18\0\0\1\0\x18\0\0\1\0"),
-    "a KeyUpdate of length 2": lambda peer: peer.seal(HANDSHAKE, b"\x18\0\0\2\0\0"),
+    # one that is too long is for OpenSSL an illegal_parameter, against section 6.2
+    "a KeyUpdate of length 0": lambda peer: peer.seal(HANDSHAKE, b"\x18\0\0\0"),
     "a KeyUpdate of value 2": lambda peer: peer.seal(HANDSHAKE, b"\x18\0\0\1\2"),
     "33 empty records": lambda peer: b"".join(peer.seal(23, b"") for _ in range(33)),
 }

@@ -58,7 +58,9 @@ def spoken(speech: Speech, peer: Peer) -> bytes:
 
 
 SMALL = st.integers(0, 300)
-SPEECHES = st.builds(Speech, st.sampled_from(["data", "data", "data", "update", "split update", "canceled"]), SMALL, SMALL)
+SPEECHES = st.builds(
+    Speech, st.sampled_from(["data", "data", "data", "update", "split update", "canceled"]), SMALL, SMALL
+)
 LARGE = st.builds(Speech, st.just("data"), st.integers(15000, 16384))
 ENDS = st.builds(Speech, st.sampled_from(["close", "alert", "anything", "rubbish", "ticket"]), SMALL, SMALL)
 CUTS = st.lists(st.integers(0, 3000), max_size=12)

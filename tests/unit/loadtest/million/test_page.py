@@ -104,6 +104,12 @@ def test_a_page_is_whole_and_asks_nobody(content: dict[str, Any]) -> None:
         assert word in made
 
 
+def test_a_page_says_that_there_was_tls(content: dict[str, Any]) -> None:
+    assert "3 load processes; 50 messages/s" in page.render(content)
+    content["plan"]["tls"] = True
+    assert "3 load processes, TLS; 50 messages/s" in page.render(content)
+
+
 def test_what_was_missed_is_said_first(content: dict[str, Any]) -> None:
     assert "all 2 figures met" in page.render(content)
     content["verdicts"].append(verdicts.lost(7).as_json())

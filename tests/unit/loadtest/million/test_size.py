@@ -36,6 +36,12 @@ def test_few_sessions_take_as_many_workers_as_there_are_cores() -> None:
     assert (size.workers, size.loaders, size.addresses) == (2, 2, 1)
 
 
+def test_tls_takes_memory_and_nothing_else() -> None:
+    plain, tls = (size_of(100_000, descriptors=20_000, ports=PORTS, cores=2, tls=tls) for tls in (False, True))
+    assert tls.memory_bytes == plain.memory_bytes + 100_000 * 800
+    assert (tls.workers, tls.loaders, tls.open_files) == (plain.workers, plain.loaders, plain.open_files)
+
+
 def test_what_is_asked_for_is_taken() -> None:
     size = size_of(20_000, descriptors=20_000, ports=PORTS, cores=2, workers=4, loaders=3)
     assert (size.workers, size.loaders) == (4, 3)

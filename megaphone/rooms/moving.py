@@ -1,0 +1,266 @@
+"""What moves when the home of rooms becomes another process: snapshots of rooms, and rooms made of them again.
+
+    predecessor   Moving ─► everything() ─► …goes on… ─► changes() ─► nothing more happens here
+    successor                  take                        take    ─► answers from here on
+
+A room in which people have only talked since is followed with little (`Talk`), however many are in it. The messages of
+a persistent room are in its log, and are read again when they are needed. Nobody hears anything of all this.
+
+Snapshots are arrays (MessagePack). A later version adds fields at the end, with a default; readers pass over what they
+do not know.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from megaphone.rooms.entering import occupant_mark
+from megaphone.rooms.occupants import Asked, Occupant
+from megaphone.rooms.ports import Affiliated, Affiliation, Role, RoomConfig, RoomRecord, StoredMessage, Subject
+from megaphone.rooms.room import Room
+from megaphone.stream.jid import JID
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from megaphone.rooms.rooms import Rooms
+
+_ENTRIES = 512  # of the room list in one change
+
+Message = tuple[int, float, str, bytes]  # of `ports.StoredMessage`
+
+
+class OccupantSnapshot(msgspec.Struct, array_like=True, frozen=True):
+    """One occupant. `sessions` are full JIDs with their presence, `asked` requests: id, by, session, its id."""
+
+    nick: str
+    bare: JID
+    role: str
+    sessions: tuple[tuple[JID, bytes], ...]
+    asked: tuple[tuple[str, JID, JID, str], ...]
+
+
+class Talk(msgspec.Struct, array_like=True, frozen=True, tag="talk"):
+    """What changes in a room by talk alone; `said` are the messages behind those that came before.
+
+    `subject` is the message that set it and its time. `listed` is what the room list was told last.
+    """
+
+    room: JID
+    id: int
+    subject: tuple[bytes, float] | None
+    listed: tuple[str, int] | None
+    credit: float
+    credit_time: float
+    said: tuple[Message, ...]
+
+
+class RoomSnapshot(msgspec.Struct, array_like=True, frozen=True, tag="room"):
+    """One room. `sessions` and `users` are there only if their order is not that of `occupants`."""
+
+    talk: Talk
+    config: dict[str, Any]
+    creator: JID
+    created: float
+    secret: bytes
+    locked: bool
+    requests: int
+    affiliations: tuple[tuple[JID, str, str], ...]
+    occupants: tuple[OccupantSnapshot, ...]
+    sessions: tuple[JID, ...]
+    users: tuple[tuple[JID, tuple[str, ...]], ...]
+
+
+class RoomGone(msgspec.Struct, array_like=True, frozen=True, tag="room_gone"):
+    """A room that came before is no more."""
+
+    room: JID
+
+
+class Listing(msgspec.Struct, array_like=True, frozen=True, tag="listing"):
+    """Entries of the room list: room, name, about how many occupants; without a name it is listed no longer."""
+
+    entries: tuple[tuple[JID, str | None, int], ...]
+
+
+Change = RoomSnapshot | Talk | RoomGone | Listing
+
+
+class Moving:
+    """The rooms of a predecessor on their way; `end` it, whatever comes of it."""
+
+    def __init__(self, rooms: Rooms) -> None:
+        self._rooms = rooms
+        self._known: dict[JID, int] = {}  # id of the last message that the successor knows
+        rooms.touched = {}
+        rooms.directory.touched = set()
+
+    def everything(self) -> Iterator[Change]:
+        """Yield all there is, while it goes on changing."""
+        for jid in [room.jid for room in self._rooms]:
+            room = self._rooms.room(jid)
+            if room is not None:
+                yield self._snapshot(room)
+        entries = list(self._rooms.directory.rooms())
+        for start in range(0, len(entries), _ENTRIES):
+            yield Listing(tuple(entries[start : start + _ENTRIES]))
+
+    def changes(self) -> Iterator[Change]:
+        """Yield what has changed since it was yielded."""
+        touched, self._rooms.touched = self._rooms.touched or {}, {}
+        for jid, more_than_talk in touched.items():
+            room = self._rooms.room(jid)
+            if room is None:
+                yield RoomGone(jid)
+            elif more_than_talk or jid not in self._known:
+                yield self._snapshot(room)
+            else:
+                yield talk(room, self._known[jid])
+                self._known[jid] = room.id
+        directory = self._rooms.directory
+        listings, directory.touched = sorted(directory.touched or ()), set()
+        for start in range(0, len(listings), _ENTRIES):
+            part = listings[start : start + _ENTRIES]
+            yield Listing(tuple((jid, *(directory.entry(jid) or (None, 0))) for jid in part))
+
+    def end(self) -> None:
+        """Note no more what changes."""
+        self._rooms.touched = self._rooms.directory.touched = None
+
+    def _snapshot(self, room: Room) -> RoomSnapshot:
+        taken = snapshot(room)
+        self._known[room.jid] = room.id
+        return taken
+
+
+def take(rooms: Rooms, change: Change) -> None:
+    """Be, at the successor, what the predecessor said."""
+    if isinstance(change, RoomSnapshot):
+        restore(rooms, change)
+    elif isinstance(change, Talk):
+        room = rooms.room(change.room)
+        if room is not None:
+            follow(room, change)
+    elif isinstance(change, RoomGone):
+        room = rooms.room(change.room)
+        if room is not None:
+            rooms.remove(room)
+    else:
+        for jid, name, occupants in change.entries:
+            if name is None:
+                rooms.directory.remove(jid)
+            else:
+                rooms.directory.put(jid, name, occupants)
+
+
+def snapshot(room: Room) -> RoomSnapshot:
+    """Return all there is to know of a room."""
+    occupants = room.occupants
+    sessions = tuple(occupants.by_session)
+    users = tuple((bare, tuple(each.nick for each in own)) for bare, own in occupants.by_bare.items())
+    found: dict[JID, list[str]] = {}
+    for each in occupants:
+        found.setdefault(each.bare, []).append(each.nick)
+    return RoomSnapshot(
+        talk(room, 0),
+        room.config.values(),
+        room.creator,
+        room.created,
+        room.secret,
+        room.locked,
+        room.requests,
+        tuple((each.jid, str(each.affiliation), each.reason) for each in room.affiliations),
+        tuple(map(_occupant, occupants)),
+        () if sessions == tuple(jid for each in occupants for jid in each.sessions) else sessions,
+        () if users == tuple((bare, tuple(nicks)) for bare, nicks in found.items()) else users,
+    )
+
+
+def talk(room: Room, known: int) -> Talk:
+    """Return what talk has changed; messages up to the id `known` are known."""
+    subject = room.subject
+    return Talk(
+        room.jid,
+        room.id,
+        None if subject is None else (subject.message, subject.time),
+        room.told,
+        room.credit,
+        room.credit_time,
+        ()
+        if room.persistent
+        else tuple((each.id, each.time, each.nick, each.stanza) for each in room.tail.all() if each.id > known),
+    )
+
+
+def restore(rooms: Rooms, moved: RoomSnapshot) -> Room:
+    """Put a room in place, or in the place of what it was before; its outlet hears nothing."""
+    jid = moved.talk.room
+    subject = moved.talk.subject
+    record = RoomRecord(
+        room=jid,
+        config=RoomConfig.of({key: _hashable(value) for key, value in moved.config.items()}),
+        creator=moved.creator,
+        created=moved.created,
+        secret=moved.secret,
+        subject=None if subject is None else Subject(*subject),
+    )
+    affiliations = [Affiliated(who, Affiliation(what), reason) for who, what, reason in moved.affiliations]
+    room = Room(record, rooms.surroundings, affiliations, locked=moved.locked)
+    room.requests = moved.requests
+    former = rooms.room(jid)
+    marks = (
+        {} if former is None or former.secret != room.secret else {each.bare: each.mark for each in former.occupants}
+    )
+    _restore_occupants(room, moved, marks)
+    follow(room, moved.talk)
+    if former is not None:
+        rooms.remove(former)
+    rooms.add(room)
+    return room
+
+
+def follow(room: Room, moved: Talk) -> None:
+    """Change a room by what talk has changed since it was restored."""
+    room.subject = None if moved.subject is None else Subject(*moved.subject)
+    room.told = moved.listed
+    room.credit = moved.credit
+    room.credit_time = moved.credit_time
+    if not room.persistent:
+        for each in moved.said:
+            room.tail.append(StoredMessage(*each))
+    room.id = moved.id
+
+
+def _restore_occupants(room: Room, moved: RoomSnapshot, marks: dict[JID, bytes]) -> None:
+    occupants = room.occupants
+    for each in moved.occupants:
+        mark = marks.get(each.bare)
+        if mark is None:
+            mark = marks[each.bare] = occupant_mark(room, each.bare)
+        occupant = Occupant(each.nick, room.jid.at(each.nick), each.bare, Role(each.role), mark)
+        occupant.sessions = dict(each.sessions)
+        occupant.asked = {id_: Asked(by, session, their_id) for id_, by, session, their_id in each.asked}
+        occupants.by_nick[each.nick] = occupant
+        occupants.by_bare.setdefault(each.bare, []).append(occupant)
+        for session in occupant.sessions:
+            occupants.by_session[session] = occupant
+    if moved.sessions:
+        occupants.by_session = {jid: occupants.by_session[jid] for jid in moved.sessions}
+    if moved.users:
+        occupants.by_bare = {bare: [occupants.by_nick[nick] for nick in nicks] for bare, nicks in moved.users}
+
+
+def _occupant(occupant: Occupant) -> OccupantSnapshot:
+    return OccupantSnapshot(
+        occupant.nick,
+        occupant.bare,
+        str(occupant.role),
+        tuple(occupant.sessions.items()),
+        tuple((id_, asked.by, asked.session, asked.id) for id_, asked in occupant.asked.items()),
+    )
+
+
+def _hashable(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
