@@ -38,6 +38,7 @@ class Record(msgspec.Struct, array_like=True, frozen=True):
     listen: int  # index in [[listen]]
     say: bytes  # what the client is to hear first
     received: bytes  # what it has said already and nobody has taken
+    tls: bytes = b""  # the state of its TLS, as secret as keys; empty without TLS
 
 
 @dataclass(slots=True)

@@ -121,9 +121,9 @@ class Conversation:
 
 @contextlib.asynccontextmanager
 async def conversation(
-    accounts: Sequence[Account], endpoints: Sequence[Endpoint], authority: Path
+    accounts: Sequence[Account], endpoints: Sequence[Endpoint], authority: Path, *, plugins: Sequence[str] = ()
 ) -> AsyncIterator[Conversation]:
-    """A talker for each endpoint and account, logged in and talking; closed at the end."""
+    """A talker for each endpoint and account, with slixmpp's plugins, logged in and talking; closed at the end."""
     talkers = [
         # names that the server has not seen: it may still be busy with the end of earlier sessions
         Talker(account, f"{endpoint.tls}-{number}-{secrets.token_hex(4)}", endpoint, authority)
@@ -132,6 +132,8 @@ async def conversation(
     ]
     try:
         for talker in talkers:
+            for plugin in plugins:
+                talker.register_plugin(plugin)
             await talker.login()
         talking = Conversation(talkers)
         talking.begin()
