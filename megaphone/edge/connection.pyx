@@ -31,6 +31,7 @@ import os
 
 from megaphone.edge import opening
 from megaphone.edge.moving import decode_client
+from megaphone.errors import MoveError
 from megaphone.sockets.client_address import address_text
 from megaphone.sockets.receiver import socket_bytes
 
@@ -116,7 +117,11 @@ def restore_connection(Clients clients, uint64_t id, bytes data not None, list d
         raise
     connection.clients = clients
     connection.id = id
-    connection.restore_from(record, fd)
+    try:
+        connection.restore_from(record, fd)
+    except (OverflowError, ValueError) as error:    # numbers that no connection has
+        os.close(fd)
+        raise MoveError(f"not the record of a connection: {error}") from None
     return connection
 
 
