@@ -190,5 +190,5 @@ cdef class MovingBus:
                 for frame, serial in waiting:
                     outgoing.put_frame(frame, serial)
         for sink in taken:
-            if not activate_socket(sink.receiver):
+            if sink.receiver is None or not activate_socket(sink.receiver):
                 sink.take_end(ENOMEM)

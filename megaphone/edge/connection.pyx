@@ -69,17 +69,28 @@ cdef ClientConnection accept_connection(Clients clients, ListenerFacts listener,
     return connection
 
 
-def adopt_connection(Clients clients, ListenerFacts listener, int fd, bytes address, int port, str domain):
+def adopt_connection(Clients clients, ListenerFacts listener, int fd, bytes address, int port, str domain, bytes tls=b""):
     """Takes over an authenticated connection of another process (`ClientConnection.surrender`), which begins its stream anew.
 
-    None if there is no room for it (the socket is closed then).
+    `tls` is the state of its TLS, if it has any. None if there is no room for it (the socket is closed then); ValueError, too,
+    for a state that is none.
     """
-    cdef ClientConnection connection = accept_connection(clients, listener, fd, <const uint8_t*> (<const char*> address), port)
+    cdef TLS session = None
+    cdef ClientConnection connection
+    if tls:
+        try:
+            session = TLS.restore(tls)
+        except ValueError:
+            os.close(fd)
+            raise
+    connection = accept_connection(clients, listener, fd, <const uint8_t*> (<const char*> address), port)
     if connection is not None:
         clients.board.slots[<int> ADOPTED] += 1
         clients.board.slots[<int> ACCEPTED] -= 1
         clients.admission.count(connection)
         connection.domain = domain
+        if session is not None:
+            connection.receiver.start_tls(session)
         connection.mark_authenticated()
         connection.sniffed = b""        # its JID is in what the session owner says first
     return connection
@@ -254,15 +265,18 @@ cdef class ClientConnection(MovableConnection):
             else:
                 self.open_bytes(data, len(rest))
 
+    def tls_state(self):
+        """What `surrender` gives away beside the socket: the state of its TLS, b"" without TLS; None if it cannot go anywhere."""
+        if self.receiver.sender.pending_bytes():
+            return None         # the client has not taken all that was said to it
+        return b"" if self.receiver.tls is None else self.receiver.tls.export_state()
+
     def surrender(self):
         """Gives the socket to another process: a descriptor of it; this connection is over, and nobody hears of it.
 
-        For a plain connection whose stream is about to begin anew. ValueError if TLS holds the socket.
+        For a connection whose stream is about to begin anew, and whose `tls_state` goes along.
         """
-        cdef int fd
-        if self.receiver.tls is not None:
-            raise ValueError("a connection with TLS stays with its process")
-        fd = os.dup(self.receiver.fd)
+        cdef int fd = os.dup(self.receiver.fd)
         self.owner = None
         self.clients.board.slots[<int> SURRENDERED] += 1
         self.enter(CLOSED)

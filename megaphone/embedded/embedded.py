@@ -316,7 +316,9 @@ class Embedded:
 
     def _adopt(self, record: Record, descriptor: int) -> None:
         facts = self._facts_of(record.listen)
-        connection = adopt_connection(self._clients, facts, descriptor, record.address, record.port, record.account[1])
+        connection = adopt_connection(
+            self._clients, facts, descriptor, record.address, record.port, record.account[1], record.tls
+        )
         if connection is not None:
             self.logins.adopt(connection, record)
 

@@ -4,8 +4,9 @@
        surrender() ─► descriptor + Record ─► sendmsg(SCM_RIGHTS) on the Unix socket to worker 0 ─► adopt()
                                                                               <success/>, and the client's new stream
 
-One message, one connection. The socket in between is SOCK_SEQPACKET: records do not run together, and what a worker
-that has died did not read goes to its successor, as the listening socket is the supervisor's.
+One message, one connection; with TLS 1.3 its keys are in the record, which is nowhere but in memory. The socket in
+between is SOCK_SEQPACKET: records do not run together, and what a worker that has died did not read goes to its
+successor, as the listening socket is the supervisor's.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ class Record(msgspec.Struct, array_like=True, frozen=True):
     listen: int  # index in [[listen]]
     say: bytes  # what the client is to hear first
     received: bytes  # what it has said already and nobody has taken
+    tls: bytes = b""  # the state of its TLS, as secret as keys; empty without TLS
 
 
 @dataclass(slots=True)

@@ -207,19 +207,21 @@ class Logins:
             stream.go_on()
             return False
         stream.wait()
-        if connection.tls is not None:
-            stream.say(step.data)
         # not now: what the client has said in the same breath goes along, and the stream is about to put it aside
         self._loop.call_soon(self._move, home, stream, connection, step)
         return True
 
     def _move(self, home: int, stream: EmbeddedStream, connection: ClientConnection, step: Step) -> None:
-        move = self._give_to if connection.tls is None else self._relay_to
-        self._router.later(lambda: move(home, stream, connection, step))
+        self._router.later(lambda: self._give_to(home, stream, connection, step))
         self._router.drain()
 
     def _give_to(self, home: int, stream: EmbeddedStream, connection: ClientConnection, step: Step) -> None:
+        """Let the socket go to the home, with the state of its TLS if there is any; or the bytes, if it cannot."""
         if not stream.connection_id or step.account is None:
+            return
+        tls = connection.tls_state()
+        if tls is None:
+            self._relay_to(home, stream, connection, step)
             return
         record = Record(
             account=(step.account.local, step.account.domain),
@@ -229,12 +231,14 @@ class Logins:
             listen=self._listen_of(connection),
             say=step.data,
             received=stream.take_held(),
+            tls=tls,
         )
         stream.let_go()
         self._give(home, record, connection.surrender())
 
     def _relay_to(self, home: int, stream: EmbeddedStream, connection: ClientConnection, step: Step) -> None:
-        if stream.connection_id and step.account is not None and self.relay is not None:
+        if step.account is not None and self.relay is not None:
+            stream.say(step.data)
             received = stream.take_held()
             stream.let_go()
             self.relay.open(connection, home, step.account, step.anonymous, received)

@@ -195,9 +195,12 @@ cdef class Relay:
         return remote
 
     def lose(self, under_way):
-        """Of what was relayed by the process before this one, ends what has not come along; its peers are told."""
-        cdef uint8_t reason = SYSTEM_SHUTDOWN
-        cdef bytes said = bytes([reason]) + b"system-shutdown"
+        """Of what was relayed by the process before this one, ends what has not come along; its peers are told.
+
+        A client whose connection could not move is cut off, and its session waits for it.
+        """
+        cdef uint8_t reason = CLIENT_RESET
+        cdef bytes said = bytes([SYSTEM_SHUTDOWN]) + b"system-shutdown"
         for peer, id, is_here in under_way:
             if is_here and id not in self.relayed:
                 self.say(peer, LOST, id, &reason, 1)

@@ -238,7 +238,7 @@ class Predecessor:
     async def _await_successor(self) -> None:
         """Wait until the successor has built what was said: what it has not would have to be built in the freeze."""
         assert self._line is not None  # noqa: S101 - _greet comes first
-        while self._line.unread_bytes:
+        while self._line.unread_bytes:  # noqa: ASYNC110 - only the kernel knows
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def _catch_up(self) -> None:

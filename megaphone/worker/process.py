@@ -38,6 +38,7 @@ FATAL_EXIT = 3
 TAKE_OVER_EXIT = 4
 SWEEPS_PER_SECOND = 8
 _LEAVES_PER_TURN = 200
+_LEAVE_SECONDS = 0.2
 
 
 class Process(ABC):
@@ -291,6 +292,8 @@ class Process(ABC):
         """Let go of what has moved, then end what has not."""
         for part in self.parts:
             part.leave()
+        # the successor has better use for the processor now
+        await asyncio.sleep(_LEAVE_SECONDS)
         for number, connection in enumerate(outcome.moved):
             if connection.owner is not None:
                 connection.owner.leave(connection)

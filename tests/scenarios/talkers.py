@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import secrets
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -53,6 +54,9 @@ class Talker(slixmpp.ClientXMPP):
         return int(self.transport.get_extra_info("sockname")[1])
 
     def _hear(self, message: Any) -> None:
+        if message["type"] == "error":
+            self.ends.append(f"bounced: {message['error']['condition']}")
+            return
         now = time.monotonic()
         if self._heard_at is not None:
             self.silences.append(now - self._heard_at)
@@ -98,7 +102,7 @@ class Conversation:
             await _until(
                 lambda other=other, name=name, said=talker.said: len(other.heard.get(name, ())) >= said,
                 lambda other=other, name=name, said=talker.said: (
-                    f"{name} said {said}, not heard: {sorted({*range(said)} - {*other.heard.get(name, ())})}, {self._ends()}"
+                    f"of {name} not heard: {sorted({*range(said)} - {*other.heard.get(name, ())})}, {self._ends()}"
                 ),
             )
             assert other.heard == {name: list(range(talker.said))}
@@ -117,16 +121,19 @@ class Conversation:
 
 @contextlib.asynccontextmanager
 async def conversation(
-    accounts: Sequence[Account], endpoints: Sequence[Endpoint], authority: Path
+    accounts: Sequence[Account], endpoints: Sequence[Endpoint], authority: Path, *, plugins: Sequence[str] = ()
 ) -> AsyncIterator[Conversation]:
-    """A talker for each endpoint and account, logged in and talking; closed at the end."""
+    """A talker for each endpoint and account, with slixmpp's plugins, logged in and talking; closed at the end."""
     talkers = [
-        Talker(account, f"r{number}", endpoint, authority)
+        # names that the server has not seen: it may still be busy with the end of earlier sessions
+        Talker(account, f"{endpoint.tls}-{number}-{secrets.token_hex(4)}", endpoint, authority)
         for number, endpoint in enumerate(endpoints)
         for account in accounts
     ]
     try:
         for talker in talkers:
+            for plugin in plugins:
+                talker.register_plugin(plugin)
             await talker.login()
         talking = Conversation(talkers)
         talking.begin()

@@ -24,6 +24,7 @@ class Successor(Member):
 
     def __init__(self, mesh: Mesh, index: int) -> None:
         self.poller = Poller()
+        self.poller.frozen = True  # until it goes on: as in a worker that takes over
         self.poller.on_fault = mesh.faults.append
         self.taker = PythonTaker()
         self.bus = LocalBus(self.poller, index, mesh.paths, self.taker, mesh.limit_bytes)
@@ -51,6 +52,7 @@ def move(mesh: Mesh, index: int) -> Successor:
     moving.leave()
     before.poller.turn()
     mesh.workers[index] = successor
+    successor.poller.frozen = False
     taking.go_on()
     successor.listener.open()
     successor.bus.open()
@@ -134,6 +136,7 @@ def test_what_waits_for_a_peer_that_is_away_moves_along(mesh: Mesh) -> None:
     first.listener.close()
     moving.leave()
     mesh.workers[0] = successor
+    successor.poller.frozen = False
     taking.go_on()
     successor.listener.open()
     second = mesh.start(1)

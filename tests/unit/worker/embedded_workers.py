@@ -11,6 +11,7 @@ import re
 import secrets
 import selectors
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -22,6 +23,7 @@ from megaphone.edge.sketch import sketch_bytes
 from megaphone.service.accounts import make_credentials
 from megaphone.storage.accounts import AccountBook
 from megaphone.storage.database import prepare
+from tests.servers.certificates import CertificateAuthority
 from tests.unit.worker.worker_under_test import TICKET_KEY
 
 PATIENCE_SECONDS = 30.0
@@ -33,6 +35,14 @@ max_connections = 20000
 [[listen]]
 address = "127.0.0.1:0"
 tls = "none"
+[[listen]]
+address = "127.0.0.1:1"
+tls = "direct"
+[[certificate]]
+chain = "{chain}"
+key = "{key}"
+[tls]
+record_layer = "{record_layer}"
 [[domain]]
 name = "example.org"
 [service]
@@ -70,7 +80,8 @@ class Process:
         self.channel, theirs = socket.socketpair()
         self.channel.settimeout(PATIENCE_SECONDS)
         self._pending = b""
-        descriptors = [theirs.fileno(), house.board_fds[index], house.sketch_fd, house.listening[index].fileno()]
+        listening = [house.listening[index].fileno(), house.listening_tls[index].fileno()]
+        descriptors = [theirs.fileno(), house.board_fds[index], house.sketch_fd, *listening]
         bus = [each.fileno() for each in house.bus[index]] if house.bus else []
         descriptors += bus
         if take_over is not None:
@@ -93,7 +104,7 @@ class Process:
             config_text=house.config,
             board_fd=house.board_fds[index],
             sketch_fd=house.sketch_fd,
-            listeners=[[0, house.listening[index].fileno()]],
+            listeners=list(enumerate(listening)),
             ticket_keys=[TICKET_KEY],
             bus_directory=str(house.directory),
             bus_fds=bus,
@@ -159,14 +170,19 @@ class Process:
 class House:
     """What survives workers; `hand_over` replaces one of them."""
 
-    def __init__(self, directory: Path, workers: int, users: tuple[str, ...] = USERS) -> None:
+    def __init__(self, directory: Path, workers: int, *, record_layer: str = "own") -> None:
         self.directory = directory
         self.workers = workers
         self.logs = 0
-        self.config = CONFIG.format(workers=workers, data=directory / "data")
+        authority = CertificateAuthority(directory / "certificates")
+        files = authority.issue("example.org")
+        self.trusting = ssl.create_default_context(cafile=str(authority.certificate))
+        self.config = CONFIG.format(
+            workers=workers, data=directory / "data", chain=files.chain, key=files.key, record_layer=record_layer
+        )
         prepare(str(directory / "data"))
         book = AccountBook(str(directory / "data"))
-        for user in users:
+        for user in USERS:
             assert book.add(user, make_credentials("secret", secrets.token_bytes(16), 4096), time.time())
         book.close()
         self.board_fds = []
@@ -179,7 +195,8 @@ class House:
         self.sketch_fd = os.memfd_create("sketch")
         os.ftruncate(self.sketch_fd, sketch_bytes(workers))
         self.listening = [socket.create_server(("127.0.0.1", 0), backlog=4096) for _ in range(workers)]
-        for listening in self.listening:
+        self.listening_tls = [socket.create_server(("127.0.0.1", 0), backlog=4096) for _ in range(workers)]
+        for listening in (*self.listening, *self.listening_tls):
             listening.setblocking(False)
         self.bus = [] if workers == 1 else [self._bus(index) for index in range(workers)]
         self.all: list[Process] = []
@@ -234,13 +251,16 @@ class House:
         """A slot of all boards, added up."""
         return sum(board.get(slot) for board in self.boards) & ((1 << 64) - 1)
 
-    def client(self, name: str, *, via: int = 0, **options: Any) -> Client:
+    def client(self, name: str, *, via: int = 0, tls: bool = False, **options: Any) -> Client:
+        """A client that comes to this worker."""
+        if tls:
+            return Client(self.listening_tls[via].getsockname(), name, trusting=self.trusting, **options)
         return Client(self.listening[via].getsockname(), name, **options)
 
     def close(self) -> None:
         for each in self.all:
             each.close()
-        for listening in (*self.listening, *(each for pair in self.bus for each in pair)):
+        for listening in (*self.listening, *self.listening_tls, *(each for pair in self.bus for each in pair)):
             listening.close()
         for descriptor in (*self.board_fds, self.sketch_fd):
             os.close(descriptor)
@@ -256,7 +276,13 @@ class Client:
     """A client: "user/resource", or "" for a guest. With `managed` it uses XEP-0198 and acknowledges what it gets."""
 
     def __init__(
-        self, address: tuple[str, int], name: str, *, managed: bool = False, resume: tuple[str, int] | None = None
+        self,
+        address: tuple[str, int],
+        name: str,
+        *,
+        managed: bool = False,
+        resume: tuple[str, int] | None = None,
+        trusting: ssl.SSLContext | None = None,
     ) -> None:
         local, _, resource = name.partition("/")
         self.name = name
@@ -269,6 +295,8 @@ class Client:
         self.acked = 0  # of ours
         self.resumption = ""
         self.socket = socket.create_connection(address)
+        if trusting is not None:
+            self.socket = trusting.wrap_socket(self.socket, server_hostname="example.org")
         self.socket.settimeout(PATIENCE_SECONDS)
         self.say(HEADER)
         self.await_("stream:features")
@@ -361,8 +389,15 @@ class Client:
                 self.socket.settimeout(PATIENCE_SECONDS)
             try:
                 data = self.socket.recv(65_536)
-            except BlockingIOError:
-                return []
+                while not wait or (isinstance(self.socket, ssl.SSLSocket) and self.socket.pending()):
+                    assert data, f"{self.name} was disconnected after {self.received!r}"
+                    self.received += data
+                    data = self.socket.recv(65_536)
+            except (BlockingIOError, ssl.SSLWantReadError):
+                found = self._elements()
+                for name, each in found:
+                    self._took(name, each)
+                return found
             finally:
                 self.socket.settimeout(PATIENCE_SECONDS)
             assert data, f"{self.name} was disconnected after {self.received!r}"

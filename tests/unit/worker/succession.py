@@ -37,10 +37,10 @@ class Succession:
         worker.tell(type="hand_over", path=self.path, connections_per_second=per_second, deadline_seconds=deadline)
 
     def hand_over(
-        self, worker: WorkerUnderTest, *, more: str = "", check: bool = True
+        self, worker: WorkerUnderTest, *, more: str = "", check: bool = True, **options: Any
     ) -> tuple[WorkerUnderTest, dict[str, Any]]:
         """The successor that has taken over, and what the worker said last; that one has exited."""
-        successor = self.successor(more)
+        successor = self.successor(more, **options)
         self.begin(worker)
         taken = successor.expect("took_over")
         handed = worker.expect("handed_over")

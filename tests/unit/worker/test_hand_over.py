@@ -5,6 +5,7 @@ import enum
 import os
 import signal
 import socket
+import ssl
 import time
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 
 from megaphone.dispatch.counters import Reason, Slot, UpstreamSlot
 from megaphone.worker.hand_over import PIECE_BYTES, Assembly, Commit, Complete, Frozen, Hello, encode
+from tests.servers.certificates import CertificateAuthority
 from tests.unit.edge.dialogue import ANSWER, FEATURES, HEADER, MESSAGE, SUCCESS
 from tests.unit.worker.conftest import Connect, StartWorker
 from tests.unit.worker.succession import Succession
@@ -252,12 +254,13 @@ def test_the_sketch_counts_who_has_moved(node: Node, start_worker: StartWorker, 
 def test_a_client_that_is_leaving_is_left_to_the_predecessor(
     node: Node, start_worker: StartWorker, connect: Connect, succession: Succession
 ) -> None:
-    worker = start_worker()
+    worker = start_worker("[limits]\nclose_seconds = 60\n")
     client, server = connect()
     talk(client, server)
-    leaver, _ = connect()
+    leaver, its_server = connect()
     leaver.send(b"<!-- -->")
     until(lambda: node.board.get(Slot.OPEN_CLOSING) == 1, "the beginning of its end")
+    its_server.close()
     successor = succession.successor()
     succession.begin(worker)
     assert successor.expect("took_over")["moved"] == 1
@@ -270,6 +273,118 @@ def test_a_client_that_is_leaving_is_left_to_the_predecessor(
     talk(client, server)
     assert node.board.get(Slot(Slot.CLOSED_BY_REASON + Reason.RESTRICTED_XML)) == 1
     assert open_connections(node) == 1
+
+
+# --- TLS ---
+
+
+@pytest.fixture
+def tls(authority: CertificateAuthority) -> str:
+    """What a configuration has more for the node's socket to be a direct TLS listener (of place 1)."""
+    files = authority.issue("example.org")
+    return (
+        '[[listen]]\naddress = "127.0.0.1:0"\ntls = "direct"\n'
+        f'[[certificate]]\nchain = "{files.chain}"\nkey = "{files.key}"\n'
+    )
+
+
+def connect_tls(
+    node: Node, upstream: socket.socket, authority: CertificateAuthority, version: ssl.TLSVersion
+) -> tuple[Line, Line]:
+    context = ssl.create_default_context(cafile=str(authority.certificate))
+    context.minimum_version = context.maximum_version = version
+    raw = socket.create_connection(node.address, 20)
+    client = Line(context.wrap_socket(raw, server_hostname="example.org")).send(HEADER)
+    server = Line(upstream.accept()[0]).expect(HEADER).send(ANSWER + FEATURES)
+    client.expect(ANSWER + FEATURES)
+    return client, server
+
+
+def test_tls_1_3_moves(
+    node: Node,
+    start_worker: StartWorker,
+    upstream: socket.socket,
+    succession: Succession,
+    authority: CertificateAuthority,
+    tls: str,
+) -> None:
+    worker = start_worker(tls, listen=1)
+    client, server = connect_tls(node, upstream, authority, ssl.TLSVersion.TLSv1_3)
+    authenticate(client, server, b"romeo@example.org/orchard")
+    long = b"<message><body>" + b"a" * 100_000 + b"</body></message>"
+    for _ in range(3):
+        worker, handed = succession.hand_over(worker, more=tls, listen=1)
+        assert (handed["moved"], handed["ended"]) == (1, 0)
+        talk(client, server)
+        client.send(long)
+        server.expect(long).send(long)
+        client.expect(long)
+        assert [row["tls"] for row in worker.connections()] == ["TLSv1.3"]
+    client.close()
+    assert server.rest() == b""
+    server.close()
+
+
+def test_a_tls_record_split_by_the_hand_over_is_one_record(
+    node: Node,
+    start_worker: StartWorker,
+    upstream: socket.socket,
+    succession: Succession,
+    authority: CertificateAuthority,
+    tls: str,
+) -> None:
+    worker = start_worker(tls, listen=1)
+    context = ssl.create_default_context(cafile=str(authority.certificate))
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    session = context.wrap_bio(incoming, outgoing, server_hostname="example.org")
+    with socket.create_connection(node.address, 20) as raw:
+        while True:
+            try:
+                session.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                raw.sendall(outgoing.read())
+                incoming.write(raw.recv(65_536))
+        session.write(HEADER)
+        raw.sendall(outgoing.read())
+        server = Line(upstream.accept()[0]).expect(HEADER).send(ANSWER)
+        session.write(MESSAGE)
+        record = outgoing.read()
+        raw.sendall(record[:30])
+        until(lambda: node.board.get(Slot.BYTES_OUT) == len(ANSWER), "the answer")
+        succession.hand_over(worker, more=tls, listen=1)
+        raw.sendall(record[30:])
+        server.expect(MESSAGE)
+        server.close()
+
+
+def test_tls_1_2_is_ended_in_order(
+    node: Node,
+    start_worker: StartWorker,
+    upstream: socket.socket,
+    succession: Succession,
+    authority: CertificateAuthority,
+    tls: str,
+) -> None:
+    worker = start_worker(tls, listen=1)
+    client, server = connect_tls(node, upstream, authority, ssl.TLSVersion.TLSv1_2)
+    authenticate(client, server, b"romeo@example.org/orchard")
+    newer, its_server = connect_tls(node, upstream, authority, ssl.TLSVersion.TLSv1_3)
+    authenticate(newer, its_server, b"juliet@example.org/balcony")
+    successor = succession.successor(tls, listen=1)
+    succession.begin(worker)
+    assert successor.expect("took_over")["moved"] == 1
+    assert open_connections(node) == 1
+    assert node.board.get(Slot(Slot.CLOSED_BY_REASON + Reason.SYSTEM_SHUTDOWN)) == 1
+    assert b"<system-shutdown " in client.rest()
+    client.close()
+    assert server.rest() == b""
+    server.close()
+    assert worker.expect("handed_over")["ended"] == 1
+    assert worker.wait_exit() == 0
+    talk(newer, its_server)
+    newer.close()
+    its_server.close()
 
 
 # --- trouble ---
@@ -313,7 +428,7 @@ def test_a_successor_that_ends_at_any_stage_costs_nobody_anything(
     stage: Stage, tmp_path: Path, node: Node, start_worker: StartWorker, connect: Connect, succession: Succession
 ) -> None:
     """The successor is this test, which ends when it has got so far."""
-    worker = start_worker()
+    worker = start_worker("[limits]\nclose_seconds = 60\n")
     lines = [connect() for _ in range(10)]
     leaver, _ = connect()
     leaver.send(b"<!-- -->")
@@ -463,7 +578,7 @@ def test_a_worker_told_to_drain_gives_the_hand_over_up(
 ) -> None:
     worker = start_worker()
     lines = [connect() for _ in range(20)]
-    successor = succession.successor()
+    succession.successor()
     succession.begin(worker, per_second=5)
     worker.tell(type="drain", connections_per_second=1000.0, deadline_seconds=10.0)
     for client, server in lines:
@@ -472,4 +587,3 @@ def test_a_worker_told_to_drain_gives_the_hand_over_up(
         server.close()
     assert worker.expect("drained")["closed"] == 20
     assert worker.wait_exit() == 0
-    assert successor.wait_exit() == 4

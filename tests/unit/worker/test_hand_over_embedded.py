@@ -15,15 +15,15 @@ from megaphone.dispatch.counters import Slot
 from tests.unit.worker.embedded_workers import Client, House, read_all
 from tests.unit.worker.worker_under_test import until
 
-OpenHouse = Callable[[int], House]
+OpenHouse = Callable[..., House]
 
 
 @pytest.fixture
 def open_house(tmp_path: Path) -> Iterator[OpenHouse]:
     made: list[House] = []
 
-    def make(workers: int) -> House:
-        made.append(House(tmp_path, workers))
+    def make(workers: int, **options: str) -> House:
+        made.append(House(tmp_path, workers, **options))
         return made[-1]
 
     yield make
@@ -390,4 +390,100 @@ def test_nothing_is_handed_over_that_cannot_be_written(open_house: OpenHouse) ->
     nurse.stanza("<presence/>")
     read_all(nurse, until=lambda: nurse.numbers() == [1])
     for each in (romeo, juliet, nurse):
+        each.close()
+
+
+@pytest.mark.parametrize("record_layer", ["own", "openssl"])
+def test_tls_goes_to_the_home_of_its_user(open_house: OpenHouse, record_layer: str) -> None:
+    """Records of our own move with their socket; OpenSSL's stay where they are, and the bytes are relayed."""
+    house = open_house(2, record_layer=record_layer)
+    # each at the worker that is not its home
+    clients = [house.client("juliet/r", via=1, tls=True, managed=True), house.client("rosaline/r", via=0, tls=True)]
+    assert house.count(Slot.RELAYED_OPEN) == (0 if record_layer == "own" else 4)  # both ends are counted
+    assert house.count(Slot.ADOPTED) == (2 if record_layer == "own" else 0)
+    juliet, rosaline = clients
+    for each, other in ((juliet, rosaline), (rosaline, juliet)):
+        for number in range(50):
+            each.stanza(f"<message to='{other.jid}' type='chat'><body>{number}</body></message>")
+    read_all(*clients, until=lambda: all(len(each.numbers()) == 50 for each in clients))
+    assert all(each.numbers() == list(range(50)) for each in clients)
+    for each in clients:
+        each.goodbye()
+        each.close()
+
+
+def test_tls_clients_do_not_notice_upgrades(open_house: OpenHouse) -> None:
+    house = open_house(2)
+    clients = [
+        house.client(name, via=number % 2, tls=number % 3 > 0, managed=number % 2 == 0)
+        for number, name in enumerate(("juliet/r", "rosaline/r", "nurse/r", "laurence/r", "paris/r", ""))
+    ]
+    said = 0
+    for index in (0, 1, 0, 1):
+        for _ in range(2):
+            for each in clients:
+                for other in clients:
+                    each.stanza(f"<message to='{other.jid}' type='chat'><body>{said}</body></message>")
+            said += 1
+        assert house.hand_over(index)["ended"] == 0
+    read_all(*clients, until=lambda: all(len(each.numbers()) == said * 6 for each in clients))
+    for each in clients:
+        assert sorted(each.numbers()) == sorted(list(range(said)) * 6)
+        each.goodbye()
+        each.close()
+
+
+def test_a_relayed_client_keeps_its_session_when_its_home_is_replaced(open_house: OpenHouse) -> None:
+    """Its socket cannot move; the other end of the relay can. When its own worker goes, the session waits for it."""
+    house = open_house(2, record_layer="openssl")
+    juliet = house.client("juliet/r", via=1, tls=True, managed=True)
+    romeo = house.client("romeo/r", via=0)
+    for each in (juliet, romeo):
+        each.stanza("<presence/>")
+        each.await_("presence")
+    for number in range(4):
+        romeo.stanza(f"<message to='{juliet.jid}' type='chat'><body>{number}</body></message>")
+        juliet.stanza(f"<message to='{romeo.jid}' type='chat'><body>{number}</body></message>")
+        assert house.hand_over(0)["ended"] == 0
+    read_all(juliet, romeo, until=lambda: len(juliet.numbers()) == len(romeo.numbers()) == 4)
+    assert juliet.numbers() == romeo.numbers() == [0, 1, 2, 3]
+    assert house.count(Slot.RELAYED_OPEN) == 2
+    assert house.hand_over(1)["ended"] == 1
+    with pytest.raises(AssertionError, match="system-shutdown"):
+        juliet.await_("nothing")
+    until(lambda: house.count(Slot.SESSIONS_WAITING) == 1, "the session waits")
+    assert house.count(Slot.RELAYED_OPEN) == 0
+    romeo.stanza(f"<message to='{juliet.jid}' type='chat'><body>4</body></message>")
+    again = house.client("juliet/r", via=1, tls=True, managed=True, resume=(juliet.resumption, juliet.handled))
+    read_all(again, until=lambda: again.numbers() == [4])
+    for each in (juliet, romeo, again):
+        each.close()
+
+
+def test_who_cannot_move_comes_back(open_house: OpenHouse) -> None:
+    """TLS in OpenSSL: the client is told that the system goes down; its session waits at the successor, or ends there."""
+    house = open_house(1, record_layer="openssl")
+    juliet = house.client("juliet/r", tls=True, managed=True)
+    nurse = house.client("nurse/r", tls=True)
+    romeo = house.client("romeo/r")
+    for each in (juliet, nurse, romeo):
+        each.stanza("<presence/>")
+        each.await_("presence")
+    nurse.stanza(f"<presence to='{romeo.jid}'/>")
+    romeo.await_("presence")
+    romeo.got.clear()
+    assert house.hand_over(0) == {"type": "handed_over", "moved": 1, "ended": 2}
+    for each in (juliet, nurse):
+        with pytest.raises(AssertionError, match="system-shutdown"):
+            each.await_("nothing")
+    romeo.await_("presence")
+    assert b"type='unavailable'" in romeo.got[-1]
+    romeo.stanza(f"<message to='{juliet.jid}' type='chat'><body>1</body></message>")
+    romeo.stanza("<message to='nurse@example.org' type='chat'><body>2</body></message>")
+    again = house.client("juliet/r", tls=True, managed=True, resume=(juliet.resumption, juliet.handled))
+    read_all(again, until=lambda: again.numbers() == [1])
+    nurse_again = house.client("nurse/r", tls=True)
+    nurse_again.stanza("<presence/>")
+    read_all(nurse_again, until=lambda: nurse_again.numbers() == [2])
+    for each in (juliet, nurse, romeo, again, nurse_again):
         each.close()

@@ -60,7 +60,10 @@ class Node:
 
 
 class WorkerUnderTest:
-    """Starts the process and says `start`; `ask` and `tell` are the channel."""
+    """Starts the process and says `start`; `ask` and `tell` are the channel.
+
+    `listen` is the place in the configuration that the node's socket stands for.
+    """
 
     def __init__(
         self,
@@ -70,6 +73,7 @@ class WorkerUnderTest:
         stderr: int | None = None,
         before: Callable[[], None] | None = None,
         take_over: socket.socket | None = None,
+        listen: int = 0,
     ) -> None:
         self.node = node
         self.channel, theirs = socket.socketpair()
@@ -95,7 +99,7 @@ class WorkerUnderTest:
             config_text=config,
             board_fd=node.board_fd,
             sketch_fd=node.sketch_fd,
-            listeners=[[0, node.listening.fileno()]],
+            listeners=[[listen, node.listening.fileno()]],
             ticket_keys=[TICKET_KEY],
             take_over_fd=-1 if take_over is None else take_over.fileno(),
         )
