@@ -16,7 +16,17 @@ PASSING = {
     *("SessionOutlet", "PythonTaker", "Left"),
 }
 _ROW = re.compile(r"^\| `(\w+)` \| (.+?) \| .+ \|$", re.MULTILINE)
-_CDEF = re.compile(r"^    cdef (?!class|inline)(?:readonly |public )?[\w.]+\*?\*? ?\*?(\w+)\s*(?:#.*)?$")
+_CDEF = re.compile(r"^    cdef targets_of(statement: ast.AST) -> list[ast.expr]:
+    """What a statement assigns to."""
+    match statement:
+        case ast.Assign():
+            return statement.targets
+        case ast.AnnAssign():
+            return [statement.target]
+    return []
+
+
+def (?!class|inline)(?:readonly |public )?[\w.]+\*?\*? ?\*?(\w+)\s*(?:#.*)?$")
 
 
 def python_attributes(path: Path) -> dict[str, set[str]]:
@@ -32,8 +42,7 @@ def python_attributes(path: Path) -> dict[str, set[str]]:
         for each in ast.walk(node):
             if isinstance(each, ast.FunctionDef) and each.name == "__init__":
                 for part in ast.walk(each):
-                    targets = part.targets if isinstance(part, ast.Assign) else [part.target] if isinstance(part, ast.AnnAssign) else []
-                    for target in targets:
+                    for target in targets_of(part):
                         if isinstance(target, ast.Attribute) and ast.unparse(target.value) == "self":
                             found[node.name].add(target.attr)
     return found
