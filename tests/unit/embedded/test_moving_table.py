@@ -16,7 +16,10 @@ PASSING = {
     *("SessionOutlet", "PythonTaker", "Left"),
 }
 _ROW = re.compile(r"^\| `(\w+)` \| (.+?) \| .+ \|$", re.MULTILINE)
-_CDEF = re.compile(r"^    cdef targets_of(statement: ast.AST) -> list[ast.expr]:
+_CDEF = re.compile(r"^    cdef (?!class|inline)(?:readonly |public )?[\w.]+\*?\*? ?\*?(\w+)\s*(?:#.*)?$")
+
+
+def targets_of(statement: ast.AST) -> list[ast.expr]:
     """What a statement assigns to."""
     match statement:
         case ast.Assign():
@@ -24,9 +27,6 @@ _CDEF = re.compile(r"^    cdef targets_of(statement: ast.AST) -> list[ast.expr]:
         case ast.AnnAssign():
             return [statement.target]
     return []
-
-
-def (?!class|inline)(?:readonly |public )?[\w.]+\*?\*? ?\*?(\w+)\s*(?:#.*)?$")
 
 
 def python_attributes(path: Path) -> dict[str, set[str]]:
