@@ -335,7 +335,7 @@ def test_who_could_not_hand_over_goes_on(open_house: OpenHouse, workers: int) ->
         read_all(*clients, until=lambda wanted=said * 4: all(len(each.numbers()) == wanted for each in clients))
     else:
         house.hand_over(0)
-        read_all(*clients, until=lambda: all(len(each.numbers()) == said * 4 for each in clients))
+        read_all(*clients, until=lambda wanted=said * 4: all(len(each.numbers()) == wanted for each in clients))
         for each in clients:
             assert sorted(each.numbers()) == sorted(list(range(said)) * 4)
     assert failed
