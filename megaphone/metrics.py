@@ -458,7 +458,7 @@ METRICS: Final = (
            "Upgrades: done, failed (some workers go on as they were), refused (nothing has changed).",
            lambda node: _one_label(node.upgrades)),
     Metric("megaphone_upgrade_connections_total", "counter", ("result",),
-           "Client connections of workers that handed over: moved to the successor, or ended because they could not move.",
+           "Client connections of workers that handed over: moved to the successor, or ended, as they could not move.",
            lambda node: _one_label(node.upgrade_connections)),
 )
 # fmt: on

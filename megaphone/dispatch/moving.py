@@ -76,11 +76,11 @@ class SharedPart(ABC):
         return iter(())
 
     def catch_up(self) -> Iterator[Chunk]:
-        """Yield what has changed since `begin`, right before the freeze, in turns of the loop: the less is left for it."""
+        """Yield what has changed since `begin`, right before the freeze, in turns of the loop: less is left for it."""
         return iter(())
 
     def give_up(self) -> None:  # noqa: B027
-        """Nothing comes of it, whether there was a freeze (and a thaw) or not: what was noted since `begin` is of no use."""
+        """Nothing comes of it, whether there was a freeze (and a thaw) or not: forget what was noted since `begin`."""
 
     def freeze(self) -> None:  # noqa: B027 - most have nothing to do
         """Change nothing from now on: no reading, no timers, no new work. The poller stands still already."""

@@ -4,8 +4,9 @@
        surrender() ─► descriptor + Record ─► sendmsg(SCM_RIGHTS) on the Unix socket to worker 0 ─► adopt()
                                                                               <success/>, and the client's new stream
 
-One message, one connection. The socket in between is SOCK_SEQPACKET: records do not run together, and what a worker
-that has died did not read goes to its successor, as the listening socket is the supervisor's.
+One message, one connection; with TLS 1.3 its keys are in the record, which is nowhere but in memory. The socket in
+between is SOCK_SEQPACKET: records do not run together, and what a worker that has died did not read goes to its
+successor, as the listening socket is the supervisor's.
 """
 
 from __future__ import annotations

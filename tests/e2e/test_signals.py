@@ -81,6 +81,7 @@ def test_sessions_of_the_embedded_service_are_sent_elsewhere(tmp_path: Path, aut
     """All of one user, so that many have their socket in the worker that is not the user's home."""
     embedded = Embedded(tmp_path, authority, service={"sessions_per_user": CLIENTS})
     embedded.tables["drain"] = {"see_other_host": "[2001:db8::2]"}
+    embedded.tables["tls"] = {"record_layer": "openssl"}  # records of our own go home with their socket
     embedded.register()
 
     async def session() -> None:

@@ -37,7 +37,7 @@ def log_in(stack: Stack, account: Account) -> str:
     return bound[1].decode()
 
 
-@pytest.mark.parametrize("account", [ALICE, BOB], ids=["relayed", "at home"])
+@pytest.mark.parametrize("account", [ALICE, BOB], ids=["brought home", "at home"])
 @pytest.mark.parametrize("connect", [OpenSSLProgram, GnuTLSProgram, PythonSSL, TLSLite])
 def test_messages_and_new_keys(
     embedded: Embedded,

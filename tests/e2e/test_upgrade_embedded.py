@@ -55,7 +55,7 @@ def test_nobody_notices_several_upgrades(
                     port: row["id"] for port, row in before.items()
                 }
             assert node.metric("megaphone_connections_closed_total") == closed
-            assert node.metric("megaphone_sessions", state="connected") == len(talking.talkers)
+            assert node.metric("megaphone_sessions", state="bound") == len(talking.talkers)
             await talking.end()
             return talking.longest_silence_seconds()
 

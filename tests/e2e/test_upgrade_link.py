@@ -10,12 +10,15 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.test_link_servers import TlsSocket
 from tests.e2e.test_upgrade_direct import ACCOUNTS, MESSAGES, connections, shared_sockets, upgrade
 from tests.link.sides import SIDES, EjabberdSide, ServerSide
+from tests.link.xmpp import XmppClient
 from tests.scenarios.talkers import Conversation, conversation
 from tests.servers.certificates import CertificateAuthority
-from tests.servers.linked import link_upstream
+from tests.servers.linked import link_upstream, until
 from tests.servers.megaphone import Edge
+from tests.servers.model import ALICE
 from tests.servers.process import wait_until
 
 WORKERS = 2
@@ -112,6 +115,40 @@ def test_links_over_mutual_tls_move(tmp_path: Path, authority: CertificateAuthor
         async with talking_through(edge, authority) as talking:
             await upgrade_and_talk(edge, talking, 1)
             assert {link["epoch"] for link in ejabberd.server.api("megaphone_links")} == {2}
+
+    try:
+        edge.start()
+        asyncio.run(session())
+    finally:
+        edge.stop()
+
+
+def test_a_client_that_cannot_move_is_told_and_the_server_too(
+    tmp_path: Path, authority: CertificateAuthority, ejabberd: EjabberdSide
+) -> None:
+    """TLS 1.2 stays with its process; its stream ends on the link that has moved, and all others go on."""
+    edge = make_edge(tmp_path, authority, ejabberd)
+
+    async def session() -> None:
+        async with talking_through(edge, authority) as talking:
+            connection = await TlsSocket.connect(edge, authority, ejabberd.domain)
+            stream: Any = connection
+            client = XmppClient(stream, ALICE, connection.unique)
+            await client.begin()
+            await client.authenticate("SCRAM-SHA-1-PLUS")
+            await client.bind()
+            await talking.go_on(MESSAGES)
+            done = await upgrade(edge)
+            assert f"{len(talking.talkers)} connections moved, 1 ended" in done.stdout, done.stdout + done.stderr
+            told = bytearray()
+            while data := await connection.read(60.0):
+                told += data
+            assert b"<system-shutdown" in told
+            await talking.go_on(MESSAGES)
+            await until(lambda: edge.metric("megaphone_link_streams") == len(talking.talkers), "the end of the stream")
+            links = await asyncio.to_thread(ejabberd.server.api, "megaphone_links")
+            assert sum(link["streams"] for link in links) == len(talking.talkers)
+            await talking.end()
 
     try:
         edge.start()

@@ -1,4 +1,4 @@
-/* Fixed pairs: each session talks to one partner, in numbered messages of which none may be missing, doubled or early. */
+/* Fixed pairs: each session talks to one partner, in numbered messages: none may be missing, doubled or early. */
 #include "swarm.h"
 
 #include <stdlib.h>

@@ -22,7 +22,8 @@ static inline enum heard pair_hear(struct pair *pair, uint32_t number, uint32_t 
     if (number > pair->heard) {
         uint32_t ahead = number - pair->heard;
         *missing = ahead - 1;
-        pair->before = (ahead < PAIR_WINDOW ? pair->before << ahead : 0) | (ahead <= PAIR_WINDOW ? 1u << (ahead - 1) : 0);
+        pair->before = ahead < PAIR_WINDOW ? pair->before << ahead : 0;
+        if (ahead <= PAIR_WINDOW) pair->before |= 1u << (ahead - 1);
         pair->heard = number;
         return HEARD_NEXT;
     }

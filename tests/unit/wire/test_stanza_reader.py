@@ -136,3 +136,33 @@ def test_they_are_the_bytes_between_the_framers_boundaries(stream: bytes) -> Non
     for (event, _, text), (name, end) in zip(said, framed.events, strict=False):
         assert text == (b"" if event is Event.STREAM_END else stream[last:end].lstrip(b" \t\r\n")), name
         last = end
+
+
+@given(STREAMS | mutated_streams() | mutated_streams(header=True), CUTS, st.booleans())
+def test_another_process_goes_on_wherever_it_is_cut(stream: bytes, cuts: list[int], restarts: bool) -> None:
+    """Behind every piece the reader is exported, and another one goes on from the record."""
+    reader, said = StreamStanzaReader(), []
+    for piece in pieces_of(stream, cuts):
+        events = reader.read(piece, restarts=restarts)
+        said += [(event, what, text) for event, what, text, _ in events]
+        if events and events[-1][0] in (Event.ERROR, Event.STREAM_END):
+            break
+        successor = StreamStanzaReader()
+        successor.restore(reader.export())
+        assert successor.export() == reader.export()
+        reader = successor
+    assert said == read(list(pieces_of(stream, cuts)), restarts=restarts)
+
+
+@pytest.mark.parametrize(
+    "record", [b"", b"\0\0\0", b"\0\0\0\0", b"\0\0\0\x05abcde", b"\xff\xff\xff\xff" + bytes(40), bytes(60)]
+)
+def test_what_is_no_record_is_refused(record: bytes) -> None:
+    reader = StreamStanzaReader()
+    with pytest.raises(ValueError, match="not the record"):
+        reader.restore(record)
+    held = StreamStanzaReader()
+    held.read(HEADER)
+    with pytest.raises(ValueError, match="not the record"):  # more than the framer has counted
+        reader.restore(held.export() + b"<message>")
+    assert reader.read(HEADER)[0][0] is Event.HEADER

@@ -185,7 +185,8 @@ def test_rooms_go_on(open_house: OpenHouse, workers: int) -> None:
     read_all(
         *clients[:3],
         until=lambda: all(
-            sum(b"type='unavailable'" in data and b"/laurence'" in data for data in each.got) == 4 for each in clients[:3]
+            sum(b"type='unavailable'" in data and b"/laurence'" in data for data in each.got) == 4
+            for each in clients[:3]
         ),
     )
     assert house.count(Slot.OCCUPANTS) >= 0
@@ -331,10 +332,10 @@ def test_who_could_not_hand_over_goes_on(open_house: OpenHouse, workers: int) ->
         for each in clients:
             each.stanza(f"<message to='{room}' type='groupchat'><body>{said}</body></message>")
         said += 1
-        read_all(*clients, until=lambda said=said: all(len(each.numbers()) == said * 4 for each in clients))
+        read_all(*clients, until=lambda wanted=said * 4: all(len(each.numbers()) == wanted for each in clients))
     else:
         house.hand_over(0)
-        read_all(*clients, until=lambda: all(len(each.numbers()) == said * 4 for each in clients))
+        read_all(*clients, until=lambda wanted=said * 4: all(len(each.numbers()) == wanted for each in clients))
         for each in clients:
             assert sorted(each.numbers()) == sorted(list(range(said)) * 4)
     assert failed
@@ -461,7 +462,7 @@ def test_a_relayed_client_keeps_its_session_when_its_home_is_replaced(open_house
 
 
 def test_who_cannot_move_comes_back(open_house: OpenHouse) -> None:
-    """TLS in OpenSSL: the client is told that the system goes down; its session waits at the successor, or ends there."""
+    """TLS in OpenSSL: the client is told that the system goes down; its session waits at the successor or ends."""
     house = open_house(1, record_layer="openssl")
     juliet = house.client("juliet/r", tls=True, managed=True)
     nurse = house.client("nurse/r", tls=True)
