@@ -111,10 +111,10 @@ def restore_connection(Clients clients, uint64_t id, bytes data not None, list d
         (fd,) = descriptors
         record = decode_client(data)
         connection.listener = clients.listener_at(record.listen)
-    except Exception:
+    except Exception as error:
         for descriptor in descriptors:
             os.close(descriptor)
-        raise
+        raise MoveError(f"not the record of a connection: {error}") from None
     connection.clients = clients
     connection.id = id
     try:
