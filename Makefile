@@ -56,9 +56,9 @@ fuzz: env $(STAMPS)/dev $(STAMPS)/packages-test $(STAMPS)/packages-fuzz ## fuzz 
 	fi
 	$(VENV)/bin/python -m tests.fuzz.coverage.run $(WHAT) --seconds $(or $(SECONDS),60)
 
-# N=sessions HOLD=seconds RATE=messages WORKERS=number TLS=1 OUT=directory; without them the figures of the task.
+# N=sessions HOLD=seconds RATE=messages WORKERS=number TLS=part OUT=directory; without them the figures of the task.
 MILLION = $(VENV)/bin/python -m loadtest.million $(if $(N),--sessions $(N)) $(if $(HOLD),--hold $(HOLD)) \
-	$(if $(RATE),--rate $(RATE)) $(if $(WORKERS),--workers $(WORKERS)) $(if $(TLS),--tls) $(if $(OUT),--output $(OUT))
+	$(if $(RATE),--rate $(RATE)) $(if $(WORKERS),--workers $(WORKERS)) $(if $(TLS),--tls $(TLS)) $(if $(OUT),--output $(OUT))
 
 .PHONY: million
 million: env ## hold a million sessions, or N=100000, on this machine and write a report
@@ -75,6 +75,10 @@ million-storm: env ## kill a quarter of the workers and see all sessions come ba
 .PHONY: million-soak
 million-soak: env ## let sessions come and go for two hours and watch the memory
 	$(MILLION) --soak
+
+.PHONY: million-upgrade
+million-upgrade: env ## replace the program under 20,000 sessions and see that nobody notices
+	$(MILLION) --upgrade
 
 .PHONY: million-growth
 million-growth: env ## see what a session and a message cost as their number grows

@@ -2,7 +2,7 @@
 
 The packages in the order a stanza meets them:
 
-supervisor   starts the workers, keeps their listening sockets, restarts them, answers operators (trio)
+supervisor   starts the workers, keeps their listening sockets, restarts and upgrades them, answers operators (trio)
 worker       one process on uvloop: wires everything below together
 edge         client sockets: accept, limits, STARTTLS, stream errors
 sockets      non-blocking sockets: poller, receiver, sender, TLS (compiled)

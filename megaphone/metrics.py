@@ -308,7 +308,7 @@ METRICS: Final = (
            "Client connections open now, by state.", OfWorker(_STATES)),
     Metric("megaphone_connections_accepted_total", "counter", ("worker",),
            "Client connections accepted.", OfWorker({(): Slot.ACCEPTED})),
-    Metric("megaphone_connections_taken_over_total", "counter", ("worker",),
+    Metric("megaphone_connections_inherited_total", "counter", ("worker",),
            "Client connections taken over from the worker process before.", OfWorker({(): Slot.MOVED})),
     Metric("megaphone_connections_closed_total", "counter", ("reason",),
            "Client connections ended, by reason.", OfNode(_CLOSED)),
@@ -458,7 +458,7 @@ METRICS: Final = (
            "Upgrades: done, failed (some workers go on as they were), refused (nothing has changed).",
            lambda node: _one_label(node.upgrades)),
     Metric("megaphone_upgrade_connections_total", "counter", ("result",),
-           "Client connections of workers that handed over: moved to the successor, or ended because they could not move.",
+           "Client connections of workers that handed over: moved to the successor, or ended, as they could not move.",
            lambda node: _one_label(node.upgrade_connections)),
 )
 # fmt: on

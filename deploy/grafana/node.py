@@ -124,6 +124,12 @@ TRAFFIC: Final = (
         ("sum(rate(megaphone_starttls_offered_total{}[$__rate_interval]))", "STARTTLS offered"),
     ),
     graph(
+        "TLS record layers",
+        "cps",
+        "Handshakes by what goes on afterwards; what OpenSSL goes on with does not move in an upgrade.",
+        ("sum by (layer) (rate(megaphone_tls_record_layer_total{}[$__rate_interval]))", "{{layer}}"),
+    ),
+    graph(
         "TLS resumptions",
         "percentunit",
         "Share of good handshakes that used a session ticket.",
@@ -248,7 +254,7 @@ OPERATORS: Final = (
         "In five minutes: moved to a successor, or ended because they could not move.",
         ("sum by (result) (increase(megaphone_upgrade_connections_total{}[5m]))", "{{result}}"),
         (
-            "sum by (instance, worker) (increase(megaphone_connections_taken_over_total{}[5m])) > 0",
+            "sum by (instance, worker) (increase(megaphone_connections_inherited_total{}[5m])) > 0",
             "{{instance}} {{worker}} took over",
         ),
     ),

@@ -14,9 +14,10 @@ DESCRIPTION: Final = """
 Brings N sessions to Megaphone's embedded service on this machine, holds them while random pairs talk, lets them leave,
 and writes report.html and report.json. Run as root: it sets what the kernel lacks, and puts it back at the end.
 """
-SESSIONS: Final[dict[Kind, int]] = {"hold": 1_000_000, "storm": 200_000, "soak": 100_000}
-SECONDS: Final[dict[Kind, float]] = {"hold": 600.0, "storm": 30.0, "soak": 7200.0}
-RATE: Final[dict[Kind, float]] = {"hold": 5_000.0, "storm": 1_000.0, "soak": 1_000.0}
+SESSIONS: Final[dict[Kind, int]] = {"hold": 1_000_000, "storm": 200_000, "soak": 100_000, "upgrade": 20_000}
+SECONDS: Final[dict[Kind, float]] = {"hold": 600.0, "storm": 30.0, "soak": 7200.0, "upgrade": 30.0}
+RATE: Final[dict[Kind, float]] = {"hold": 5_000.0, "storm": 1_000.0, "soak": 1_000.0, "upgrade": 5_000.0}
+TLS: Final[dict[Kind, float]] = {"hold": 0.0, "storm": 0.0, "soak": 0.0, "upgrade": 0.8}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -27,15 +28,19 @@ def parser() -> argparse.ArgumentParser:
     does.add_argument("--restore", action="store_true", help="only put back the settings that a killed run has left")
     does.add_argument("--storm", action="store_true", help="kill a quarter of the workers, and see all come back")
     does.add_argument("--soak", action="store_true", help="let sessions leave and come for hours, and watch the memory")
+    does.add_argument("--upgrade", action="store_true", help="replace the program while all talk: who notices")
     does.add_argument("--growth", action="store_true", help="what a session and a message cost as the number grows")
     made.add_argument(
-        "--sessions", type=_whole(20_000_000, "sessions"), metavar="N", help="(1,000,000; storm 200,000; soak 100,000)"
+        "--sessions",
+        type=_whole(20_000_000, "sessions"),
+        metavar="N",
+        help="(1,000,000; storm 200,000; soak 100,000; upgrade 20,000)",
     )
     made.add_argument(
         "--hold",
         type=_within(1, 604_800, "seconds"),
         metavar="SECONDS",
-        help="how long all are there (600; storm 30; soak 7200)",
+        help="how long all are there (600; storm 30; soak 7200), before the upgrade and at least during it (30)",
     )
     made.add_argument(
         "--rate",
@@ -77,7 +82,27 @@ def parser() -> argparse.ArgumentParser:
         metavar="PART",
         help="soak: of the sessions, leave each second (0.002)",
     )
-    made.add_argument("--tls", action="store_true", help="direct TLS for all sessions (plain TCP)")
+    made.add_argument(
+        "--tls",
+        type=_within(0, 1, "of the sessions"),
+        nargs="?",
+        const=1.0,
+        metavar="PART",
+        help="of the sessions, have direct TLS (0; upgrade 0.8); alone it means all",
+    )
+    made.add_argument(
+        "--tls12",
+        type=_within(0, 1, "of the sessions with TLS"),
+        default=0.0,
+        metavar="PART",
+        help="of those with TLS, know version 1.2 only (0); they cannot move in an upgrade, and do not talk in it",
+    )
+    made.add_argument(
+        "--upgrade-with",
+        default="",
+        metavar="COMMAND",
+        help="upgrade: instead of `python -m megaphone upgrade --force --json --socket {socket}`",
+    )
     made.add_argument("--journal", type=Path, default=JOURNAL, help=argparse.SUPPRESS)  # tests have one of their own
     made.add_argument("--output", type=Path, metavar="DIRECTORY", help="of the report (var/million, var/storm, ...)")
     made.add_argument("--pictures", type=Path, metavar="REPORT.JSON", help="only draw a report's plots as SVG files")
@@ -91,7 +116,8 @@ def parser() -> argparse.ArgumentParser:
 
 def plan_of(options: argparse.Namespace, words: Sequence[str]) -> Plan:
     """The run that the options ask for; `words` is the command as typed."""
-    kind: Kind = "storm" if options.storm else "soak" if options.soak else "hold"
+    kinds: tuple[Kind, ...] = ("storm", "soak", "upgrade")
+    kind: Kind = next((each for each in kinds if getattr(options, each)), "hold")
     hold = SECONDS[kind] if options.hold is None else options.hold
     return Plan(
         kind=kind,
@@ -104,7 +130,9 @@ def plan_of(options: argparse.Namespace, words: Sequence[str]) -> Plan:
         churn=options.churn,
         workers=options.workers,
         loaders=options.loaders,
-        tls=options.tls,
+        tls=TLS[kind] if options.tls is None else options.tls,
+        tls12=options.tls12,
+        upgrade_with=options.upgrade_with,
         output=options.output or Path("var") / ("million" if kind == "hold" else kind),
         command=shlex.join(["python", "-m", "loadtest.million", *words]),
     )

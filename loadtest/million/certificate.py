@@ -1,15 +1,21 @@
 """A certificate for one run: self-signed, EC P-256, for its domain."""
 
 import datetime
+import importlib.util
 from pathlib import Path
 from typing import Final
 
+PACKAGE: Final = "cryptography"
 VALID_FOR: Final = datetime.timedelta(days=30)
+
+
+def can_be_made() -> bool:
+    """Whether the package is there that it takes; only runs with TLS need it."""
+    return importlib.util.find_spec(PACKAGE) is not None
 
 
 def write_certificate(directory: Path, domain: str) -> tuple[Path, Path]:
     """PEM files of the certificate and its key."""
-    # here, because only runs with TLS need this package
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec

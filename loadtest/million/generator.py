@@ -1,7 +1,9 @@
 """All load processes together: forked from one parent, told what to do, and heard."""
 
 import gc
+import json
 import os
+import random
 import selectors
 import signal
 import time
@@ -15,6 +17,7 @@ from typing import Any, Final
 
 from loadtest.million import load_process
 from loadtest.million.load_process import HISTOGRAMS, Report, Told
+from loadtest.million.shares import Share, Way
 from loadtest.swarm import Histogram, Settings, Target
 
 ANSWER_SECONDS: Final = 120.0
@@ -32,14 +35,16 @@ class Loader:
     pid: int
     channel: Connection
     share: int  # sessions that it shall have
+    way: Way = "plain"
+    talks: bool = True  # whether its sessions chat
     report: Report = field(default_factory=lambda: Report({}, {}))
     reports: int = 0  # heard so far
 
 
 class Generator:
-    """The load generator. `targets` has one for each load process, with its source addresses; `shares` its sessions."""
+    """The load generator. `targets` has one for each load process, with its source addresses, and so has `shares`."""
 
-    def __init__(self, targets: Sequence[Target], shares: Sequence[int], settings: Settings) -> None:
+    def __init__(self, targets: Sequence[Target], shares: Sequence[Share], settings: Settings) -> None:
         self.loaders: list[Loader] = []
         self._selector = selectors.DefaultSelector()
         self._answer: bytes | None = None
@@ -50,21 +55,21 @@ class Generator:
             self.loaders.append(self._fork(target, share, settings))
         gc.unfreeze()
 
-    def _fork(self, target: Target, share: int, settings: Settings) -> Loader:
+    def _fork(self, target: Target, share: Share, settings: Settings) -> Loader:
         ours, theirs = Pipe()
         pid = os.fork()
         if pid == 0:
             code = 1
             try:
                 load_process.close_other_descriptors(theirs.fileno())
-                load_process.run(theirs, target, settings, share + LIMIT_ROOM)
+                load_process.run(theirs, target, settings, share.sessions + LIMIT_ROOM)
                 code = 0
             except BaseException:  # noqa: BLE001 - nothing of the parent's may run in here, such as what puts settings back
                 traceback.print_exc()
             finally:
                 os._exit(code)
         theirs.close()
-        loader = Loader(pid, ours, share)
+        loader = Loader(pid, ours, share.sessions, share.way)
         self._selector.register(ours, selectors.EVENT_READ, loader)
         return loader
 
@@ -105,6 +110,26 @@ class Generator:
             part.clear()
         return total
 
+    def pair(self, loaders: Sequence[Loader]) -> int:
+        """Let these alone talk, each session to one other of theirs for good, and to no two the same; how many do.
+
+        They have to be made with `Settings.pairs`.
+        """
+        for loader in self.loaders:
+            loader.talks = loader in loaders
+        lines = [self._ask(loader, "jids", loader.share).splitlines() for loader in loaders]
+        for loader, part in zip(loaders, dealt(lines), strict=True):
+            self.tell(loader, "peers", b"\n".join(part))
+        return sum(map(len, lines))
+
+    def take_longest_deliveries(self) -> Histogram:
+        """Of all sessions of pairs: the longest delivery to each since the last call."""
+        return Histogram.merged(
+            Histogram.from_json(json.loads(self._ask(loader, "longest_deliveries")))
+            for loader in self.loaders
+            if loader.talks
+        )
+
     def _ask(self, loader: Loader, what: str, *arguments: Any) -> bytes:
         self._answer = None
         self.tell(loader, what, *arguments)
@@ -140,9 +165,10 @@ class Generator:
             total.update(loader.report.counters)
         return total
 
-    def count(self, name: str) -> int:
-        """One of them, for who asks often."""
-        return sum(loader.report.counters.get(name, 0) for loader in self.loaders)
+    def count(self, name: str, *ways: Way) -> int:
+        """One of them, for who asks often; of the load processes that come in these ways, if any are given."""
+        chosen = (loader for loader in self.loaders if not ways or loader.way in ways)
+        return sum(loader.report.counters.get(name, 0) for loader in chosen)
 
     def failures(self) -> Counter[str]:
         """Failures by reason, likewise."""
@@ -178,6 +204,14 @@ class Generator:
 
     def _gone(self, loader: Loader) -> GeneratorError:
         return GeneratorError(f"load process {loader.pid} has ended; its message is above")
+
+
+def dealt(parts: Sequence[Sequence[bytes]]) -> list[list[bytes]]:
+    """What is in all parts, in a random order, in parts of the same sizes."""
+    lines = [line for part in parts for line in part]
+    random.shuffle(lines)
+    rest = iter(lines)
+    return [[next(rest) for _ in part] for part in parts]
 
 
 def source_addresses(loader: int, count: int) -> Iterator[str]:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from loadtest.million import certificate
+
 SETTINGS: Final = (
     "fs.file-max",
     "fs.epoll.max_user_watches",
@@ -34,6 +36,7 @@ class Host:
     settings: Mapping[str, tuple[int, ...]]
     tracks_connections: bool  # whether conntrack counts connections over loopback
     may_change: bool  # whether we may write the settings
+    makes_certificates: bool = True
 
     @property
     def ports(self) -> int:
@@ -55,6 +58,7 @@ def read_host() -> Host:
         settings={name: read_setting(name) for name in SETTINGS if path_of(name).exists()},
         tracks_connections=_tracks_connections(),
         may_change=os.access(path_of("net.core.somaxconn"), os.W_OK),
+        makes_certificates=certificate.can_be_made(),
     )
 
 

@@ -1,6 +1,7 @@
 """One load process: a swarm that does what it is told over a pipe, and reports once a second."""
 
 import ctypes
+import json
 import os
 import select
 import signal
@@ -124,6 +125,10 @@ class LoadProcess:
     def peers(self, jids: bytes) -> None:
         """Chat to these from now on."""
         self._swarm.peers(jids)
+
+    def longest_deliveries(self) -> None:
+        """Answer with the longest delivery to each session since the last time, as JSON of a histogram."""
+        self._say(json.dumps(self._swarm.longest_deliveries().as_json()).encode())
 
     def leave(self) -> None:
         """Let all sessions leave in order, some at a time, and report when they have left."""

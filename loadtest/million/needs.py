@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from loadtest.million import certificate
 from loadtest.million.host import Host
 from loadtest.million.size import Size
 
@@ -70,6 +71,14 @@ def _machine(size: Size, host: Host) -> Iterator[Need]:
         "both ends of every connection are on this machine",
         met=host.available_bytes >= size.memory_bytes,
     )
+    if size.has_tls:
+        yield Need(
+            "a certificate for TLS",
+            f"made by Python's package {certificate.PACKAGE}" if host.makes_certificates else "not to be had",
+            f"Python's package {certificate.PACKAGE}, which `make env` installs",
+            "some of the sessions have TLS",
+            met=host.makes_certificates,
+        )
 
 
 def _settings(size: Size, host: Host) -> Iterator[Need]:

@@ -16,6 +16,7 @@ TITLES: Final = {
     "hold": "{sessions:,} sessions on one machine",
     "storm": "Reconnect storm at {sessions:,} sessions",
     "soak": "Soak with {sessions:,} sessions",
+    "upgrade": "Upgrade under {sessions:,} sessions",
 }
 METHOD: Final = """
 Both ends of every connection are on this machine. The memory of processes is their PSS (a page that several share
@@ -130,10 +131,17 @@ def _lead(report: Report) -> str:
     return escape(
         f"{machine['cores']} x {machine['processor']}, {machine['memory_gb']:g} GB, Linux {machine['kernel']}. "
         f"{size['workers']} workers of Megaphone {report['versions']['megaphone']} and {size['load_processes']} load "
-        f"processes{', TLS' if plan.get('tls') else ''}; "
-        f"{plan['messages_per_second']:,.0f} messages/s between random pairs for "
+        f"processes{_tls(plan)}; {plan['messages_per_second']:,.0f} messages/s between "
+        f"{'the same two each' if report['kind'] == 'upgrade' else 'random pairs'} for "
         f"{_duration(plan['hold_seconds'])}. {report['began'][:10]}."
     )
+
+
+def _tls(plan: Mapping[str, Any]) -> str:
+    part = float(plan.get("tls", 0))
+    words = f", TLS for {part:.0%} of the sessions" if 0 < part < 1 else ", TLS" if part else ""
+    old = plan.get("tls12_of_these", 0)
+    return words + (f" ({old:.0%} of these 1.2)" if old else "")
 
 
 def _memory(report: Report) -> str:
@@ -164,12 +172,20 @@ def _figures(figures: Mapping[str, Any]) -> list[str]:
     times = [(_words(name[:-3]), value) for name, value in figures.items() if name.endswith("_ms")]
     costs = [(_words(name[:-7]), value) for name, value in figures.items() if name.endswith("_cpu_us")]
     processors, stalled = figures.get("cpu_of_the_hold"), figures.get("machine_stalled_seconds")
+    workers = list(figures.get("upgrade_workers", {}).items())
+    sizes = [
+        (_words(name[:-6]), {side: round(size / 1e6, 1) for side, size in value.items()})
+        for name, value in figures.items()
+        if name in ("memory_before_bytes", "memory_most_bytes", "memory_after_bytes")
+    ]
     rest = {name: value for name, value in figures.items() if not isinstance(value, Mapping)}
     return [
         _matrix("milliseconds", times),
         _matrix("microseconds of CPU", costs),
         _matrix("processors busy", [("during the hold", processors)]) if processors else "",
         _matrix("seconds stalled for want of", [("whole run", stalled)]) if stalled else "",
+        _matrix("MB", sizes),
+        _matrix("connections", workers),
         table(_rows(rest)),
     ]
 

@@ -1,6 +1,7 @@
 """The phases of a run: all log in, all are there, all talk, all leave."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -67,6 +68,13 @@ def idle(watch: Watch, seconds: float) -> None:
     watch.until(lambda: False, seconds)
 
 
+def talk_in_pairs(watch: Watch, rate: float, loaders: Sequence[Loader]) -> int:
+    """From now on the sessions of these load processes talk, each to one of them for good; how many they are."""
+    count = watch.generator.pair(loaders)
+    pace(watch, rate)
+    return count
+
+
 def talk(watch: Watch, rate: float) -> None:
     """From now on random pairs of all sessions talk, `rate` messages a second."""
     watch.generator.introduce()
@@ -75,7 +83,10 @@ def talk(watch: Watch, rate: float) -> None:
 
 def pace(watch: Watch, rate: float) -> None:
     """So many messages a second from now on."""
-    watch.generator.tell_all("change", {"chat_per_second": rate / len(watch.generator.loaders)})
+    loaders = [loader for loader in watch.generator.loaders if loader.talks]
+    sessions = sum(loader.share for loader in loaders)
+    for loader in loaders:
+        watch.generator.tell(loader, "change", {"chat_per_second": rate * loader.share / sessions})
 
 
 def quiet(watch: Watch) -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-Kind = Literal["hold", "storm", "soak"]
+Kind = Literal["hold", "storm", "soak", "upgrade"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -12,7 +12,8 @@ class Plan:
     """Rates are those of all load processes together, a second.
 
     `hold`: all log in, talk, leave. `storm`: a quarter of the workers is killed while they talk. `soak`: `churn` of the
-    sessions leave and come each second while the others talk.
+    sessions leave and come each second while the others talk. `upgrade`: all talk in fixed pairs while Megaphone's
+    program is replaced; `upgrade_with` is the command for that, "" for Megaphone's own.
     """
 
     kind: Kind
@@ -25,7 +26,9 @@ class Plan:
     churn: float
     workers: int  # 0: as many as it takes
     loaders: int
-    tls: bool  # direct TLS 1.3 (XEP-0368)
+    tls: float  # part of the sessions, with direct TLS (XEP-0368)
+    tls12: float  # part of these, with version 1.2
+    upgrade_with: str
     output: Path
     command: str
 

@@ -36,6 +36,7 @@ def content(
             "keep_alive_seconds": plan.keep_alive_seconds,
             "body_bytes": plan.body_bytes,
             "tls": plan.tls,
+            **({"tls12_of_these": plan.tls12} if plan.tls12 else {}),
             **({"churn_per_second": plan.churn} if plan.kind == "soak" else {}),
         },
         **facts,

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-from loadtest.million import hold, needs, report, soak, storm
+from loadtest.million import hold, needs, report, soak, storm, upgrade
 from loadtest.million.facts import facts
 from loadtest.million.generator import Generator, GeneratorError, source_addresses
 from loadtest.million.hold import Outcome
@@ -29,7 +29,7 @@ from loadtest.swarm import Settings, Target
 DIRECTORY: Final = "megaphone-million-"  # what Megaphone keeps goes below the system's temporary directory
 MET: Final = 0
 MISSED: Final = 1
-KINDS: Final = {"hold": hold.run, "storm": storm.run, "soak": soak.run}
+KINDS: Final = {"hold": hold.run, "storm": storm.run, "soak": soak.run, "upgrade": upgrade.run}
 
 
 class Stopped(BaseException):
@@ -47,6 +47,7 @@ def cut(plan: Plan, host: Host) -> Size:
         loaders=plan.loaders,
         moved=storm.KILLED if plan.kind == "storm" else 0.0,
         tls=plan.tls,
+        tls12=plan.tls12,
     )
 
 
@@ -109,7 +110,7 @@ def _run(plan: Plan, progress: Progress, journal: Path) -> int:
             workers=size.workers,
             max_connections=size.max_connections,
             backlog=max(*backlog, *values.get("net.core.somaxconn", (1,))),
-            tls=plan.tls,
+            tls=size.has_tls,
         )
         generator = _generator(plan, size, server)
         stack.callback(server.stop)
@@ -157,21 +158,23 @@ def _generator(plan: Plan, size: Size, server: Server) -> Generator:
     targets = [
         Target(
             host=ADDRESS,
-            ports=(server.port,),
+            ports=(server.port if share.way == "plain" else server.tls_port,),
             domain=DOMAIN,
             source_addresses=tuple(source_addresses(number, size.addresses)),
-            security="tls" if plan.tls else "plain",
+            security="plain" if share.way == "plain" else "tls",
+            tls_version="1.2" if share.way == "tls1.2" else "any",
             verify=False,  # it is ours: its signature is checked, but nobody else's
         )
-        for number in range(size.loaders)
+        for number, share in enumerate(size.shares)
     ]
     settings = Settings(
         keep_alive="space",
         keep_alive_seconds=plan.keep_alive_seconds,
         body_bytes=plan.body_bytes,
         reconnect=True,
+        pairs=plan.kind == "upgrade",
     )
-    return Generator(targets, list(size.shares()), settings)
+    return Generator(targets, size.shares, settings)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Megaphone as a run needs it: the embedded service, ANONYMOUS on one port, a throw-away data directory."""
+"""Megaphone as a run needs it: the embedded service, ANONYMOUS on a plain port and one with TLS."""
 
 import http.client
 import json
@@ -31,23 +31,25 @@ class ServerError(Exception):
 class Server:
     """A supervisor and its workers. It dies with us whatever kills us."""
 
-    def __init__(self, directory: Path, *, workers: int, max_connections: int, backlog: int, tls: bool) -> None:
+    def __init__(self, directory: Path, *, workers: int, max_connections: int, backlog: int, tls: bool = False) -> None:
         self.port = free_port()
+        self.tls_port = free_port() if tls else 0  # direct TLS (XEP-0368)
         self._admin_port = free_port()
         self._directory = directory
         self._workers = workers
         self._log = directory / "megaphone.log"
-        self._socket = directory / "admin.sock"
-        listen, certificates = {"address": f"{ADDRESS}:{self.port}", "tls": "none", "backlog": backlog}, []
+        self.control_socket = directory / "admin.sock"
+        listen = [{"address": f"{ADDRESS}:{self.port}", "tls": "none", "backlog": backlog}]
+        certificates = []
         if tls:
             chain, key = write_certificate(directory, DOMAIN)
-            listen["tls"] = "direct"
+            listen.append({"address": f"{ADDRESS}:{self.tls_port}", "tls": "direct", "backlog": backlog})
             certificates.append({"chain": str(chain), "key": str(key)})
         (directory / "megaphone.toml").write_text(
             toml(
                 {
                     "node": {"workers": workers, "max_connections": max_connections},
-                    "listen": [listen],
+                    "listen": listen,
                     "certificate": certificates,
                     "domain": [{"name": DOMAIN}],
                     "service": {"data": str(directory / "data"), "anonymous": True},
@@ -58,7 +60,7 @@ class Server:
                         "intensity": max(10, 2 * workers),
                         "start_timeout_seconds": START_SECONDS + WORKER_START_SECONDS * workers,
                     },
-                    "admin": {"address": f"{ADDRESS}:{self._admin_port}", "socket": str(self._socket)},
+                    "admin": {"address": f"{ADDRESS}:{self._admin_port}", "socket": str(self.control_socket)},
                     "log": {"format": "json", "connections": False},
                 }
             )
@@ -96,7 +98,7 @@ class Server:
 
     def status(self) -> dict[str, Any]:
         """What `megaphone status --json` says; OSError when it does not answer."""
-        connection = ControlConnection(self._socket, timeout_seconds=10)
+        connection = ControlConnection(self.control_socket, timeout_seconds=10)
         try:
             connection.request("GET", "/status")
             answer: dict[str, Any] = json.load(connection.getresponse())
@@ -117,6 +119,16 @@ class Server:
         with suppress(ProcessLookupError):
             os.killpg(self._child.pid, signal.SIGKILL)
         self._child.wait()
+
+    def logged(self, event: str) -> list[dict[str, Any]]:
+        """All entries of its log about an event."""
+        found = []
+        for line in self._log.read_text(errors="replace").splitlines():
+            if f'"{event}"' in line and line.startswith("{"):
+                entry = json.loads(line)
+                if entry.get("event") == event:
+                    found.append(entry)
+        return found
 
     def troubles(self, most: int = 20) -> list[str]:
         """The last warnings and errors of its log."""

@@ -1,9 +1,11 @@
 """What N sessions need: processes, descriptors, addresses, ports and memory. Pure arithmetic."""
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import ceil, sqrt
 from typing import Final
+
+from loadtest.million.shares import Share, Way, by_way, deal, least
 
 SIGMAS: Final = 5  # of the random spread over workers that must still fit: missed once in some million runs
 WORKER_OWN: Final = 200  # listening sockets, database, control, connections that are on their way to another worker
@@ -18,6 +20,7 @@ SESSION_BYTES: Final = 4_000  # in a worker: what the issue of this test allows
 LOADER_SESSION_BYTES: Final = 1_000
 SOCKET_BYTES: Final = 4_200  # in the kernel, of one end of a connection
 TLS_BYTES: Final = 800  # of a session, both sides: records, and what handshakes leave between them
+TLS12_BYTES: Final = 32_000  # likewise: OpenSSL's objects for a connection
 PAGE_BYTES: Final = 4096
 
 
@@ -31,11 +34,24 @@ class Size:
 
     sessions: int
     workers: int
-    loaders: int  # load processes
+    shares: tuple[Share, ...]  # of each load process
     addresses: int  # source addresses of each load process
     descriptors: int  # that one process may have
     moved: float = 0.0  # the part of all sessions that finds new homes while the workers stay as many as they are
-    tls: bool = False
+
+    @property
+    def loaders(self) -> int:
+        """Load processes."""
+        return len(self.shares)
+
+    def coming(self, way: Way) -> int:
+        """How many sessions come in this way."""
+        return sum(share.sessions for share in self.shares if share.way == way)
+
+    @property
+    def has_tls(self) -> bool:
+        """Whether any session has TLS."""
+        return self.coming("plain") < self.sessions
 
     @property
     def worker_sessions(self) -> int:
@@ -54,8 +70,8 @@ class Size:
 
     @property
     def loader_sessions(self) -> int:
-        """Of the fullest load process: sessions are dealt out evenly."""
-        return ceil(self.sessions / self.loaders)
+        """Of the fullest load process: those of one way are dealt out evenly."""
+        return max(share.sessions for share in self.shares)
 
     @property
     def in_flight(self) -> int:
@@ -71,13 +87,9 @@ class Size:
     @property
     def memory_bytes(self) -> int:
         """Of the whole host, both sides and the kernel."""
-        each = SESSION_BYTES + LOADER_SESSION_BYTES + 2 * SOCKET_BYTES + (TLS_BYTES if self.tls else 0)
-        return self.sessions * each + self.workers * WORKER_BYTES + self.loaders * LOADER_BYTES
-
-    def shares(self) -> Iterator[int]:
-        """The sessions of each load process."""
-        for number in range(self.loaders):
-            yield self.sessions * (number + 1) // self.loaders - self.sessions * number // self.loaders
+        each = SESSION_BYTES + LOADER_SESSION_BYTES + 2 * SOCKET_BYTES
+        tls = self.coming("tls") * TLS_BYTES + self.coming("tls1.2") * TLS12_BYTES
+        return self.sessions * each + tls + self.workers * WORKER_BYTES + self.loaders * LOADER_BYTES
 
 
 def spread(sessions: int, workers: int) -> int:
@@ -95,16 +107,20 @@ def size_of(
     workers: int = 0,
     loaders: int = 0,
     moved: float = 0.0,
-    tls: bool = False,
+    tls: float = 0.0,
+    tls12: float = 0.0,
 ) -> Size:
     """Cut up a run of `sessions`; numbers of processes that are 0 are found. TooManyError if a part is too large.
 
     `descriptors` is the limit of one process, `ports` what one source address has. `moved` is the part of all sessions
-    that come back under other names after the death of their workers, and so to all workers alike.
+    that come back under other names after the death of their workers, and so to all workers alike. `tls` is the part
+    of all sessions that have TLS, `tls12` the part of these that have version 1.2.
     """
-    loaders_needed = max(cores, ceil(sessions / max(1, descriptors - LOADER_OWN)))
-    cut = _cut(sessions, workers or cores, loaders or loaders_needed, descriptors, ports, moved)
-    cut = replace(cut, tls=tls)
+    counts = by_way(sessions, tls, tls12)
+    loaders_needed = max(cores, least(counts, max(1, descriptors - LOADER_OWN)))
+    if 0 < loaders < len(counts):
+        raise TooManyError(f"{loaders} load processes are too few for {len(counts)} ways in, of which each has one")
+    cut = _cut(counts, workers or cores, loaders or loaders_needed, descriptors, ports, moved)
     while not workers and cut.worker_descriptors > descriptors and cut.workers < MOST_WORKERS:
         cut = replace(cut, workers=cut.workers + 1)
     if cut.worker_descriptors > descriptors:
@@ -120,7 +136,7 @@ def size_of(
     return cut
 
 
-def _cut(sessions: int, workers: int, loaders: int, descriptors: int, ports: int, moved: float) -> Size:
-    loaders = min(loaders, sessions)
-    addresses = max(1, ceil(sessions / loaders / (ports * PORTS_USED)))
-    return Size(sessions, workers, loaders, addresses, descriptors, moved)
+def _cut(counts: Mapping[Way, int], workers: int, loaders: int, descriptors: int, ports: int, moved: float) -> Size:
+    shares = deal(counts, loaders)
+    addresses = max(1, ceil(max(share.sessions for share in shares) / (ports * PORTS_USED)))
+    return Size(sum(counts.values()), workers, shares, addresses, descriptors, moved)

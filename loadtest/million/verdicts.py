@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from loadtest.swarm import Histogram
+
 MEMORY_BYTES: Final = 10_000_000_000  # Megaphone's own, with its sockets, at a million sessions
 SESSION_BYTES: Final = 4_000
 LOGINS_PER_SECOND: Final = 3_000.0
@@ -11,6 +13,7 @@ P99_SECONDS: Final = 0.250
 SOAK_GROWTH: Final = 0.02
 BACK_SECONDS: Final = 60.0
 WORST_LOGIN_SECONDS: Final = 30.0
+SILENCE_SECONDS: Final = 0.250
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,3 +144,45 @@ def soak_growth(early: float, late: float) -> Verdict:
     note = f"{early / 1e6:,.1f} MB, then {late / 1e6:,.1f} MB"
     met = early > 0 and growth <= SOAK_GROWTH
     return Verdict("growth of memory", growth, f"{growth:+.2%}", f"at most {SOAK_GROWTH:+.0%}", met, note)
+
+
+def upgrade(code: int | None, seconds: float, told: str) -> Verdict:
+    """The command that replaces the program has done so: its exit code, None if it did not end."""
+    shown = "not ended" if code is None else f"exit code {code}" if code else f"{seconds:.1f} s"
+    return Verdict("upgrade", seconds, shown, "done", code == 0, "" if code == 0 else told)
+
+
+def connections_lost(count: int, tls12: int) -> Verdict:
+    """From before the upgrade on; those of TLS 1.2 cannot move, and are another matter."""
+    note = f"and {tls12:,} of TLS 1.2, which cannot move" if tls12 else ""
+    return Verdict("connections lost", count, f"{count:,}", "0", count == 0, note)
+
+
+def moved(count: int, wanted: int) -> Verdict:
+    """Connections that the workers have handed over to their successors."""
+    return Verdict("connections moved", count, f"{count:,}", f"{wanted:,}", count >= wanted)
+
+
+def exact(lost: int, repeated: int, reordered: int, sent: int) -> Verdict:
+    """Every message arrives once, in the order of its pair."""
+    wrong = lost + repeated + reordered
+    note = f"of {sent:,}; {lost:,} lost, {repeated:,} repeated, {reordered:,} reordered"
+    return Verdict("messages lost, repeated or reordered", wrong, f"{wrong:,}", "0", sent > 0 and wrong == 0, note)
+
+
+def silence(during: Histogram, before: Histogram) -> Verdict:
+    """The longest delivery to each session in a window, over sessions; beside that of a window without an upgrade."""
+    p99 = during.percentile(99)
+
+    def words(longest: Histogram) -> str:
+        values = (longest.percentile(50), longest.percentile(99), longest.maximum)
+        return "p50 {:.0f} ms, p99 {:.0f} ms, longest {:.0f} ms".format(*(value * 1000 for value in values))
+
+    return Verdict(
+        "p99 of the longest silence of a client",
+        p99,
+        f"{p99 * 1000:.1f} ms",
+        f"below {SILENCE_SECONDS * 1000:.0f} ms",
+        during.count > 0 and p99 < SILENCE_SECONDS,
+        f"{words(during)}, of {during.count:,} clients; before it {words(before)}",
+    )

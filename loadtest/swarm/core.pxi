@@ -20,6 +20,12 @@ cdef extern from "<netinet/in.h>" nogil:
         AF_INET
         AF_INET6
 
+cdef extern from "<openssl/ssl.h>" nogil:
+    ctypedef struct SSL_CTX:
+        pass
+    int SSL_CTX_set_max_proto_version(SSL_CTX* context, int version)
+    int TLS1_2_VERSION
+
 cdef extern from "core/records.h" nogil:
     ctypedef struct record_layer_t "struct record_layer":
         void* (*begin)(uint16_t, const uint8_t*, const uint8_t*) noexcept
@@ -59,6 +65,12 @@ cdef extern from "core/swarm.h" nogil:
     ctypedef struct peers_t "struct peers":
         uint32_t count
 
+    ctypedef struct pair_t "struct pair":
+        uint32_t said
+        uint32_t heard
+    ctypedef int heard_t "enum heard"
+    heard_t pair_hear(pair_t* pair, uint32_t number, uint32_t* missing)
+
     ctypedef struct pace_t "struct pace":
         double per_second
 
@@ -77,6 +89,7 @@ cdef extern from "core/swarm.h" nogil:
         bint presence
         bint pipeline
         bint reconnect
+        bint pairs
         int keep_alive
         int body_bytes
         int slow_bytes_per_second
@@ -111,6 +124,9 @@ cdef extern from "core/swarm.h" nogil:
         uint64_t chat_delayed
         uint64_t chat_bounced
         uint64_t chat_unsent
+        uint64_t chat_missed
+        uint64_t chat_repeated
+        uint64_t chat_reordered
         uint64_t slow_sent
         uint64_t slow_received
         uint64_t spaces_sent
@@ -136,6 +152,7 @@ cdef extern from "core/swarm.h" nogil:
         uint32_t source_count
         char* domain
         int security
+        SSL_CTX* tls
         accounts_t accounts
         int mechanism
         settings_t settings
@@ -176,5 +193,8 @@ cdef extern from "core/swarm.h" nogil:
     void sessions_stop(swarm_t* swarm, uint32_t count, bint reset)
     bint rooms_take(swarm_t* swarm, char** jids, uint32_t count, uint32_t occupants)
     bint peers_take(peers_t* peers, const char* lines, size_t length)
+    bint pairs_begin(swarm_t* swarm)
+    bint pairs_have_talked(const swarm_t* swarm)
+    void pairs_take_longest(swarm_t* swarm, histogram_t* into)
     const char* tls_configure(swarm_t* swarm, const char* authorities, bint verify)
     uint32_t histogram_bucket(uint64_t us)

@@ -22,6 +22,7 @@ KEEP_ALIVES = ("none", "space", "ping")
 MECHANISMS = ("ANONYMOUS", "PLAIN", "SCRAM-SHA-1", "SCRAM-SHA-256")
 SECURITIES = ("plain", "starttls", "tls")
 HISTOGRAM_NAMES = ("login", "chat", "ping", "room", "join", "close", "lateness")
+HEARD = ("next", "late", "again")
 SCANNED = ("more", "header", "element", "end")
 SESSIONS_LIMIT = 1_000_000
 ROOMS_LIMIT = 100_000
@@ -89,6 +90,8 @@ cdef class Swarm:
         memcpy(self.swarm.nick, <const char*> nick, len(nick) + 1)
         if self.swarm.security != 0:
             self.configure_tls(target.ca_file, target.verify)
+            if target.tls_version == "1.2":
+                SSL_CTX_set_max_proto_version(self.swarm.tls, TLS1_2_VERSION)
 
     cdef configure_tls(self, ca_file, verify):
         path = b"" if ca_file is None else os.fsencode(ca_file)
@@ -134,6 +137,8 @@ cdef class Swarm:
     cdef put_in_force(self):
         fields = asdict(self.current)
         fields["keep_alive"] = KEEP_ALIVES.index(fields["keep_alive"])
+        if self.current.pairs and not pairs_begin(self.alive()):
+            raise MemoryError("no memory for the pairs")
         self.alive().settings = fields
         talk_paces(self.swarm)
 
@@ -236,6 +241,8 @@ cdef class Swarm:
     def peers(self, bytes jids not None):
         if any(character in jids for character in b"<>'\0"):
             raise SwarmError("peers are full JIDs, one a line, as `jids` gives them")
+        if self.current.pairs and pairs_have_talked(self.alive()):
+            raise SwarmError("partners stay: these pairs have talked")
         if not peers_take(&self.alive().peers, jids, len(jids)):
             raise MemoryError("no memory for the peers")
 
@@ -263,14 +270,24 @@ cdef class Swarm:
 
     def histograms(self):
         cdef swarm_t* swarm = self.alive()
-        cdef int bucket
-        cdef histogram_t* each
-        found = {}
-        for index, name in enumerate(HISTOGRAM_NAMES):
-            each = &swarm.histograms[<int> index]
-            counts = {bucket: each.counts[bucket] for bucket in range(BUCKETS) if each.counts[bucket] > 0}
-            found[name] = Histogram(counts)
-        return found
+        return {name: taken_from(&swarm.histograms[<int> index]) for index, name in enumerate(HISTOGRAM_NAMES)}
+
+    def longest_deliveries(self):
+        cdef swarm_t* swarm = self.alive()
+        cdef histogram_t* found = <histogram_t*> calloc(1, sizeof(histogram_t))
+        if found == NULL:
+            raise MemoryError("no memory for a histogram")
+        pairs_take_longest(swarm, found)
+        taken = taken_from(found)
+        free(found)
+        return taken
+
+
+# --- C's values for Python ---
+
+cdef taken_from(histogram_t* histogram):
+    cdef int bucket
+    return Histogram({bucket: histogram.counts[bucket] for bucket in range(BUCKETS) if histogram.counts[bucket] > 0})
 
 
 # --- Python's values for C ---
@@ -328,6 +345,13 @@ def check_descriptors(count, unopened):
 
 def bucket(uint64_t microseconds):
     return histogram_bucket(microseconds)
+
+
+def heard(numbers):
+    cdef pair_t pair
+    cdef uint32_t missing
+    memset(&pair, 0, sizeof(pair))
+    return [(HEARD[pair_hear(&pair, number, &missing)], missing) for number in numbers]
 
 
 def scanned(pieces):

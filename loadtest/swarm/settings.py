@@ -34,6 +34,9 @@ class Settings:
     `ping_timeout_seconds`: a ping not answered by then makes the session lost (`ping:timeout`).
     `chat_per_second`: messages of type chat from random sessions of ours to random peers (`Swarm.peers`), with a body
     of `body_bytes` (40 to 8192).
+    `pairs`: chat only in fixed pairs. The session in place i of this swarm (the i-th that was opened, if none has given
+    up its place) talks to line i of `Swarm.peers`, all in turn, and numbers what it says; who hears of such numbers
+    counts what is missing, repeated or early. Peers are given once, before the first message.
     `room_per_second`: messages of random occupants of ours to their room (`Swarm.enter`).
     `presence_per_second`: changes of presence (`show`) of random sessions.
     `reconnect`: a session that is lost comes back, after a random part of `reconnect_seconds`, which doubles with every
@@ -51,6 +54,7 @@ class Settings:
     keep_alive_seconds: float = 60.0
     ping_timeout_seconds: float = 60.0
     chat_per_second: float = 0.0
+    pairs: bool = False
     body_bytes: int = 100
     room_per_second: float = 0.0
     presence_per_second: float = 0.0

@@ -8,6 +8,7 @@ from typing import Literal
 from loadtest.swarm.errors import TargetError
 
 Security = Literal["plain", "starttls", "tls"]
+TLSVersion = Literal["any", "1.2"]
 
 SOURCE_ADDRESSES_LIMIT = 65_536
 
@@ -18,6 +19,7 @@ class Target:
 
     `host` is a name or an address of IPv4 or IPv6; it is resolved once. Sessions take the `ports` in turn.
     `security`: `plain` TCP, `starttls` (RFC 6120 section 5) or direct `tls` (XEP-0368).
+    `tls_version`: `1.2` for clients that know nothing newer.
     `ca_file`: PEM file of the authorities to trust; None: those of the system. `verify=False` trusts any certificate.
     `source_addresses`: addresses and networks (`127.0.1.0/24`) that sessions connect from in turn. One address passes
     some 28,000 sessions to one port of the server; none given: the system chooses.
@@ -27,6 +29,7 @@ class Target:
     ports: tuple[int, ...]
     domain: str
     security: Security = "plain"
+    tls_version: TLSVersion = "any"
     ca_file: str | None = None
     verify: bool = True
     source_addresses: tuple[str, ...] = ()
@@ -36,6 +39,8 @@ class Target:
             raise TargetError(f"no ports between 1 and 65535: {self.ports}")
         if self.security not in ("plain", "starttls", "tls"):
             raise TargetError(f"security is plain, starttls or tls, not {self.security!r}")
+        if self.tls_version not in ("any", "1.2"):
+            raise TargetError(f"tls_version is any or 1.2, not {self.tls_version!r}")
         if not 1 <= len(self.domain.encode()) <= 1023 or any(character in "<>&'\" @/" for character in self.domain):
             raise TargetError(f"not the domain of a server: {self.domain!r}")
 

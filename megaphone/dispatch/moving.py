@@ -80,7 +80,7 @@ class SharedPart(ABC):
         return iter(())
 
     def give_up(self) -> None:  # noqa: B027
-        """Nothing comes of it, whether there was a freeze (and a thaw) or not: note no more what changes."""
+        """Nothing comes of it, whether there was a freeze (and a thaw) or not: forget what was noted since `begin`."""
 
     def freeze(self) -> None:  # noqa: B027 - most have nothing to do
         """Change nothing from now on: no reading, no timers, no new work. The poller stands still already."""

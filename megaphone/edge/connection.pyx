@@ -31,6 +31,7 @@ import os
 
 from megaphone.edge import opening
 from megaphone.edge.moving import decode_client
+from megaphone.errors import MoveError
 from megaphone.sockets.client_address import address_text
 from megaphone.sockets.receiver import socket_bytes
 
@@ -110,13 +111,17 @@ def restore_connection(Clients clients, uint64_t id, bytes data not None, list d
         (fd,) = descriptors
         record = decode_client(data)
         connection.listener = clients.listener_at(record.listen)
-    except Exception:
+    except Exception as error:
         for descriptor in descriptors:
             os.close(descriptor)
-        raise
+        raise MoveError(f"not the record of a connection: {error}") from None
     connection.clients = clients
     connection.id = id
-    connection.restore_from(record, fd)
+    try:
+        connection.restore_from(record, fd)
+    except (OverflowError, ValueError) as error:    # numbers that no connection has
+        os.close(fd)
+        raise MoveError(f"not the record of a connection: {error}") from None
     return connection
 
 

@@ -85,7 +85,7 @@ cdef class MovableConnection(ClosableConnection):
         return Moved("client", encode(record), (self.receiver.fd,))
 
     cdef int restore_from(self, object record, int fd) except -1:
-        """Becomes what the record says; MoveError, and `fd` is closed, if that cannot be."""
+        """Becomes what the record says; MoveError, and `fd` is closed, if that cannot be. OverflowError: `fd` is open."""
         cdef bytes address = record.address, framer_in = record.framer_in, framer_out = record.framer_out
         cdef int flags = record.flags
         if not (0 <= record.state <= AUTHENTICATED and len(address) == 16

@@ -82,7 +82,7 @@ cdef Receiver restore_socket(object record, int fd, Poller poller, Sink sink, ui
     cdef Receiver receiver
     cdef Sender sender
     cdef bytes waiting = record.waiting, sealed = record.sealed
-    cdef uint32_t flags = record.flags
+    cdef uint32_t flags = record.flags, stalled_ticks = ticks_from(record.stalled_ms)
     tls = None
     if record.tls:
         try:
@@ -98,7 +98,7 @@ cdef Receiver restore_socket(object record, int fd, Poller poller, Sink sink, ui
     sender.full = flags & FULL != 0
     sender.finishing = flags & FINISHING != 0
     sender.finished = flags & FINISHED != 0
-    sender.stalled_ticks = ticks_from(record.stalled_ms)
+    sender.stalled_ticks = stalled_ticks
     if not (poller.chunks.put(&sender.mailbox, <const uint8_t*> (<const char*> waiting), len(waiting))
             and poller.chunks.put(&sender.sealed, <const uint8_t*> (<const char*> sealed), len(sealed))):
         receiver.close()

@@ -1,4 +1,8 @@
-# The part of OpenSSL 3.0 that the TLS engine uses.
+# The part of OpenSSL 3.0 that handshakes use; what records use too is in megaphone/wire/libcrypto.pxd.
+from megaphone.wire.libcrypto cimport (
+    ERR_clear_error, EVP_CIPHER, EVP_CIPHER_CTX, EVP_CIPHER_fetch, OPENSSL_cleanse, OSSL_PARAM,
+    OSSL_PARAM_construct_end, OSSL_PARAM_construct_octet_string, OSSL_PARAM_construct_utf8_string,
+)
 
 cdef extern from "openssl/bio.h":
     ctypedef struct BIO:
@@ -19,39 +23,20 @@ cdef extern from "openssl/bio.h":
     void BIO_clear_retry_flags(BIO*)
 
 cdef extern from "openssl/evp.h":
-    ctypedef struct EVP_CIPHER_CTX:
-        pass
-    ctypedef struct EVP_CIPHER:
-        pass
     ctypedef struct ENGINE:
         pass
-    ctypedef struct OSSL_LIB_CTX:
-        pass
-    EVP_CIPHER* EVP_CIPHER_fetch(OSSL_LIB_CTX*, const char*, const char*)
     int EVP_EncryptInit_ex(EVP_CIPHER_CTX*, const EVP_CIPHER*, ENGINE*, const unsigned char*, const unsigned char*)
     int EVP_DecryptInit_ex(EVP_CIPHER_CTX*, const EVP_CIPHER*, ENGINE*, const unsigned char*, const unsigned char*)
-
-cdef extern from "openssl/crypto.h":
-    void OPENSSL_cleanse(void*, size_t)
 
 cdef extern from "openssl/rand.h":
     int RAND_bytes(unsigned char*, int)
 
-cdef extern from "openssl/params.h":
-    ctypedef struct OSSL_PARAM:
-        pass
-    OSSL_PARAM OSSL_PARAM_construct_octet_string(const char*, void*, size_t)
-    OSSL_PARAM OSSL_PARAM_construct_utf8_string(const char*, char*, size_t)
-    OSSL_PARAM OSSL_PARAM_construct_end()
-
-cdef extern from "openssl/hmac.h":
+cdef extern from "openssl/evp.h":
     ctypedef struct EVP_MAC_CTX:
         pass
-    int EVP_MAC_CTX_set_params(EVP_MAC_CTX*, const OSSL_PARAM*)
-
-cdef extern from "openssl/evp.h":
     ctypedef struct EVP_MD:
         pass
+    int EVP_MAC_CTX_set_params(EVP_MAC_CTX*, const OSSL_PARAM*)
     const EVP_MD* EVP_get_digestbynid(int)
     const EVP_MD* EVP_sha256()
     const EVP_MD* EVP_sha384()
@@ -82,7 +67,6 @@ cdef extern from "openssl/err.h":
     unsigned long ERR_get_error()
     void ERR_error_string_n(unsigned long, char*, size_t)
     const char* ERR_reason_error_string(unsigned long)
-    void ERR_clear_error()
 
 cdef extern from "openssl/ssl.h":
     ctypedef struct SSL:

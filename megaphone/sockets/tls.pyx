@@ -94,7 +94,10 @@ cdef class TLS:
                 self.take_over(before)
             return DONE
         error = SSL_get_error(self.ssl, result)
-        return UNDER_WAY if error == SSL_ERROR_WANT_READ or error == SSL_ERROR_WANT_WRITE else FAILED
+        if error == SSL_ERROR_WANT_READ or error == SSL_ERROR_WANT_WRITE:
+            return UNDER_WAY
+        tls_input().length = 0      # what is left is nobody's: the next handshake may begin without any input
+        return FAILED
 
     cdef void take_over(self, size_t before):
         """Goes on with records of our own, if it can: then all that the handshake's last step has said are tickets."""
@@ -144,6 +147,7 @@ cdef class TLS:
         error = SSL_get_error(self.ssl, result)
         if error == SSL_ERROR_WANT_READ or error == SSL_ERROR_WANT_WRITE:
             return 0
+        tls_input().length = 0
         if error == SSL_ERROR_ZERO_RETURN:
             return PEER_CLOSED
         self.sent_close = True      # an alert says it all

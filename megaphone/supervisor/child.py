@@ -15,7 +15,6 @@ successor's. The other one is watched by time limits only.
 """
 
 import enum
-import os
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -27,7 +26,7 @@ from megaphone.config.schema import Restart
 from megaphone.dispatch.counters import Board, Slot
 from megaphone.supervisor import channel, process_facts
 from megaphone.supervisor.conversation import Conversation, WorkerUnavailableError
-from megaphone.supervisor.process import AdoptedProcess, Cause, Exit, Process, exit_text, start_process
+from megaphone.supervisor.process import Cause, Exit, Process, exit_text, start_process
 from megaphone.supervisor.program import Program
 from megaphone.supervisor.pulse import Pulse
 from megaphone.supervisor.state import ChildState, Duplicate
@@ -126,14 +125,12 @@ class Child:
                     await read_all.wait()
                 nursery.cancel_scope.cancel()
         finally:
-            if self._left and self._process.poll() is None:
-                self._ours = socket.socket(fileno=os.dup(ours.fileno()))
-            else:
+            if not self._left or self._process.poll() is not None:
                 self._process.kill()
                 with trio.CancelScope(shield=True):
                     returncode = await self._process.wait()
                 how = self._end(self._exit(returncode))
-            ours.close()
+                ours.close()
         return how
 
     def _end(self, how: Exit) -> Exit:
@@ -286,9 +283,16 @@ class Child:
             fatal_reason=self._fatal_reason,
         )
 
+    def let_go(self) -> None:
+        """It is another program's now."""
+        if self._process is not None:
+            self._process.close()
+        if self._ours is not None:
+            self._ours.close()
+
     def adopt(self, state: ChildState, node_text: str) -> None:
         """Goes on with a process that another program of this one has started; OSError if it is not there."""
-        self._process = AdoptedProcess(state.pid)
+        self._process = Process(state.pid)
         self._ours = socket.socket(fileno=state.channel_fd)
         self._ours.setblocking(False)
         self.pid = state.pid

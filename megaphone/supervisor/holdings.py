@@ -90,4 +90,4 @@ class Holdings:
         self.sketch.close()
         self.bus.close(keep_directory=keep_files)
         for seat in self.seats:
-            seat.board.close()
+            seat.close()

@@ -1,4 +1,4 @@
-"""A worker process as the supervisor holds it: one that it has started, or that was there before its own program."""
+"""A worker process as the supervisor holds it: its own child, also if another program of the supervisor started it."""
 
 import os
 import signal
@@ -6,7 +6,7 @@ import socket
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 import trio
 
@@ -25,23 +25,8 @@ class Exit:
         return self.cause, self.text
 
 
-class Process(Protocol):
-    """What a `trio.Process` is too."""
-
-    pid: int
-
-    async def wait(self) -> int:
-        """Its return code, once it has ended: negative for a signal."""
-
-    def poll(self) -> int | None:
-        """Its return code, None while it runs."""
-
-    def kill(self) -> None:
-        """SIGKILL; nothing happens when it has ended."""
-
-
-class AdoptedProcess:
-    """A child of this process that an earlier program of this process has started."""
+class Process:
+    """A child of this process, whichever program of it has started it."""
 
     def __init__(self, pid: int) -> None:
         """ProcessLookupError when there is no such process; a child that has ended and was not waited for is one."""
@@ -53,9 +38,7 @@ class AdoptedProcess:
         """Its return code, once it has ended: negative for a signal."""
         while (returncode := self.poll()) is None:
             await trio.lowlevel.wait_readable(self._descriptor)  # pidfd_open(2): readable when it has ended
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        self.close()
         return returncode
 
     def poll(self) -> int | None:
@@ -71,24 +54,38 @@ class AdoptedProcess:
         if self._returncode is None:
             signal.pidfd_send_signal(self._descriptor, signal.SIGKILL)
 
+    def close(self) -> None:
+        """Lets go of it: it is another program's, or has ended."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
 
 async def start_process(command: Sequence[str], descriptors: Sequence[int]) -> tuple[Process, socket.socket]:
     """Starts a worker, which inherits these descriptors, and returns it with our end of its channel; OSError."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         with theirs:
-            process = await trio.lowlevel.open_process(
-                [*command, str(theirs.fileno())],
-                stdin=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(), *descriptors),
-                env=environment(os.environ),
-                process_group=0,  # Ctrl-C in a terminal is for the supervisor, which then drains us
+            pid = await trio.to_thread.run_sync(
+                _spawn, [*command, str(theirs.fileno())], (theirs.fileno(), *descriptors)
             )
     except BaseException:
         ours.close()
         raise
     ours.setblocking(False)
-    return process, ours
+    return Process(pid), ours
+
+
+def _spawn(words: Sequence[str], descriptors: Sequence[int]) -> int:
+    started = subprocess.Popen(  # noqa: S603 - our own worker
+        words,
+        stdin=subprocess.DEVNULL,
+        pass_fds=descriptors,
+        env=environment(os.environ),
+        process_group=0,  # Ctrl-C in a terminal is for the supervisor, which then drains it
+    )
+    started.returncode = 0  # not Python's to wait for when it collects the object
+    return started.pid
 
 
 def environment(ours: Mapping[str, str]) -> dict[str, str]:

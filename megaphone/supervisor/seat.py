@@ -70,6 +70,12 @@ class Seat:
                 await self._news.wait()
         return bool(condition())
 
+    def close(self) -> None:
+        """Closes what it holds; a process that was left goes on."""
+        self.board.close()
+        if self.live is not None:
+            self.live.let_go()
+
     def keep(self, duplicate: Duplicate, node_text: str) -> SeatState:
         """What another program goes on with."""
         child, ended = self.live, self.ended

@@ -1,5 +1,7 @@
 """Runs a node until it has drained, in this program or, after an upgrade, in another one of the same process."""
 
+import gc
+
 import msgspec
 import trio
 
@@ -15,13 +17,13 @@ _log = log.get_logger("supervisor")
 def serve(node: Node) -> None:
     """Returns when the node has drained; raises what `Node.run` raises."""
     signals.prepare()
-    earlier: list[Node] = []  # what Python knows of their children must not be collected: it would wait for them
     while (left := trio.run(node.run)) is not None:
-        earlier.append(node)
         reason = _become_other(left)
         _log.error("this program goes on", reason=reason)
         supervisor = node.supervisor
         node = Node.resume(refused(left, reason), supervisor.role, supervisor.notifier.again(), supervisor.program)
+        del supervisor
+        gc.collect()  # the mappings of shared memory have descriptors of their own
 
 
 def _become_other(left: NodeState) -> str:

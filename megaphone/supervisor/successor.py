@@ -59,7 +59,7 @@ async def hand_over(supervisor: Supervisor, seat: Seat) -> Child:
     if predecessor is None or predecessor.state is not State.READY:
         raise UpgradeError(f"worker {seat.index} is {seat.state.value}")
     with _listening(supervisor.holdings.bus.directory, seat.index) as (path, listening):
-        successor = supervisor.start_successor(seat, listening.fileno())
+        successor = supervisor.keeper.start_successor(seat, listening.fileno())
         try:
             await _become_ready(seat, predecessor, successor)
             listening.close()  # the successor's from now on: if that dies, a connection is refused at once

@@ -10,7 +10,7 @@ It also ends, without ending its workers, when it leaves them to another program
 """
 
 import enum
-import random
+import os
 import time
 from collections.abc import Sequence
 from typing import Final
@@ -19,15 +19,15 @@ import trio
 
 from megaphone import log
 from megaphone.config.schema import Config
-from megaphone.errors import ConfigError, MegaphoneError, RestartLimitError
+from megaphone.errors import MegaphoneError
 from megaphone.supervisor import certificate, channel, reload, signals
 from megaphone.supervisor.child import Child, Exit, State
 from megaphone.supervisor.conversation import WorkerUnavailableError
 from megaphone.supervisor.holdings import Holdings
+from megaphone.supervisor.keeper import Keeper
 from megaphone.supervisor.notify import Notifier, feed_watchdog
 from megaphone.supervisor.program import Program
 from megaphone.supervisor.reload import Outcome
-from megaphone.supervisor.restart import GiveUp, Policy, decide
 from megaphone.supervisor.role import Role
 from megaphone.supervisor.seat import Seat
 from megaphone.supervisor.state import SeatState
@@ -76,20 +76,19 @@ class Supervisor:
         self.started = trio.Event()  # `run` looks after workers
         self.ready = trio.Event()  # all workers have been ready once
         self.draining = trio.Event()
-        self._worker_command = tuple(role.worker_command)
         self._failure: MegaphoneError | None = None
         self._services: trio.Nursery | None = None
-        self._workers: trio.Nursery | None = None
-        self._jitter = random.Random()  # noqa: S311 - spreads restarts in time, guards nothing
+        self.keeper = Keeper(self, role.worker_command)
 
     def adopt(self, seats: Sequence[SeatState]) -> None:
         """Goes on with the workers that another program of this process has left."""
         for seat, state in zip(self.seats, seats, strict=True):
             if state.child is not None:
-                child = self._new_child(seat, state.child.program)
+                child = self.keeper.new_child(seat, state.child.program)
                 try:
                     child.adopt(state.child, self.config_text)
                 except OSError as error:
+                    os.close(state.child.channel_fd)
                     seat.ended = Exit("exit", f"ended while the supervisor changed its program ({error.strerror})")
                 else:
                     seat.child = child
@@ -104,9 +103,7 @@ class Supervisor:
             services.start_soon(feed_watchdog, self.notifier)
             await services.start(self._follow_signals, services)
             async with trio.open_nursery() as workers:
-                self._workers = workers
-                for seat in self.seats:
-                    workers.start_soon(self._fill, seat)
+                self.keeper.start(workers)
                 self.started.set()
             services.cancel_scope.cancel()
         if self._failure is not None:
@@ -120,122 +117,10 @@ class Supervisor:
         if self._services is not None:
             self._services.cancel_scope.cancel()
 
-    # Keeping workers running
+    # What workers say
 
-    async def _fill(self, seat: Seat) -> None:
-        if seat.ended is not None and not await self._goes_on(seat, seat.ended):
-            return
-        if seat.live is None:
-            seat.child = self._new_child(seat, self.program)
-        if seat.child is not None:
-            if seat.child.state is State.READY:  # adopted, perhaps in the middle of a reload
-                self._catch_up(seat.child)
-            await self._keep_filled(seat, seat.child)
-
-    async def _keep_filled(self, seat: Seat, child: Child, take_over_fd: int = -1) -> None:
-        """One for one: a new worker for this index whenever the last one ended, until the node drains.
-
-        A successor that takes over is the one to be replaced from then on.
-        """
-        while True:
-            how = await self._occupy(seat, child, take_over_fd)
-            if seat.child is child and seat.successor is not None:  # it may just have taken over
-                await seat.until(lambda: seat.successor is None or seat.successor.how is not None)
-            if seat.child is not child:
-                if child is seat.predecessor:
-                    seat.predecessor, seat.last_exit = None, how
-                return
-            if not await self._goes_on(seat, how):
-                return
-            child, take_over_fd = self._new_child(seat, self.program), -1
-            seat.child = child
-
-    async def _goes_on(self, seat: Seat, how: Exit) -> bool:
-        """Whether the worker that ended like this is to be replaced; waits for as long as the policy says."""
-        seat.process_ended(how)
-        self._steer()
-        if self.draining.is_set():
-            _log.info("worker ended", worker=seat.index, how=how.text)
-            return False
-        if how.cause == "drain":  # by an operator: no crash, so the policy is not asked
-            _log.info("worker drained, replacing it", worker=seat.index, how=how.text)
-            seat.restarts["drain"] += 1
-            return True
-        if how.cause == "fatal" and self.phase is Phase.STARTING:
-            self._fail(ConfigError(self.config_path, "", how.text))
-            return False
-        decision, self.holdings.history = decide(
-            self._policy(),
-            self.holdings.history,
-            worker=seat.index,
-            now_seconds=time.monotonic(),
-            jitter=self._jitter.random(),
-        )
-        if isinstance(decision, GiveUp):
-            _log.error("worker ended", worker=seat.index, cause=how.cause, how=how.text)
-            self._fail(
-                RestartLimitError(
-                    f"gave up: worker {seat.index} {how.text}, after {decision.restarts} restarts within "
-                    f"{decision.within_seconds:g} s (restart.intensity, restart.period_seconds)"
-                )
-            )
-            return False
-        _log.warning(
-            "worker ended, replacing it",
-            worker=seat.index,
-            cause=how.cause,
-            how=how.text,
-            delay_seconds=round(decision.delay_seconds, 3),
-        )
-        seat.restarts[how.cause] += 1
-        with trio.move_on_after(decision.delay_seconds):
-            await self.draining.wait()
-        return not self.draining.is_set()
-
-    def _new_child(self, seat: Seat, program: Program) -> Child:
-        return Child(
-            index=seat.index,
-            program=program,
-            board=seat.board.counters,
-            settings=lambda: self.config.restart,
-            on_ready=self._worker_ready,
-            on_change=lambda: self._worker_changed(seat),
-        )
-
-    def start_successor(self, seat: Seat, take_over_fd: int) -> Child:
-        """Starts a second process for this index, which waits on this socket for the first one to hand over."""
-        assert self._workers is not None  # noqa: S101 - we run
-        seat.successor = self._new_child(seat, self.program)
-        seat.successor.take_over()
-        self._workers.start_soon(self._keep_filled, seat, seat.successor, take_over_fd)
-        return seat.successor
-
-    async def _occupy(self, seat: Seat, child: Child, take_over_fd: int) -> Exit:
-        """The whole life of one process."""
-        if child.pid is not None:
-            return await child.look_after()
-        if self.draining.is_set():  # its listening sockets are closed
-            return child.never_started()
-        descriptors = self.listeners.of_worker(seat.index)
-        start = channel.Start(
-            index=seat.index,
-            workers=len(self.seats),
-            config_path=self.config_path,
-            config_text=self.config_text,
-            board_fd=seat.board.descriptor,
-            sketch_fd=self.holdings.sketch.descriptor,
-            listeners=descriptors,
-            ticket_keys=self.holdings.ticket_keys.hex(),
-            bus_directory=self.holdings.bus.directory,
-            bus_fds=self.holdings.bus.of_worker(seat.index),
-            take_over_fd=take_over_fd,
-        )
-        inherited = [start.board_fd, start.sketch_fd, *start.bus_fds, *(descriptor for _, descriptor in descriptors)]
-        if take_over_fd >= 0:
-            inherited.append(take_over_fd)
-        return await child.run(self._worker_command, start, inherited)
-
-    def _worker_ready(self, child: Child) -> None:
+    def worker_ready(self, child: Child) -> None:
+        """It takes connections, or can take over."""
         seat = self.seats[child.index]
         seconds = round(time.time() - child.started_at_seconds, 3)
         if child is seat.successor:
@@ -243,27 +128,28 @@ class Supervisor:
             return
         seat.ready_once = True
         _log.info("worker ready", worker=child.index, pid=child.pid, seconds=seconds)
-        self._catch_up(child)
+        self.catch_up(child)
         if self.phase is Phase.STARTING and all(seat.ready_once for seat in self.seats):
             self.phase = Phase.RUNNING
             self.ready.set()
             self.notifier.ready(self.summary())
-        self._steer()
+        self.steer()
 
-    def _catch_up(self, child: Child) -> None:
+    def catch_up(self, child: Child) -> None:
         """For a worker that was starting, or told, while a reload finished."""
         if child.conversation.config_text != self.config_text and self._services is not None:
             self._services.start_soon(reload.catch_up, self, child)
 
-    def _worker_changed(self, seat: Seat) -> None:
+    def worker_changed(self, seat: Seat) -> None:
+        """A process of this index has said something, or has ended."""
         if seat.successor is not None and seat.successor.took_over is not None:
             seat.successor_took_over()
             if seat.predecessor is not None:
                 seat.predecessor.retire(deadline_seconds=self.config.drain.deadline_seconds)
-            self._steer()
+            self.steer()
         seat.changed()
 
-    def _steer(self) -> None:
+    def steer(self) -> None:
         """Lets new connections go to ready workers only, so that none waits for one that drains or is replaced."""
         if self.phase is Phase.RUNNING:
             self.listeners.steer_away([seat.index for seat in self.seats if seat.state is not State.READY])
@@ -310,9 +196,9 @@ class Supervisor:
             connections_per_second=limits.connections_per_second / len(self.seats),
             deadline_seconds=limits.deadline_seconds,
         )
-        self._steer()
+        self.steer()
 
-    def _fail(self, failure: MegaphoneError) -> None:
+    def fail(self, failure: MegaphoneError) -> None:
         """Ends the node with this error; other workers' clients still get their orderly end if they have any."""
         if self._failure is None:
             self._failure = failure
@@ -328,15 +214,6 @@ class Supervisor:
             end=lambda: self.drain(quick=self.draining.is_set()),
             reload=lambda: services.start_soon(self.reload),
             task_status=task_status,
-        )
-
-    def _policy(self) -> Policy:
-        settings = self.config.restart
-        return Policy(
-            intensity=settings.intensity,
-            period_seconds=settings.period_seconds,
-            backoff_first_seconds=settings.backoff_first_seconds,
-            backoff_max_seconds=settings.backoff_max_seconds,
         )
 
     async def _rotate_ticket_keys_regularly(self) -> None:

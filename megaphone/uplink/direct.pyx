@@ -333,6 +333,10 @@ def restore_stream(Uplink uplink, Connection connection not None, bytes data not
     except MoveError:
         stream.let_go()
         raise
+    except (OverflowError, ValueError) as error:    # numbers that no stream has
+        stream.let_go()
+        os.close(fd)
+        raise MoveError(f"not the record of a stream: {error}") from None
     return stream
 
 

@@ -25,12 +25,11 @@ if TYPE_CHECKING:
 
 _LAST, _MORE = b"\0", b"\1"  # the first byte of a chunk: whether its record goes on in the next one
 _RECORD_LIMIT_BYTES = 256 * 1024 * 1024  # 16 links with full rings, and a read of each of ten thousands of clients
-
 _LINKS_LIMIT = 16  # that a configuration can ask for
 
 
 class LinkRecord(Struct, array_like=True, frozen=True):
-    """One link. `due_ns` is when it is to be attached, 0 for at once, and `delay_ms` how long it waits after a failure."""
+    """One link. `due_ns` is when it is to be attached, 0 for at once; `delay_ms` how long it waits after a failure."""
 
     session: bytes | None
     abandoned: int

@@ -5,7 +5,7 @@ than a short record takes to encrypt. The raw key has 32 bytes. So connections k
 the contexts of those directions that were used last, CONTEXTS for each cipher suite:
 
     Direction                       slots of its suite
-    | secret | key | iv | slot ──►  | context | owner ──► the Direction | used: when |
+    | secret | key | iv | slot ──►  | context | owner ──► the Direction | newer, older |
 
 `slot` says where the direction's context was; whose it is now is `owner`'s word. If it is another's, the slot that has not
 been used for the longest time gets this key. A direction that changes its key or ends gives its context back.
@@ -34,14 +34,15 @@ cdef extern from *:
 cdef struct Slot:
     EVP_CIPHER_CTX* context
     const Direction* owner
-    uint64_t used
+    uint8_t newer               # neighbours in the ring of all slots, which are in the order of their last use;
+    uint8_t older               # newer than the newest is the oldest
 
 cdef struct Pool:
     EVP_CIPHER* cipher
+    uint8_t newest
     Slot slots[CONTEXTS]
 
 cdef Pool pools[3]
-cdef uint64_t uses = 0
 cdef uint64_t expanded = 0
 cdef const char* CIPHERS[3]
 CIPHERS[0] = "AES-128-GCM"
@@ -62,43 +63,62 @@ cdef inline void make_nonce(const Direction* direction, uint8_t* nonce) noexcept
     memcpy(nonce + 4, &last, 8)
 
 
+cdef inline void move_slot(Pool* pool, uint8_t slot, uint8_t older) noexcept:
+    """Puts a slot before the one that was used longer ago (`older`), in the ring of all."""
+    cdef Slot* slots = pool.slots
+    if slot == older:
+        return
+    slots[slots[slot].newer].older = slots[slot].older
+    slots[slots[slot].older].newer = slots[slot].newer
+    slots[slot].older = older
+    slots[slot].newer = slots[older].newer
+    slots[slots[older].newer].older = slot
+    slots[older].newer = slot
+
+
+cdef bint open_pool(Pool* pool, int suite_index) noexcept:
+    cdef int i
+    pool.cipher = EVP_CIPHER_fetch(NULL, CIPHERS[suite_index], NULL)
+    for i in range(CONTEXTS):
+        pool.slots[i].older = <uint8_t> ((i + 1) % CONTEXTS)
+        pool.slots[i].newer = <uint8_t> ((i + CONTEXTS - 1) % CONTEXTS)
+    return pool.cipher != NULL
+
+
 cdef EVP_CIPHER_CTX* expand_key(Pool* pool, int suite_index, Direction* direction, int encrypting) noexcept:
     """Makes the context that was used longest ago this direction's."""
     global expanded
-    cdef Slot* slot = &pool.slots[0]
-    cdef int i
-    if pool.cipher == NULL:
-        pool.cipher = EVP_CIPHER_fetch(NULL, CIPHERS[suite_index], NULL)
-        if pool.cipher == NULL:
-            return NULL
-    for i in range(1, CONTEXTS):
-        if pool.slots[i].used < slot.used:
-            slot = &pool.slots[i]
+    cdef Slot* slot
+    if pool.cipher == NULL and not open_pool(pool, suite_index):
+        return NULL
+    direction.slot = pool.slots[pool.newest].newer      # the oldest: it is a ring
+    slot = &pool.slots[direction.slot]
+    slot.owner = NULL
     if slot.context == NULL:
         slot.context = EVP_CIPHER_CTX_new()
-        if slot.context == NULL:
+        # its cipher stays, so that a key costs no more than its expansion
+        if slot.context == NULL or EVP_CipherInit_ex2(slot.context, pool.cipher, NULL, NULL, encrypting, NULL) != 1:
+            EVP_CIPHER_CTX_free(slot.context)
+            slot.context = NULL
             return NULL
-    slot.owner = NULL
-    slot.used = 0
-    if EVP_CipherInit_ex2(slot.context, pool.cipher, direction.key, NULL, encrypting, NULL) != 1:
+    if EVP_CipherInit_ex2(slot.context, NULL, direction.key, NULL, encrypting, NULL) != 1:
         return NULL
     expanded += 1
     slot.owner = direction
-    direction.slot = <uint8_t> (slot - pool.slots)
     return slot.context
 
 
 cdef inline EVP_CIPHER_CTX* context_of(uint16_t suite, Direction* direction, int encrypting) noexcept:
     """The context with this direction's key, or NULL."""
-    global uses
     cdef Pool* pool = &pools[suite - AES_128_GCM_SHA256]
     cdef EVP_CIPHER_CTX* context = pool.slots[direction.slot].context
     if pool.slots[direction.slot].owner != direction:
         context = expand_key(pool, suite - AES_128_GCM_SHA256, direction, encrypting)
         if context == NULL:
             return NULL
-    uses += 1
-    pool.slots[direction.slot].used = uses
+    if pool.newest != direction.slot:
+        move_slot(pool, direction.slot, pool.newest)
+        pool.newest = direction.slot
     return context
 
 
@@ -143,9 +163,13 @@ cdef uint64_t keys_expanded() noexcept:
 
 
 cdef void forget_context(uint16_t suite, Direction* direction) noexcept:
-    cdef Slot* slot = &pools[suite - AES_128_GCM_SHA256].slots[direction.slot]
+    cdef Pool* pool = &pools[suite - AES_128_GCM_SHA256]
+    cdef Slot* slot = &pool.slots[direction.slot]
     if slot.owner == direction:
         EVP_CIPHER_CTX_free(slot.context)       # which wipes it
         slot.context = NULL
         slot.owner = NULL
-        slot.used = 0
+        if pool.newest == direction.slot:
+            pool.newest = slot.older        # which makes it the oldest, the first to be used again
+        else:
+            move_slot(pool, direction.slot, pool.newest)

@@ -162,7 +162,13 @@ class Predecessor:
 
     async def _say(self, message: Message, descriptors: Sequence[int] = ()) -> None:
         assert self._line is not None  # noqa: S101 - _greet comes first
-        await self._line.send(message, descriptors)
+        try:
+            await self._line.send(message, descriptors)
+        except LineLostError:
+            last = self._line.last_word()
+            if isinstance(last, Refused):
+                raise HandOverError(f"the successor refuses: {last.reason}") from None
+            raise
 
     async def _answer(self) -> Message:
         assert self._line is not None  # noqa: S101

@@ -31,7 +31,7 @@ from megaphone.uplink.direct import stream_bytes as direct_stream_bytes
 from megaphone.uplink.health import HealthChecks
 from megaphone.uplink.link_carrier import LinkCarrier
 from megaphone.uplink.link_part import LinkPart
-from megaphone.uplink.link_stream import KIND as link_kind
+from megaphone.uplink.link_stream import KIND as LINK_KIND
 from megaphone.uplink.link_stream import stream_bytes as link_stream_bytes
 from megaphone.uplink.pool import Pool
 from megaphone.uplink.uplink import Uplink
@@ -84,7 +84,7 @@ class Worker(Process):
             links.sleep()
         self.parts = [self.pool, links]
         self.restore_connection = {"client": partial(restore_connection, self.clients)}
-        self.restore_owner = {"direct": partial(restore_stream, self.uplink), link_kind: links.restore_owner}
+        self.restore_owner = {"direct": partial(restore_stream, self.uplink), LINK_KIND: links.restore_owner}
         if self.embedded is not None:
             self.parts.append(self.embedded.moving)
             self.restore_connection |= self.embedded.remote_connections

@@ -226,7 +226,7 @@ def test_all_sessions_have_tls(tmp_path: Path) -> None:
     subprocess.run(command(tmp_path, *words), capture_output=True, timeout=RUN_SECONDS, check=False)
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["ended"] == "complete"
-    assert report["plan"]["tls"] is True
+    assert report["plan"]["tls"] == 1.0
     assert report["failures"] == {}
     for name in ("sessions at once", "sessions lost in the hold", "messages that did not arrive"):
         assert verdict(report, name)["met"], verdict(report, name)

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,9 @@ import pytest
 import megaphone
 from tests.scenarios.light import LightClient
 from tests.servers.certificates import CertificateAuthority
-from tests.servers.megaphone import Edge, upstream_of
+from tests.servers.hub import Hub
+from tests.servers.linked import edge_with_links
+from tests.servers.megaphone import Edge, Node, upstream_of
 from tests.servers.model import ALICE
 from tests.servers.process import wait_until
 from tests.servers.prosody import Prosody
@@ -33,12 +36,12 @@ class Installed:
         init = self.package / "__init__.py"
         init.write_text(init.read_text().replace(f'"{megaphone.__version__}"', f'"{version}"'))
 
-    def run(self, edge: Edge, *words: str) -> subprocess.CompletedProcess[str]:
+    def run(self, edge: Node, *words: str) -> subprocess.CompletedProcess[str]:
         """One command of this program about a node."""
         return command(edge, *words, python_path=str(self.directory), directory=self.directory)
 
 
-def command(edge: Edge, *words: str, python_path: str, directory: Path) -> subprocess.CompletedProcess[str]:
+def command(edge: Node, *words: str, python_path: str, directory: Path) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHONPATH": python_path}
     return subprocess.run(
         [sys.executable, "-P", "-m", "megaphone", *words, "-c", str(edge.config_path)],
@@ -149,3 +152,36 @@ def test_a_configuration_that_the_other_version_does_not_take_is_its_reason_to_r
     assert "health.timeout_seconds" in done.stderr
     assert str(edge.config_path) in done.stderr
     assert versions(edge) == {megaphone.__version__}
+
+
+def test_a_hub_gets_a_new_supervisor_and_keeps_its_links(
+    installed: Installed, authority: CertificateAuthority, prosody_behind_edge: Prosody, tmp_path: Path
+) -> None:
+    hub = Hub(tmp_path / "hub", [upstream_of(prosody_behind_edge)])
+    beside = tmp_path / "edge"
+    beside.mkdir()
+
+    async def session(edge: Edge) -> None:
+        client = await LightClient.login(edge.direct, ALICE, authority.certificate)
+        before = hub.process.pid, hub.workers()
+        done = await asyncio.to_thread(installed.run, hub, "upgrade")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "worker 0: stays as it is; a hub's connections do not move" in done.stdout
+        assert (hub.process.pid, hub.workers()) == before
+        status = hub.request("GET", "/status")
+        assert (status["version"], status["workers"][0]["version"]) == (NEXT, megaphone.__version__)
+        await client.ping()
+        (worker,) = hub.workers()
+        hub.request("POST", "/kick", {"address": "192.0.2.1"})  # the channel to it goes on
+        os.kill(worker, signal.SIGKILL)
+        await asyncio.to_thread(
+            wait_until, lambda: hub.request("GET", "/status")["workers"][0]["version"] == NEXT, "it was replaced"
+        )
+
+    try:
+        hub.start()
+        assert isinstance(hub.link, tuple)
+        with edge_with_links(beside, authority, hub.link, hub.secret) as edge:
+            asyncio.run(session(edge))
+    finally:
+        hub.stop()

@@ -73,7 +73,7 @@ def test_nobody_notices_several_upgrades(edge: Edge, authority: CertificateAutho
                     port: row["id"] for port, row in before.items()
                 }
                 assert {row["jid"] for row in after.values()} == {each.boundjid.full for each in talking.talkers}
-                assert edge.metric("megaphone_connections_taken_over_total") == number * len(talking.talkers)
+                assert edge.metric("megaphone_connections_inherited_total") == number * len(talking.talkers)
             assert edge.metric("megaphone_connections_closed_total") == closed
             assert edge.metric("megaphone_connections", state="authenticated") == len(talking.talkers)
             assert edge.metric("megaphone_upstream_connections") == len(talking.talkers)
@@ -111,7 +111,7 @@ def test_the_death_of_either_in_the_middle_has_its_answer(
                 assert edge.workers() == [old]
                 await talking.go_on(MESSAGES)
                 await talking.end()
-                assert edge.metric("megaphone_connections_taken_over_total") == 0
+                assert edge.metric("megaphone_connections_inherited_total") == 0
                 return
             # a crash like any other: everybody is cut off, and the next worker serves whoever comes
             await asyncio.to_thread(wait_until, lambda: all(each.ends for each in talking.talkers), "their ends")

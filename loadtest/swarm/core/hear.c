@@ -6,25 +6,42 @@
 #include <string.h>
 
 static const char STAMP[] = "swarm-";
-enum { STAMP_DIGITS = 16 };
+enum { STAMP_DIGITS = 16, NUMBER_DIGITS = 8 };
 
-/* When what has this stamp in it was sent; 0: there is none. */
-static uint64_t stamp_in(struct slice text) {
+struct stamp {
+    uint64_t sent_ns; /* 0: there is no stamp */
+    uint32_t number;  /* within a pair; 0: of none */
+};
+
+/* Whether there is a number of so many hexadecimal digits. */
+static bool read_digits(const char *at, const char *end, int count, uint64_t *number) {
+    char digits[STAMP_DIGITS + 1] = "", *stop;
+    if (end - at < count) return false;
+    memcpy(digits, at, count);
+    *number = strtoull(digits, &stop, 16);
+    return stop == digits + count;
+}
+
+static struct stamp stamp_in(struct slice text) {
     const char *at = text.at, *end = at + text.length;
     while ((at = memmem(at, end - at, STAMP, sizeof STAMP - 1)) != NULL) {
-        char digits[STAMP_DIGITS + 1] = "", *stop;
+        uint64_t ns, number;
         at += sizeof STAMP - 1;
-        if (end - at < STAMP_DIGITS) break;
-        memcpy(digits, at, STAMP_DIGITS);
-        uint64_t ns = strtoull(digits, &stop, 16);
-        if (stop == digits + STAMP_DIGITS) return ns;
+        if (!read_digits(at, end, STAMP_DIGITS, &ns)) continue;
+        at += STAMP_DIGITS;
+        bool is_numbered = at < end && *at == '-' && read_digits(at + 1, end, NUMBER_DIGITS, &number);
+        return (struct stamp){ns, is_numbered ? number : 0};
     }
-    return 0;
+    return (struct stamp){0};
 }
 
 /* The clock is that of the host: swarms of one host time what they send each other. */
+static uint64_t since(const struct swarm *swarm, uint64_t sent_ns) {
+    return sent_ns < swarm->now_ns ? swarm->now_ns - sent_ns : 0;
+}
+
 static void note_delivery(struct swarm *swarm, uint64_t sent_ns, enum what what) {
-    histogram_note(&swarm->histograms[what], sent_ns < swarm->now_ns ? swarm->now_ns - sent_ns : 0);
+    histogram_note(&swarm->histograms[what], since(swarm, sent_ns));
 }
 
 /* --- messages --- */
@@ -46,8 +63,9 @@ static void hear_message(struct swarm *swarm, struct session *session, struct sl
         hear_bounce(swarm, tag, message);
         return;
     }
-    uint64_t sent_ns = stamp_in(message);
-    if (sent_ns == 0) return;
+    struct stamp stamp = stamp_in(message);
+    if (stamp.sent_ns == 0) return;
+    if (stamp.number > 0 && swarm->pairs != NULL) pairs_hear(swarm, session, stamp.number, since(swarm, stamp.sent_ns));
     bool in_room = is_text(type, "groupchat");
     struct counters *counters = &swarm->counters;
     if (find_tag(message, "delay", &delay, &rest)) { /* XEP-0203: it was stored */
@@ -56,7 +74,7 @@ static void hear_message(struct swarm *swarm, struct session *session, struct sl
         counters->slow_received++;
     } else {
         *(in_room ? &counters->room_received : &counters->chat_received) += 1;
-        note_delivery(swarm, sent_ns, in_room ? ROOM_TIME : CHAT_TIME);
+        note_delivery(swarm, stamp.sent_ns, in_room ? ROOM_TIME : CHAT_TIME);
     }
 }
 
@@ -83,7 +101,7 @@ static void hear_answer(struct swarm *swarm, struct session *session, struct sli
     session->pinging = false;
     timer_stop(swarm, session);
     swarm->counters.pings_answered++;
-    note_delivery(swarm, stamp_in(id), PING_TIME);
+    note_delivery(swarm, stamp_in(id).sent_ns, PING_TIME);
 }
 
 static void hear_iq(struct swarm *swarm, struct session *session, struct slice tag, struct slice iq) {

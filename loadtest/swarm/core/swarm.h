@@ -11,12 +11,14 @@
    login.c       from the stream header to the bound resource
    talk.c        what open sessions say
    hear.c        what open sessions are told
+   pairs.c       who always talks to whom, and what of it is missing
    rooms.c       who is in which room
    hostile.c     bad input, and the right answers to it */
 #pragma once
 
 #include "accounts.h"
 #include "histogram.h"
+#include "pairs.h"
 #include "peers.h"
 #include "reasons.h"
 #include "records.h"
@@ -130,7 +132,7 @@ struct pace {
 };
 
 struct settings {
-    bool presence, pipeline, reconnect;
+    bool presence, pipeline, reconnect, pairs;
     int keep_alive, body_bytes, slow_bytes_per_second;
     double keep_alive_seconds, ping_timeout_seconds, chat_per_second, room_per_second, presence_per_second;
     double slow_messages_per_second, reconnect_seconds, reconnect_limit_seconds, login_timeout_seconds;
@@ -142,6 +144,7 @@ struct counters {
     uint64_t connects, logins, login_failures, reconnects, lost, closed, close_timeouts, aborted;
     uint64_t bytes_in, bytes_out, stanzas_in, stanzas_skipped, stanza_errors;
     uint64_t chat_sent, chat_received, chat_delayed, chat_bounced, chat_unsent;
+    uint64_t chat_missed, chat_repeated, chat_reordered;
     uint64_t slow_sent, slow_received;
     uint64_t spaces_sent, pings_sent, pings_answered, pings_heard, presence_sent, presence_received;
     uint64_t room_joins, room_sent, room_received, room_delayed, room_expected, room_bounced;
@@ -183,6 +186,8 @@ struct swarm {
 
     /* talk */
     struct peers peers;
+    struct pair *pairs; /* by place in `sessions`; NULL until there are some */
+    uint32_t next_talker;
     struct room *rooms;
     uint32_t room_count, occupants_wanted, next_room, next_guest, free_places, entering, looked_at, look_again_ms;
     struct list occupants;
@@ -289,6 +294,14 @@ void hear_stream_error(struct swarm *swarm, struct session *session, struct slic
 void talk_turn(struct swarm *swarm);
 uint64_t talk_due(const struct swarm *swarm);
 void talk_paces(struct swarm *swarm);
+
+/* --- pairs.c --- */
+bool pairs_begin(struct swarm *swarm); /* false: no memory */
+bool pairs_have_talked(const struct swarm *swarm);
+const char *pairs_partner(const struct swarm *swarm, const struct session *session); /* NULL: it has none */
+void pairs_hear(struct swarm *swarm, const struct session *session, uint32_t number, uint64_t took_ns);
+/* Counts the longest delivery of each session that had one since the last call. */
+void pairs_take_longest(struct swarm *swarm, struct histogram *into);
 
 /* --- rooms.c --- */
 bool rooms_take(struct swarm *swarm, char **jids, uint32_t count, uint32_t occupants);

@@ -12,14 +12,17 @@ static struct session *random_of(struct swarm *swarm, const struct list *list) {
     return &swarm->sessions[list->numbers[random_below(swarm, list->count)]];
 }
 
-/* The time of sending stands in the body; hear.c reads it. `kind` begins the id. */
-static bool send_message(struct swarm *swarm, struct session *from, const char *to, const char *type, char kind) {
+/* The time of sending stands in the body, and the number within its pair (0: it has none); hear.c reads them. `kind`
+   begins the id. */
+static bool send_message(struct swarm *swarm, struct session *from, const char *to, const char *type, char kind,
+                         uint32_t number) {
     char message[MESSAGE_BYTES];
     uint64_t now = clock_ns();
-    int fill = swarm->settings.body_bytes - (int)strlen("swarm-0123456789abcdef ");
+    int fill = swarm->settings.body_bytes - (int)strlen("swarm-0123456789abcdef-01234567 ");
     int length = snprintf(message, sizeof message,
-                          "<message to='%s' type='%s' id='%c%llx'><body>swarm-%016llx %.*s</body></message>", to, type,
-                          kind, (unsigned long long)++swarm->number, (unsigned long long)now, fill, swarm->body);
+                          "<message to='%s' type='%s' id='%c%llx'><body>swarm-%016llx-%08x %.*s</body></message>", to,
+                          type, kind, (unsigned long long)++swarm->number, (unsigned long long)now, number, fill,
+                          swarm->body);
     return length < (int)sizeof message && connection_write(swarm, from, message, length);
 }
 
@@ -33,11 +36,32 @@ static const char *random_peer(struct swarm *swarm, const struct session *from) 
     return NULL;
 }
 
-static void chat(struct swarm *swarm, uint64_t due_ns) {
+/* In turn, so that each pair talks as often as any other. */
+static struct session *next_talker(struct swarm *swarm) {
+    const struct list *list = &swarm->open[REGULAR];
+    if (list->count == 0) return NULL;
+    return &swarm->sessions[list->numbers[swarm->next_talker++ % list->count]];
+}
+
+static bool say_to_partner(struct swarm *swarm) {
+    struct session *from = next_talker(swarm);
+    const char *to = from == NULL ? NULL : pairs_partner(swarm, from);
+    if (to == NULL) return false;
+    struct pair *pair = &swarm->pairs[number_of(swarm, from)];
+    if (!send_message(swarm, from, to, "chat", 'c', pair->said + 1)) return false;
+    pair->said++;
+    return true;
+}
+
+static bool say_to_anyone(struct swarm *swarm) {
     struct session *from = random_of(swarm, &swarm->open[REGULAR]);
     const char *to = from == NULL ? NULL : random_peer(swarm, from);
+    return to != NULL && send_message(swarm, from, to, "chat", 'c', 0);
+}
+
+static void chat(struct swarm *swarm, uint64_t due_ns) {
     uint64_t now = clock_ns();
-    if (to == NULL || !send_message(swarm, from, to, "chat", 'c')) {
+    if (!(swarm->settings.pairs ? say_to_partner(swarm) : say_to_anyone(swarm))) {
         swarm->counters.chat_unsent++;
         return;
     }
@@ -50,7 +74,7 @@ static void say_in_room(struct swarm *swarm, uint64_t due_ns) {
     (void)due_ns;
     if (from == NULL) return;
     const struct room *room = &swarm->rooms[from->room];
-    if (!send_message(swarm, from, room->jid, "groupchat", 'r')) return;
+    if (!send_message(swarm, from, room->jid, "groupchat", 'r', 0)) return;
     swarm->counters.room_sent++;
     swarm->counters.room_expected += room->inside;
 }
@@ -67,7 +91,7 @@ static void show_presence(struct swarm *swarm, uint64_t due_ns) {
 static void feed_slow(struct swarm *swarm, uint64_t due_ns) {
     struct session *from = random_of(swarm, &swarm->open[REGULAR]), *to = random_of(swarm, &swarm->open[SLOW]);
     (void)due_ns;
-    if (from != NULL && to != NULL && send_message(swarm, from, to->jid, "chat", 's')) swarm->counters.slow_sent++;
+    if (from != NULL && to != NULL && send_message(swarm, from, to->jid, "chat", 's', 0)) swarm->counters.slow_sent++;
 }
 
 /* --- keep-alives: one place of the table after another, so fast that all have their turn in the given time --- */

@@ -142,6 +142,7 @@ void swarm_free(struct swarm *swarm) {
     free(swarm->occupants.numbers);
     free(swarm->keys.table);
     free(swarm->sessions);
+    free(swarm->pairs);
     free(swarm->unused);
     free(swarm->servers);
     free(swarm->sources);

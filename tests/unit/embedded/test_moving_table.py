@@ -19,6 +19,16 @@ _ROW = re.compile(r"^\| `(\w+)` \| (.+?) \| .+ \|$", re.MULTILINE)
 _CDEF = re.compile(r"^    cdef (?!class|inline)(?:readonly |public )?[\w.]+\*?\*? ?\*?(\w+)\s*(?:#.*)?$")
 
 
+def targets_of(statement: ast.AST) -> list[ast.expr]:
+    """What a statement assigns to."""
+    match statement:
+        case ast.Assign():
+            return statement.targets
+        case ast.AnnAssign():
+            return [statement.target]
+    return []
+
+
 def python_attributes(path: Path) -> dict[str, set[str]]:
     """Attributes of classes that change: those with `__slots__`, or set in `__init__`."""
     found: dict[str, set[str]] = defaultdict(set)
@@ -32,8 +42,7 @@ def python_attributes(path: Path) -> dict[str, set[str]]:
         for each in ast.walk(node):
             if isinstance(each, ast.FunctionDef) and each.name == "__init__":
                 for part in ast.walk(each):
-                    targets = part.targets if isinstance(part, ast.Assign) else [part.target] if isinstance(part, ast.AnnAssign) else []
-                    for target in targets:
+                    for target in targets_of(part):
                         if isinstance(target, ast.Attribute) and ast.unparse(target.value) == "self":
                             found[node.name].add(target.attr)
     return found

@@ -34,12 +34,14 @@ class Supervised:
             environment["NOTIFY_SOCKET"] = notify_socket
         self.log = (directory / "log").open("a+")
         self.process = subprocess.Popen([*program.command, "start"], env=environment, stderr=self.log)
-        self.until(lambda: self.reachable and self.status()["phase"] == "running", "it runs")
+        self.until(self._runs, "it runs")
 
-    @property
-    def reachable(self) -> bool:
+    def _runs(self) -> bool:
         assert self.process.poll() is None, self.logged()
-        return Path(self.socket).exists()
+        try:
+            return bool(self.status()["phase"] == "running")
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
 
     def logged(self) -> str:
         return (self.directory / "log").read_text()

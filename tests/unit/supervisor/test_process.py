@@ -8,7 +8,7 @@ import sys
 import pytest
 import trio
 
-from megaphone.supervisor.process import AdoptedProcess, exit_text
+from megaphone.supervisor.process import Process, exit_text
 
 pytestmark = pytest.mark.trio
 
@@ -27,7 +27,7 @@ def child(code: str) -> int:
     ],
 )
 async def test_how_it_ended(code: str, returncode: int, text: str) -> None:
-    process = AdoptedProcess(child(code))
+    process = Process(child(code))
     with trio.fail_after(60):
         assert await process.wait() == returncode
     assert (process.poll(), exit_text(returncode)) == (returncode, text)
@@ -36,7 +36,7 @@ async def test_how_it_ended(code: str, returncode: int, text: str) -> None:
 
 
 async def test_it_can_be_killed_while_somebody_waits() -> None:
-    process = AdoptedProcess(child("import time; time.sleep(1000)"))
+    process = Process(child("import time; time.sleep(1000)"))
     assert process.poll() is None
     async with trio.open_nursery() as nursery:
         with trio.fail_after(60):
@@ -50,11 +50,11 @@ async def test_one_that_has_ended_before_is_waited_for() -> None:
     pid = child("")
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     with trio.fail_after(60):
-        assert await AdoptedProcess(pid).wait() == 0
+        assert await Process(pid).wait() == 0
 
 
 async def test_one_that_is_not_there() -> None:
     done = subprocess.Popen([sys.executable, "-c", ""])
     done.wait()
     with pytest.raises(ProcessLookupError):
-        AdoptedProcess(done.pid)
+        Process(done.pid)

@@ -1,6 +1,8 @@
 """The supervisor becomes another program: same process, same workers, and nobody on a socket notices."""
 
+import contextlib
 import os
+import re
 import signal
 import socket
 import threading
@@ -260,6 +262,32 @@ def test_a_request_that_is_being_answered_is_answered(start: Start) -> None:
     (node.directory / "go").touch()
     assert [status for status, _ in answers] == [202]
     assert node.upgraded()["stage"] == "done"
+
+
+def test_no_descriptor_is_left_behind(start: Start) -> None:
+    node = start()
+
+    def held() -> list[str]:
+        """What each descriptor of the supervisor is, without the numbers that differ each time."""
+        links = []
+        for path in Path(f"/proc/{node.process.pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # closed just now
+                links.append(os.readlink(path))
+        return sorted(re.sub(r"(socket|pipe):\[\d+\]", r"\1", link) for link in links)
+
+    def settled() -> list[str]:
+        """When the last request of ours has been closed there, too: it is the same ten times in a row."""
+        seen = [held()]
+        node.until(lambda: seen.append(held()) or (len(seen) > 10 and seen[-10:] == seen[-1:] * 10), "it is settled")
+        return seen[-1]
+
+    assert node.upgrade("newer", force=True)[0] == 202
+    assert node.upgraded()["stage"] == "done"
+    before = settled()
+    for behaviour in ("good", "lies", "vanishes", "newer"):
+        assert node.upgrade(behaviour, force=True)[0] == 202
+        node.upgraded()
+        assert settled() == before, behaviour
 
 
 def test_systemd_sees_one_reload(start: Start, directory: Path) -> None:

@@ -160,7 +160,7 @@ async def test_giving_up_still_drains_the_healthy_workers(run_node: RunNode) -> 
 
 async def test_a_command_that_cannot_be_started_counts_as_a_crash(run_node: RunNode, directory: Path) -> None:
     async with run_node(config=make_config(directory, workers=1, intensity=1)) as node:
-        node.supervisor._worker_command = (str(directory / "nothing-here"),)
+        node.supervisor.keeper._command = (str(directory / "nothing-here"),)
         error = await node.wait_ended()
         assert "could not be started: No such file or directory" in str(error)
 

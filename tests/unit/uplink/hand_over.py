@@ -32,7 +32,7 @@ class Successor:
     ) -> None:
         self.former = before if isinstance(before, Successor) else None
         self.before = before.edge if isinstance(before, Successor) else before
-        self.edge = make_edge(*servers, **options)
+        self.edge: EdgeUnderTest = make_edge(*servers, **options)
         for server in servers:
             server.edge = self.before
         self.part = LinkPart(self.edge.uplink)
@@ -44,9 +44,11 @@ class Successor:
         """Of the first edge's first listener."""
         return self.before.listeners[0].facts if self.former is None else self.former.facts()
 
-    def hand_over(self, *, stays: Choice = lambda _: False, commit: bool = True, early: Choice = lambda _: True) -> None:
+    def hand_over(
+        self, *, stays: Choice = lambda _: False, commit: bool = True, early: Choice = lambda _: True
+    ) -> None:
         """All connections move but for those that stay; those for which `early` holds are said twice."""
-        before, after = self.before, self.edge
+        before = self.before
         part = LinkPart(before.uplink)
         here = {each.id: each for each in before.dispatcher.connections()}
         there: dict[int, Any] = {}
@@ -129,7 +131,7 @@ class Successor:
     def _take_peers(self) -> None:
         before, after = self.before, self.edge
         for peer in before.peers:
-            peer.edge = after  # type: ignore[attr-defined]
+            peer.edge = after
         after.peers, before.peers = before.peers, []
         before.sketch = Sketch(bytearray(sketch_bytes(1)), 0, 1)  # what is looked at in the end: the rows are another's
 

@@ -1,4 +1,4 @@
-"""Links that move to another process: streams go on wherever they were, the server sees its links attach anew and no more."""
+"""Links that move to another process: streams go on wherever they were; the server sees its links attach anew."""
 
 import random
 from pathlib import Path
@@ -266,9 +266,7 @@ def test_more_links_than_are_configured_now_are_kept(make_edge: MakeEdge, link_s
     successor.edge.references_at_first["receivers and senders"] += 2  # of the two links more
 
 
-def test_links_over_a_unix_socket_move(
-    make_edge: MakeEdge, make_link_server: MakeLinkServer, tmp_path: Path
-) -> None:
+def test_links_over_a_unix_socket_move(make_edge: MakeEdge, make_link_server: MakeLinkServer, tmp_path: Path) -> None:
     server = make_link_server(tmp_path / "link.sock")
     before, successor = make_pair(make_edge, server)
     ((client, stream),) = talking(before, server, 1)
@@ -364,7 +362,7 @@ def test_a_hand_over_that_is_given_up_changes_nothing(make_edge: MakeEdge, link_
     assert link_count(before, LinkSlot.LI_BREAKS) == 0
     assert states(successor.edge) == [LinkState.BROKEN] * 2
     for each in successor.edge.carriers:
-        each.asleep = False  # type: ignore[attr-defined]
+        each.asleep = False  # type: ignore[union-attr]
 
 
 def test_an_upstream_that_is_not_known_is_refused(make_edge: MakeEdge, link_server: LinkServer) -> None:
@@ -383,7 +381,7 @@ def test_a_record_that_is_none_is_refused(make_edge: MakeEdge, link_server: Link
         with pytest.raises(MoveError):
             part.restore(wrong, [])
     for each in successor.edge.carriers:
-        each.asleep = False  # type: ignore[attr-defined]
+        each.asleep = False  # type: ignore[union-attr]
 
 
 def test_a_large_record_comes_in_chunks(
@@ -397,4 +395,3 @@ def test_a_large_record_comes_in_chunks(
     for client, stream in pairs:
         client.send(MESSAGE)
         stream.expect(MESSAGE)
-

@@ -257,9 +257,10 @@ def test_a_client_that_is_leaving_is_left_to_the_predecessor(
     worker = start_worker("[limits]\nclose_seconds = 60\n")
     client, server = connect()
     talk(client, server)
-    leaver, _ = connect()
+    leaver, its_server = connect()
     leaver.send(b"<!-- -->")
     until(lambda: node.board.get(Slot.OPEN_CLOSING) == 1, "the beginning of its end")
+    its_server.close()
     successor = succession.successor()
     succession.begin(worker)
     assert successor.expect("took_over")["moved"] == 1

@@ -332,10 +332,10 @@ def test_who_could_not_hand_over_goes_on(open_house: OpenHouse, workers: int) ->
         for each in clients:
             each.stanza(f"<message to='{room}' type='groupchat'><body>{said}</body></message>")
         said += 1
-        read_all(*clients, until=lambda said=said: all(len(each.numbers()) == said * 4 for each in clients))
+        read_all(*clients, until=lambda wanted=said * 4: all(len(each.numbers()) == wanted for each in clients))
     else:
         house.hand_over(0)
-        read_all(*clients, until=lambda said=said: all(len(each.numbers()) == said * 4 for each in clients))
+        read_all(*clients, until=lambda wanted=said * 4: all(len(each.numbers()) == wanted for each in clients))
         for each in clients:
             assert sorted(each.numbers()) == sorted(list(range(said)) * 4)
     assert failed
@@ -462,7 +462,7 @@ def test_a_relayed_client_keeps_its_session_when_its_home_is_replaced(open_house
 
 
 def test_who_cannot_move_comes_back(open_house: OpenHouse) -> None:
-    """TLS in OpenSSL: the client hears that the system goes down; its session waits at the successor, or ends there."""
+    """TLS in OpenSSL: the client is told that the system goes down; its session waits at the successor or ends."""
     house = open_house(1, record_layer="openssl")
     juliet = house.client("juliet/r", tls=True, managed=True)
     nurse = house.client("nurse/r", tls=True)

@@ -231,6 +231,37 @@ def test_a_reload_brings_new_certificates(
         assert worker.process.poll() is None
 
 
+def test_a_reload_changes_who_goes_on_with_the_records(
+    node: Node, start_worker: StartWorker, config: Callable[[str], str], authority: CertificateAuthority
+) -> None:
+    """For new connections; those that are open stay where they are."""
+    files = authority.issue("example.org")
+    context = ssl.create_default_context(cafile=str(authority.certificate))
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+
+    def layer(name: str) -> str:
+        table = f'[tls]\nrecord_layer = "{name}"\n[[certificate]]\nchain = "{files.chain}"\nkey = "{files.key}"\n'
+        return config(table).replace('tls = "none"', 'tls = "direct"')
+
+    def connect() -> ssl.SSLSocket:
+        return context.wrap_socket(socket.create_connection(node.address, 20), server_hostname="example.org")
+
+    def counted() -> tuple[int, int]:
+        return node.board.get(Slot.TLS_OPENSSL_RECORDS), node.board.get(Slot.TLS_OWN_RECORDS)
+
+    with contextlib.closing(WorkerUnderTest(node, layer("openssl"))) as worker:
+        worker.expect("ready")
+        with connect() as first:
+            until(lambda: counted() == (1, 0), "a handshake")
+            worker.tell(type="reload", config_text=layer("own"))
+            worker.expect("reloaded")
+            with connect() as second:
+                until(lambda: counted() == (1, 1), "another one")
+                for each in (second, first):
+                    each.sendall(b"<<")
+                    assert b"<not-well-formed " in each.recv(65_536)
+
+
 # --- the end ---
 
 

@@ -21,7 +21,13 @@ SETTINGS: Mapping[str, tuple[int, ...]] = {
 }
 
 
-def host(settings: Mapping[str, tuple[int, ...]] = SETTINGS, *, tracks: bool = False, gigabytes: float = 24.0) -> Host:
+def host(
+    settings: Mapping[str, tuple[int, ...]] = SETTINGS,
+    *,
+    tracks: bool = False,
+    gigabytes: float = 24.0,
+    makes_certificates: bool = True,
+) -> Host:
     return Host(
         cores=2,
         memory_bytes=25_000_000_000,
@@ -31,6 +37,7 @@ def host(settings: Mapping[str, tuple[int, ...]] = SETTINGS, *, tracks: bool = F
         settings=settings,
         tracks_connections=tracks,
         may_change=True,
+        makes_certificates=makes_certificates,
     )
 
 
@@ -74,3 +81,11 @@ def test_too_little_memory_is_said_and_cannot_be_helped() -> None:
 def test_what_the_kernel_does_not_know_is_left_out() -> None:
     few = {name: value for name, value in SETTINGS.items() if name != "net.core.netdev_max_backlog"}
     assert "net.core.netdev_max_backlog" not in changed(1_000_000, host(few))
+
+
+@pytest.mark.parametrize("tls", [0.0, 0.8])
+def test_only_tls_needs_a_certificate(tls: float) -> None:
+    size = size_of(1_000, descriptors=20_000, ports=28_232, cores=2, tls=tls)
+    missing = [need.line() for need in needs_of(size, host(makes_certificates=False)) if not need.met]
+    assert len(missing) == (1 if tls else 0)
+    assert all("needs Python's package cryptography" in line for line in missing)

@@ -106,8 +106,27 @@ def test_a_page_is_whole_and_asks_nobody(content: dict[str, Any]) -> None:
 
 def test_a_page_says_that_there_was_tls(content: dict[str, Any]) -> None:
     assert "3 load processes; 50 messages/s" in page.render(content)
-    content["plan"]["tls"] = True
+    content["plan"]["tls"] = 1.0
     assert "3 load processes, TLS; 50 messages/s" in page.render(content)
+    content["plan"] |= {"tls": 0.8, "tls12_of_these": 0.05}
+    assert "processes, TLS for 80% of the sessions (5% of these 1.2); 50 messages/s" in page.render(content)
+
+
+def test_a_page_of_an_upgrade(content: dict[str, Any]) -> None:
+    silence = verdicts.silence(Histogram.of([0.2, 0.01]), Histogram.of([0.004]))
+    content |= {"kind": "upgrade", "verdicts": [silence.as_json()]}
+    content["figures"] |= {
+        "upgrade_workers": {"worker 0": {"moved": 512, "ended": 1, "seconds": 2.5}},
+        "memory_before_bytes": MEMORY,
+        "memory_after_bytes": {**MEMORY, "workers": 4_100_000_000},
+        "longest_silence_in_the_upgrade_ms": {"count": 2, "p50": 10.0},
+    }
+    made = page.render(content)
+    elements = Elements()
+    elements.feed(made)
+    assert elements.open == []
+    for word in ("Upgrade under 1,000 sessions", "between the same two each", "before it p50 4 ms", "4,100", "512"):
+        assert word in made
 
 
 def test_what_was_missed_is_said_first(content: dict[str, Any]) -> None:

@@ -37,15 +37,27 @@ def test_few_sessions_take_as_many_workers_as_there_are_cores() -> None:
 
 
 def test_tls_takes_memory_and_nothing_else() -> None:
-    plain, tls = (size_of(100_000, descriptors=20_000, ports=PORTS, cores=2, tls=tls) for tls in (False, True))
+    plain, tls = (size_of(100_000, descriptors=20_000, ports=PORTS, cores=2, tls=tls) for tls in (0, 1))
     assert tls.memory_bytes == plain.memory_bytes + 100_000 * 800
     assert (tls.workers, tls.loaders, tls.open_files) == (plain.workers, plain.loaders, plain.open_files)
+    assert (plain.has_tls, tls.has_tls) == (False, True)
+
+
+def test_load_processes_have_tls_or_not() -> None:
+    size = size_of(20_000, descriptors=20_000, ports=PORTS, cores=2, tls=0.8, tls12=0.05)
+    assert size.shares == (("plain", 4_000), ("tls", 15_200), ("tls1.2", 800))
+    assert size.loader_sessions == 15_200
+    size = size_of(20_000, descriptors=20_000, ports=PORTS, cores=2, tls=0.8, loaders=5)
+    assert [share.sessions for share in size.shares] == [4_000] * 5
+    assert size.coming("tls") == 16_000
+    with pytest.raises(TooManyError, match="1 load processes are too few for 2 ways in"):
+        size_of(20_000, descriptors=20_000, ports=PORTS, cores=2, tls=0.8, loaders=1)
 
 
 def test_what_is_asked_for_is_taken() -> None:
     size = size_of(20_000, descriptors=20_000, ports=PORTS, cores=2, workers=4, loaders=3)
     assert (size.workers, size.loaders) == (4, 3)
-    assert list(size.shares()) == [6_666, 6_667, 6_667]
+    assert size.shares == (("plain", 6_666), ("plain", 6_667), ("plain", 6_667))
 
 
 def test_too_few_load_processes_are_refused() -> None:
@@ -62,16 +74,24 @@ def test_a_limit_that_nothing_fits_in() -> None:
         size_of(1_000_000, descriptors=64, ports=PORTS, cores=2)
 
 
-@given(sessions=st.integers(1, 5_000_000), descriptors=st.integers(1_024, 2_000_000), cores=st.integers(1, 128))
-def test_every_part_fits(sessions: int, descriptors: int, cores: int) -> None:
+@given(
+    sessions=st.integers(1, 5_000_000),
+    descriptors=st.integers(1_024, 2_000_000),
+    cores=st.integers(1, 128),
+    tls=st.sampled_from((0.0, 0.3, 0.8, 1.0)),
+    tls12=st.sampled_from((0.0, 0.1, 1.0)),
+)
+def test_every_part_fits(sessions: int, descriptors: int, cores: int, tls: float, tls12: float) -> None:
     try:
-        size = size_of(sessions, descriptors=descriptors, ports=PORTS, cores=cores)
+        size = size_of(sessions, descriptors=descriptors, ports=PORTS, cores=cores, tls=tls, tls12=tls12)
     except TooManyError:
         # 1023 workers are the most, and each of them has a socket to each other one
         assert spread(sessions, 1023) + 1022 + WORKER_OWN > descriptors
         return
-    shares = list(size.shares())
+    shares = [share.sessions for share in size.shares]
     assert sum(shares) == sessions
+    assert min(shares) >= 1
+    assert size.coming("tls") + size.coming("tls1.2") == round(sessions * tls)
     assert max(shares) == size.loader_sessions
     assert max(shares) + LOADER_OWN <= descriptors
     assert size.worker_descriptors <= descriptors
