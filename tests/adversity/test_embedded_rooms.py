@@ -29,6 +29,7 @@ Result = TypeVar("Result")
 def node(tmp_path_factory: pytest.TempPathFactory, authority: CertificateAuthority) -> Iterator[EmbeddedNode]:
     """Three workers by themselves."""
     made = EmbeddedNode(tmp_path_factory.mktemp("embedded"), authority, workers=WORKERS, accounts=())
+    made.tables["tls"] = {"record_layer": "openssl"}  # whose connections stay where they came
     made.register_names(name for names in NAMES.values() for name in names)
     with running(made):
         yield made
