@@ -1,5 +1,6 @@
 """The supervisor becomes another program: same process, same workers, and nobody on a socket notices."""
 
+import contextlib
 import os
 import re
 import signal
@@ -268,7 +269,10 @@ def test_no_descriptor_is_left_behind(start: Start) -> None:
 
     def held() -> list[str]:
         """What each descriptor of the supervisor is, without the numbers that differ each time."""
-        links = [os.readlink(path) for path in Path(f"/proc/{node.process.pid}/fd").iterdir()]
+        links = []
+        for path in Path(f"/proc/{node.process.pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # closed just now
+                links.append(os.readlink(path))
         return sorted(re.sub(r"(socket|pipe):\[\d+\]", r"\1", link) for link in links)
 
     def settled() -> list[str]:
