@@ -165,6 +165,8 @@ def read(submitted: dict[str, list[str]], config: RoomConfig, settings: RoomSett
 def apply(room: Room, config: RoomConfig) -> None:
     """Make the room what the configuration says, and tell its occupants."""
     before = room.config
+    if room.persistent and not config.persistent:
+        room.read_log()
     room.config = config
     if room.locked:
         return

@@ -130,6 +130,10 @@ class Room:
             self.id = max(self.id, self._tail.last_id)
         return self._tail
 
+    def read_log(self) -> None:
+        """Read the last messages, for as long as there is a log to read them from."""
+        _ = self.tail
+
     def sender(self, stanza: Addressed) -> Occupant:
         """Return the occupant who sent a stanza; RoomError if it was none (XEP-0045 section 7.4)."""
         occupant = self.occupants.by_session.get(stanza.from_)
@@ -202,8 +206,7 @@ class Room:
 
     def next_id(self, now: float) -> int:
         """Return an id for a message: greater than any before, also before a restart."""
-        if self._tail is None:
-            _ = self.tail
+        self.read_log()
         self.id = max(self.id + 1, int(now * 1_000_000))
         return self.id
 

@@ -61,7 +61,7 @@ class Demo:
         """`kill -9` a worker of a node that is ready."""
         wait_until(lambda: self._run("status").returncode == 0, "ready", STEP_SECONDS)
         status = self.do("status")
-        row = re.search(rf"^{index} +(\d+) +ready ", status, re.MULTILINE)
+        row = re.search(rf"^{index} +\S+ +(\d+) +ready ", status, re.MULTILINE)
         assert row is not None, status
         os.kill(int(row[1]), signal.SIGKILL)
 

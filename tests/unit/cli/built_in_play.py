@@ -59,7 +59,7 @@ def main() -> None:
             "romeo@localhost",
         ]
         assert run("user", "remove", "juliet") == "removed juliet@localhost\n"
-        assert "write /etc/megaphone/megaphone.toml and restart" in run("reload", code=2)
+        assert "there is no file to read again; write one and restart" in run("reload", code=2)
     finally:
         serving.terminate()
         _, shown = serving.communicate(timeout=60)

@@ -38,6 +38,13 @@ SWEEP_SECONDS = 0.02
 GAUGES = ("OPEN_NEGOTIATING", "OPEN_CONNECTING", "OPEN_RELAYING_PREAUTH", "OPEN_AUTHENTICATED", "OPEN_CLOSING")
 
 
+def is_readable(file: Any, timeout_seconds: float) -> bool:
+    """Whether there is something to read within that time; of descriptors beyond 1023, too, as select() is not."""
+    poll = select.poll()
+    poll.register(file, select.POLLIN)
+    return bool(poll.poll(timeout_seconds * 1000))
+
+
 class ScriptedServer:
     """A listening socket that stands for an XMPP server; a test accepts and speaks for it."""
 
@@ -72,7 +79,7 @@ class ScriptedServer:
         assert self.edge is not None
         for _ in range(turns):
             self.edge.step()
-        readable, _, _ = select.select([self.socket], [], [], 0)
+        readable = is_readable(self.socket, 0)
         assert not readable, "there is a connection to the server"
 
     def close(self) -> None:
@@ -175,7 +182,7 @@ class EdgeUnderTest:
 
     def turn(self, timeout_seconds: float = 0.0) -> None:
         """One turn of the poller, but as under a loop: only for an event, or when it asked for one."""
-        readable, _, _ = select.select([self.poller.fd], [], [], 0 if self.woken else timeout_seconds)
+        readable = is_readable(self.poller.fd, 0 if self.woken else timeout_seconds)
         if readable or self.woken:
             self.woken = False
             self.poller.turn()

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from megaphone import __version__
+from tests.unit.supervisor.node_under_test import the_program
 from tests.unit.supervisor.process_under_test import Start, Supervised
 
 
@@ -128,16 +129,12 @@ def test_a_program_that_is_not_there_changes_nothing(start: Start) -> None:
 
 def test_another_program_than_was_asked_for_is_refused(start: Start) -> None:
     node = start()
-    body = {"program": {"command": [*_command(node, "newer")], "version": "9.8", "fingerprint": "older"}}
+    newer = the_program("newer", node.mode, node.directory)
+    named = {"command": newer.command, "python_path": newer.python_path, "version": "9.8", "fingerprint": "older"}
+    body = {"program": named}
     status, answer = node.request("POST", "/upgrade", body)
     assert status == 409
     assert "9.9 (newer), not 9.8 (older)" in answer["reason"]
-
-
-def _command(node: Supervised, behaviour: str) -> list[str]:
-    from tests.unit.supervisor.node_under_test import the_program
-
-    return the_program(behaviour, node.mode, node.directory).command
 
 
 @pytest.mark.parametrize(
