@@ -30,6 +30,7 @@ VARIABLES = {"$job": "megaphone-.*", "$instance": ".*", "$__rate_interval": "10m
 # Nothing to be seen while all is well, or at least not in a minute.
 RIGHTLY_EMPTY = {
     "Workers replaced": "no worker died",
+    "Connections that changed their process, {{instance}} {{worker}} took over": "no node was upgraded",
     "instance:megaphone_memory_per_connection:bytes": "of nodes with more than 1,000 connections",
 }
 STAGE_SECONDS = 30.0

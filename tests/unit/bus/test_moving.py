@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -16,8 +17,7 @@ from megaphone.sockets.poller import Poller
 from tests.unit.bus.test_local import Member, Mesh
 
 if TYPE_CHECKING:
-    from functools import partial
-from pathlib import Path
+    from pathlib import Path
 
 
 class Successor(Member):
