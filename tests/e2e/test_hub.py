@@ -149,7 +149,7 @@ def test_next_server_is_tried(tmp_path: Path, prosody_behind_edge: Prosody) -> N
     with running(hub):
         run(main())
         assert hub.metric("megaphone_upstream_connects_total", upstream="dead", result="failed") >= 1
-        assert hub.metric("megaphone_upstream_connections", upstream="server") == 0
+        hub.wait_for_metric("megaphone_upstream_connections", 0, upstream="server")
 
 
 @pytest.mark.parametrize("kind", ["tcp", "unix"])
