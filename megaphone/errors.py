@@ -65,6 +65,14 @@ class StorageFullError(StorageError):
     """A write that was not taken: too many are queued, or the disk takes none (answer: resource-constraint)."""
 
 
+class HistoryError(MegaphoneError):
+    """Bytes of a history that are not what they should be. `reason` is the word for it (docs/reference/history.md)."""
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(f"{reason}: {text}")
+        self.reason = reason
+
+
 class SASLError(MegaphoneError):
     """A login that is refused: `condition` is one of RFC 6120 section 6.5, `text` is for the client's user."""
 
