@@ -73,6 +73,16 @@ class HistoryError(MegaphoneError):
         self.reason = reason
 
 
+class PeerError(MegaphoneError):
+    """A peer on the LAN that cannot be talked to: the text goes on from its name. `reason` is a word for it, if there is
+    one: to be told to the peer, or (`told`) told by it."""
+
+    def __init__(self, text: str, reason: str = "", *, told: bool = False) -> None:
+        super().__init__(text)
+        self.reason = reason
+        self.told = told
+
+
 class SASLError(MegaphoneError):
     """A login that is refused: `condition` is one of RFC 6120 section 6.5, `text` is for the client's user."""
 

@@ -7,6 +7,7 @@ import logging
 import sys
 from typing import TYPE_CHECKING, Final
 
+from megaphone.cli import chat_lan
 from megaphone.cli.chat_servers import parse_servers
 from megaphone.cli.chat_settings import ChatError, Login, Settings
 from megaphone.cli.login import LoginError, first_line, password, seconds, trust
@@ -25,6 +26,8 @@ HISTORY_LIMIT: Final = 1000
 _DESCRIPTION: Final = f"""\
 Join a room (XEP-0045) and talk: what you type is said, `exit` leaves. On a terminal it fills the screen, else it
 reads and prints plain lines. When the connection is lost it goes on by itself, through the next server given.
+
+With --lan there is no server: those who are in the room on this network find each other, and each keeps what is said.
 
 Without --account it logs in anonymously. The account's password is read from --password-file, else from
 {PASSWORD_VARIABLE}, else asked for.
@@ -80,10 +83,16 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         metavar="SECONDS",
         help=f"for the login, and for the answer of the room (default: {DEFAULT_TIMEOUT_SECONDS:g})",
     )
+    chat_lan.add_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Chats; 0 when the user left, 1 when not let in or thrown out, 2 for wrong usage, 3 without a server."""
+    if (mixed := chat_lan.mixed_options(args)) is not None:
+        print_error(mixed)
+        return USAGE
+    if args.lan:
+        return chat_lan.run(args)
     on_screen = not args.plain and sys.stdin.isatty() and sys.stdout.isatty()
     for package in ("slixmpp", "textual") if on_screen else ("slixmpp",):
         if importlib.util.find_spec(package) is None:

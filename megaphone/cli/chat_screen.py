@@ -12,11 +12,11 @@ from textual.worker import Worker
 
 from megaphone.cli.chat_drawing import draw_occupants
 from megaphone.cli.chat_events import Event
-from megaphone.cli.chat_lines import EXIT, PROMPT
 from megaphone.cli.chat_session import Session
 from megaphone.cli.chat_settings import ChatError, Settings
 from megaphone.cli.chat_talk import Talk
 from megaphone.cli.chat_text import readable
+from megaphone.cli.chat_typing import EXIT, PROMPT
 
 OCCUPANTS_MIN_COLUMNS: Final = 60  # a narrower terminal has no room for who is here
 

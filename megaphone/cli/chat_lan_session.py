@@ -1,0 +1,222 @@
+"""One chat on the LAN from beginning to end: database, key, listener, peers, mDNS, and the lines of the user.
+
+    typed ──► log (signed, on disk) ──► peers                 peers ──► log ──► window ──► shown
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from megaphone.cli import chat_lan_lines as lines
+from megaphone.cli.chat_lan import LanSettings
+from megaphone.cli.chat_text import sendable
+from megaphone.cli.chat_typing import (
+    EXIT,
+    in_background,
+    piped_lines,
+    show,
+    show_above_prompt,
+    terminal_restored,
+    typed_lines,
+)
+from megaphone.errors import PeerError, StorageError
+from megaphone.history.clock import HybridClock
+from megaphone.history.entry import Kind, Origin
+from megaphone.history.manifest import RoomID
+from megaphone.history.ports import Placed
+from megaphone.history.replica import Replica
+from megaphone.history.sync import Conversation
+from megaphone.peers.connection import Ourselves
+from megaphone.peers.discovery import Advertised, Discovery
+from megaphone.peers.events import Event, Trouble
+from megaphone.peers.hello import INSTANCE_BYTES
+from megaphone.peers.identity import Identity
+from megaphone.peers.known import Known
+from megaphone.peers.listener import Listener, listen
+from megaphone.peers.mesh import Mesh
+from megaphone.peers.names import fingerprint, fingerprint_digits, hash_to_port
+from megaphone.peers.pins import Pins, Verdict
+from megaphone.peers.room import Window, encode
+from megaphone.storage.history import HistoryFile
+from megaphone.storage.node_key import NodeKey, verify
+
+NEXT_ADDRESS_SECONDS: Final = 0.5  # before a peer's next address is tried too
+ORIGINS_LIMIT: Final = 1_000  # whose entries are taken: everybody's on the LAN, but not of any number of made-up keys
+
+
+async def chat(settings: LanSettings) -> None:
+    """Chat until `exit`, the end of standard input, SIGTERM or SIGHUP; PeerError, StorageError or OSError otherwise."""
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    on_terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    with _alone(settings.database), contextlib.ExitStack() as closing:
+        if on_terminal:
+            closing.enter_context(terminal_restored())
+        session = LanSession(settings, show_above_prompt if on_terminal else show, closing)
+        source = typed_lines() if on_terminal else piped_lines(sys.stdin.fileno())
+        await session.run(source)
+
+
+@contextlib.contextmanager
+def _alone(database: Path) -> Iterator[None]:
+    """Let nobody else use the database: two with one key would contradict each other."""
+    database.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(f"{database}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise PeerError(f"{database} is in use by another chat; give --database FILE, or another name") from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+class LanSession:
+    """What a running chat is made of."""
+
+    def __init__(
+        self, settings: LanSettings, show: Callable[[list[str]], None], closing: contextlib.ExitStack
+    ) -> None:
+        self._settings = settings
+        self._show = show
+        self._leaving = asyncio.Event()
+        key = NodeKey(settings.key)
+        store = HistoryFile(settings.database)
+        closing.callback(store.close)
+        self._known = Known(str(settings.database))
+        closing.callback(self._known.close)
+        self._pins = Pins(self._known, settings.trusted)
+        self._pin_ourselves(key.origin)
+        self._origins: set[Origin] = set()
+        self._replica = Replica(store, HybridClock(), key, verify, self._is_taken)
+        self._log = self._replica.open(settings.room)
+        self._replica.on_entries = self._on_entries
+        self._window = Window(settings.history, _now_ms())
+        self._listening = listen(settings.host, self._ports())
+        self._us = Ourselves(
+            Identity(key, settings.key.read_bytes()),
+            settings.name,
+            self._listening.getsockname()[1],
+            os.urandom(INSTANCE_BYTES),
+        )
+        self._known.put_port(self._us.port)
+        self._mesh = Mesh(
+            self._us, self._known, self._pins, verify, lambda peer: Conversation(self._replica, peer), self._on_event
+        )
+
+    def _pin_ourselves(self, key: Origin) -> None:
+        """Our own name is nobody else's here."""
+        name = self._settings.name
+        match self._pins.check(name, key):
+            case Verdict.NEW:
+                self._pins.pin(name, key)
+            case Verdict.CHANGED:
+                raise PeerError(f"{name} is known here with another key than {self._settings.key}; --trust {name!r} takes it")
+            case Verdict.TOO_MANY_NAMES:
+                raise PeerError(f"{self._settings.key} has been used with other names already; give --database FILE")
+
+    def _is_taken(self, origin: Origin) -> bool:
+        if origin not in self._origins and len(self._origins) >= ORIGINS_LIMIT:
+            return False
+        self._origins.add(origin)
+        return True
+
+    def _ports(self) -> list[int]:
+        if self._settings.port is not None:
+            return [self._settings.port]
+        last = self._known.port
+        return [*([] if last is None else [last]), hash_to_port(self._settings.name), 0]
+
+    # Running --------------------------------------------------------------------------------------------------------
+
+    async def run(self, source: Iterator[str]) -> None:
+        """Chat until the user leaves."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, self._leaving.set)
+        self._begin()
+        tasks = {asyncio.create_task(each) for each in (*self._network(), self._say_all(source), self._leave())}
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            await self._mesh.leave()
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+
+    def _begin(self) -> None:
+        us, settings = self._us, self._settings
+        self._show(lines.info(f"you are {settings.name}, key {fingerprint(us.identity.origin)}, port {us.port}"))
+        for said in self._window.first(self._log.page(settings.history + 1)):
+            self._show(lines.said(said, settings.room.name, self._pins))
+        for address in settings.peers:
+            self._mesh.dial(address)
+        for met in self._known.peers():
+            self._mesh.dial(met.address, fingerprint_digits(met.key))
+
+    def _network(self) -> list[Coroutine[Any, Any, None]]:
+        tasks = [Listener(self._listening, self._mesh.serve).run(), self._mesh.run()]
+        if self._settings.mdns:
+            node = fingerprint_digits(self._us.identity.origin)
+            tasks.append(Discovery(self._us.name, node, self._us.port, self._heard, self._mdns_trouble).run())
+        return tasks
+
+    async def _leave(self) -> None:
+        await self._leaving.wait()
+
+    # What is said ---------------------------------------------------------------------------------------------------
+
+    async def _say_all(self, source: Iterator[str]) -> None:
+        typed = in_background(source)
+        while (text := await typed.get()) is not None and text.strip() != EXIT:
+            if text.strip():
+                self._say(text)
+
+    def _say(self, text: str) -> None:
+        """Write a line into the log, which is on disk when the peers get it."""
+        try:
+            said = encode(self._settings.name, sendable(text))
+            self._replica.append(self._settings.room.id, Kind.NOTE, said, _now_ms())
+            batches = self._replica.flush(_now_ms())
+        except (ValueError, StorageError) as error:
+            self._show([f"warning> not said: {error}"])
+            return
+        self._mesh.push(batches)
+
+    # What is heard --------------------------------------------------------------------------------------------------
+
+    def _on_entries(self, room: RoomID, entries: Sequence[Placed]) -> None:
+        self._mesh.arrived()
+        if room != self._settings.room.id:
+            return
+        new, left_out = self._window.new(entries)
+        if left_out:
+            self._show(lines.info(f"{left_out} older lines are kept and not shown"))
+        for line in new:
+            self._show(lines.said(line, self._settings.room.name, self._pins))
+
+    def _on_event(self, event: Event) -> None:
+        self._show(lines.happened(event))
+
+    def _heard(self, peer: Advertised) -> None:
+        for number, address in enumerate(peer.addresses):
+            self._mesh.dial(address, peer.node, advertised=True, after_seconds=number * NEXT_ADDRESS_SECONDS)
+
+    def _mdns_trouble(self, trouble: str) -> None:
+        if trouble:
+            self._on_event(Trouble(f"mDNS does not work ({trouble}): only known peers and those of --peer are dialled"))
+        else:
+            self._show(lines.info("mDNS works again"))
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
