@@ -1,0 +1,154 @@
+"""A LAN of network namespaces: each host has a network of its own, with cables to bridges that are nobody else's.
+
+    host a ── veth ──┐
+                     ├ bridge 10.77.1.0/24 (in the namespace of the LAN)
+    host b ── veth ──┘
+
+Names are unique to the test; everything is removed at its end. A cable can be pulled and put back. Needs root.
+"""
+
+import asyncio
+import contextlib
+import os
+import re
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.scenarios.chatter import Chatter
+
+SAID = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ #(\S+) <([^>]*)> (.*)")
+
+
+def _ip(*words: str) -> None:
+    done = subprocess.run(["ip", *words], capture_output=True, text=True, timeout=30, check=False)
+    if done.returncode:
+        raise RuntimeError(f"ip {' '.join(words)}: {done.stderr.strip()}")
+
+
+def can_make_networks() -> bool:
+    """Whether this machine and user may."""
+    probe = f"mp{os.getpid()}probe"
+    try:
+        _ip("netns", "add", probe)
+        _ip("netns", "del", probe)
+    except (RuntimeError, FileNotFoundError):
+        return False
+    return True
+
+
+needs_networks = pytest.mark.skipif(not can_make_networks(), reason="needs network namespaces (root, iproute2)")
+
+
+class Lan:
+    """`bridges` are separate networks; hosts are on one or several of them."""
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+        self._switch = f"{prefix}sw"
+        self._namespaces: list[str] = []
+        self._addresses = 0
+        self._add_namespace(self._switch)
+
+    def _add_namespace(self, name: str) -> None:
+        _ip("netns", "add", name)
+        self._namespaces.append(name)
+        _ip("-n", name, "link", "set", "lo", "up")
+
+    def add_bridge(self, number: int) -> None:
+        """A network 10.77.`number`.0/24."""
+        _ip("-n", self._switch, "link", "add", f"br{number}", "type", "bridge", "mcast_snooping", "0")
+        _ip("-n", self._switch, "link", "set", f"br{number}", "up")
+
+    def add_host(self, name: str, *bridges: int) -> "Host":
+        """A host on these bridges."""
+        namespace = f"{self._prefix}{name}"
+        self._add_namespace(namespace)
+        self._addresses += 1
+        addresses = []
+        for number in bridges:
+            inside, outside = f"eth{number}", f"{name}{number}"
+            _ip(
+                *("-n", self._switch, "link", "add", outside, "type", "veth"),
+                *("peer", "name", inside, "netns", namespace),
+            )
+            _ip("-n", self._switch, "link", "set", outside, "master", f"br{number}", "up")
+            addresses.append(f"10.77.{number}.{self._addresses}")
+            _ip("-n", namespace, "addr", "add", f"{addresses[-1]}/24", "dev", inside)
+            _ip("-n", namespace, "link", "set", inside, "up")
+        return Host(name, namespace, addresses)
+
+    def pull(self, host: "Host", bridge: int) -> None:
+        """Pull the cable between a host and a bridge."""
+        _ip("-n", self._switch, "link", "set", f"{host.name}{bridge}", "down")
+
+    def plug(self, host: "Host", bridge: int) -> None:
+        """Put it back."""
+        _ip("-n", self._switch, "link", "set", f"{host.name}{bridge}", "up")
+
+    def remove(self) -> None:
+        """Remove everything; cables go with their ends."""
+        for namespace in reversed(self._namespaces):
+            with contextlib.suppress(RuntimeError):
+                _ip("netns", "del", namespace)
+
+
+class Host:
+    """A namespace with its addresses, one for each bridge."""
+
+    def __init__(self, name: str, namespace: str, addresses: list[str]) -> None:
+        self.name = name
+        self.namespace = namespace
+        self.addresses = addresses
+
+    async def chat(self, directory: Path, *options: str, name: str = "", room: str = "tea") -> "LanChatter":
+        """Start `megaphone chat ROOM --lan` here, as the host's name; it has a data directory of its own."""
+        process = await asyncio.create_subprocess_exec(
+            *("ip", "netns", "exec", self.namespace, sys.executable, "-m", "megaphone"),
+            *("chat", room, "--lan", "--as", name or self.name, *options),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env={**os.environ, "PYTHONUNBUFFERED": "1", "XDG_DATA_HOME": str(directory / self.name)},
+        )
+        return LanChatter(name or self.name, process)
+
+
+class LanChatter(Chatter):
+    """One `megaphone chat --lan` with pipes."""
+
+    def lines_said(self) -> list[str]:
+        """Author and text of each line that was said, as "a: hello"."""
+        found = (SAID.fullmatch(line) for line in self.lines)
+        return [f"{each[2]}: {each[3]}" for each in found if each is not None]
+
+    async def hears(self, *lines: str) -> None:
+        """Wait until these lines are there, as `lines_said` has them."""
+        await self.until(lambda _: set(lines) <= set(self.lines_said()), f"{lines}")
+
+    async def tells(self, start: str, times: int = 1) -> str:
+        """Wait for a line of the program itself that begins so; returns the last one."""
+        await self.until(lambda lines: sum(each.startswith(start) for each in lines) >= times, start)
+        return [line for line in self.lines if line.startswith(start)][-1]
+
+
+@pytest.fixture
+def lan() -> Iterator[Lan]:
+    """An empty LAN."""
+    lan = Lan(f"mp{os.getpid()}{os.urandom(2).hex()}")
+    try:
+        yield lan
+    finally:
+        lan.remove()
+
+
+@contextlib.asynccontextmanager
+async def all_killed(chatters: list[LanChatter]) -> AsyncIterator[None]:
+    """Kill what is still running at the end."""
+    try:
+        yield
+    finally:
+        await asyncio.gather(*(chatter.kill() for chatter in chatters))
