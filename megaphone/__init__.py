@@ -21,6 +21,10 @@ service      the users at home here: login, sessions, roster, presence, messages
 rooms        the rooms at home here, XEP-0045 (no I/O)
 storage      what is kept: one SQLite database, read at once, written in batches by a thread
 
+with no server at all (LAN):
+peers        peers find each other by mDNS and replicate rooms over TLS
+history      rooms as signed logs that every replica holds (no I/O)
+
 beside all of it:
 cli          the `megaphone` command, `megaphone chat` included
 metrics      every Prometheus metric on one screen
