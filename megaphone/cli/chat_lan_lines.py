@@ -4,7 +4,7 @@ from typing import Final
 
 from megaphone.cli.chat_text import NICK_LIMIT, readable, readable_lines
 from megaphone.history.entry import Origin
-from megaphone.peers.events import Connected, Event, Lost, NewPeer, PeerRefused, RefusedByPeer, Trouble
+from megaphone.peers.events import Connected, EntriesRefused, Event, Lost, NewPeer, PeerRefused, RefusedByPeer, Trouble
 from megaphone.peers.hello import Reason
 from megaphone.peers.names import fingerprint, short_fingerprint
 from megaphone.peers.pins import Pins
@@ -56,6 +56,8 @@ def happened(event: Event) -> list[str]:
         case RefusedByPeer(host, reason):
             why = next((words for each, words in _WHY_REFUSED.items() if each == reason), readable(reason))
             return [f"warning> the peer at {readable(host)} refuses us: {why}"]
+        case EntriesRefused(origin, refusal):
+            return [f"warning> what {short_fingerprint(origin)} has signed is not taken: {refusal}"]
         case Trouble(text):
             return [f"warning> {readable(text)}"]
 

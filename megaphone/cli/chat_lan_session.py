@@ -26,7 +26,8 @@ from megaphone.cli.chat_typing import (
     terminal_restored,
     typed_lines,
 )
-from megaphone.errors import PeerError, StorageError
+from megaphone.errors import HistoryError, PeerError, StorageError
+from megaphone.history.answers import Refusal
 from megaphone.history.clock import HybridClock
 from megaphone.history.entry import Kind, Origin
 from megaphone.history.manifest import RoomID
@@ -35,7 +36,7 @@ from megaphone.history.replica import Replica
 from megaphone.history.sync import Conversation
 from megaphone.peers.connection import Ourselves
 from megaphone.peers.discovery import Advertised, Discovery
-from megaphone.peers.events import Event, Trouble
+from megaphone.peers.events import EntriesRefused, Event, Trouble
 from megaphone.peers.hello import INSTANCE_BYTES
 from megaphone.peers.identity import Identity
 from megaphone.peers.known import Known
@@ -43,7 +44,7 @@ from megaphone.peers.listener import Listener, listen
 from megaphone.peers.mesh import Mesh
 from megaphone.peers.names import fingerprint, fingerprint_digits, hash_to_port
 from megaphone.peers.pins import Pins, Verdict
-from megaphone.peers.room import Window, encode
+from megaphone.peers.room import Window, said
 from megaphone.storage.history import HistoryFile
 from megaphone.storage.node_key import NodeKey, verify
 
@@ -97,7 +98,9 @@ class LanSession:
         self._origins: set[Origin] = set()
         self._replica = Replica(store, HybridClock(), key, verify, self._is_taken)
         self._log = self._replica.open(settings.room)
+        self._origins.update(self._log.heads())
         self._replica.on_entries = self._on_entries
+        self._replica.on_refusal = self._on_refusal
         self._window = Window(settings.history, _now_ms())
         self._listening = listen(settings.host, self._ports())
         self._us = Ourselves(
@@ -156,8 +159,8 @@ class LanSession:
     def _begin(self) -> None:
         us, settings = self._us, self._settings
         self._show(lines.info(f"you are {settings.name}, key {fingerprint(us.identity.origin)}, port {us.port}"))
-        for said in self._window.first(self._log.page(settings.history + 1)):
-            self._show(lines.said(said, settings.room.name, self._pins))
+        for line in self._window.first(self._log.page(settings.history + 1)):
+            self._show(lines.said(line, settings.room.name, self._pins))
         for address in settings.peers:
             self._mesh.dial(address)
         for met in self._known.peers():
@@ -183,26 +186,31 @@ class LanSession:
 
     def _say(self, text: str) -> None:
         """Write a line into the log, which is on disk when the peers get it."""
+        room = self._settings.room.id
         try:
-            said = encode(self._settings.name, sendable(text))
-            self._replica.append(self._settings.room.id, Kind.NOTE, said, _now_ms())
+            placed = self._replica.append(room, Kind.NOTE, said(self._settings.name, sendable(text)), _now_ms())
             batches = self._replica.flush(_now_ms())
-        except (ValueError, StorageError) as error:
+        except (ValueError, HistoryError, StorageError) as error:
             self._show([f"warning> not said: {error}"])
             return
+        self._show_new([placed])
         self._mesh.push(batches)
 
     # What is heard --------------------------------------------------------------------------------------------------
 
     def _on_entries(self, room: RoomID, entries: Sequence[Placed]) -> None:
-        self._mesh.arrived()
-        if room != self._settings.room.id:
-            return
+        if room == self._settings.room.id:
+            self._show_new(entries)
+
+    def _show_new(self, entries: Sequence[Placed]) -> None:
         new, left_out = self._window.new(entries)
         if left_out:
             self._show(lines.info(f"{left_out} older lines are kept and not shown"))
         for line in new:
             self._show(lines.said(line, self._settings.room.name, self._pins))
+
+    def _on_refusal(self, _: RoomID, origin: Origin, refusal: Refusal) -> None:
+        self._mesh.warn(str(refusal), origin, EntriesRefused(origin, refusal))
 
     def _on_event(self, event: Event) -> None:
         self._show(lines.happened(event))

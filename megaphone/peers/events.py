@@ -55,10 +55,18 @@ class RefusedByPeer:
 
 
 @dataclass(frozen=True, slots=True)
+class EntriesRefused:
+    """What somebody has signed is not taken; `refusal` says why (docs/reference/history.md)."""
+
+    origin: Origin
+    refusal: str
+
+
+@dataclass(frozen=True, slots=True)
 class Trouble:
     """Something does not work, and how it goes on; for people."""
 
     text: str
 
 
-Event = NewPeer | Connected | Lost | PeerRefused | RefusedByPeer | Trouble
+Event = NewPeer | Connected | Lost | PeerRefused | RefusedByPeer | EntriesRefused | Trouble

@@ -212,21 +212,21 @@ class Mesh:
     def _failed(self, host: str, error: PeerError) -> None:
         """Tell the user of a greeting that came to nothing, unless there is nothing wrong, or it was told already."""
         if error.told and error.reason not in (Reason.CONNECTED, Reason.OURSELVES):
-            self._warn(host, error.reason.encode(), RefusedByPeer(host, error.reason))
+            self.warn(host, error.reason.encode(), RefusedByPeer(host, error.reason))
         elif not error.told and error.reason in ("", Reason.VERSION):
-            self._warn(host, str(error).encode(), Trouble(f"somebody at {host} {error}"))
+            self.warn(host, str(error).encode(), Trouble(f"somebody at {host} {error}"))
 
     def _judge(self, remote: Remote, *, dialled: bool) -> Reason | None:
         node = fingerprint_digits(remote.key)
         if node == self._node:
             if remote.instance != self.us.instance:
-                self._warn(node, b"", Trouble(f"somebody at {remote.host} uses our own key; was the database copied?"))
+                self.warn(node, b"", Trouble(f"somebody at {remote.host} uses our own key; was the database copied?"))
             return Reason.OURSELVES
         verdict = self._pins.check(remote.name, remote.key)
         if verdict in _REFUSALS:
             reason = _REFUSALS[verdict]
             known = self._pins.key_of(remote.name)
-            self._warn(remote.name, remote.key, PeerRefused(remote.name, remote.key, remote.host, reason, known))
+            self.warn(remote.name, remote.key, PeerRefused(remote.name, remote.key, remote.host, reason, known))
             return reason
         present = self.peers.get(node)
         if present is None:
@@ -242,7 +242,7 @@ class Mesh:
             return not dialled  # it would not dial again if it still had the other one
         return dialled == (self._node < fingerprint_digits(remote.key))
 
-    def _warn(self, who: str, key: bytes, event: Event) -> None:
+    def warn(self, who: str, key: bytes, event: Event) -> None:
         """Tell the user of something that will be the same again soon."""
         now = time.monotonic()
         if now - self._warned.pop((who, key), -WARN_AGAIN_SECONDS) < WARN_AGAIN_SECONDS:
@@ -288,7 +288,7 @@ class Mesh:
             if address is not None:
                 self._known.met(Met(address, remote.key, remote.name, time.time()))
         except StorageError as error:
-            self._warn("", b"storage", Trouble(f"cannot remember {remote.name}: {error}"))
+            self.warn("", b"storage", Trouble(f"cannot remember {remote.name}: {error}"))
 
     def _answer(self, peer: Peer, message: bytes) -> Iterable[bytes]:
         self._speaking = peer
@@ -297,7 +297,7 @@ class Mesh:
         except HistoryError as error:
             raise PeerError(f"says what none may say: {error}") from None
         except StorageError as error:
-            self._warn("", b"storage", Trouble(str(error)))
+            self.warn("", b"storage", Trouble(str(error)))
             raise PeerError(f"cannot be heard: {error}") from None
         finally:
             self._speaking = None

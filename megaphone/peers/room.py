@@ -59,12 +59,12 @@ def channel(text: str) -> Manifest:
     return Manifest(LAN, name)
 
 
-def encode(author: str, text: str) -> bytes:
+def said(author: str, text: str) -> Content:
     """Return the content of a line; ValueError if it is too long."""
     data = text.encode("utf-8", "replace")
     if len(data) > LINE_LIMIT_BYTES:
         raise ValueError(f"{len(data)} bytes are too long for one line (at most {LINE_LIMIT_BYTES})")
-    return Content(author, data).encode()
+    return Content(author, data)
 
 
 def line(placed: Placed) -> Line | None:
@@ -72,10 +72,11 @@ def line(placed: Placed) -> Line | None:
     if placed.entry.kind != Kind.NOTE or placed.entry.content is None:
         return None
     try:
-        said = content.decode(placed.entry.content)
+        found = content.decode(placed.entry.content)
     except HistoryError:
         return None
-    return Line(milliseconds(placed.entry.clock), said.author, placed.origin, said.stanza.decode("utf-8", "replace"))
+    text = found.stanza.decode("utf-8", "replace")
+    return Line(milliseconds(placed.entry.clock), found.author, placed.origin, text)
 
 
 class Window:

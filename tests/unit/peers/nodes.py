@@ -21,7 +21,7 @@ from megaphone.peers.known import Known
 from megaphone.peers.listener import Listener, listen
 from megaphone.peers.mesh import Mesh
 from megaphone.peers.pins import Pins
-from megaphone.peers.room import encode, line
+from megaphone.peers.room import line, said
 from tests.unit.peers.people import Key, ourselves, verify
 
 DEADLINE_SECONDS = 20.0
@@ -80,7 +80,7 @@ class Node:
 
     def say(self, *texts: str) -> None:
         for text in texts:
-            self.replica.append(ROOM.id, Kind.NOTE, encode(self.name, text), now_ms())
+            self.replica.append(ROOM.id, Kind.NOTE, said(self.name, text), now_ms())
         self.mesh.push(self.replica.flush(now_ms()))
 
     def lines(self) -> list[str]:

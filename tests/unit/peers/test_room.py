@@ -6,15 +6,16 @@ from megaphone.history.clock import COUNTER_BITS, Clock
 from megaphone.history.entry import FIRST, EntryID, Kind, Origin, entry
 from megaphone.history.manifest import Manifest
 from megaphone.history.ports import Placed
-from megaphone.peers.room import Line, Window, channel, encode, line
+from megaphone.peers.room import Line, Window, channel, line, said
 
 JULIA = Origin(b"j" * 32)
 START = 1_000_000
 
 
 def placed(milliseconds: int, text: str = "", *, kind: int = Kind.NOTE, origin: Origin = JULIA) -> Placed:
-    said = entry(Clock(milliseconds << COUNTER_BITS), kind, encode("julia", text or str(milliseconds)))
-    return Placed(origin, milliseconds, EntryID(b"i" * 32), FIRST, said)
+    content = said("julia", text or str(milliseconds)).encode()
+    each = entry(Clock(milliseconds << COUNTER_BITS), kind, content)
+    return Placed(origin, milliseconds, EntryID(b"i" * 32), FIRST, each)
 
 
 def texts(lines: list[Line]) -> list[str]:
@@ -32,9 +33,9 @@ def test_the_end_of_time_is_a_time() -> None:
 
 
 def test_what_is_no_line_is_not_shown() -> None:
-    said = placed(1)
-    assert line(said._replace(entry=said.entry._replace(content=None))) is None
-    assert line(said._replace(entry=said.entry._replace(content=b"\xc1"))) is None
+    one = placed(1)
+    assert line(one._replace(entry=one.entry._replace(content=None))) is None
+    assert line(one._replace(entry=one.entry._replace(content=b"\xc1"))) is None
     assert line(placed(1, kind=Kind.SUBJECT)) is None
     assert line(placed(1, kind=99)) is None
 
@@ -51,9 +52,9 @@ def test_what_is_no_room(text: str) -> None:
 
 
 def test_a_line_has_a_limit() -> None:
-    encode("julia", "x" * 8000)
+    said("julia", "x" * 8000)
     with pytest.raises(ValueError, match="8001 bytes"):
-        encode("julia", "x" * 8001)
+        said("julia", "x" * 8001)
 
 
 def test_who_was_here_before_sees_the_last_lines_and_then_all_that_was_missed() -> None:
