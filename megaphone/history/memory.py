@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Final
 
 from megaphone.errors import HistoryError
 from megaphone.history.clock import Clock, day
-from megaphone.history.entry import EntryID, Origin
+from megaphone.history.entry import EntryID, Origin, bare
 from megaphone.history.ports import Placed, Span
+from megaphone.history.tombstones import TOMBSTONES, target_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from megaphone.history.batch import Batch
+    from megaphone.history.entry import Entry
     from megaphone.history.manifest import Manifest, RoomID
 
 _MODULUS: Final = 1 << 128
@@ -67,7 +69,7 @@ class _Feed:
 class _Room:
     """What is here of one room."""
 
-    __slots__ = ("by_id", "days", "digests", "exclusions", "feeds", "is_sorted", "manifest", "order")
+    __slots__ = ("by_id", "days", "digests", "exclusions", "feeds", "is_sorted", "manifest", "order", "targets")
 
     def __init__(self, manifest: Manifest) -> None:
         self.manifest = manifest
@@ -78,6 +80,8 @@ class _Room:
         self.exclusions: dict[Origin, tuple[int, bytes]] = {}
         self.order: list[tuple[Clock, Origin, int]] = []
         self.is_sorted = True
+        self.targets: dict[EntryID, set[EntryID]] = {}
+        """Of each entry that a tombstone with its content names: those tombstones."""
 
     def sorted(self) -> list[tuple[Clock, Origin, int]]:
         """Return the places of all entries in the order of the log; sorting waits until somebody reads."""
@@ -93,6 +97,7 @@ class _Room:
         if self.order and self.order[-1] > place:
             self.is_sorted = False
         self.order.append(place)
+        self.judge(placed)
         at = day(placed.entry.clock)
         self.days.setdefault(at, set()).add(placed.id)
         self._count(at, 1, placed.id)
@@ -106,9 +111,20 @@ class _Room:
         self.order = [place for place in self.order if place not in places]
         for each in gone:
             del self.by_id[each.id]
+            self.pardon(each)
             at = day(each.entry.clock)
             self.days[at].discard(each.id)
             self._count(at, -1, each.id)
+
+    def judge(self, placed: Placed) -> None:
+        """Note what an entry erases, if it is a tombstone that has its content."""
+        if placed.entry.kind in TOMBSTONES and placed.entry.content is not None:
+            self.targets.setdefault(target_of(placed), set()).add(placed.id)
+
+    def pardon(self, placed: Placed) -> None:
+        """Forget what an entry erases."""
+        if placed.entry.kind in TOMBSTONES and placed.entry.content is not None:
+            self.targets[target_of(placed)].discard(placed.id)
 
     def _count(self, at: int, sign: int, id_: EntryID) -> None:
         count, total = self.digests.get(at, (0, 0))
@@ -137,16 +153,13 @@ class MemoryStore:
             self._rooms[manifest.id] = _Room(manifest)
 
     def put(self, batch: Batch, ids: Sequence[EntryID]) -> int:
-        """Keep a batch: what is here stays as it is, but a bare entry gets its content. HistoryError("unknown-room")."""
+        """Keep the entries of a batch that are not here, and its seal. HistoryError("unknown-room")."""
         room = self._room(batch.room)
         feed = room.feeds.setdefault(batch.origin, _Feed())
         previous = batch.previous
         for seq, (id_, each) in enumerate(zip(ids, batch.entries, strict=True), batch.seq):
-            here = feed.entries.get(seq)
-            if here is None:
+            if seq not in feed.entries:
                 room.add(feed, Placed(batch.origin, seq, id_, previous, each))
-            elif here.id == id_ and here.entry.content is None:
-                feed.entries[seq] = here._replace(entry=each)
             previous = id_
         last = batch.seq + len(batch.entries) - 1
         feed.cover(batch.seq, last)
@@ -208,20 +221,32 @@ class MemoryStore:
 
     def erase(self, room: RoomID, id_: EntryID) -> int:
         """Drop an entry's content, keep its place."""
-        placed = self.find(room, id_)
-        if placed is not None:
-            bare = placed._replace(entry=placed.entry._replace(content=None))
-            self._rooms[room].feeds[placed.origin].entries[placed.seq] = bare
+        if (placed := self.find(room, id_)) is not None:
+            self._rooms[room].pardon(placed)
+            self._replace(room, placed, bare(placed.entry))
         return self._written()
 
+    def restore(self, room: RoomID, id_: EntryID, content: bytes) -> int:
+        """Give a bare entry its content back, whose hash has been checked."""
+        if (placed := self.find(room, id_)) is not None:
+            self._rooms[room].judge(self._replace(room, placed, placed.entry._replace(content=content)))
+        return self._written()
+
+    def tombstones(self, room: RoomID, target: EntryID | None = None) -> list[Placed]:
+        """Return the tombstones of an entry that have their contents; without a target: those whose target is not here."""
+        if room not in self._rooms:
+            return []
+        here = self._rooms[room]
+        targets = [target] if target is not None else [each for each in here.targets if each not in here.by_id]
+        found = (self.find(room, id_) for each in targets for id_ in here.targets.get(each, ()))
+        return [placed for placed in found if placed is not None]
+
     def exclude(self, room: RoomID, origin: Origin, seq: int, proof: bytes) -> int:
-        """Take an origin's entries from `seq` on out of the room, keep the proof; after an exclusion from less, nothing."""
+        """Take an origin's entries and seals from `seq` on out of the room, keep the proof instead of one before."""
         here = self._room(room)
-        known = here.exclusions.get(origin)
-        if known is None or seq <= known[0]:
-            here.exclusions[origin] = (seq, proof)
-            if (feed := here.feeds.get(origin)) is not None and feed.runs:
-                here.remove(feed, seq, feed.runs[-1][1])
+        here.exclusions[origin] = (seq, proof)
+        if (feed := here.feeds.get(origin)) is not None and feed.runs:
+            here.remove(feed, seq, feed.runs[-1][1])
         return self._written()
 
     def exclusions(self, room: RoomID) -> dict[Origin, tuple[int, bytes]]:
@@ -234,6 +259,11 @@ class MemoryStore:
         if feed is not None:
             self._rooms[room].remove(feed, first, last)
         return self._written()
+
+    def _replace(self, room: RoomID, placed: Placed, each: Entry) -> Placed:
+        changed = placed._replace(entry=each)
+        self._rooms[room].feeds[placed.origin].entries[placed.seq] = changed
+        return changed
 
     def _room(self, room: RoomID) -> _Room:
         if room not in self._rooms:

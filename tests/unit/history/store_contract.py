@@ -17,7 +17,7 @@ from megaphone.errors import HistoryError
 from megaphone.history.batch import Batch
 from megaphone.history.clock import Clock, day
 from megaphone.history.content import Content
-from megaphone.history.entry import FIRST, Entry, EntryID, Origin, entry, entry_id
+from megaphone.history.entry import FIRST, Entry, EntryID, Kind, Origin, entry, entry_id
 from megaphone.history.manifest import Manifest, RoomID
 from megaphone.history.ports import EntryStore, Placed, Span
 
@@ -53,10 +53,19 @@ class Author:
 
     def write(self, *times: int, sealed: bool = True) -> Written:
         """Write one entry for each of these times (milliseconds since 1970)."""
+        contents = [Content(f"author {at}", f"line {now_ms}".encode()) for at, now_ms in enumerate(times)]
+        return self.say(Kind.MESSAGE, list(zip(times, contents, strict=True)), sealed=sealed)
+
+    def erase(self, kind: Kind, now_ms: int, target: EntryID) -> Written:
+        """Write a tombstone."""
+        return self.say(kind, [(now_ms, Content("author 0", b"", target))])
+
+    def say(self, kind: Kind, said: Sequence[tuple[int, Content]], *, sealed: bool = True) -> Written:
+        """Write entries of a kind, each at its time."""
         first, before, ids, entries = self.seq + 1, self.previous, [], []
-        for now_ms in times:
+        for now_ms, content in said:
             self.seq += 1
-            each = entry(Clock(now_ms << 16), 1, Content(f"author {self.seq}", f"line {self.seq}".encode()).encode())
+            each = entry(Clock(now_ms << 16), kind, content.encode())
             self.previous = entry_id(self.room, self.origin, self.seq, self.previous, each)
             ids.append(self.previous)
             entries.append(each)
@@ -157,21 +166,6 @@ class StoreContract:
         assert store.seal(ROOM.id, ANNA, 6) is None
         assert store.seal(ROOM.id, BERT, 1) is None
 
-    def test_the_seal_of_a_known_entry_is_kept(self, store: EntryStore) -> None:
-        author = Author(ANNA)
-        whole = author.write(1, 2, 3)
-        put(store, Written(whole.batch._replace(seal=b""), whole.ids))
-        assert store.seal(ROOM.id, ANNA, 1) is None
-        put(store, whole)
-        assert store.seal(ROOM.id, ANNA, 1) == (3, whole.batch.seal)
-
-    def test_the_same_batch_again_changes_nothing(self, store: EntryStore) -> None:
-        written = Author(ANNA).write(1, 2)
-        put(store, written)
-        before = (store.newest(ROOM.id, 9), store.digests(ROOM.id), store.spans(ROOM.id))
-        put(store, written)
-        assert (store.newest(ROOM.id, 9), store.digests(ROOM.id), store.spans(ROOM.id)) == before
-
     @pytest.mark.parametrize("seed", range(10))
     def test_spans_in_any_order_of_arrival(self, store: EntryStore, seed: int) -> None:
         author, choice = Author(ANNA), random.Random(seed)
@@ -191,23 +185,6 @@ class StoreContract:
             assert store.spans(ROOM.id) == {ANNA: spans}
             assert store.feed(ROOM.id, ANNA, 1, 10**6) == [here[seq] for seq in sorted(here)]
         assert store.spans(ROOM.id) == {ANNA: [Span(1, author.seq, FIRST, author.previous)]}
-
-    def test_batches_that_overlap(self, store: EntryStore) -> None:
-        author = Author(ANNA)
-        whole = author.write(1, 2, 3, 4, 5)
-
-        def part(first: int, last: int) -> Written:
-            batch = whole.batch._replace(
-                seq=first,
-                previous=whole.ids[first - 2] if first > 1 else FIRST,
-                entries=whole.batch.entries[first - 1 : last],
-            )
-            return Written(batch, whole.ids[first - 1 : last])
-
-        put(store, part(4, 5), part(2, 4), part(1, 3))
-        assert store.newest(ROOM.id, 10) == whole.placed
-        assert store.digests(ROOM.id) == digests_of(whole.placed)
-        assert store.spans(ROOM.id) == {ANNA: [Span(1, 5, FIRST, whole.ids[-1])]}
 
     def test_the_order_of_the_log_is_clock_origin_seq(self, store: EntryStore) -> None:
         anna, bert = Author(ANNA), Author(BERT)
@@ -244,15 +221,51 @@ class StoreContract:
         store.erase(ROOM.id, EntryID(bytes(32)))
         assert (store.spans(ROOM.id), store.digests(ROOM.id)) == (spans, digests)
 
-    def test_a_bare_entry_gets_its_content_and_does_not_take_it(self, store: EntryStore) -> None:
+    def test_a_bare_entry_gets_its_content_back(self, store: EntryStore) -> None:
         written = Author(ANNA).write(1, 2)
         put(store, bare(written))
         assert store.newest(ROOM.id, 9) == bare(written).placed
-        put(store, written)
-        assert store.newest(ROOM.id, 9) == written.placed
-        put(store, bare(written))
-        assert store.newest(ROOM.id, 9) == written.placed
+        store.restore(ROOM.id, written.ids[1], written.batch.entries[1].content or b"")
+        assert store.newest(ROOM.id, 9) == [bare(written).placed[0], written.placed[1]]
+        assert store.find(ROOM.id, written.ids[1]) == written.placed[1]
         assert store.digests(ROOM.id) == digests_of(written.placed)
+
+    def test_tombstones_by_their_target(self, store: EntryStore) -> None:
+        anna, bert = Author(ANNA), Author(BERT)
+        target, elsewhere = anna.write(1, 2), EntryID(b"e" * 32)
+        mine = anna.erase(Kind.RETRACTION, 3, target.ids[0])
+        theirs = bert.erase(Kind.MODERATION, 4, target.ids[0])
+        waiting = bert.erase(Kind.MODERATION, 5, elsewhere)
+        put(store, target, mine, theirs, waiting)
+        assert sorted(store.tombstones(ROOM.id, target.ids[0])) == sorted([*mine.placed, *theirs.placed])
+        assert store.tombstones(ROOM.id, target.ids[1]) == []
+        assert store.tombstones(ROOM.id, elsewhere) == store.tombstones(ROOM.id) == waiting.placed
+        assert store.tombstones(OTHER.id) == []
+
+    def test_the_target_of_a_tombstone_may_come_later(self, store: EntryStore) -> None:
+        target = Author(ANNA).write(1)
+        early = Author(BERT).erase(Kind.MODERATION, 2, target.ids[0])
+        put(store, early)
+        assert store.tombstones(ROOM.id) == early.placed
+        put(store, target)
+        assert store.tombstones(ROOM.id) == []
+        assert store.tombstones(ROOM.id, target.ids[0]) == early.placed
+
+    def test_only_tombstones_with_their_content_are_given_out(self, store: EntryStore) -> None:
+        target = EntryID(b"t" * 32)
+        tombstone = Author(ANNA).erase(Kind.RETRACTION, 1, target)
+        put(store, bare(tombstone))
+        assert store.tombstones(ROOM.id) == store.tombstones(ROOM.id, target) == []
+        store.restore(ROOM.id, tombstone.ids[0], tombstone.batch.entries[0].content or b"")
+        assert store.tombstones(ROOM.id) == store.tombstones(ROOM.id, target) == tombstone.placed
+        store.erase(ROOM.id, tombstone.ids[0])
+        assert store.tombstones(ROOM.id, target) == []
+
+    def test_an_excluded_tombstone_is_gone(self, store: EntryStore) -> None:
+        target = EntryID(b"t" * 32)
+        put(store, Author(ANNA).erase(Kind.RETRACTION, 1, target))
+        store.exclude(ROOM.id, ANNA, 1, b"proof")
+        assert store.tombstones(ROOM.id) == store.tombstones(ROOM.id, target) == []
 
     def test_an_excluded_origin_leaves_from_a_seq_on(self, store: EntryStore) -> None:
         anna, bert = Author(ANNA), Author(BERT)
@@ -269,12 +282,9 @@ class StoreContract:
         assert store.seal(ROOM.id, ANNA, 3) is None
         assert store.exclusions(ROOM.id) == {ANNA: (3, b"proof")}
 
-    def test_the_lowest_exclusion_wins(self, store: EntryStore) -> None:
-        written = Author(ANNA).write(1, 2, 3, 4)
-        put(store, written)
+    def test_a_later_exclusion_takes_the_place_of_the_one_before(self, store: EntryStore) -> None:
+        put(store, Author(ANNA).write(1, 2, 3, 4))
         store.exclude(ROOM.id, ANNA, 3, b"three")
-        store.exclude(ROOM.id, ANNA, 4, b"four")
-        assert store.exclusions(ROOM.id) == {ANNA: (3, b"three")}
         store.exclude(ROOM.id, ANNA, 1, b"one")
         assert store.exclusions(ROOM.id) == {ANNA: (1, b"one")}
         assert store.newest(ROOM.id, 9) == []
