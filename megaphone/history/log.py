@@ -68,13 +68,19 @@ class Log:
         self._verifier = verifier
         self._trusted = trusted
         self._own = own
-        self._spans = {origin: list(found) for origin, found in store.spans(self.room).items()}
-        self._exclusions = dict(store.exclusions(self.room))
-        self._tombstones = Tombstones(self.room, store, moderates or trusted)
+        self._moderates = moderates or trusted
         self._bare: OrderedDict[EntryID, tuple[Origin, int]] = OrderedDict()
         self._heads: dict[Origin, tuple[int, Clock]] = {}  # seq and clock of entries that were last in their feed
         self._feed: Feed | None = None
         self._is_put = False
+        self.reload()
+
+    def reload(self) -> None:
+        """Read from the store what is here; call it when entries have gone otherwise than by this log (retention, damage)."""
+        self._spans = {origin: list(found) for origin, found in self._store.spans(self.room).items()}
+        self._exclusions = dict(self._store.exclusions(self.room))
+        self._tombstones = Tombstones(self.room, self._store, self._moderates)
+        self._heads.clear()
 
     # --- what is here ------------------------------------------------------------------
 
