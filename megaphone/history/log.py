@@ -81,6 +81,7 @@ class Log:
         self._exclusions = dict(self._store.exclusions(self.room))
         self._tombstones = Tombstones(self.room, self._store, self._moderates)
         self._heads.clear()
+        self._bare.clear()
 
     # --- what is here ------------------------------------------------------------------
 
