@@ -67,7 +67,10 @@ class EntryStore(Protocol):
         ...
 
     def put(self, batch: Batch, ids: Sequence[EntryID]) -> int:
-        """Keep the entries of a batch, whose ids are `ids`, and its seal if it has one; returns the write's position."""
+        """Keep the entries of a batch, whose ids are `ids`, and its seal if it has one; returns the write's position.
+
+        None of them is here already, and none is excluded: the log sees to that.
+        """
         ...
 
     def seal(self, room: RoomID, origin: Origin, seq: int) -> tuple[int, bytes] | None:
@@ -102,8 +105,22 @@ class EntryStore(Protocol):
         """Drop an entry's content, keep its place; returns the write's position."""
         ...
 
+    def restore(self, room: RoomID, id_: EntryID, content: bytes) -> int:
+        """Give a bare entry its content back, whose hash has been checked; returns the write's position."""
+        ...
+
+    def tombstones(self, room: RoomID, target: EntryID | None = None) -> list[Placed]:
+        """Return the retractions and moderations of an entry (those that have their contents).
+
+        Without a target: those whose target is not here.
+        """
+        ...
+
     def exclude(self, room: RoomID, origin: Origin, seq: int, proof: bytes) -> int:
-        """Take an origin's entries from `seq` on out of the room, and keep the proof why."""
+        """Take an origin's entries and seals from `seq` on out of the room, and keep the proof why.
+
+        Another proof for the same origin takes the place of the one before; the lower seq is the one that comes last.
+        """
         ...
 
     def exclusions(self, room: RoomID) -> dict[Origin, tuple[int, bytes]]:
