@@ -276,6 +276,13 @@ class SQLiteHistory:
         feed = None if here is None else here.feeds.get(origin)
         return None if feed is None else feed.tip
 
+    def keep_tip(self, room: RoomID, origin: Origin, tip: tuple[int, EntryID] | None) -> None:
+        """Note what `tip` is to say of a feed, if nothing later is known."""
+        feed = self._known(room).feeds.setdefault(origin, Feed(origin))
+        if tip is not None and (feed.tip is None or feed.tip[0] < tip[0]):
+            self._writer.perform(writing.SET_TIP, (room, origin, write_tip(*tip)), owner=room)
+            feed.tip = tip
+
     def feed(self, room: RoomID, origin: Origin, first: int, last: int) -> list[Placed]:
         """Return the entries of a feed from seq `first` to `last`, both included, without those that are missing."""
         found = self._place(room, origin)

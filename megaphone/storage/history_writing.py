@@ -200,6 +200,10 @@ def _reindex(connection: sqlite3.Connection) -> None:
         connection.execute(f"REINDEX {name}")
 
 
+def _set_tip(connection: sqlite3.Connection, room: RoomID, origin: Origin, tip: bytes) -> None:
+    connection.execute("UPDATE log_feed SET tip = ? WHERE number = ?", (tip, _feed(connection, room, origin)))
+
+
 def _suspect(connection: sqlite3.Connection, room: RoomID, origin: Origin) -> None:
     """Note that a feed has to be checked whole when it is used the next time."""
     feed = _feed(connection, room, origin)
@@ -267,4 +271,5 @@ REBUILD: Final = Program("repair a feed", _rebuild)
 SET_TOMBSTONES: Final = Program("repair the tombstones of a room", _set_tombstones)
 SWEEP: Final = Program("delete rows of nothing", _sweep)
 REINDEX: Final = Program("make the indexes of histories anew", _reindex)
+SET_TIP: Final = Program("note the last entry of a feed", _set_tip)
 SUSPECT: Final = Program("note a damage", _suspect)

@@ -52,8 +52,12 @@ class Writer:
         bytes_limit: int = BYTES_LIMIT,
         gather_seconds: float = GATHER_SECONDS,
         retry_seconds: float = RETRY_SECONDS,
+        pragmas: Sequence[str] = (),
     ) -> None:
-        """Start the thread. `call_soon(on_committed, position)` is called on it after each transaction."""
+        """Start the thread. `call_soon(on_committed, position)` is called on it after each transaction.
+
+        `pragmas`: settings of its connection beside those that every connection has.
+        """
         self.path = path
         self.committed = 0
         self.trouble = ""  # why nothing can be written at the moment, in words
@@ -79,6 +83,8 @@ class Writer:
         self._something_to_do = threading.Condition(self._lock)
         self._something_done = threading.Condition(self._lock)
         self._connection = connect(path)
+        for pragma in pragmas:
+            self._connection.execute(pragma)
         self._thread = threading.Thread(target=self._run, name="storage", daemon=True)
         self._thread.start()
 
