@@ -10,7 +10,7 @@ Only one process at a time writes to a room.
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from megaphone import log
 from megaphone.errors import HistoryError, StorageError, StorageFullError
@@ -25,7 +25,7 @@ from megaphone.storage.history_feeds import Feed, joined
 from megaphone.storage.history_reading import LARGEST, Chain, Reader, is_number, target_of, write_tip
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 
     from megaphone.history.batch import Batch
     from megaphone.history.clock import Clock
@@ -34,18 +34,48 @@ if TYPE_CHECKING:
     from megaphone.history.ports import Verifier
     from megaphone.storage.history_check import Found
     from megaphone.storage.history_reading import FeedRow, RoomRow
-    from megaphone.storage.writer import Writer
+    from megaphone.storage.transaction import Program
 
 ROOMS_LIMIT: Final = 16_384  # in memory; those that were not used for longest are read again when they are
 MENDED_AT_ONCE: Final = 16_384  # entries of a feed that is checked whole as soon as a damage shows, not later
 ENTRY_COST_BYTES: Final = 85  # on disk beside the content
 
 
+class Writing(Protocol):
+    """What is needed of a `storage.writer.Writer`."""
+
+    committed: int
+
+    @property
+    def position(self) -> int:
+        """The position of the newest write."""
+        ...
+
+    def perform(self, program: Program, values: tuple[Any, ...], *, owner: Hashable = None, cost_bytes: int = 0) -> int:
+        """Queue a program."""
+        ...
+
+    def settle(self, owner: Hashable) -> None:
+        """Return when nothing of this owner is queued."""
+        ...
+
+    def settle_all(self) -> None:
+        """Return when nothing is queued."""
+        ...
+
+
 class Opened(Protocol):
     """A database that is open: a `Storage` is one."""
 
-    path: str
-    writer: Writer
+    @property
+    def path(self) -> str:
+        """The file."""
+        ...
+
+    @property
+    def writer(self) -> Writing:
+        """What writes to it."""
+        ...
 
 
 class _Room:
@@ -512,8 +542,12 @@ class SQLiteHistory:
             try:
                 self._writer.perform(writing.REBUILD, (room.id, feed.origin, *values), owner=room.id)
             except StorageFullError as error:
-                self._log.error("not repaired", file=self.path, room=room.title, reason=error.reason)
+                self._not_repaired(room, error)
         return found
+
+    def _not_repaired(self, room: _Room, error: StorageFullError) -> None:
+        """Say that a damage stays on disk; it is found again at the next start."""
+        self._log.error("not repaired", file=self.path, room=room.title, reason=error.reason)
 
     def _report(self, room: _Room, damages: Sequence[Damage]) -> None:
         for each in damages[:100]:

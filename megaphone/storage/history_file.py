@@ -17,7 +17,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from megaphone import log
-from megaphone.errors import HistoryError, StorageError
+from megaphone.errors import HistoryError, StorageError, StorageFullError
 from megaphone.history.batch import Batch, sealed
 from megaphone.storage import history_writing as writing
 from megaphone.storage.database import Schema, prepare_file, primary_code, words
@@ -28,12 +28,14 @@ from megaphone.storage.tables import HISTORY_APPLICATION_ID, LOG
 from megaphone.storage.writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Hashable, Iterator, Sequence
 
     from megaphone.history.manifest import RoomID
     from megaphone.history.ports import Placed, Verifier
+    from megaphone.storage.history import _Room
     from megaphone.storage.history_check import Damage
     from megaphone.storage.history_reading import FeedRow, RoomRow
+    from megaphone.storage.transaction import Program
 
 ALONE: Final = Schema(HISTORY_APPLICATION_ID, (LOG,))
 CHECKED_WHOLE_BYTES: Final = 33_554_432  # a larger file is checked quickly, room by room, as they are used
@@ -132,6 +134,40 @@ class HistoryFile(SQLiteHistory):
         left = self._writer.close()
         self._reader.close()
         return left
+
+
+class _ReadOnly:
+    """A database without a writer."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.writer = self
+        self.committed = self.position = 0
+
+    def perform(self, program: Program, values: tuple[Any, ...], *, owner: Hashable = None, cost_bytes: int = 0) -> int:
+        raise StorageFullError(self.path, "is open for reading only")
+
+    def settle(self, owner: Hashable) -> None:
+        """Nothing is queued."""
+
+    def settle_all(self) -> None:
+        """Nothing is queued."""
+
+
+class HistoryLook(SQLiteHistory):
+    """The histories of a file that may be in use, to be read and never written. `close_reader` closes it."""
+
+    def __init__(self, path: str) -> None:
+        """Open a file; StorageError if that is impossible."""
+        super().__init__(_ReadOnly(path))
+        self.damages: list[Damage] = []
+        """What was found when something was read; it is not given out."""
+
+    def _report(self, room: _Room, damages: Sequence[Damage]) -> None:
+        self.damages += damages
+
+    def _not_repaired(self, room: _Room, error: StorageFullError) -> None:
+        """It was not meant to be."""
 
 
 def is_broken(error: StorageError) -> bool:

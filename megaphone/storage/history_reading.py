@@ -162,21 +162,21 @@ class Reader:
         """Open a database that exists."""
         self.path = path
         with words(path):
-            self._connection = connect(path, read_only=True)
+            self.connection = connect(path, read_only=True)
 
     def close(self) -> None:
         """Close the file."""
         with contextlib.suppress(sqlite3.Error):
-            self._connection.close()
+            self.connection.close()
 
     def read(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """Return all rows."""
         with words(self.path):
-            return self._connection.execute(query, values).fetchall()
+            return self.connection.execute(query, values).fetchall()
 
     def each(self, query: str, values: Sequence[object] = ()) -> Iterator[tuple[Any, ...]]:
         """Yield the rows one by one."""
-        with words(self.path), contextlib.closing(self._connection.execute(query, values)) as cursor:
+        with words(self.path), contextlib.closing(self.connection.execute(query, values)) as cursor:
             yield from cursor
 
     def is_history(self) -> bool:
