@@ -36,6 +36,7 @@ COMMANDS: Final = (
     "chat",
     "hub",
     "user",
+    "history",
 )
 
 _EPILOG: Final = """\

@@ -5,7 +5,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 from megaphone.errors import StorageError
 from megaphone.storage.tables import APPLICATION_ID, MIGRATIONS
@@ -36,6 +36,16 @@ _WORDS: Final = {
 }
 
 
+class Schema(NamedTuple):
+    """What a database is known by, and the migrations that make its tables."""
+
+    application_id: int
+    migrations: tuple[str, ...]
+
+
+NODE: Final = Schema(APPLICATION_ID, MIGRATIONS)
+
+
 def database_path(directory: str) -> str:
     """Return where the database of a data directory is."""
     return os.path.join(directory, FILE_NAME)
@@ -46,14 +56,18 @@ def prepare(directory: str) -> None:
 
     Both can be read by their owner only: they hold what people wrote to each other.
     """
-    path = database_path(directory)
+    prepare_file(database_path(directory), NODE)
+
+
+def prepare_file(path: str, schema: Schema) -> None:
+    """Make a database of this schema with all its tables where they are missing; StorageError if impossible."""
     try:
-        os.makedirs(directory, mode=0o700, exist_ok=True)
+        os.makedirs(os.path.dirname(path) or ".", mode=0o700, exist_ok=True)
         _create(path)
     except OSError as error:
         raise StorageError(error.filename or path, f"cannot be opened: {error.strerror}") from None
     with words(path), contextlib.closing(connect(path)) as connection:
-        _migrate(connection, path)
+        _migrate(connection, path, schema)
 
 
 def _create(path: str) -> None:
@@ -65,7 +79,7 @@ def _create(path: str) -> None:
         return
     try:
         if os.geteuid() == 0:
-            owner = os.stat(os.path.dirname(path))
+            owner = os.stat(os.path.dirname(path) or ".")
             os.fchown(descriptor, owner.st_uid, owner.st_gid)
     finally:
         os.close(descriptor)
@@ -79,7 +93,7 @@ def inspect(directory: str) -> None:
     if not os.access(path, os.R_OK | os.W_OK, effective_ids=True):
         raise StorageError(path, "this user may not read and write it")
     with words(path), contextlib.closing(connect(path, read_only=True)) as connection:
-        _recognise(connection, path)
+        recognise(connection, path, NODE)
 
 
 def connect(path: str, *, read_only: bool = False) -> sqlite3.Connection:
@@ -124,30 +138,30 @@ def primary_code(error: sqlite3.Error) -> int:
     return 0 if code is None else int(code) & 0xFF
 
 
-def _recognise(connection: sqlite3.Connection, path: str) -> int:
+def recognise(connection: sqlite3.Connection, path: str, schema: Schema) -> int:
     """Return how many migrations the database has had; StorageError if it is not ours, or not ours yet."""
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    if application != APPLICATION_ID and (application or version or tables):
+    if application != schema.application_id and (application or version or tables):
         raise StorageError(path, "is a database, but not one of Megaphone")
-    if version > len(MIGRATIONS):
+    if version > len(schema.migrations):
         raise StorageError(path, f"was written by a newer Megaphone (version {version} of its tables)")
     return int(version)
 
 
-def _migrate(connection: sqlite3.Connection, path: str) -> None:
+def _migrate(connection: sqlite3.Connection, path: str, schema: Schema) -> None:
     _use_wal(connection)
-    if _recognise(connection, path) == len(MIGRATIONS):
+    if recognise(connection, path, schema) == len(schema.migrations):
         return
     connection.execute("BEGIN EXCLUSIVE")
     try:
-        done = _recognise(connection, path)  # another process may have been first
-        for migration in MIGRATIONS[done:]:
+        done = recognise(connection, path, schema)  # another process may have been first
+        for migration in schema.migrations[done:]:
             for statement in migration.split("\n\n"):
                 connection.execute(statement)
-        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        connection.execute(f"PRAGMA application_id = {schema.application_id}")
+        connection.execute(f"PRAGMA user_version = {len(schema.migrations)}")
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:

@@ -5,6 +5,7 @@ A migration that was released is never changed: a newer one follows it. An empty
     account ◄── roster, block, private, vcard, spool        by the account's number; they go with their account
     room ◄── affiliation                                    by the room's number; they go with their room
     history                                                 by the room's name: it may outlive the room's configuration
+    log_*                                                   replicated histories, also in a file of their own: see LOG
 
 People in rooms are kept by their JID: they need not have an account here. Accounts and rooms are kept by the local part
 of their JID: a database has one domain of users and one of rooms, whose names the configuration gives.
@@ -13,6 +14,83 @@ of their JID: a database has one domain of users and one of rooms, whose names t
 from typing import Final
 
 APPLICATION_ID: Final = 0x4D504731  # "MPG1", in the file's header: what `file` and we know the database by
+
+HISTORY_APPLICATION_ID: Final = 0x4D504748  # "MPGH": a file with histories and nothing else
+
+LOG: Final = """\
+CREATE TABLE log_room (
+    number INTEGER PRIMARY KEY,
+    id BLOB NOT NULL UNIQUE,
+    kind TEXT NOT NULL,
+    name TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE log_feed (
+    number INTEGER PRIMARY KEY,
+    room INTEGER NOT NULL,
+    origin BLOB NOT NULL,
+    tip BLOB,
+    excluded INTEGER,
+    proof BLOB,
+    suspect INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (room, origin)
+) STRICT;
+
+CREATE TABLE log_run (
+    n INTEGER PRIMARY KEY,
+    feed INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    previous BLOB
+) STRICT;
+
+CREATE UNIQUE INDEX log_run_seq ON log_run (feed, seq);
+
+CREATE TABLE log_entry (
+    n INTEGER PRIMARY KEY,
+    clock INTEGER NOT NULL,
+    kind INTEGER NOT NULL,
+    id BLOB NOT NULL,
+    hash BLOB,
+    content BLOB
+) STRICT;
+
+CREATE INDEX log_entry_id ON log_entry (substr(id, 1, 4));
+
+CREATE TABLE log_seal (
+    feed INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    signature BLOB NOT NULL,
+    PRIMARY KEY (feed, seq)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE log_day (
+    feed INTEGER NOT NULL,
+    day INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    sum BLOB NOT NULL,
+    bytes INTEGER NOT NULL,
+    PRIMARY KEY (feed, day)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE log_tombstone (
+    room INTEGER NOT NULL,
+    target BLOB NOT NULL,
+    n INTEGER NOT NULL,
+    PRIMARY KEY (room, target, n)
+) STRICT, WITHOUT ROWID;
+"""
+"""Replicated histories (docs/reference/history.md).
+
+    log_room ◄── log_feed ◄── log_run ──► log_entry     a run: `count` entries from `seq` on, in the rows from `n` on
+                    ▲
+                    └── log_seal, log_day                signatures; the digest of each day; `bytes` are of contents
+
+An entry's row has no room, origin, seq or previous id: runs say them, so that an entry takes 54 bytes beside its content,
+and the index of its id (4 bytes of it are enough to find it) about 20. `hash` is there only when the content is gone.
+`previous` is there where a run begins behind a gap. `tip`: seq and id of the last entry that a feed ever had here, which
+stays when that is lost or dropped, so that a node never says two things at one seq of its own feed.
+"""
 
 MIGRATIONS: Final[tuple[str, ...]] = (
     """\
@@ -108,4 +186,5 @@ CREATE TABLE history (
     PRIMARY KEY (room, id)
 ) STRICT, WITHOUT ROWID;
 """,
+    LOG,
 )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import sqlite3
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from megaphone.storage.database import primary_code
 
@@ -48,12 +48,21 @@ class Statement(NamedTuple):
         return self.head + ", ".join([self.row] * rows) + self.tail
 
 
+class Program(NamedTuple):
+    """Several statements that belong together: `run(connection, *values)`, in the transaction of all other rows."""
+
+    name: str
+    """For the log."""
+    run: Callable[..., object]
+    stage: int = 0
+
+
 class Write(NamedTuple):
-    """One row for one statement."""
+    """One row for one statement, or the values of a program."""
 
     position: int
-    statement: Statement
-    values: tuple[Value, ...]
+    statement: Statement | Program
+    values: tuple[Any, ...]
     cost_bytes: int
 
 
@@ -67,7 +76,11 @@ def write_together(connection: sqlite3.Connection, rows: Sequence[Write]) -> Non
     staged = sorted(rows, key=lambda row: row.statement.stage)
     with _transaction(connection):
         for statement, run in itertools.groupby(staged, lambda row: row.statement):
-            _write_run(connection, statement, [row.values for row in run])
+            if isinstance(statement, Program):
+                for row in run:
+                    statement.run(connection, *row.values)
+            else:
+                write_rows(connection, statement, [row.values for row in run])
 
 
 def write_one_by_one(
@@ -77,11 +90,26 @@ def write_one_by_one(
     with _transaction(connection):
         for row in rows:
             try:
-                connection.execute(row.statement.text(1) if row.statement.row else row.statement.head, row.values)
+                _write_one(connection, row)
             except REFUSALS as error:
                 if is_transient(error):
                     raise
                 refused(row, error)
+
+
+def _write_one(connection: sqlite3.Connection, row: Write) -> None:
+    statement = row.statement
+    if not isinstance(statement, Program):
+        connection.execute(statement.text(1) if statement.row else statement.head, row.values)
+        return
+    connection.execute("SAVEPOINT program")  # all of it or nothing
+    try:
+        statement.run(connection, *row.values)
+    except REFUSALS:
+        if connection.in_transaction:  # a disk error may have ended it
+            connection.execute("ROLLBACK TO program")
+        raise
+    connection.execute("RELEASE program")
 
 
 @contextlib.contextmanager
@@ -96,7 +124,8 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
-def _write_run(connection: sqlite3.Connection, statement: Statement, rows: Sequence[tuple[Value, ...]]) -> None:
+def write_rows(connection: sqlite3.Connection, statement: Statement, rows: Sequence[tuple[Value, ...]]) -> None:
+    """Run a statement for rows, within a transaction."""
     if not statement.row:
         for values in rows:
             connection.execute(statement.head, values)

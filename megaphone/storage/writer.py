@@ -16,12 +16,12 @@ import contextlib
 import sqlite3
 import threading
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from megaphone import log
 from megaphone.errors import StorageError, StorageFullError
 from megaphone.storage.database import connect, in_words
-from megaphone.storage.transaction import REFUSALS, Write, is_transient, write_one_by_one, write_together
+from megaphone.storage.transaction import REFUSALS, Program, Write, is_transient, write_one_by_one, write_together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -52,8 +52,12 @@ class Writer:
         bytes_limit: int = BYTES_LIMIT,
         gather_seconds: float = GATHER_SECONDS,
         retry_seconds: float = RETRY_SECONDS,
+        pragmas: Sequence[str] = (),
     ) -> None:
-        """Start the thread. `call_soon(on_committed, position)` is called on it after each transaction."""
+        """Start the thread. `call_soon(on_committed, position)` is called on it after each transaction.
+
+        `pragmas`: settings of its connection beside those that every connection has.
+        """
         self.path = path
         self.committed = 0
         self.trouble = ""  # why nothing can be written at the moment, in words
@@ -79,6 +83,8 @@ class Writer:
         self._something_to_do = threading.Condition(self._lock)
         self._something_done = threading.Condition(self._lock)
         self._connection = connect(path)
+        for pragma in pragmas:
+            self._connection.execute(pragma)
         self._thread = threading.Thread(target=self._run, name="storage", daemon=True)
         self._thread.start()
 
@@ -93,6 +99,15 @@ class Writer:
         the first one's place.
         """
         cost = sum(len(value) for value in values if isinstance(value, bytes | str))
+        return self._put(statement, values, owner, key, cost)
+
+    def perform(self, program: Program, values: tuple[Any, ...], *, owner: Hashable = None, cost_bytes: int = 0) -> int:
+        """Queue a program as `put` queues a row; `cost_bytes` is what its values take."""
+        return self._put(program, values, owner, None, cost_bytes)
+
+    def _put(
+        self, statement: Statement | Program, values: tuple[Any, ...], owner: Hashable, key: Hashable, cost: int
+    ) -> int:
         with self._lock:
             if self.trouble or self._closing:
                 raise StorageFullError(self.path, self.trouble or "is being closed")
@@ -166,7 +181,7 @@ class Writer:
         return len(self._queue) + self._writing_rows
 
     def _append(
-        self, statement: Statement, values: tuple[Value, ...], owner: Hashable, key: Hashable, cost: int
+        self, statement: Statement | Program, values: tuple[Any, ...], owner: Hashable, key: Hashable, cost: int
     ) -> int:
         self._position = position = self._position + 1
         if key is None:
@@ -250,7 +265,8 @@ class Writer:
 
     def _refused(self, row: Write, error: Exception) -> None:
         self.dropped += 1
-        self._log.error("row refused", file=self.path, statement=row.statement.head[:60], reason=str(error))
+        name = row.statement.name if isinstance(row.statement, Program) else row.statement.head[:60]
+        self._log.error("row refused", file=self.path, statement=name, reason=str(error))
 
     def _wait_for_better_times(self, reason: str) -> bool:
         with self._lock:

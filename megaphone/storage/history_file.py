@@ -1,0 +1,290 @@
+"""A file with histories and nothing else, for a peer that has no node: one for each user.
+
+    open ──► make its tables, check ──► damaged entries are dropped, and fetched again from others
+                        │
+                        └ pages that SQLite cannot read: put aside as FILE.damaged-TIME, what can be read of it copied
+
+It is written with `synchronous = FULL`: a laptop that loses power must not forget what it has told others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import sqlite3
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from megaphone import log
+from megaphone.errors import HistoryError, StorageError, StorageFullError
+from megaphone.history.batch import Batch, sealed
+from megaphone.storage import history_writing as writing
+from megaphone.storage.database import Schema, prepare_file, primary_code, words
+from megaphone.storage.history import SQLiteHistory
+from megaphone.storage.history_audit import audit
+from megaphone.storage.history_reading import Chain, Reader
+from megaphone.storage.tables import HISTORY_APPLICATION_ID, LOG
+from megaphone.storage.writer import Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterator, Sequence
+
+    from megaphone.history.manifest import RoomID
+    from megaphone.history.ports import Placed, Verifier
+    from megaphone.storage.history import _Room
+    from megaphone.storage.history_check import Damage
+    from megaphone.storage.history_reading import FeedRow, RoomRow
+    from megaphone.storage.transaction import Program
+
+ALONE: Final = Schema(HISTORY_APPLICATION_ID, (LOG,))
+CHECKED_WHOLE_BYTES: Final = 33_554_432  # a larger file is checked quickly, room by room, as they are used
+_SALVAGED_AT_ONCE: Final = 256  # entries
+_BROKEN: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+class _Alone:
+    """A database with its writer."""
+
+    def __init__(self, path: str, **limits: Any) -> None:
+        self.path = path
+        self.writer = Writer(path, pragmas=("PRAGMA synchronous = FULL",), **limits)
+
+
+class HistoryFile(SQLiteHistory):
+    """An `EntryStore` in a file of its own; `close` it."""
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        verifier: Verifier | None = None,
+        on_damage: Callable[[RoomID, Sequence[Damage]], object] | None = None,
+        call_soon: Callable[[Callable[[int], object], int], object] | None = None,
+        on_committed: Callable[[int], object] | None = None,
+        **limits: Any,
+    ) -> None:
+        """Open a file or make it; StorageError if that is impossible. `call_soon`, `on_committed`, `limits`: `Writer`."""
+        self.put_aside = ""
+        """Where a file went that could not be read."""
+        self.found: list[Damage] = []
+        """What was damaged when it was opened, and has been dropped."""
+        limits |= {"call_soon": call_soon, "on_committed": on_committed}
+        try:
+            self._open(path, verifier, on_damage, limits)
+        except StorageError as error:
+            if not is_broken(error):
+                raise
+            self.put_aside = _put_aside(path)
+            log.get_logger("history").error("put aside", file=path, to=self.put_aside, reason=error.reason)
+            self._open(path, verifier, on_damage, limits)
+            self.salvaged = _salvage(self.put_aside, self, verifier)
+            self._writer.settle_all()
+
+    salvaged = 0
+    """How many entries of a file that was put aside have been copied."""
+
+    def _open(
+        self,
+        path: str,
+        verifier: Verifier | None,
+        on_damage: Callable[[RoomID, Sequence[Damage]], object] | None,
+        limits: dict[str, Any],
+    ) -> None:
+        prepare_file(path, ALONE)
+        with contextlib.ExitStack() as opened:
+            with words(path):
+                storage = _Alone(path, **limits)
+            opened.callback(storage.writer.close)
+            super().__init__(storage, verifier=verifier, on_damage=on_damage)
+            opened.callback(self._reader.close)
+            self._check_at_start()
+            opened.pop_all()
+
+    def _check_at_start(self) -> None:
+        if os.path.getsize(self.path) > CHECKED_WHOLE_BYTES:
+            return
+        if self._reader.read("PRAGMA quick_check(1)") != [("ok",)]:
+            raise StorageError(self.path, "is damaged") from sqlite_error(sqlite3.SQLITE_CORRUPT)
+        self.found = self.check_all()
+
+    def check_all(self) -> list[Damage]:
+        """Check everything in full, and drop what is damaged; returns it. 10 seconds for a million entries, about."""
+        self._writer.settle_all()
+        audited = audit(self._reader, self._verifier)
+        if not audited.damages:
+            return []
+        for row in self._reader.rooms():
+            self.check(row.id)
+        self._writer.perform(writing.SWEEP, ())
+        if audited.indexes:
+            self._writer.perform(writing.REINDEX, ())
+        self._writer.settle_all()
+        for number, tombstones in audit(self._reader, self._verifier).tombstones:
+            self._writer.perform(writing.SET_TOMBSTONES, (number, tombstones))
+        self._writer.settle_all()
+        return audited.damages
+
+    def flush(self, timeout_seconds: float = 5.0) -> bool:
+        """Wait until all writes are durable; False if they are not after that time."""
+        return self._writer.flush(timeout_seconds)
+
+    def close(self) -> int:
+        """Write what is queued and close; returns how many writes could not be done."""
+        left = self._writer.close()
+        self._reader.close()
+        return left
+
+
+class _ReadOnly:
+    """A database without a writer."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.writer = self
+        self.committed = self.position = 0
+
+    def perform(self, program: Program, values: tuple[Any, ...], *, owner: Hashable = None, cost_bytes: int = 0) -> int:
+        raise StorageFullError(self.path, "is open for reading only")
+
+    def settle(self, owner: Hashable) -> None:
+        """Nothing is queued."""
+
+    def settle_all(self) -> None:
+        """Nothing is queued."""
+
+
+class HistoryLook(SQLiteHistory):
+    """The histories of a file that may be in use, to be read and never written. `close_reader` closes it."""
+
+    def __init__(self, path: str) -> None:
+        """Open a file; StorageError if that is impossible."""
+        super().__init__(_ReadOnly(path))
+        self.damages: list[Damage] = []
+        """What was found when something was read; it is not given out."""
+
+    def _report(self, room: _Room, damages: Sequence[Damage]) -> None:
+        self.damages += damages
+
+    def _not_repaired(self, room: _Room, error: StorageFullError) -> None:
+        """It was not meant to be."""
+
+
+def is_broken(error: StorageError) -> bool:
+    """Whether a file cannot be read because of what is in it."""
+    return isinstance(error.__cause__, sqlite3.Error) and primary_code(error.__cause__) in _BROKEN
+
+
+def sqlite_error(code: int) -> sqlite3.DatabaseError:
+    """Return an error with a result code of SQLite."""
+    error = sqlite3.DatabaseError("database disk image is malformed")
+    error.sqlite_errorcode = code
+    return error
+
+
+def _put_aside(path: str) -> str:
+    """Rename a file with its log; returns its new name."""
+    to = f"{path}.damaged-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
+    for number in itertools.count(1):
+        if not os.path.lexists(to):
+            break
+        to = f"{to.partition('Z')[0]}Z-{number}"
+    try:
+        os.rename(path, to)
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(f"{path}-wal", f"{to}-wal")
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{path}-shm")
+    except OSError as error:
+        raise StorageError(path, f"is damaged, and cannot be put aside: {error.strerror}") from None
+    return to
+
+
+def _salvage(path: str, store: HistoryFile, verifier: Verifier | None) -> int:
+    """Copy what can be read of a damaged file, entry by checked entry; returns how many entries."""
+    try:
+        reader = Reader(path)
+    except StorageError:
+        return 0
+    copied = 0
+    try:
+        for room in reader.rooms():
+            if not room.is_good:
+                continue
+            store.put_room(room.manifest)
+            for feed in reader.feeds(room.number):
+                with contextlib.suppress(StorageError, HistoryError):
+                    copied += _salvage_feed(reader, room, feed, store, verifier)
+                store.keep_tip(room.id, feed.origin, feed.tip)
+    except (StorageError, HistoryError):
+        pass  # the rest cannot be read
+    finally:
+        reader.close()
+    return copied
+
+
+def _salvage_feed(
+    reader: Reader, room: RoomRow, row: FeedRow, store: HistoryFile, verifier: Verifier | None
+) -> int:
+    try:
+        seals = dict(reader.seals(row.number))
+    except StorageError:
+        seals = {}
+    copied = 0
+    for placed in _readable(reader, room, row):
+        last = placed[-1]
+        seal = seals.get(last.seq, b"")
+        if verifier is not None and seal and not verifier(row.origin, seal, sealed(last.id)):
+            seal = b""
+        batch = Batch(room.id, row.origin, placed[0].seq, placed[0].previous, tuple(each.entry for each in placed), seal)
+        if row.excluded is None or last.seq < row.excluded:
+            store.put(batch, [each.id for each in placed])
+            copied += len(placed)
+    if row.excluded is not None:
+        store.exclude(room.id, row.origin, row.excluded, row.proof)
+    return copied
+
+
+def _readable(reader: Reader, room: RoomRow, row: FeedRow) -> Iterator[list[Placed]]:
+    """Yield consecutive good entries, some at a time; pages that cannot be read are left out."""
+    try:
+        seals = {seq for seq, _ in reader.seals(row.number)}
+    except StorageError:
+        seals = set()
+    for run in _readable_runs(reader, row.number):
+        for first in range(run[0], run[1] + 1, _SALVAGED_AT_ONCE):
+            last = min(run[1], first + _SALVAGED_AT_ONCE - 1)
+            rows = []
+            try:
+                rows = reader.rows(row.number, max(1, first - 1), last)
+            except StorageError:
+                for seq in range(first, last + 1):
+                    with contextlib.suppress(StorageError):
+                        rows += reader.rows(row.number, seq, seq)
+            chain = Chain(room.id, row.origin)
+            good: list[Placed] = []
+            for each in rows:
+                placed = chain.follow(each)
+                if placed is None or placed.seq < first or (good and placed.seq != good[-1].seq + 1):
+                    if good:
+                        yield good
+                    good = []
+                if placed is None or placed.seq < first:
+                    continue
+                good.append(placed)
+                if placed.seq in seals:
+                    yield good
+                    good = []
+            if good:
+                yield good
+
+
+def _readable_runs(reader: Reader, feed: int) -> Iterator[tuple[int, int]]:
+    """Yield first and last seq of the runs of a feed, as far as they can be read, and none of them absurd."""
+    try:
+        ((most,),) = reader.read("SELECT ifnull(max(n), 0) FROM log_entry")
+        for run in reader.runs(feed):
+            yield run.seq, min(run.last, run.seq + most)
+    except StorageError:
+        return
+
