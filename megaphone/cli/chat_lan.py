@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
+from megaphone import log
 from megaphone.cli.output import FAILED, OK, USAGE, print_error, printable
 from megaphone.errors import MegaphoneError
 
@@ -91,6 +92,7 @@ def run(args: argparse.Namespace) -> int:
 
     # zeroconf and asyncio log what we report in a line.
     logging.disable(logging.CRITICAL)
+    log.configure(level="error")
     try:
         asyncio.run(chat(settings))
     except (MegaphoneError, OSError) as error:

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -28,6 +29,7 @@ from megaphone.cli.chat_typing import (
 )
 from megaphone.errors import HistoryError, PeerError, StorageError
 from megaphone.history.answers import Refusal
+from megaphone.history.batch import Batch
 from megaphone.history.clock import HybridClock
 from megaphone.history.entry import Kind, Origin
 from megaphone.history.manifest import RoomID
@@ -45,9 +47,11 @@ from megaphone.peers.mesh import Mesh
 from megaphone.peers.names import fingerprint, fingerprint_digits, hash_to_port
 from megaphone.peers.pins import Pins, Verdict
 from megaphone.peers.room import Window, said
-from megaphone.storage.history import HistoryFile
+from megaphone.storage.history_file import HistoryFile
 from megaphone.storage.node_key import NodeKey, verify
 
+FLUSH_AGAIN_SECONDS: Final = 1.0
+COMMIT_SECONDS: Final = 2.0
 NEXT_ADDRESS_SECONDS: Final = 0.5  # before a peer's next address is tried too
 ORIGINS_LIMIT: Final = 1_000  # whose entries are taken: everybody's on the LAN, but not of any number of made-up keys
 
@@ -57,6 +61,11 @@ async def chat(settings: LanSettings) -> None:
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     on_terminal = sys.stdin.isatty() and sys.stdout.isatty()
     with _alone(settings.database), contextlib.ExitStack() as closing:
+        if settings.key.exists() and not settings.database.exists():
+            raise PeerError(
+                f"{settings.key} has no database beside it: with it you would contradict what you have said before; "
+                "bring the database back, or remove the key, and the others will see a changed one"
+            )
         if on_terminal:
             closing.enter_context(terminal_restored())
         session = LanSession(settings, show_above_prompt if on_terminal else show, closing)
@@ -88,19 +97,28 @@ class LanSession:
         self._settings = settings
         self._show = show
         self._leaving = asyncio.Event()
-        key = NodeKey(settings.key)
-        store = HistoryFile(settings.database)
-        closing.callback(store.close)
+        loop = asyncio.get_running_loop()
+        self._store = HistoryFile(
+            str(settings.database),
+            verifier=verify,
+            on_damage=lambda room, damages: loop.call_soon(self._on_damage, room, len(damages)),
+            call_soon=loop.call_soon_threadsafe,
+            on_committed=self._on_committed,
+        )
+        closing.callback(self._store.close)
+        key = NodeKey.open(str(settings.key))
         self._known = Known(str(settings.database))
         closing.callback(self._known.close)
+        self._look_after_damage()
         self._pins = Pins(self._known, settings.trusted)
         self._pin_ourselves(key.origin)
-        self._origins: set[Origin] = set()
-        self._replica = Replica(store, HybridClock(), key, verify, self._is_taken)
+        self._replica = Replica(self._store, HybridClock(), key, verify, self._is_taken)
         self._log = self._replica.open(settings.room)
-        self._origins.update(self._log.heads())
+        self._origins = set(self._log.heads())
         self._replica.on_entries = self._on_entries
         self._replica.on_refusal = self._on_refusal
+        self._unwritten: deque[tuple[int, Batch]] = deque()
+        """Batches of ours by the position at which they are on disk: nobody gets them before."""
         self._window = Window(settings.history, _now_ms())
         self._listening = listen(settings.host, self._ports())
         self._us = Ourselves(
@@ -113,6 +131,7 @@ class LanSession:
         self._mesh = Mesh(
             self._us, self._known, self._pins, verify, lambda peer: Conversation(self._replica, peer), self._on_event
         )
+        self._replica.on_batch = self._mesh.push
 
     def _pin_ourselves(self, key: Origin) -> None:
         """Our own name is nobody else's here."""
@@ -151,10 +170,18 @@ class LanSession:
             for task in done:
                 task.result()
         finally:
+            await self._written_all()
             await self._mesh.leave()
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
+
+    async def _written_all(self) -> None:
+        """Wait until what was said is on disk."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(COMMIT_SECONDS):
+                while self._unwritten:
+                    await asyncio.sleep(0.01)
 
     def _begin(self) -> None:
         us, settings = self._us, self._settings
@@ -185,16 +212,29 @@ class LanSession:
                 self._say(text)
 
     def _say(self, text: str) -> None:
-        """Write a line into the log, which is on disk when the peers get it."""
+        """Write a line into the log; the peers get it when it is on disk."""
         room = self._settings.room.id
         try:
             placed = self._replica.append(room, Kind.NOTE, said(self._settings.name, sendable(text)), _now_ms())
-            batches = self._replica.flush(_now_ms())
-        except (ValueError, HistoryError, StorageError) as error:
+        except (ValueError, HistoryError) as error:
             self._show([f"warning> not said: {error}"])
             return
         self._show_new([placed])
-        self._mesh.push(batches)
+        self._flush()
+
+    def _flush(self) -> None:
+        try:
+            batches = self._replica.flush(_now_ms())
+        except StorageError as error:
+            self._mesh.warn("", b"flush", Trouble(f"what you say is not on disk, and nobody gets it yet: {error}"))
+            asyncio.get_running_loop().call_later(FLUSH_AGAIN_SECONDS, self._flush)
+            return
+        self._unwritten += ((self._log.written, batch) for batch in batches)
+        self._on_committed(self._store.committed)
+
+    def _on_committed(self, position: int) -> None:
+        while self._unwritten and self._unwritten[0][0] <= position:
+            self._mesh.push(self._unwritten.popleft()[1])
 
     # What is heard --------------------------------------------------------------------------------------------------
 
@@ -211,6 +251,21 @@ class LanSession:
 
     def _on_refusal(self, _: RoomID, origin: Origin, refusal: Refusal) -> None:
         self._mesh.warn(str(refusal), origin, EntriesRefused(origin, refusal))
+
+    def _look_after_damage(self) -> None:
+        """Tell what was found damaged at the start, and keep known peers and pins of a file that was put aside."""
+        store = self._store
+        if store.put_aside:
+            with contextlib.suppress(StorageError):
+                self._known.copy_from(store.put_aside)
+            self._show([f"warning> the database was damaged: {store.salvaged} lines saved; the old file is {store.put_aside}"])
+        elif store.found:
+            self._show(["warning> parts of the database were damaged and will be asked for again"])
+
+    def _on_damage(self, room: RoomID, count: int) -> None:
+        if room in self._replica.logs:
+            self._replica.logs[room].reload()
+            self._on_event(Trouble(f"the database is damaged in {count} places; what is lost is asked for again"))
 
     def _on_event(self, event: Event) -> None:
         self._show(lines.happened(event))

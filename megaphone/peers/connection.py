@@ -1,7 +1,7 @@
 """One connection to a peer: TLS, the greeting, then frames both ways; its outbox is bounded, and silence ends it.
 
-A peer that reads slowly hurts only itself: while its outbox is full nothing more is read from it, pushes are left out
-(`behind`: it is told our heads again when it has caught up), and after STALL_SECONDS without a byte taken it is dropped.
+A peer that reads slowly hurts only itself: while its outbox is full nothing more is read from it and nothing new is told
+to it (`is_full`; it hears our heads when it has caught up), and after STALL_SECONDS without a byte taken it is dropped.
 """
 
 from __future__ import annotations
@@ -190,8 +190,6 @@ class Connection:
     def __init__(self, stream: Stream, remote: Remote) -> None:
         self.remote = remote
         self.dialled = stream.dialled
-        self.behind = False
-        """Whether a push was left out because the outbox was full."""
         self.outbox_bytes = 0
         self._reader, self._writer, _ = stream
         self._outbox: deque[bytes] = deque()
@@ -199,6 +197,11 @@ class Connection:
         self._written = asyncio.Event()
         self._closing: str | None = None
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the outbox has more than the peer takes at the moment: what can wait should not be sent."""
+        return self.outbox_bytes > FULL_BYTES
 
     def send(self, messages: Iterable[bytes]) -> None:
         """Queue messages; a peer that has let too much of them pile up is dropped."""
@@ -210,13 +213,6 @@ class Connection:
             self.close("reads too slowly")
         self._something_to_write.set()
 
-    def push(self, messages: Iterable[bytes]) -> None:
-        """Queue messages that can be left out, for what is in them can be asked for later."""
-        if self.outbox_bytes > FULL_BYTES:
-            self.behind = True
-        else:
-            self.send(messages)
-
     def close(self, reason: str) -> None:
         """End it at once; `run` then returns this reason. What is queued is lost."""
         if self._closing is None:
@@ -224,12 +220,9 @@ class Connection:
             if self._task is not None:
                 self._task.cancel()
 
-    async def run(self, receive: Callable[[bytes], Iterable[bytes]], caught_up: Callable[[], Iterable[bytes]]) -> str:
-        """Answer each message with those that `receive` returns; returns why it ended, and has closed it.
-
-        `caught_up` says what to send when a peer that was `behind` has taken everything.
-        """
-        self._task = asyncio.create_task(self._run(receive, caught_up))
+    async def run(self, receive: Callable[[bytes], Iterable[bytes]]) -> str:
+        """Answer each message with those that `receive` returns; returns why it ended, and has closed it."""
+        self._task = asyncio.create_task(self._run(receive))
         if self._closing is not None:
             self._task.cancel()
         try:
@@ -249,8 +242,8 @@ class Connection:
         assert error is not None  # both tasks go on for ever
         raise error
 
-    async def _run(self, receive: Callable[[bytes], Iterable[bytes]], caught_up: Callable[[], Iterable[bytes]]) -> None:
-        both = {asyncio.create_task(self._read(receive)), asyncio.create_task(self._write(caught_up))}
+    async def _run(self, receive: Callable[[bytes], Iterable[bytes]]) -> None:
+        both = {asyncio.create_task(self._read(receive)), asyncio.create_task(self._write())}
         try:
             done, _ = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -270,11 +263,11 @@ class Connection:
                 raise PeerError(f"was silent for {SILENCE_SECONDS:g} s") from None
             if message:
                 self.send(receive(message))
-            while self.outbox_bytes > FULL_BYTES:
+            while self.is_full:
                 self._written.clear()
                 await self._written.wait()
 
-    async def _write(self, caught_up: Callable[[], Iterable[bytes]]) -> None:
+    async def _write(self) -> None:
         while True:
             self._something_to_write.clear()
             while self._outbox:
@@ -287,10 +280,6 @@ class Connection:
                     raise PeerError(f"took nothing for {STALL_SECONDS:g} s") from None
                 self.outbox_bytes -= len(data)
                 self._written.set()
-            if self.behind:
-                self.behind = False
-                self.send(caught_up())
-                continue
             try:
                 async with asyncio.timeout(ALIVE_SECONDS):
                     await self._something_to_write.wait()

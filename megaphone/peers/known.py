@@ -68,6 +68,16 @@ class Known:
         """Close the file."""
         self._connection.close()
 
+    def copy_from(self, path: str) -> None:
+        """Take what another file still has of peers and pins, for one that was put aside because it is damaged."""
+        with self._words():
+            self._connection.execute("ATTACH ? AS old", (path,))
+            try:
+                for table in ("peers", "pins", "listening"):
+                    self._connection.execute(f"INSERT OR REPLACE INTO main.{table} SELECT * FROM old.{table}")  # noqa: S608
+            finally:
+                self._connection.execute("DETACH old")
+
     def peers(self) -> list[Met]:
         """Return where peers were met, the last one first."""
         with self._words():

@@ -7,9 +7,9 @@
 When two peers dial each other at once, the connection dialled by the smaller key stays, for both come to that answer
 alone. A peer that has been restarted (another `instance`) takes the place of what was left of it.
 
-Our own entries are pushed to every peer. Of entries that came from one peer the others are told by our heads, a moment
-later and once for many: they ask for what they lack. So what A says reaches C through B, and costs a few bytes where C
-has it from A already.
+What is new is pushed to every peer but the one it came from; who has it already drops it. So what A says reaches C
+through B. A push that is left out because the peer's outbox is full, and what came in another way, are made up for by
+the next `tick`: digests differ, and heads are told.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import random
 import time
 from typing import TYPE_CHECKING, Final, Protocol
 
-from megaphone.errors import HistoryError, PeerError, StorageError
+from megaphone.errors import PeerError, StorageError
 from megaphone.peers.connection import Connection, Remote, accept, dial, greet
 from megaphone.peers.events import Connected, Lost, NewPeer, PeerRefused, RefusedByPeer, Trouble
 from megaphone.peers.hello import Reason
@@ -30,7 +30,7 @@ from megaphone.peers.targets import Target
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable
 
     from megaphone.history.batch import Batch
     from megaphone.history.entry import Origin
@@ -44,7 +44,6 @@ PEERS_LIMIT: Final = 128
 TARGETS_LIMIT: Final = 512
 DIALS_AT_ONCE: Final = 8
 TICK_SECONDS: Final = 1.0
-ANNOUNCE_SECONDS: Final = 0.1
 WARN_AGAIN_SECONDS: Final = 600.0
 WARNINGS_LIMIT: Final = 1_000
 LEAVE_SECONDS: Final = 1.0
@@ -54,19 +53,24 @@ TURN_SECONDS: Final = 1.5  # that the greater of two nodes waits to be dialled b
 class Conversation(Protocol):
     """What is said with one peer about the rooms that both have (`megaphone.history.sync`)."""
 
-    def start(self, now_ms: int) -> Iterable[bytes]:
-        """Begin, or say again what we have."""
+    @property
+    def closed(self) -> str:
+        """Why it has ended; empty while it goes on."""
         ...
 
-    def receive(self, data: bytes, now_ms: int) -> Iterable[bytes]:
+    def start(self, now_ms: int) -> list[bytes]:
+        """Begin."""
+        ...
+
+    def receive(self, data: bytes, now_ms: int) -> list[bytes]:
         """Answer a message."""
         ...
 
-    def push(self, batch: Batch) -> Iterable[bytes]:
+    def push(self, batch: Batch) -> list[bytes]:
         """Tell of a new batch."""
         ...
 
-    def tick(self, now_ms: int) -> Iterable[bytes]:
+    def tick(self, now_ms: int) -> list[bytes]:
         """Say what is due."""
         ...
 
@@ -104,9 +108,6 @@ class Mesh:
         self._dials = asyncio.Semaphore(DIALS_AT_ONCE)
         self._promised: set[str] = set()  # nodes to which we have proved our key and that have not answered yet
         self._leaving = False
-        self._speaking: Peer | None = None
-        self._to_be_told: set[Peer] = set()
-        self._announcing: asyncio.TimerHandle | None = None
         self._warned: dict[tuple[str, bytes], float] = {}
 
     # Whom to dial ---------------------------------------------------------------------------------------------------
@@ -269,14 +270,11 @@ class Mesh:
         connection.send(conversation.start(_now_ms()))
         reason = "was left"
         try:
-            reason = await connection.run(
-                lambda message: self._answer(peer, message), lambda: conversation.start(_now_ms())
-            )
+            reason = await connection.run(lambda message: self._answer(peer, message))
         finally:
             if self.peers.get(node) is peer:
                 del self.peers[node]
                 self._show(Lost(remote.name, remote.key, reason))
-            self._to_be_told.discard(peer)
             peer.ended.set()
 
     def _meet(self, remote: Remote, address: Address | None) -> None:
@@ -290,51 +288,42 @@ class Mesh:
         except StorageError as error:
             self.warn("", b"storage", Trouble(f"cannot remember {remote.name}: {error}"))
 
-    def _answer(self, peer: Peer, message: bytes) -> Iterable[bytes]:
-        self._speaking = peer
+    def _answer(self, peer: Peer, message: bytes) -> list[bytes]:
         try:
-            return peer.conversation.receive(message, _now_ms())
-        except HistoryError as error:
-            raise PeerError(f"says what none may say: {error}") from None
+            answer = peer.conversation.receive(message, _now_ms())
         except StorageError as error:
             self.warn("", b"storage", Trouble(str(error)))
             raise PeerError(f"cannot be heard: {error}") from None
-        finally:
-            self._speaking = None
+        if peer.conversation.closed:
+            raise PeerError(f"says what none may say: {peer.conversation.closed}")
+        return answer
 
-    def push(self, batches: Sequence[Batch]) -> None:
-        """Tell every peer of new entries of ours."""
+    def push(self, batch: Batch, came_from: Origin | None = None) -> None:
+        """Tell every peer, but the one it came from, of a new batch."""
         for peer in self.peers.values():
-            for batch in batches:
-                peer.connection.push(peer.conversation.push(batch))
-
-    def arrived(self) -> None:
-        """Entries of others are new here: tell the peers that they did not come from, soon."""
-        self._to_be_told.update(peer for peer in self.peers.values() if peer is not self._speaking)
-        if self._announcing is None and self._to_be_told:
-            self._announcing = asyncio.get_running_loop().call_later(ANNOUNCE_SECONDS, self._announce)
-
-    def _announce(self) -> None:
-        self._announcing = None
-        for peer in self._to_be_told:
-            peer.connection.push(peer.conversation.start(_now_ms()))
-        self._to_be_told.clear()
+            if peer.connection.remote.key != came_from and not peer.connection.is_full:
+                peer.connection.send(peer.conversation.push(batch))
 
     async def run(self) -> None:
         """Let the conversations say what is due, until cancelled; then nobody is dialled any more."""
         try:
             while True:
                 await asyncio.sleep(TICK_SECONDS)
-                for peer in list(self.peers.values()):
-                    peer.connection.send(peer.conversation.tick(_now_ms()))
+                self._tick()
         finally:
-            if self._announcing is not None:
-                self._announcing.cancel()
             tasks = [target.task for target in self._targets.values() if target.task is not None]
             for task in tasks:
                 task.cancel()
             if tasks:
                 await asyncio.wait(tasks)
+
+    def _tick(self) -> None:
+        try:
+            for peer in list(self.peers.values()):
+                if not peer.connection.is_full:
+                    peer.connection.send(peer.conversation.tick(_now_ms()))
+        except StorageError as error:
+            self.warn("", b"storage", Trouble(str(error)))
 
     async def leave(self) -> None:
         """Give each peer what is queued for it, and close its connection."""

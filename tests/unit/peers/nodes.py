@@ -59,6 +59,7 @@ class Node:
         self.mesh = Mesh(
             us, self.known, self.pins, verify, lambda peer: Conversation(self.replica, peer), self._on_event
         )
+        self.replica.on_batch = self.mesh.push
         self._tasks = {asyncio.create_task(Listener(listening, self.mesh.serve).run()), asyncio.create_task(self.mesh.run())}
         for other in dialled:
             self.mesh.dial(other.address)
@@ -81,14 +82,14 @@ class Node:
     def say(self, *texts: str) -> None:
         for text in texts:
             self.replica.append(ROOM.id, Kind.NOTE, said(self.name, text), now_ms())
-        self.mesh.push(self.replica.flush(now_ms()))
+        for batch in self.replica.flush(now_ms()):
+            self.mesh.push(batch)
 
     def lines(self) -> list[str]:
         """What the log holds, in its order."""
         return [found.text for found in map(line, self.log.page(10_000)) if found is not None]
 
     def _on_entries(self, room: RoomID, entries: Sequence[Placed]) -> None:
-        self.mesh.arrived()
         self.heard += [found.text for found in map(line, entries) if found is not None]
         self._changed.set()
 
