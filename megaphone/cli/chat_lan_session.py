@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from megaphone.cli import chat_lan_lines as lines
 from megaphone.cli.chat_lan import LanSettings
-from megaphone.cli.chat_text import sendable
+from megaphone.cli.chat_text import readable, sendable
 from megaphone.cli.chat_typing import (
     EXIT,
     in_background,
@@ -119,6 +119,7 @@ class LanSession:
         self._replica.on_refusal = self._on_refusal
         self._unwritten: deque[tuple[int, Batch]] = deque()
         """Batches of ours by the position at which they are on disk: nobody gets them before."""
+        self._again: asyncio.TimerHandle | None = None
         self._window = Window(settings.history, _now_ms())
         self._listening = listen(settings.host, self._ports())
         self._us = Ourselves(
@@ -213,6 +214,9 @@ class LanSession:
 
     def _say(self, text: str) -> None:
         """Write a line into the log; the peers get it when it is on disk."""
+        if not self._flush():
+            self._show([f"warning> not said, for the line before is not on disk yet: {readable(text)}"])
+            return
         room = self._settings.room.id
         try:
             placed = self._replica.append(room, Kind.NOTE, said(self._settings.name, sendable(text)), _now_ms())
@@ -222,15 +226,22 @@ class LanSession:
         self._show_new([placed])
         self._flush()
 
-    def _flush(self) -> None:
+    def _flush(self) -> bool:
+        """Seal and store what was said; False if the store does not take it, which is tried again soon."""
         try:
             batches = self._replica.flush(_now_ms())
         except StorageError as error:
-            self._mesh.warn("", b"flush", Trouble(f"what you say is not on disk, and nobody gets it yet: {error}"))
-            asyncio.get_running_loop().call_later(FLUSH_AGAIN_SECONDS, self._flush)
-            return
+            self._mesh.warn("", b"flush", Trouble(f"what you said is not on disk, and nobody gets it yet: {error}"))
+            if self._again is None:
+                self._again = asyncio.get_running_loop().call_later(FLUSH_AGAIN_SECONDS, self._flush_again)
+            return False
         self._unwritten += ((self._log.written, batch) for batch in batches)
         self._on_committed(self._store.committed)
+        return True
+
+    def _flush_again(self) -> None:
+        self._again = None
+        self._flush()
 
     def _on_committed(self, position: int) -> None:
         while self._unwritten and self._unwritten[0][0] <= position:

@@ -293,6 +293,10 @@ class Connection:
                 while self.outbox_bytes and self._closing is None and not self._writer.transport.is_closing():
                     self._written.clear()
                     await self._written.wait()
+                self._closing = self._closing or "was left"
                 self._writer.close()
-                await self._writer.wait_closed()
-        self.close("was left")
+                with contextlib.suppress(OSError):
+                    await self._writer.wait_closed()
+        self._closing = self._closing or "was left"
+        if self._task is not None:
+            self._task.cancel()

@@ -153,14 +153,14 @@ def instance_name(name: str, node: str) -> str:
 
 
 def own_addresses() -> frozenset[str]:
-    """Return the addresses of this machine that others may reach; the loopback ones if there are no others."""
+    """Return the addresses of this machine that others may reach; link-local ones, or the loopback, if it has no better."""
     found = set()
     for adapter in ifaddr.get_adapters():
         for each in adapter.ips:
-            text = each.ip if isinstance(each.ip, str) else each.ip[0]
-            found.add(ipaddress.ip_address(text))
+            found.add(ipaddress.ip_address(each.ip if isinstance(each.ip, str) else each.ip[0]))
     outside = {address for address in found if not address.is_loopback}
-    return frozenset(str(address) for address in outside or found)
+    routed = {address for address in outside if not address.is_link_local}
+    return frozenset(str(address) for address in routed or outside or found)
 
 
 def _versions(addresses: Iterable[str]) -> IPVersion:
