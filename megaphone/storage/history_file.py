@@ -115,6 +115,10 @@ class HistoryFile(SQLiteHistory):
         if not audited.damages:
             return []
         for row in self._reader.rooms():
+            if not row.is_good:
+                self._mend_room(row)
+        self._writer.settle_all()
+        for row in self._reader.rooms():
             self.check(row.id)
         self._writer.perform(writing.SWEEP, ())
         if audited.indexes:
@@ -124,6 +128,25 @@ class HistoryFile(SQLiteHistory):
             self._writer.perform(writing.SET_TOMBSTONES, (number, tombstones))
         self._writer.settle_all()
         return audited.damages
+
+    def _mend_room(self, row: RoomRow) -> None:
+        """Do something about a room whose name is not that of its id: one of the two is right, if entries say so."""
+        if self._has_entries_of(row.number, row.id):
+            return  # the name is lost: `put_room` brings it back, and until then nobody knows of the room
+        others = {each.id for each in self._reader.rooms()}
+        is_named = row.manifest.id not in others and self._has_entries_of(row.number, row.manifest.id)
+        self._writer.perform(writing.MEND_ROOM, (row.number, row.manifest.id if is_named else None))
+
+    def _has_entries_of(self, number: int, room: RoomID) -> bool:
+        for feed in self._reader.feeds(number):
+            chain = Chain(room, feed.origin)
+            run = next(self._reader.runs(feed.number), None)
+            if run is None:
+                continue
+            rows = self._reader.rows(feed.number, run.seq, min(run.last, run.seq + _SALVAGED_AT_ONCE))
+            if any(chain.follow(each) is not None for each in rows):
+                return True
+        return False
 
     def flush(self, timeout_seconds: float = 5.0) -> bool:
         """Wait until all writes are durable; False if they are not after that time."""

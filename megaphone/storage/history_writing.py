@@ -200,6 +200,14 @@ def _reindex(connection: sqlite3.Connection) -> None:
         connection.execute(f"REINDEX {name}")
 
 
+def _mend_room(connection: sqlite3.Connection, number: int, id_: RoomID | None) -> None:
+    """Give a room the id of its name; None: forget the room, whose feeds `_sweep` takes."""
+    if id_ is None:
+        connection.execute("DELETE FROM log_room WHERE number = ?", (number,))
+    else:
+        connection.execute("UPDATE log_room SET id = ? WHERE number = ?", (id_, number))
+
+
 def _set_tip(connection: sqlite3.Connection, room: RoomID, origin: Origin, tip: bytes) -> None:
     connection.execute("UPDATE log_feed SET tip = ? WHERE number = ?", (tip, _feed(connection, room, origin)))
 
@@ -271,5 +279,6 @@ REBUILD: Final = Program("repair a feed", _rebuild)
 SET_TOMBSTONES: Final = Program("repair the tombstones of a room", _set_tombstones)
 SWEEP: Final = Program("delete rows of nothing", _sweep)
 REINDEX: Final = Program("make the indexes of histories anew", _reindex)
+MEND_ROOM: Final = Program("mend a room", _mend_room)
 SET_TIP: Final = Program("note the last entry of a feed", _set_tip)
 SUSPECT: Final = Program("note a damage", _suspect)
