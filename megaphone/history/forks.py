@@ -62,10 +62,9 @@ def prove(one: Batch, other: Batch, verifier: Verifier) -> Proof | None:
     if any(batches.faults(run, MAX_RUN) is not None for run in (one, other)):
         return None
     first, second = _knows(one), _knows(other)
+    unsealed_may_be: Batch | None = None
     seq = next((at for at in sorted(first.keys() & second.keys()) if first[at] != second[at]), 0)
-    if seq:
-        unsealed_may_be = None
-    else:
+    if not seq:
         if other.last + 1 == one.seq:
             one, other, first = other, one, second
         if not (one.last + 1 == other.seq and first[one.last] == other.previous):

@@ -74,14 +74,13 @@ class Tombstones:
         """Forget that an entry was waited for; call it when it has been stored."""
         self._waiting.discard(target.id)
 
-    def apply(self, tombstone: Placed) -> int | None:
-        """Do what a tombstone says that has just been stored; returns the position of the write if there is one."""
+    def target(self, tombstone: Placed) -> Placed | None:
+        """Return what a tombstone erases that has just been stored; None if it does not count, or its target is to come."""
         target = self._store.find(self._room, target_of(tombstone))
         if target is None:
             self._await(target_of(tombstone))
-        elif target.entry.content is not None and counts(tombstone, target, self._moderates):
-            return self._store.erase(self._room, target.id)
-        return None
+            return None
+        return target if counts(tombstone, target, self._moderates) else None
 
 
 def target_of(tombstone: Placed) -> EntryID:

@@ -18,6 +18,8 @@ ROOT = HERE.parents[2]
 BUILD = ROOT / "build" / "fuzz"
 TARGETS = sorted(path.stem for path in (HERE / "targets").glob("*.pyx"))
 CODECS = "megaphone.wire"
+# What else the targets read with: Python, which is compiled as well, so that a fuzzer sees which branches it takes.
+PURE = Path("megaphone", "history")
 
 SANITIZED = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer", "-g1"]
 # Kind of build: compiler, options for the codecs (None: those in place are used), options for targets.
@@ -61,9 +63,25 @@ def compile_codecs(directory: Path, options: list[str]) -> None:
     compile_extensions(
         project, [each for each in project.ext_modules if each.name.startswith(f"{CODECS}.")], directory, options
     )
-    for path in [Path("megaphone"), Path(*CODECS.split("."))]:
+    compile_pure(directory, options)
+    for path in [Path("megaphone"), Path(*CODECS.split(".")), PURE]:
         for source in path.glob("*.py"):
             shutil.copyfile(source, directory / source)
+
+
+def compile_pure(directory: Path, options: list[str]) -> None:
+    """Compiles Python as it is, and what of it is Cython already."""
+    from Cython.Build import cythonize
+    from setuptools import Distribution, Extension
+
+    sources = [path for path in PURE.glob("*.py*") if path.suffix in (".py", ".pyx") and path.stem != "__init__"]
+    modules = cythonize(
+        [Extension(".".join(path.with_suffix("").parts), [str(path)]) for path in sources],
+        compiler_directives={"language_level": "3", "annotation_typing": False},
+        build_dir=str(BUILD / "c"),
+        quiet=True,
+    )
+    compile_extensions(Distribution(), modules, directory, options)
 
 
 def compile_targets(directory: Path, options: list[str]) -> None:

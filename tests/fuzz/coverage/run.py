@@ -21,6 +21,7 @@ ENVIRONMENT = {
     "ASAN_OPTIONS": "detect_leaks=0:quarantine_size_mb=16:malloc_context_size=8",
     "UBSAN_OPTIONS": "print_stacktrace=1",
 }
+PACKAGES = [path for path in sys.path if path.endswith("-packages")]  # the program that embeds Python knows none
 READS_XML = {"framer", "stanza_header"}
 # The last status line: "#81086 DONE cov: 710 ft: 3209 corp: 917/341Kb lim: 4017 exec/s: 2615 rss: 99Mb"
 STATUS = re.compile(r"^#([0-9]+)\s+DONE\s+cov: ([0-9]+) ft: ([0-9]+) .*exec/s: ([0-9]+)", re.MULTILINE)
@@ -32,7 +33,7 @@ def fuzzer(target: str, *arguments: str | Path) -> subprocess.Popen[str]:
         **os.environ,
         **ENVIRONMENT,
         "FUZZ_TARGET": f"target_{target}",
-        "PYTHONPATH": f"{build.BUILD / 'guided'}:{build.ROOT}",
+        "PYTHONPATH": os.pathsep.join([str(build.BUILD / "guided"), str(build.ROOT), *PACKAGES]),
     }
     command = [build.BUILD / "guided" / "fuzzer", *arguments]
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)

@@ -6,9 +6,14 @@ from itertools import cycle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from megaphone.history.batch import encode, ids
+from megaphone.history.content import Content
+from megaphone.history.entry import bare
+from megaphone.history.forks import prove
 from megaphone.wire.link import Side
 from megaphone.wire.tls_end import TLSEnd
 from tests.fuzz.test_framer import USUAL, WRONG
+from tests.unit.history.batch_fuzz import Feed, verify
 from tests.unit.wire.framing import END, HEADER, OPENED
 from tests.unit.wire.link_golden import GOLDEN as LINK_GOLDEN
 from tests.unit.wire.link_golden import speeches
@@ -89,6 +94,24 @@ def stanza_header() -> Iterator[bytes]:
     yield from (bytes([headed]) + stream_of(hostile).removeprefix(HEADER) for hostile in INPUTS)
 
 
+def history_batch() -> Iterator[bytes]:
+    """Behind a byte that says what it is, as tests/unit/history/batch_fuzz.py says."""
+    feed = Feed(b"a")
+    first, liar = feed.write(1, Content("a", b"x")), feed.copy()
+    one, other = feed.write(1, Content("a", b"y"), Content("b", b"z")), liar.write(77, Content("c", b"u"))
+    erased = feed.write(3, Content("a", b"r", ids(one)[0]))
+    for batch in (first, one, other, erased, one._replace(seal=b"")):
+        yield b"\0" + encode(batch)
+        yield b"\0" + encode(batch._replace(entries=tuple(map(bare, batch.entries))))
+    liar.ms -= 9
+    for pair in ((one, other), (other, liar.write(1, Content("a", b"v")))):
+        proof = prove(*pair, verify)
+        assert proof is not None
+        yield b"\1" + proof.encode()
+    for script in examples(st.binary(max_size=20)):
+        yield b"\2" + script
+
+
 def tls_records() -> Iterator[bytes]:
     """Scripts behind flags and cuts, as targets/tls_records.pyx says."""
     heads = cycle([b"\x00", b"\x29\x00\x07", b"\x42\x00\x03\x00\x30", b"\x0c", b"\x6b\x00\x05\x00\x20\x00\x80"])
@@ -130,6 +153,7 @@ def tls_records() -> Iterator[bytes]:
 
 SEEDS: dict[str, Callable[[], Iterator[bytes]]] = {
     "framer": framer,
+    "history_batch": history_batch,
     "link": link,
     "stanza_header": stanza_header,
     "tls_records": tls_records,
