@@ -40,7 +40,9 @@ if TYPE_CHECKING:
 ALONE: Final = Schema(HISTORY_APPLICATION_ID, (LOG,))
 CHECKED_WHOLE_BYTES: Final = 33_554_432  # a larger file is checked quickly, room by room, as they are used
 _SALVAGED_AT_ONCE: Final = 256  # entries
-_BROKEN: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+# the last one: our own statements fail only where tables are not what they were
+_BROKEN: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
+_SCHEMA: Final = "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%' ORDER BY name"
 
 
 class _Alone:
@@ -102,6 +104,8 @@ class HistoryFile(SQLiteHistory):
             opened.pop_all()
 
     def _check_at_start(self) -> None:
+        if self._reader.read(_SCHEMA) != _schema():
+            raise StorageError(self.path, "its tables are not what they were") from sqlite_error(sqlite3.SQLITE_CORRUPT)
         if os.path.getsize(self.path) > CHECKED_WHOLE_BYTES:
             return
         if self._reader.read("PRAGMA quick_check(1)") != [("ok",)]:
@@ -203,6 +207,13 @@ def sqlite_error(code: int) -> sqlite3.DatabaseError:
     error = sqlite3.DatabaseError("database disk image is malformed")
     error.sqlite_errorcode = code
     return error
+
+
+def _schema() -> list[tuple[Any, ...]]:
+    """Return the tables and indexes that a file has."""
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(LOG)
+        return connection.execute(_SCHEMA).fetchall()
 
 
 def _put_aside(path: str) -> str:

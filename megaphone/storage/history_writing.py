@@ -173,9 +173,10 @@ def _rebuild(
         if seq not in kept:
             connection.execute("DELETE FROM log_seal WHERE feed = ? AND seq = ?", (feed, seq))
     _delete_rows(connection, claimed)
+    if claimed:
+        connection.execute("DELETE FROM log_tombstone WHERE n NOT IN (SELECT n FROM log_entry)")
     connection.execute("UPDATE log_feed SET suspect = 0 WHERE number = ?", (feed,))
-    if tip is not None:
-        connection.execute("UPDATE log_feed SET tip = ? WHERE number = ?", (tip, feed))
+    connection.execute("UPDATE log_feed SET tip = ? WHERE number = ?", (tip, feed))
 
 
 def _set_tombstones(connection: sqlite3.Connection, room: int, tombstones: Sequence[tuple[bytes, int]]) -> None:
@@ -191,7 +192,9 @@ def _sweep(connection: sqlite3.Connection) -> None:
     for table in ("log_run", "log_seal", "log_day"):
         connection.execute(f"DELETE FROM {table} WHERE feed NOT IN (SELECT number FROM log_feed)")
     _delete_rows(connection, [(-(2**63), 2**64 - 1)])
-    connection.execute("DELETE FROM log_tombstone WHERE n NOT IN (SELECT n FROM log_entry)")
+    connection.execute(
+        "DELETE FROM log_tombstone WHERE n NOT IN (SELECT n FROM log_entry) OR room NOT IN (SELECT number FROM log_room)"
+    )
 
 
 def _reindex(connection: sqlite3.Connection) -> None:

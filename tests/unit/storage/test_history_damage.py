@@ -17,6 +17,7 @@ from megaphone.storage.node_key import verify
 from tests.unit.storage.histories import OTHER, ROOM, Writing, Written, write_file
 
 FLIPS = 120
+WRITE_VERSION = 18  # of the file's header: with a higher one it may be read, and not be written
 COLUMNS = {
     "log_room": ("number", "id", "kind", "name"),
     "log_feed": ("number", "room", "origin", "tip", "excluded", "proof"),
@@ -207,8 +208,8 @@ def test_a_changed_digest_is_put_right(written: Written) -> None:
     store = HistoryFile(str(written.path))
     digests = store.digests(ROOM.id)
     store.close()
-    alter(written.path, "UPDATE log_day SET sum = zeroblob(16) WHERE rowid = 1" if False else
-          "UPDATE log_day SET sum = zeroblob(16) WHERE feed = 1 AND day = (SELECT min(day) FROM log_day WHERE feed = 1)")
+    first = "(SELECT min(day) FROM log_day WHERE feed = 1)"
+    alter(written.path, f"UPDATE log_day SET sum = zeroblob(16) WHERE feed = 1 AND day = {first}")
     assert [each.what for each in audited(written.path).damages] == [DIGEST]
     store = HistoryFile(str(written.path))
     assert [each.what for each in store.found] == [DIGEST]
@@ -317,7 +318,7 @@ def test_a_bit_is_flipped_anywhere(whole: Written, tmp_path: Path, part: int, ca
         try:
             store = HistoryFile(str(path), verifier=verify)
         except StorageError as error:
-            assert said == 1, (at, str(error))
+            assert said == 1 or at == WRITE_VERSION, (at, str(error))
             outcomes.add("refused")
             continue
         assert whole.wrong(store) == [], at
@@ -353,8 +354,6 @@ def test_what_can_be_read_of_a_broken_file_is_copied(whole: Written, tmp_path: P
     """Nobody else may have it: zeros over one leaf of the table of entries cost the entries of that leaf."""
     path = tmp_path / "anna.sqlite3"
     data = bytearray(whole.path.read_bytes())
-    marker = next(iter(whole.batches))[0].entries[0]
-    del marker
     leaf = max(
         (page for page in range(1, len(data) // 4096) if data[page * 4096] == 0x0D),
         key=lambda page: bytes(data[page * 4096 : page * 4096 + 4096]).count(b"groupchat"),
