@@ -469,17 +469,19 @@ class SQLiteHistory:
         room = _Room(row.id, row.title)
         for each in self._reader.feeds(row.number):
             feed = room.feeds[each.origin] = Feed.of(each)
-            if quick(self._reader, row, each) or not self._fill(feed, each):
+            if quick(self._reader, row, each) or not self._fill(row.id, feed, each):
                 self._repair(room, row, each, feed)
         return room
 
-    def _fill(self, feed: Feed, row: FeedRow) -> bool:
+    def _fill(self, room: RoomID, feed: Feed, row: FeedRow) -> bool:
         """Read which entries of a feed are here; False if that cannot be."""
         feed.days = self._reader.days(row.number)
         try:
             for first, last in joined(self._reader.runs(row.number)):
                 head = self._reader.row_id(row.number, last.last)
-                if first.previous is None or head is None:
+                rows = self._reader.rows(row.number, first.seq, first.seq)
+                placed = Chain(room, feed.origin).follow(rows[0]) if rows else None
+                if first.previous is None or head is None or placed is None or placed.previous != first.previous:
                     return False
                 feed.spans.append(Span(first.seq, last.last, first.previous, head))
         except ValueError:
@@ -494,11 +496,12 @@ class SQLiteHistory:
         row = self._reader.room(room)
         if row is None:
             return []
-        here = self._rooms.get(room) or self._remember(self._load(row))
+        here = self._rooms.get(room) or _Room(row.id, row.title)
         found = []
         for each in self._reader.feeds(row.number):
             feed = here.feeds.setdefault(each.origin, Feed.of(each))
             found += self._repair(here, row, each, feed).damages
+        self._remember(here)
         return found
 
     def _mend(self, room: _Room, feed: Feed, number: int, first: int, last: int) -> None:
@@ -519,14 +522,14 @@ class SQLiteHistory:
         found = FeedCheck(self._reader, row, feed_row, self._verifier).run()
         if found.damages:
             self._report(room, found.damages)
-        if not found.is_whole:
-            raise StorageError(self.path, found.damages[-1].what)
+        if found.error is not None:
+            raise StorageError(self.path, found.error.reason) from found.error.__cause__
         feed.days = dict(found.days)
         feed.spans = []
+        heads = {run.last: head for run, head in zip(found.runs, found.heads, strict=True)}
         for first, last in joined(found.runs):
-            head = self._reader.row_id(feed_row.number, last.last)
-            if first.previous is not None and head is not None:
-                feed.spans.append(Span(first.seq, last.last, first.previous, head))
+            if first.previous is not None:
+                feed.spans.append(Span(first.seq, last.last, first.previous, heads[last.last]))
         feed.forget_seals()
         tip = feed_row.tip
         if found.tip is not None and (tip is None or found.tip[0] >= tip[0]):

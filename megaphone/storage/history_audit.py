@@ -76,7 +76,7 @@ def _audit_room(reader: Reader, room: RoomRow, verifier: Verifier | None, audite
         audited.entries += found.entries
         audited.damages += found.damages
         tombstones += found.tombstones
-        is_whole = is_whole and found.is_whole and not found.damages
+        is_whole = is_whole and not found.damages
     if is_whole:
         kept = reader.read("SELECT CAST(target AS BLOB), n FROM log_tombstone WHERE room = ?", (room.number,))
         if sorted(kept, key=repr) != sorted(tombstones, key=repr):

@@ -29,6 +29,7 @@ _MODULUS: Final = 1 << 128
 
 ALTERED: Final = "the entry is not what was written"
 LOST: Final = "the entry is gone"
+PREVIOUS: Final = "the note of the entry before is wrong"
 LAPPED: Final = "two rows say that they are this entry"
 BAD_SEAL: Final = "only a broken seal vouches for it"
 LATER_SEAL: Final = "the seal is broken, but a later one vouches for the entry"
@@ -56,6 +57,8 @@ class Found:
 
     runs: list[Run] = field(default_factory=list)
     """Of what is good."""
+    heads: list[EntryID] = field(default_factory=list)
+    """Id of the last entry of each run."""
     days: dict[int, Day] = field(default_factory=dict)
     seals: list[int] = field(default_factory=list)
     tombstones: list[tuple[bytes, int]] = field(default_factory=list)
@@ -64,8 +67,8 @@ class Found:
     entries: int = 0
     tip: tuple[int, EntryID] | None = None
     """The last good entry."""
-    is_whole: bool = True
-    """False if not all of it could be read: then nothing may be thrown away."""
+    error: StorageError | None = None
+    """Why not all of it could be read: then nothing may be thrown away."""
     keeps_exclusion: bool = True
 
 
@@ -91,7 +94,7 @@ class FeedCheck:
             self._follow()
             kept_days = self._reader.days(self._row.number)
         except StorageError as error:
-            found.is_whole = False
+            found.error = error
             self._damage(0, 0, f"{UNREADABLE}: {error.reason}")
             return found
         of_entries = bool(found.damages)
@@ -158,9 +161,13 @@ class FeedCheck:
         last = found.runs[-1] if found.runs else None
         if last is not None and last.last + 1 == seq and last.n + last.count == row.n:
             found.runs[-1] = last._replace(count=last.count + 1)
+            found.heads[-1] = placed.id
         else:
             follows = last is not None and last.last + 1 == seq
             found.runs.append(Run(row.n, seq, 1, None if follows else placed.previous))
+            found.heads.append(placed.id)
+        if row.previous is not None and row.previous != placed.previous:
+            self._damage(seq, seq, PREVIOUS)
         at = day(placed.entry.clock)
         count, total, size = found.days[at][1:] if at in found.days else (0, 0, 0)
         total = (total + int.from_bytes(placed.id[:16])) % _MODULUS
@@ -198,6 +205,9 @@ class FeedCheck:
                 found.entries -= 1
         found.days = {at: each for at, each in found.days.items() if each.count}
         found.runs = [run._replace(count=min(run.count, first - run.seq)) for run in found.runs if run.seq < first]
+        found.heads = found.heads[: len(found.runs)]
+        if found.runs and found.runs[-1].last == first - 1:  # it may have been longer
+            found.heads[-1] = self._reader.row_id(self._row.number, first - 1) or found.heads[-1]
         rows = [range(run.n, run.n + run.count) for run in found.runs]
         found.tombstones = [each for each in found.tombstones if any(each[1] in some for some in rows)]
         found.tip = None

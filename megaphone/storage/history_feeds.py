@@ -55,8 +55,6 @@ class Feed:
         """Note that entries from `first` on are here."""
         last = first + len(ids) - 1
         spans.add(self.spans, Span(first, last, previous, ids[-1]))
-        if self.tip is None or last > self.tip[0]:
-            self.tip = (last, ids[-1])
 
     def with_entries(self, entries: Sequence[Entry], ids: Sequence[EntryID]) -> list[Day]:
         """Return the digests that change when entries come, as they will be."""

@@ -40,7 +40,9 @@ if TYPE_CHECKING:
 ALONE: Final = Schema(HISTORY_APPLICATION_ID, (LOG,))
 CHECKED_WHOLE_BYTES: Final = 33_554_432  # a larger file is checked quickly, room by room, as they are used
 _SALVAGED_AT_ONCE: Final = 256  # entries
-_BROKEN: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+# the last one: our own statements fail only where tables are not what they were
+_BROKEN: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
+_SCHEMA: Final = "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%' ORDER BY name"
 
 
 class _Alone:
@@ -102,6 +104,8 @@ class HistoryFile(SQLiteHistory):
             opened.pop_all()
 
     def _check_at_start(self) -> None:
+        if self._reader.read(_SCHEMA) != _schema():
+            raise StorageError(self.path, "its tables are not what they were") from sqlite_error(sqlite3.SQLITE_CORRUPT)
         if os.path.getsize(self.path) > CHECKED_WHOLE_BYTES:
             return
         if self._reader.read("PRAGMA quick_check(1)") != [("ok",)]:
@@ -115,6 +119,10 @@ class HistoryFile(SQLiteHistory):
         if not audited.damages:
             return []
         for row in self._reader.rooms():
+            if not row.is_good:
+                self._mend_room(row)
+        self._writer.settle_all()
+        for row in self._reader.rooms():
             self.check(row.id)
         self._writer.perform(writing.SWEEP, ())
         if audited.indexes:
@@ -124,6 +132,25 @@ class HistoryFile(SQLiteHistory):
             self._writer.perform(writing.SET_TOMBSTONES, (number, tombstones))
         self._writer.settle_all()
         return audited.damages
+
+    def _mend_room(self, row: RoomRow) -> None:
+        """Do something about a room whose name is not that of its id: one of the two is right, if entries say so."""
+        if self._has_entries_of(row.number, row.id):
+            return  # the name is lost: `put_room` brings it back, and until then nobody knows of the room
+        others = {each.id for each in self._reader.rooms()}
+        is_named = row.manifest.id not in others and self._has_entries_of(row.number, row.manifest.id)
+        self._writer.perform(writing.MEND_ROOM, (row.number, row.manifest.id if is_named else None))
+
+    def _has_entries_of(self, number: int, room: RoomID) -> bool:
+        for feed in self._reader.feeds(number):
+            chain = Chain(room, feed.origin)
+            run = next(self._reader.runs(feed.number), None)
+            if run is None:
+                continue
+            rows = self._reader.rows(feed.number, run.seq, min(run.last, run.seq + _SALVAGED_AT_ONCE))
+            if any(chain.follow(each) is not None for each in rows):
+                return True
+        return False
 
     def flush(self, timeout_seconds: float = 5.0) -> bool:
         """Wait until all writes are durable; False if they are not after that time."""
@@ -180,6 +207,13 @@ def sqlite_error(code: int) -> sqlite3.DatabaseError:
     error = sqlite3.DatabaseError("database disk image is malformed")
     error.sqlite_errorcode = code
     return error
+
+
+def _schema() -> list[tuple[Any, ...]]:
+    """Return the tables and indexes that a file has."""
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(LOG)
+        return connection.execute(_SCHEMA).fetchall()
 
 
 def _put_aside(path: str) -> str:

@@ -173,9 +173,10 @@ def _rebuild(
         if seq not in kept:
             connection.execute("DELETE FROM log_seal WHERE feed = ? AND seq = ?", (feed, seq))
     _delete_rows(connection, claimed)
+    if claimed:
+        connection.execute("DELETE FROM log_tombstone WHERE n NOT IN (SELECT n FROM log_entry)")
     connection.execute("UPDATE log_feed SET suspect = 0 WHERE number = ?", (feed,))
-    if tip is not None:
-        connection.execute("UPDATE log_feed SET tip = ? WHERE number = ?", (tip, feed))
+    connection.execute("UPDATE log_feed SET tip = ? WHERE number = ?", (tip, feed))
 
 
 def _set_tombstones(connection: sqlite3.Connection, room: int, tombstones: Sequence[tuple[bytes, int]]) -> None:
@@ -191,13 +192,23 @@ def _sweep(connection: sqlite3.Connection) -> None:
     for table in ("log_run", "log_seal", "log_day"):
         connection.execute(f"DELETE FROM {table} WHERE feed NOT IN (SELECT number FROM log_feed)")
     _delete_rows(connection, [(-(2**63), 2**64 - 1)])
-    connection.execute("DELETE FROM log_tombstone WHERE n NOT IN (SELECT n FROM log_entry)")
+    connection.execute(
+        "DELETE FROM log_tombstone WHERE n NOT IN (SELECT n FROM log_entry) OR room NOT IN (SELECT number FROM log_room)"
+    )
 
 
 def _reindex(connection: sqlite3.Connection) -> None:
     """Make the indexes anew."""
     for name in ("log_entry_id", "log_run_seq"):
         connection.execute(f"REINDEX {name}")
+
+
+def _mend_room(connection: sqlite3.Connection, number: int, id_: RoomID | None) -> None:
+    """Give a room the id of its name; None: forget the room, whose feeds `_sweep` takes."""
+    if id_ is None:
+        connection.execute("DELETE FROM log_room WHERE number = ?", (number,))
+    else:
+        connection.execute("UPDATE log_room SET id = ? WHERE number = ?", (id_, number))
 
 
 def _set_tip(connection: sqlite3.Connection, room: RoomID, origin: Origin, tip: bytes) -> None:
@@ -271,5 +282,6 @@ REBUILD: Final = Program("repair a feed", _rebuild)
 SET_TOMBSTONES: Final = Program("repair the tombstones of a room", _set_tombstones)
 SWEEP: Final = Program("delete rows of nothing", _sweep)
 REINDEX: Final = Program("make the indexes of histories anew", _reindex)
+MEND_ROOM: Final = Program("mend a room", _mend_room)
 SET_TIP: Final = Program("note the last entry of a feed", _set_tip)
 SUSPECT: Final = Program("note a damage", _suspect)

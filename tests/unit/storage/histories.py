@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from megaphone.history import forks
 from megaphone.history.batch import Batch, ids, sealed
 from megaphone.history.clock import Clock
 from megaphone.history.content import Content
@@ -84,6 +85,18 @@ class Written(NamedTuple):
         return found
 
 
+def forked(writer: Writing) -> tuple[Origin, int, bytes]:
+    """Whom to exclude from where on, and why: two entries at the next seq."""
+    before = writer.seq, writer.previous
+    one, _ = writer.batch(1, text="one")
+    writer.seq, writer.previous = before
+    other, _ = writer.batch(2, text="other")
+    proof = forks.prove(one, other, verify)
+    assert proof is not None
+    assert proof.seq == before[0] + 1
+    return writer.origin, proof.seq, proof.encode()
+
+
 def placed_of(batch: Batch, ids_: Sequence[EntryID]) -> list[Placed]:
     before = (batch.previous, *ids_)
     return [
@@ -110,6 +123,7 @@ def write_file(path: Path, *, batches: int = 12, seed: int = 5) -> Written:
         store.put(batch, ids_)
         entries |= {(batch.room, batch.origin, each.seq): each for each in placed_of(batch, ids_)}
     store.erase(ROOM.id, target)
+    store.exclude(ROOM.id, *forked(writers[1]))
     assert store.flush()
     assert store.close() == 0
     return Written(path, entries, said)

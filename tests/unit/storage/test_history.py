@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from megaphone.errors import HistoryError, StorageFullError
+from megaphone.history.entry import FIRST
 from megaphone.history.ports import EntryStore, Span
 from megaphone.storage.database import connect, prepare
 from megaphone.storage.history import ENTRY_COST_BYTES, SQLiteHistory
@@ -52,9 +53,9 @@ class TestReopened(_Closing):
     """Every read is by another process, as it were, that knows nothing but the file."""
 
     def make(self, directory: Path) -> EntryStore:
-        path = str(directory / "anna.sqlite3")
-        self.opened += []
-        return _Reopening(path)
+        store = _Reopening(str(directory / "anna.sqlite3"))
+        self.opened += [store.close, lambda: store._writer.dropped]
+        return store
 
 
 class _Reopening(HistoryFile):
@@ -170,7 +171,7 @@ def test_what_is_refused_leaves_no_trace_in_memory(tmp_path: Path) -> None:
     assert (store.spans(ROOM.id), store.digests(ROOM.id)) == (spans, digests)
     assert store.flush()
     store.put(*later)
-    assert store.spans(ROOM.id) == {anna.origin: [Span(1, 6, later[0].previous.__class__(32), later[1][-1])]}
+    assert store.spans(ROOM.id) == {anna.origin: [Span(1, 6, FIRST, later[1][-1])]}
     assert store.close() == 0
 
 
