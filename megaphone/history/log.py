@@ -25,7 +25,7 @@ from megaphone.history.entry import FIRST, MAX_NUMBER, Entry, EntryID, Origin, b
 from megaphone.history.evidence import Evidence
 from megaphone.history.feed import Feed, batch_of
 from megaphone.history.ports import Placed, Span
-from megaphone.history.tombstones import CONTENTS, TOMBSTONES, Tombstones
+from megaphone.history.tombstones import CONTENTS, TOMBSTONES, Tombstones, target_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -299,9 +299,7 @@ class Log:
 
     def _put(self, batch: Batch, placed: Sequence[Placed]) -> None:
         """Store entries of which none is here, and do what follows."""
-        if not self._is_put:
-            self._store.put_room(self.manifest)
-            self._is_put = True
+        self._put_room()
         self.written = self._store.put(batch, [each.id for each in placed])
         head = placed[-1]
         here = self._spans.setdefault(batch.origin, [])
@@ -314,6 +312,12 @@ class Log:
                 self._note_bare(each)
             elif each.entry.kind in TOMBSTONES:
                 self._apply(each)
+
+    def _put_room(self) -> None:
+        """Let the store know the room before it gets anything of it."""
+        if not self._is_put:
+            self._store.put_room(self.manifest)
+            self._is_put = True
 
     def _follow(self, own: Origin) -> None:
         """Let our feed go on behind entries of ours that somebody else has kept for us."""
@@ -358,13 +362,29 @@ class Log:
         known = self._exclusions.get(proof.origin)
         if known is not None and known <= (proof.seq, data):
             return False
+        self._put_room()
+        targets = self._erased_by(proof.origin, proof.seq)
         self.written = self._store.exclude(self.room, proof.origin, proof.seq, data)
         self._exclusions[proof.origin] = proof.seq, data
         self._spans[proof.origin] = list(self._store.spans(self.room).get(proof.origin, ()))
         self._heads.pop(proof.origin, None)
         for id_ in [id_ for id_, (origin, seq) in self._bare.items() if origin == proof.origin and seq >= proof.seq]:
             del self._bare[id_]
+        for target in targets:
+            placed = self._store.find(self.room, target)
+            if placed is not None and placed.entry.content is None:
+                self._note_bare(placed)
         return True
+
+    def _erased_by(self, origin: Origin, seq: int) -> list[EntryID]:
+        """Return what the tombstones of a feed name from a seq on: when they are excluded, it is to be had again."""
+        here = self._spans.get(origin)
+        return [
+            target_of(placed)
+            for first in range(seq, here[-1].last + 1 if here else 0, batches.MAX_ENTRIES)
+            for placed in self._store.feed(self.room, origin, first, first + batches.MAX_ENTRIES - 1)
+            if placed.entry.kind in TOMBSTONES and placed.entry.content is not None
+        ]
 
     # --- what the rest needs to know ---------------------------------------------------
 
