@@ -230,7 +230,7 @@ class SQLiteHistory:
         """Take an origin's entries and seals from `seq` on out of the room, and keep the proof why."""
         here = self._known(room)
         feed = here.feeds.setdefault(origin, Feed(origin))
-        position = self._cut(here, feed, seq, LARGEST, (seq, proof))
+        position = self._cut(here, feed, seq, LARGEST - 1, (seq, proof))
         feed.excluded, feed.proof = seq, proof
         return position
 
