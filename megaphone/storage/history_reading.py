@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 LARGEST: Final = 2**63 - 1
 ID_BYTES: Final = 32
+ROWS_AT_ONCE: Final = 256
 
 _ROWS: Final = (
     "SELECT r.seq + e.n - r.n, e.n, CASE WHEN e.n = r.n THEN CAST(r.previous AS BLOB) END,"
@@ -176,8 +177,18 @@ class Reader:
 
     def each(self, query: str, values: Sequence[object] = ()) -> Iterator[tuple[Any, ...]]:
         """Yield the rows one by one."""
-        with words(self.path), contextlib.closing(self.connection.execute(query, values)) as cursor:
-            yield from cursor
+        with words(self.path):
+            cursor = self.connection.execute(query, values)
+        try:
+            while True:
+                with words(self.path):
+                    rows = cursor.fetchmany(ROWS_AT_ONCE)
+                if not rows:
+                    return
+                yield from rows
+        finally:
+            with contextlib.suppress(sqlite3.Error):
+                cursor.close()
 
     def is_history(self) -> bool:
         """Whether the file has the tables of histories."""
