@@ -160,6 +160,7 @@ def recognise(connection: sqlite3.Connection, path: str, schema: Schema) -> int:
 
 
 def _migrate(connection: sqlite3.Connection, path: str, schema: Schema) -> None:
+    recognise(connection, path, schema)  # before anything of it is changed
     _use_wal(connection)
     if recognise(connection, path, schema) == len(schema.migrations):
         return

@@ -71,6 +71,8 @@ class HistoryFile(SQLiteHistory):
         """Where a file went that could not be read."""
         self.found: list[Damage] = []
         """What was damaged when it was opened, and has been dropped."""
+        self.salvaged = 0
+        """How many entries of a file that was put aside have been copied."""
         limits |= {"call_soon": call_soon, "on_committed": on_committed}
         try:
             self._open(path, verifier, on_damage, limits)
@@ -83,8 +85,7 @@ class HistoryFile(SQLiteHistory):
             self.salvaged = _salvage(self.put_aside, self, verifier)
             self._writer.settle_all()
 
-    salvaged = 0
-    """How many entries of a file that was put aside have been copied."""
+    _writer: Writer
 
     def _open(
         self,

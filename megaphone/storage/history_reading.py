@@ -47,7 +47,7 @@ def target_of(each: Entry) -> EntryID | None:
         target = decode(each.content).target
     except HistoryError:
         return None
-    return EntryID(target) if is_id(target) else None
+    return EntryID(target) if target is not None and is_id(target) else None
 
 
 class RoomRow(NamedTuple):
@@ -88,24 +88,24 @@ class FeedRow(NamedTuple):
 
 
 class Run(NamedTuple):
-    """Entries `seq` to `seq + count - 1` in the rows from `n` on."""
+    """Entries `seq` to `seq + length - 1` in the rows from `n` on."""
 
     n: int
     seq: int
-    count: int
+    length: int
     previous: EntryID | None
 
     @property
     def last(self) -> int:
         """Seq of the last entry."""
-        return self.seq + self.count - 1
+        return self.seq + self.length - 1
 
 
 class Day(NamedTuple):
     """The digest of a feed's entries of a day, and the bytes of their contents."""
 
     day: int
-    count: int
+    entries: int
     sum: int
     bytes: int
 
