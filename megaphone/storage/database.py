@@ -124,6 +124,15 @@ def words(path: str) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise StorageError(path, in_words(error)) from error
+    except UnicodeDecodeError:  # sqlite3 could not read SQLite's own message, which quotes a damaged schema
+        raise StorageError(path, _WORDS[sqlite3.SQLITE_CORRUPT]) from corrupt("the schema is no text")
+
+
+def corrupt(text: str) -> sqlite3.DatabaseError:
+    """Return the error that a damaged file gives."""
+    error = sqlite3.DatabaseError(text)
+    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    return error
 
 
 def in_words(error: sqlite3.Error) -> str:
@@ -151,6 +160,7 @@ def recognise(connection: sqlite3.Connection, path: str, schema: Schema) -> int:
 
 
 def _migrate(connection: sqlite3.Connection, path: str, schema: Schema) -> None:
+    recognise(connection, path, schema)  # before anything of it is changed
     _use_wal(connection)
     if recognise(connection, path, schema) == len(schema.migrations):
         return

@@ -105,7 +105,7 @@ class SQLiteHistory:
         """`on_damage` is told what was found and dropped: logs of that room must be made anew. `verifier`: for checks."""
         self.path = storage.path
         self.on_damage = on_damage
-        self._writer = storage.writer
+        self._writer: Writing = storage.writer
         self._reader = Reader(storage.path)
         self._verifier = verifier
         self._rooms: OrderedDict[RoomID, _Room] = OrderedDict()
@@ -230,7 +230,7 @@ class SQLiteHistory:
         """Take an origin's entries and seals from `seq` on out of the room, and keep the proof why."""
         here = self._known(room)
         feed = here.feeds.setdefault(origin, Feed(origin))
-        position = self._cut(here, feed, seq, LARGEST, (seq, proof))
+        position = self._cut(here, feed, seq, LARGEST - 1, (seq, proof))
         feed.excluded, feed.proof = seq, proof
         return position
 
@@ -249,7 +249,7 @@ class SQLiteHistory:
         sizes: dict[int, int] = {}
         for feed in here.feeds.values():
             for each in feed.days.values():
-                sizes[each.day] = sizes.get(each.day, 0) + each.bytes + each.count * ENTRY_COST_BYTES
+                sizes[each.day] = sizes.get(each.day, 0) + each.bytes + each.entries * ENTRY_COST_BYTES
         days = sorted(sizes)
         total, cut = sum(sizes.values()), 0
         for at in days[:-1]:
@@ -261,7 +261,7 @@ class SQLiteHistory:
             cut = days[-1] + 1
         dropped = 0
         for feed in here.feeds.values():
-            count = sum(each.count for each in feed.days.values() if each.day < cut)
+            count = sum(each.entries for each in feed.days.values() if each.day < cut)
             if count:
                 self._cut(here, feed, 1, feed.position(count - 1), None)
                 dropped += count
@@ -386,7 +386,7 @@ class SQLiteHistory:
         for feed in () if here is None else here.feeds.values():
             for each in feed.days.values():
                 count, total = found.get(each.day, (0, 0))
-                found[each.day] = (count + each.count, (total + each.sum) % (1 << 128))
+                found[each.day] = (count + each.entries, (total + each.sum) % (1 << 128))
         return found
 
     def tombstones(self, room: RoomID, target: EntryID | None = None) -> list[Placed]:

@@ -159,8 +159,8 @@ class FeedCheck:
         found.entries += 1
         found.tip = (seq, placed.id)
         last = found.runs[-1] if found.runs else None
-        if last is not None and last.last + 1 == seq and last.n + last.count == row.n:
-            found.runs[-1] = last._replace(count=last.count + 1)
+        if last is not None and last.last + 1 == seq and last.n + last.length == row.n:
+            found.runs[-1] = last._replace(length=last.length + 1)
             found.heads[-1] = placed.id
         else:
             follows = last is not None and last.last + 1 == seq
@@ -201,14 +201,14 @@ class FeedCheck:
             if any(run.seq <= seq <= run.last for run in found.runs):
                 before = found.days[day(clock)]
                 total = (before.sum - int.from_bytes(id_[:16])) % _MODULUS
-                found.days[before.day] = Day(before.day, before.count - 1, total, before.bytes - size)
+                found.days[before.day] = Day(before.day, before.entries - 1, total, before.bytes - size)
                 found.entries -= 1
-        found.days = {at: each for at, each in found.days.items() if each.count}
-        found.runs = [run._replace(count=min(run.count, first - run.seq)) for run in found.runs if run.seq < first]
+        found.days = {at: each for at, each in found.days.items() if each.entries}
+        found.runs = [run._replace(length=min(run.length, first - run.seq)) for run in found.runs if run.seq < first]
         found.heads = found.heads[: len(found.runs)]
         if found.runs and found.runs[-1].last == first - 1:  # it may have been longer
             found.heads[-1] = self._reader.row_id(self._row.number, first - 1) or found.heads[-1]
-        rows = [range(run.n, run.n + run.count) for run in found.runs]
+        rows = [range(run.n, run.n + run.length) for run in found.runs]
         found.tombstones = [each for each in found.tombstones if any(each[1] in some for some in rows)]
         found.tip = None
 
@@ -253,9 +253,9 @@ def quick(reader: Reader, room: RoomRow, row: FeedRow) -> str:
     for run in reader.runs(row.number):
         if recent and run.seq <= recent[-1].last:
             return LAPPED
-        count += run.count
+        count += run.length
         recent = [*(each for each in recent if each.last > run.last - QUICK_PAGE), run]
-    if count != sum(each.count for each in reader.days(row.number).values()):
+    if count != sum(each.entries for each in reader.days(row.number).values()):
         return RUNS
     if not recent:
         return TIP if row.has_tip and row.tip is None else ""

@@ -82,7 +82,7 @@ class Feed:
     def set_days(self, changed: Iterable[Day]) -> None:
         """Put digests in place of those before; a day without entries goes."""
         for each in changed:
-            if each.count:
+            if each.entries:
                 self.days[each.day] = each
             else:
                 self.days.pop(each.day, None)
@@ -90,7 +90,7 @@ class Feed:
     def _with(self, at: int, count: int, total: int, size: int) -> Day:
         before = self.days.get(at)
         if before is not None:
-            count, total, size = before.count + count, before.sum + total, before.bytes + size
+            count, total, size = before.entries + count, before.sum + total, before.bytes + size
         return Day(at, max(0, count), total % _MODULUS, max(0, size))
 
     def cut(self, first: int, last: int, before: EntryID | None, head: EntryID | None) -> None:
@@ -141,8 +141,8 @@ class Feed:
 
     def range_of(self, at: int) -> tuple[int, int]:
         """Return which of a feed's entries, counted from 0, are of a day: the first one, and the one behind the last."""
-        start = sum(each.count for each in self.days.values() if each.day < at)
-        return start, start + (self.days[at].count if at in self.days else 0)
+        start = sum(each.entries for each in self.days.values() if each.day < at)
+        return start, start + (self.days[at].entries if at in self.days else 0)
 
 
 def joined(runs: Iterable[Run]) -> Iterator[tuple[Run, Run]]:

@@ -20,7 +20,7 @@ from megaphone import log
 from megaphone.errors import HistoryError, StorageError, StorageFullError
 from megaphone.history.batch import Batch, sealed
 from megaphone.storage import history_writing as writing
-from megaphone.storage.database import Schema, prepare_file, primary_code, words
+from megaphone.storage.database import Schema, corrupt, prepare_file, primary_code, words
 from megaphone.storage.history import SQLiteHistory
 from megaphone.storage.history_audit import audit
 from megaphone.storage.history_reading import Chain, Reader
@@ -71,6 +71,8 @@ class HistoryFile(SQLiteHistory):
         """Where a file went that could not be read."""
         self.found: list[Damage] = []
         """What was damaged when it was opened, and has been dropped."""
+        self.salvaged = 0
+        """How many entries of a file that was put aside have been copied."""
         limits |= {"call_soon": call_soon, "on_committed": on_committed}
         try:
             self._open(path, verifier, on_damage, limits)
@@ -83,8 +85,7 @@ class HistoryFile(SQLiteHistory):
             self.salvaged = _salvage(self.put_aside, self, verifier)
             self._writer.settle_all()
 
-    salvaged = 0
-    """How many entries of a file that was put aside have been copied."""
+    _writer: Writer
 
     def _open(
         self,
@@ -105,11 +106,12 @@ class HistoryFile(SQLiteHistory):
 
     def _check_at_start(self) -> None:
         if self._reader.read(_SCHEMA) != _schema():
-            raise StorageError(self.path, "its tables are not what they were") from sqlite_error(sqlite3.SQLITE_CORRUPT)
+            reason = "its tables are not what they were"
+            raise StorageError(self.path, reason) from corrupt(reason)
         if os.path.getsize(self.path) > CHECKED_WHOLE_BYTES:
             return
         if self._reader.read("PRAGMA quick_check(1)") != [("ok",)]:
-            raise StorageError(self.path, "is damaged") from sqlite_error(sqlite3.SQLITE_CORRUPT)
+            raise StorageError(self.path, "is damaged") from corrupt("pages are not what they should be")
         self.found = self.check_all()
 
     def check_all(self) -> list[Damage]:
@@ -200,13 +202,6 @@ class HistoryLook(SQLiteHistory):
 def is_broken(error: StorageError) -> bool:
     """Whether a file cannot be read because of what is in it."""
     return isinstance(error.__cause__, sqlite3.Error) and primary_code(error.__cause__) in _BROKEN
-
-
-def sqlite_error(code: int) -> sqlite3.DatabaseError:
-    """Return an error with a result code of SQLite."""
-    error = sqlite3.DatabaseError("database disk image is malformed")
-    error.sqlite_errorcode = code
-    return error
 
 
 def _schema() -> list[tuple[Any, ...]]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 LARGEST: Final = 2**63 - 1
 ID_BYTES: Final = 32
+ROWS_AT_ONCE: Final = 256
 
 _ROWS: Final = (
     "SELECT r.seq + e.n - r.n, e.n, CASE WHEN e.n = r.n THEN CAST(r.previous AS BLOB) END,"
@@ -46,7 +47,7 @@ def target_of(each: Entry) -> EntryID | None:
         target = decode(each.content).target
     except HistoryError:
         return None
-    return EntryID(target) if is_id(target) else None
+    return EntryID(target) if target is not None and is_id(target) else None
 
 
 class RoomRow(NamedTuple):
@@ -87,24 +88,24 @@ class FeedRow(NamedTuple):
 
 
 class Run(NamedTuple):
-    """Entries `seq` to `seq + count - 1` in the rows from `n` on."""
+    """Entries `seq` to `seq + length - 1` in the rows from `n` on."""
 
     n: int
     seq: int
-    count: int
+    length: int
     previous: EntryID | None
 
     @property
     def last(self) -> int:
         """Seq of the last entry."""
-        return self.seq + self.count - 1
+        return self.seq + self.length - 1
 
 
 class Day(NamedTuple):
     """The digest of a feed's entries of a day, and the bytes of their contents."""
 
     day: int
-    count: int
+    entries: int
     sum: int
     bytes: int
 
@@ -176,8 +177,18 @@ class Reader:
 
     def each(self, query: str, values: Sequence[object] = ()) -> Iterator[tuple[Any, ...]]:
         """Yield the rows one by one."""
-        with words(self.path), contextlib.closing(self.connection.execute(query, values)) as cursor:
-            yield from cursor
+        with words(self.path):
+            cursor = self.connection.execute(query, values)
+        try:
+            while True:
+                with words(self.path):
+                    rows = cursor.fetchmany(ROWS_AT_ONCE)
+                if not rows:
+                    return
+                yield from rows
+        finally:
+            with contextlib.suppress(sqlite3.Error):
+                cursor.close()
 
     def is_history(self) -> bool:
         """Whether the file has the tables of histories."""

@@ -27,7 +27,8 @@ _TRANSIENT: Final = frozenset(
         *("NOMEM", "PERM", "PROTOCOL", "INTERRUPT", "ABORT", "AUTH", "SCHEMA"),
     )
 )
-REFUSALS: Final = (sqlite3.Error, OverflowError, UnicodeEncodeError)
+# a UnicodeDecodeError: sqlite3 could not read SQLite's message, which quotes a damaged schema
+REFUSALS: Final = (sqlite3.Error, OverflowError, UnicodeEncodeError, UnicodeDecodeError)
 
 Value = str | bytes | int | float | None
 
@@ -68,6 +69,8 @@ class Write(NamedTuple):
 
 def is_transient(error: Exception) -> bool:
     """Whether the same rows may be written another time."""
+    if isinstance(error, UnicodeDecodeError):
+        return True
     return isinstance(error, sqlite3.Error) and primary_code(error) in _TRANSIENT
 
 

@@ -119,7 +119,7 @@ def test_a_broken_file_is_said_and_stays(tmp_path: Path, content: bytes, said: s
 
 
 def test_what_is_no_file_or_cannot_be_made(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="is not a file"):
+    with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
         NodeKey.open(str(tmp_path))
     os.mkfifo(tmp_path / "pipe", 0o600)
     with pytest.raises(ConfigError, match="is not a file"):
