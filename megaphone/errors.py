@@ -74,8 +74,10 @@ class HistoryError(MegaphoneError):
 
 
 class PeerError(MegaphoneError):
-    """A peer on the LAN that cannot be talked to: the text goes on from its name. `reason` is a word for it, if there is
-    one: to be told to the peer, or (`told`) told by it."""
+    """A peer on the LAN that cannot be talked to: the text goes on from its name.
+
+    `reason` is a word for it, if there is one: to be told to the peer, or (`told`) told by it.
+    """
 
     def __init__(self, text: str, reason: str = "", *, told: bool = False) -> None:
         super().__init__(text)

@@ -38,7 +38,9 @@ class LanSettings:
     room: "Manifest"
     name: str
     database: Path
+    """What is said; the key and what is known of peers are beside it."""
     key: Path
+    known: Path
     peers: "list[Address]"
     trusted: list[str]
     host: str
@@ -64,7 +66,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--listen", metavar="[HOST:]PORT", help="where peers connect to (default: as last time)")
     group.add_argument("--no-mdns", action="store_true", help="neither announce ourselves nor listen for others")
-    group.add_argument("--database", metavar="FILE", help="where to keep what is said (default: NAME.db among your data)")
+    group.add_argument("--database", metavar="FILE", help="where to keep what is said (default: NAME.db of your data)")
 
 
 def mixed_options(args: argparse.Namespace) -> str | None:
@@ -117,11 +119,13 @@ def _settings(args: argparse.Namespace) -> LanSettings:
             raise ValueError("peers connect over TCP, not over a Unix socket")
         host, port = endpoint.host, endpoint.port
     database = Path(args.database) if args.database else _data_directory() / f"{quote(name_key(name), safe=' ')}.db"
+    stem = database.name.removesuffix(".db")
     return LanSettings(
         room=channel(args.room),
         name=name,
         database=database,
-        key=database.with_name(f"{database.name.removesuffix('.db')}.key"),
+        key=database.with_name(f"{stem}.key"),
+        known=database.with_name(f"{stem}.peers"),
         peers=parse_peers(args.peer or []),
         trusted=[clean_name(each) for each in args.trust or []],
         host=host,

@@ -107,7 +107,7 @@ class LanSession:
         )
         closing.callback(self._store.close)
         key = NodeKey.open(str(settings.key))
-        self._known = Known(str(settings.database))
+        self._known = Known(str(settings.known))
         closing.callback(self._known.close)
         self._look_after_damage()
         self._pins = Pins(self._known, settings.trusted)
@@ -119,6 +119,7 @@ class LanSession:
         self._replica.on_refusal = self._on_refusal
         self._unwritten: deque[tuple[int, Batch]] = deque()
         """Batches of ours by the position at which they are on disk: nobody gets them before."""
+        self._all_written = asyncio.Event()
         self._again: asyncio.TimerHandle | None = None
         self._window = Window(settings.history, _now_ms())
         self._listening = listen(settings.host, self._ports())
@@ -141,7 +142,7 @@ class LanSession:
             case Verdict.NEW:
                 self._pins.pin(name, key)
             case Verdict.CHANGED:
-                raise PeerError(f"{name} is known here with another key than {self._settings.key}; --trust {name!r} takes it")
+                raise PeerError(f"{name} is known here with another key than {self._settings.key}'s; see --trust")
             case Verdict.TOO_MANY_NAMES:
                 raise PeerError(f"{self._settings.key} has been used with other names already; give --database FILE")
 
@@ -181,8 +182,7 @@ class LanSession:
         """Wait until what was said is on disk."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(COMMIT_SECONDS):
-                while self._unwritten:
-                    await asyncio.sleep(0.01)
+                await self._all_written.wait()
 
     def _begin(self) -> None:
         us, settings = self._us, self._settings
@@ -235,6 +235,7 @@ class LanSession:
             if self._again is None:
                 self._again = asyncio.get_running_loop().call_later(FLUSH_AGAIN_SECONDS, self._flush_again)
             return False
+        self._all_written.clear()
         self._unwritten += ((self._log.written, batch) for batch in batches)
         self._on_committed(self._store.committed)
         return True
@@ -246,6 +247,8 @@ class LanSession:
     def _on_committed(self, position: int) -> None:
         while self._unwritten and self._unwritten[0][0] <= position:
             self._mesh.push(self._unwritten.popleft()[1])
+        if not self._unwritten:
+            self._all_written.set()
 
     # What is heard --------------------------------------------------------------------------------------------------
 
@@ -264,12 +267,11 @@ class LanSession:
         self._mesh.warn(str(refusal), origin, EntriesRefused(origin, refusal))
 
     def _look_after_damage(self) -> None:
-        """Tell what was found damaged at the start, and keep known peers and pins of a file that was put aside."""
+        """Tell what was found damaged at the start."""
         store = self._store
         if store.put_aside:
-            with contextlib.suppress(StorageError):
-                self._known.copy_from(store.put_aside)
-            self._show([f"warning> the database was damaged: {store.salvaged} lines saved; the old file is {store.put_aside}"])
+            saved = f"{store.salvaged} lines were saved, the old file is {store.put_aside}"
+            self._show([f"warning> the database was damaged: {saved}"])
         elif store.found:
             self._show(["warning> parts of the database were damaged and will be asked for again"])
 

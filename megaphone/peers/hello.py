@@ -97,7 +97,7 @@ def expect(kind: type[T], data: bytes) -> T:
         raise PeerError("a greeting is too long")
     try:
         message = _DECODER.decode(data)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise PeerError(f"does not greet as it should: {error}") from None
     if isinstance(message, Refused):
         raise PeerError(f"refuses us: {message.reason}", message.reason, told=True)

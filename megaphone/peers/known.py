@@ -1,11 +1,13 @@
-"""What a user's database knows of peers: where they were last met (table `peers`), and which key is whose (`pins`).
+"""What a user knows of peers: where they were last met (table `peers`), and which key is whose (table `pins`).
 
-The tables stand beside those of the history in the same file, `NAME.db`. Writes are small and rare: a peer was met.
+A small file beside the history's, which may be damaged, put aside and mended without anybody's key being forgotten.
+Writes are small and rare: a peer was met.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -55,28 +57,21 @@ class Met(NamedTuple):
 
 
 class Known:
-    """The tables in one database, which exists already. Every method: StorageError if the file cannot be used."""
+    """The tables in a file, which is made if there is none. Every method: StorageError if the file cannot be used."""
 
     def __init__(self, path: str) -> None:
         self._path = path
         with self._words():
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # for nobody else's eyes
             self._connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_SECONDS)
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = NORMAL")
             for table in _TABLES:
                 self._connection.execute(table)
 
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
-
-    def copy_from(self, path: str) -> None:
-        """Take what another file still has of peers and pins, for one that was put aside because it is damaged."""
-        with self._words():
-            self._connection.execute("ATTACH ? AS old", (path,))
-            try:
-                for table in ("peers", "pins", "listening"):
-                    self._connection.execute(f"INSERT OR REPLACE INTO main.{table} SELECT * FROM old.{table}")  # noqa: S608
-            finally:
-                self._connection.execute("DETACH old")
 
     def peers(self) -> list[Met]:
         """Return where peers were met, the last one first."""
@@ -124,5 +119,5 @@ class Known:
     def _words(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise StorageError(self._path, str(error)) from error

@@ -246,9 +246,11 @@ class Mesh:
     def warn(self, who: str, key: bytes, event: Event) -> None:
         """Tell the user of something that will be the same again soon."""
         now = time.monotonic()
-        if now - self._warned.pop((who, key), -WARN_AGAIN_SECONDS) < WARN_AGAIN_SECONDS:
+        last = self._warned.get((who, key))
+        if last is not None and now - last < WARN_AGAIN_SECONDS:
             return
-        self._warned[who, key] = now
+        self._warned.pop((who, key), None)
+        self._warned[who, key] = now  # the newest last
         if len(self._warned) > WARNINGS_LIMIT:
             del self._warned[next(iter(self._warned))]
         self._show(event)

@@ -84,7 +84,7 @@ def test_known_peers_are_remembered_without_mdns(lan: Lan, tmp_path: Path) -> No
                 await chatter.tells("info> direct connection to ")
                 await chatter.leave()
             for name, other in (("a", b), ("b", a)):
-                with sqlite3.connect(tmp_path / name / "megaphone" / "lan" / f"{name}.db") as database:
+                with sqlite3.connect(tmp_path / name / "megaphone" / "lan" / f"{name}.peers") as database:
                     hosts = {host for (host,) in database.execute("SELECT host FROM peers")}
                 assert other.addresses[0] in hosts
             chatters += [alice := await a.chat(tmp_path, "--no-mdns"), bob := await b.chat(tmp_path, "--no-mdns")]

@@ -129,6 +129,12 @@ class LanChatter(Chatter):
         """Wait until these lines are there, as `lines_said` has them."""
         await self.until(lambda _: set(lines) <= set(self.lines_said()), f"{lines}")
 
+    async def leave(self) -> None:
+        """Type `exit`; it must end well."""
+        self.type("exit")
+        ended = await self.end()
+        assert ended == (0, ""), (ended, self.lines)
+
     async def tells(self, start: str, times: int = 1) -> str:
         """Wait for a line of the program itself that begins so; returns the last one."""
         await self.until(lambda lines: sum(each.startswith(start) for each in lines) >= times, start)

@@ -32,6 +32,7 @@ def test_a_room_and_a_name_are_enough(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert (asked.host, asked.port, asked.mdns, asked.peers, asked.trusted) == ("", None, True, [], [])
     assert asked.database == tmp_path / "megaphone" / "lan" / "julia.db"
     assert asked.key == tmp_path / "megaphone" / "lan" / "julia.key"
+    assert asked.known == tmp_path / "megaphone" / "lan" / "julia.peers"
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "..", "é", "a b"])
@@ -50,7 +51,8 @@ def test_everything_can_be_said() -> None:
     assert (asked.host, asked.port, asked.mdns, asked.history) == ("::1", 7, False, 3)
     assert asked.peers[0] == ("10.0.0.1", 5)
     assert asked.trusted == ["romeo"]
-    assert (asked.database, asked.key) == (Path("/x/y.sqlite"), Path("/x/y.sqlite.key"))
+    assert asked.database == Path("/x/y.sqlite")
+    assert (asked.key, asked.known) == (Path("/x/y.sqlite.key"), Path("/x/y.sqlite.peers"))
 
 
 @pytest.mark.parametrize(

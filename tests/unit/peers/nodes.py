@@ -60,7 +60,8 @@ class Node:
             us, self.known, self.pins, verify, lambda peer: Conversation(self.replica, peer), self._on_event
         )
         self.replica.on_batch = self.mesh.push
-        self._tasks = {asyncio.create_task(Listener(listening, self.mesh.serve).run()), asyncio.create_task(self.mesh.run())}
+        running = (Listener(listening, self.mesh.serve).run(), self.mesh.run())
+        self._tasks = {asyncio.create_task(each) for each in running}
         for other in dialled:
             self.mesh.dial(other.address)
         if known:

@@ -35,7 +35,12 @@ def of_another_kind() -> bytes:
 
 @pytest.mark.parametrize(
     ("pem", "said"),
-    [(b"", "cannot be read"), (b"garbage", "cannot be read"), (of_another_kind(), "not of Ed25519"), (Key().pem, "signer's")],
+    [
+        (b"", "cannot be read"),
+        (b"garbage", "cannot be read"),
+        (of_another_kind(), "not of Ed25519"),
+        (Key().pem, "signer's"),
+    ],
 )
 def test_a_key_that_is_not_ours(pem: bytes, said: str) -> None:
     with pytest.raises(PeerError, match=said):

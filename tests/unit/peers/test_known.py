@@ -1,6 +1,5 @@
 """What is remembered of peers, on disk."""
 
-import sqlite3
 from pathlib import Path
 
 import pytest
@@ -26,7 +25,10 @@ def test_what_was_put_is_there_after_a_restart(tmp_path: Path) -> None:
     first.put_port(4002)
     first.close()
     again = Known(path)
-    assert [(each.address, each.seen) for each in again.peers()] == [(("fe80::1%2", 4000), 3.0), (("10.0.0.1", 4000), 2.0)]
+    assert again.peers() == [
+        Met(("fe80::1%2", 4000), JULIA, "julia", 3.0),
+        Met(("10.0.0.1", 4000), JULIA, "julia", 2.0),
+    ]
     assert again.pins() == {"julia": Pin("Julia", JULIA)}
     assert again.port == 4002
     again.close()
@@ -41,16 +43,10 @@ def test_addresses_are_bounded_and_the_oldest_goes_first(tmp_path: Path, monkeyp
     some.close()
 
 
-def test_the_tables_stand_beside_others(tmp_path: Path) -> None:
+def test_the_file_is_for_its_owner_only(tmp_path: Path) -> None:
     path = tmp_path / "x.db"
-    with sqlite3.connect(path) as connection:
-        connection.execute("CREATE TABLE entries (id INTEGER)")
-    some = Known(str(path))
-    some.put_port(1)
-    some.close()
-    with sqlite3.connect(path) as connection:
-        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
-    assert tables == {"entries", "peers", "pins", "listening"}
+    Known(str(path)).close()
+    assert path.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
@@ -58,3 +54,5 @@ def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
     path.write_bytes(b"no database at all, and long enough to be looked at" * 40)
     with pytest.raises(StorageError, match=r"x\.db"):
         Known(str(path))
+    with pytest.raises(StorageError, match="No such file"):
+        Known(str(tmp_path / "nowhere" / "x.db"))

@@ -16,7 +16,12 @@ from megaphone.peers.names import (
 
 
 @pytest.mark.parametrize(
-    ("written", "clean"), [("Julia", "Julia"), ("  Julia   of Verona ", "Julia of Verona"), ("Ｊulia", "Julia")]
+    ("written", "clean"),
+    [
+        ("Julia", "Julia"),
+        ("  Julia   of Verona ", "Julia of Verona"),
+        ("\N{FULLWIDTH LATIN CAPITAL LETTER J}ulia", "Julia"),
+    ],
 )
 def test_a_name_has_one_form(written: str, clean: str) -> None:
     assert clean_name(written) == clean

@@ -15,7 +15,9 @@ def test_hosts_and_names_of_the_workshop() -> None:
     ]
 
 
-@pytest.mark.parametrize("text", ["", "julia", "10.0.0.1", ":4000", "10.0.0.1:0", "unix:/x", "a b:1", ".local", "a,,b:1"])
+@pytest.mark.parametrize(
+    "text", ["", "julia", "10.0.0.1", ":4000", "10.0.0.1:0", "unix:/x", "a b:1", ".local", "a,,b:1"]
+)
 def test_what_is_no_address(text: str) -> None:
     with pytest.raises(ValueError, match=r"\w"):
         parse_peers([text])
