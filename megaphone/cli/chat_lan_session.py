@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from megaphone.cli import chat_lan_lines as lines
 from megaphone.cli.chat_lan import LanSettings
-from megaphone.cli.chat_text import readable, sendable
+from megaphone.cli.chat_text import readable
 from megaphone.cli.chat_typing import (
     EXIT,
     in_background,
@@ -219,7 +219,7 @@ class LanSession:
             return
         room = self._settings.room.id
         try:
-            placed = self._replica.append(room, Kind.NOTE, said(self._settings.name, sendable(text)), _now_ms())
+            placed = self._replica.append(room, Kind.NOTE, said(self._settings.name, text), _now_ms())
         except (ValueError, HistoryError) as error:
             self._show([f"warning> not said: {error}"])
             return

@@ -1,1 +1,1 @@
-"""Peers on a LAN, with no server: they find each other by mDNS, know each other by key, and replicate rooms over TLS."""
+"""Peers on a LAN, with no server: found by mDNS, known by their keys; they replicate rooms over TLS."""

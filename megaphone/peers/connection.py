@@ -1,7 +1,7 @@
 """One connection to a peer: TLS, the greeting, then frames both ways; its outbox is bounded, and silence ends it.
 
-A peer that reads slowly hurts only itself: while its outbox is full nothing more is read from it and nothing new is told
-to it (`is_full`; it hears our heads when it has caught up), and after STALL_SECONDS without a byte taken it is dropped.
+A peer that reads slowly hurts only itself: while its outbox is full nothing more is read from it, and it is told nothing
+new (`is_full`; it hears our heads when it has caught up). After STALL_SECONDS without a byte taken it is dropped.
 """
 
 from __future__ import annotations
@@ -239,8 +239,7 @@ class Connection:
             return "has gone"
         if isinstance(error, OSError):
             return f"was lost: {error.strerror or error}"
-        assert error is not None  # both tasks go on for ever
-        raise error
+        raise error or RuntimeError("reading and writing ended by themselves")
 
     async def _run(self, receive: Callable[[bytes], Iterable[bytes]]) -> None:
         both = {asyncio.create_task(self._read(receive)), asyncio.create_task(self._write())}

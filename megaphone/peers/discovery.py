@@ -42,7 +42,7 @@ class Advertised(NamedTuple):
 
 
 class Discovery:
-    """`heard` gets each peer that is heard of, our own excluded; `trouble` gets why nobody can be, "" when it is over."""
+    """`heard` gets each peer that is heard of, not ourselves; `trouble` gets why nobody can be, "" when that is over."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class Discovery:
             # Our name holds our fingerprint: there is no other owner to look for first.
             await responder.async_register_service(self._ourselves(addresses), cooperating_responders=True)
             self._tell("")
-            while own_addresses() == addresses:
+            while own_addresses() == addresses:  # noqa: ASYNC110 - nobody tells us
                 await asyncio.sleep(LOOK_SECONDS)
         finally:
             for task in self._asking:
@@ -153,7 +153,7 @@ def instance_name(name: str, node: str) -> str:
 
 
 def own_addresses() -> frozenset[str]:
-    """Return the addresses of this machine that others may reach; link-local ones, or the loopback, if it has no better."""
+    """Return the addresses of this machine that others may reach; link-local or loopback ones if it has no better."""
     found = set()
     for adapter in ifaddr.get_adapters():
         for each in adapter.ips:

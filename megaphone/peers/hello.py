@@ -7,7 +7,7 @@
        │ ◄─────────── Welcome ─────────────│
        or either, instead of Proof or Welcome: Refused(reason), and the end
 
-What is signed: "megaphone peer 1" │ SHA-256(listener's Hello) │ SHA-256(dialler's Hello). The listener's Hello holds its
+What is signed: "megaphone peer 1" │ SHA-256(listener's Hello) │ SHA-256(dialler's Hello). The listener's Hello has its
 key, which the dialler has found equal to the one of TLS, and a nonce. So a man in the middle cannot pass a proof on: it
 names the listener that the dialler really reached, which is him and not the one he would like to be believed by.
 

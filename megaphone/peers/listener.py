@@ -50,7 +50,9 @@ class Listener:
     """
 
     def __init__(
-        self, listening: socket.socket, serve: Callable[[socket.socket, Callable[[], None]], Coroutine[None, None, None]]
+        self,
+        listening: socket.socket,
+        serve: Callable[[socket.socket, Callable[[], None]], Coroutine[None, None, None]],
     ) -> None:
         listening.setblocking(False)
         self.port: int = listening.getsockname()[1]

@@ -1,4 +1,4 @@
-"""All peers of this node: who is dialled and when, who is let in, which of two connections stays, and what each is told.
+"""All peers of this node: who is dialled and when, who is let in, which of two connections stays, what each is told.
 
     addresses ──► Target ── dial ──┐
     (typed, known, mDNS)           ├── greeting ── pins ──► Peer: a Connection and a Conversation, one for each node
@@ -117,8 +117,8 @@ class Mesh:
     ) -> None:
         """Keep up a connection with whoever listens there; `node` says who that is, if it is known.
 
-        An address that is `advertised` again is dialled at once. Beyond TARGETS_LIMIT addresses, the one that has failed
-        most often is forgotten for a new one; those of which nothing is known but that the user typed them are not.
+        An address that is `advertised` again is dialled at once. Beyond TARGETS_LIMIT addresses a new one takes the place
+        of the one that has failed most often, of those at which somebody has been known.
         """
         if node == self._node:
             return
@@ -159,16 +159,16 @@ class Mesh:
     async def _dial(self, target: Target) -> str:
         """Connect, talk until the end; returns why we were refused, "" if we were not."""
         stream: Stream | None = None
+        promised = ""
 
         def judge(remote: Remote) -> Reason | None:
+            nonlocal promised
             target.node = fingerprint_digits(remote.key)
             if (reason := self._judge(remote, dialled=True)) is None:
-                self._promised.add(target.node)
-                nonlocal promised
                 promised = target.node
+                self._promised.add(promised)
             return reason
 
-        promised = ""
         try:
             async with self._dials:
                 stream = await dial(self.us.identity, target.address)
@@ -179,8 +179,8 @@ class Mesh:
         except (OSError, EOFError, ValueError):  # ValueError: a name that no resolver takes
             return ""
         else:
-            promised_to, promised = promised, ""
-            self._promised.discard(promised_to)
+            self._promised.discard(promised)
+            promised = ""
             await self._talk(stream, remote, target.address)
             return ""
         finally:

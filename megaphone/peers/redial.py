@@ -13,8 +13,10 @@ STABLE_SECONDS: Final = 10.0  # a connection that lasted so long was a good one
 
 
 class Redial:
-    """The pauses of one address. `chance` gives numbers from 0 to 1, so that peers that lost each other do not meet again
-    and again in the middle."""
+    """The pauses of one address.
+
+    `chance` gives numbers from 0 to 1, so that peers that lost each other do not meet in the middle again and again.
+    """
 
     def __init__(self, chance: Callable[[], float]) -> None:
         self._chance = chance

@@ -44,7 +44,7 @@ def test_a_chain_without_a_link_between_its_ends_converges(lan: Lan, tmp_path: P
         async with all_killed(chatters):
             for host in (a, b, c):
                 chatters.append(await host.chat(tmp_path))
-            alice, bob, carol = chatters
+            alice, bob, _ = chatters
             await bob.tells("info> direct connection to ", 2)
             for chatter in chatters:
                 chatter.type(*(f"{chatter.nick}{number}" for number in range(10)))
