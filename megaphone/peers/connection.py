@@ -1,7 +1,7 @@
 """One connection to a peer: TLS, the greeting, then frames both ways; its outbox is bounded, and silence ends it.
 
-A peer that reads slowly hurts only itself: while its outbox is full nothing more is read from it, and it is told nothing
-new (`is_full`; it hears our heads when it has caught up). After STALL_SECONDS without a byte taken it is dropped.
+A peer that reads slowly hurts only itself: while its outbox is full nothing is read from it, and nothing new is told to
+it (`is_full`; it hears our heads when it has caught up). After STALL_SECONDS without a byte taken it is dropped.
 """
 
 from __future__ import annotations

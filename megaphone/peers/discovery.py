@@ -42,7 +42,7 @@ class Advertised(NamedTuple):
 
 
 class Discovery:
-    """`heard` gets each peer that is heard of, not ourselves; `trouble` gets why nobody can be, "" when that is over."""
+    """`heard` gets each peer that is heard of, not ourselves; `trouble` gets why none can be, "" when that is over."""
 
     def __init__(
         self,

@@ -231,3 +231,77 @@ def test_a_lone_peer_leaves_on_a_signal(lan: Lan, tmp_path: Path) -> None:
 
     run(main())
 
+
+
+def test_it_works_on_a_terminal(lan: Lan, tmp_path: Path) -> None:
+    async def main() -> None:
+        lan.add_bridge(1)
+        a, b = lan.add_host("a", 1), lan.add_host("b", 1)
+        chatters: list[LanChatter] = []
+        async with all_killed(chatters):
+            chatters.append(bob := await b.chat(tmp_path))
+            await bob.tells("info> you are ")
+            with a.terminal(tmp_path) as terminal:
+                await bob.tells("info> direct connection to a")
+                terminal.type("hello\n")
+                await bob.hears("a: hello")
+                bob.type("hello, terminal\x1b[2J")
+                await terminal.shows("hello, terminal\\u001b[2J")
+                assert "\x1b[2J" not in terminal.screen
+                assert "-> " in terminal.screen
+                terminal.type("half a li")
+                bob.type("meanwhile")
+                await terminal.shows("meanwhile")
+                terminal.type("ne\n")
+                await bob.hears("a: half a line")
+                terminal.type("\x04")  # Ctrl-D
+                assert await terminal.end() == 0
+
+    run(main())
+
+
+def test_lines_altered_on_disk_are_fetched_again_from_others(lan: Lan, tmp_path: Path) -> None:
+    async def main() -> None:
+        lan.add_bridge(1)
+        a, b = lan.add_host("a", 1), lan.add_host("b", 1)
+        chatters: list[LanChatter] = []
+        async with all_killed(chatters):
+            chatters += [alice := await a.chat(tmp_path), bob := await b.chat(tmp_path)]
+            await alice.tells("info> direct connection to ")
+            bob.type("one", "the second line", "three")
+            await alice.hears("b: three")
+            await alice.leave()
+            database = tmp_path / "a" / "megaphone" / "lan" / "a.db"
+            data = database.read_bytes()
+            assert b"the second line" in data
+            database.write_bytes(data.replace(b"the second line", b"the sec0nd line"))
+            chatters.append(alice := await a.chat(tmp_path))
+            await alice.tells("warning> parts of the database were damaged")
+            await alice.hears("b: one", "b: the second line", "b: three")
+            alice.type("exit")
+            assert (await alice.end())[0] == 0  # what was damaged is in its log, too
+            chatters.append(alice := await a.chat(tmp_path, "--no-mdns", "--listen", "127.0.0.1:0"))
+            await alice.hears("b: three")
+            assert alice.lines_said() == ["b: one", "b: the second line", "b: three"]
+            assert not any(line.startswith("warning> ") for line in alice.lines)
+
+    run(main())
+
+
+def test_a_key_whose_database_is_gone_is_not_used_again(lan: Lan, tmp_path: Path) -> None:
+    """It would say something else where it has spoken already."""
+
+    async def main() -> None:
+        chatters: list[LanChatter] = []
+        a = lan.add_host("a")
+        async with all_killed(chatters):
+            chatters.append(alice := await a.chat(tmp_path))
+            await alice.tells("info> you are ")
+            await alice.leave()
+            (tmp_path / "a" / "megaphone" / "lan" / "a.db").unlink()
+            chatters.append(alice := await a.chat(tmp_path))
+            code, err = await alice.end()
+            assert code == 1
+            assert "a.key has no database beside it" in err
+
+    run(main())

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.scenarios.chatter import Chatter
+from tests.scenarios.chatter import STEP_TIMEOUT_SECONDS, Chatter
 
 SAID = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ #(\S+) <([^>]*)> (.*)")
 
@@ -107,14 +107,88 @@ class Host:
     async def chat(self, directory: Path, *options: str, name: str = "", room: str = "tea") -> "LanChatter":
         """Start `megaphone chat ROOM --lan` here, as the host's name; it has a data directory of its own."""
         process = await asyncio.create_subprocess_exec(
-            *("ip", "netns", "exec", self.namespace, sys.executable, "-m", "megaphone"),
-            *("chat", room, "--lan", "--as", name or self.name, *options),
+            *self._command(room, name or self.name, *options),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", "XDG_DATA_HOME": str(directory / self.name)},
+            env=self._environment(directory),
         )
         return LanChatter(name or self.name, process)
+
+    @contextlib.contextmanager
+    def terminal(self, directory: Path, *options: str, room: str = "tea") -> Iterator["Terminal"]:
+        """The same on a terminal."""
+        ours, its = os.openpty()
+        process = subprocess.Popen(
+            self._command(room, self.name, *options),
+            stdin=its,
+            stdout=its,
+            stderr=its,
+            env={**self._environment(directory), "TERM": "xterm"},
+            start_new_session=True,
+        )
+        os.close(its)
+        terminal = Terminal(process, ours)
+        try:
+            yield terminal
+        finally:
+            terminal.close()
+
+    def _command(self, room: str, name: str, *options: str) -> list[str]:
+        inside = ("ip", "netns", "exec", self.namespace)
+        return [*inside, sys.executable, "-m", "megaphone", "chat", room, "--lan", "--as", name, *options]
+
+    def _environment(self, directory: Path) -> dict[str, str]:
+        return {**os.environ, "PYTHONUNBUFFERED": "1", "XDG_DATA_HOME": str(directory / self.name)}
+
+
+class Terminal:
+    """One `megaphone chat --lan` on a terminal; `screen` is all that it has written."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", descriptor: int) -> None:
+        self.screen = ""
+        self._process = process
+        self._descriptor = descriptor
+        self._changed = asyncio.Event()
+        asyncio.get_running_loop().add_reader(descriptor, self._read)
+
+    def _read(self) -> None:
+        try:
+            data = os.read(self._descriptor, 65_536)
+        except OSError:  # the other end is closed
+            data = b""
+        if not data:
+            asyncio.get_running_loop().remove_reader(self._descriptor)
+        self.screen += data.decode("utf-8", "replace")
+        self._changed.set()
+
+    def type(self, text: str) -> None:
+        """Press these keys."""
+        os.write(self._descriptor, text.encode())
+
+    async def shows(self, text: str) -> None:
+        """Wait until this has been written."""
+        try:
+            async with asyncio.timeout(STEP_TIMEOUT_SECONDS):
+                while text not in self.screen:
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            raise AssertionError(f"never shown: {text!r} in {self.screen!r}") from None
+
+    async def end(self) -> int:
+        """Wait for its end; the exit code."""
+        async with asyncio.timeout(STEP_TIMEOUT_SECONDS):
+            while self._process.poll() is None:
+                await asyncio.sleep(0.05)
+        return self._process.returncode
+
+    def close(self) -> None:
+        """Kill it, and take the terminal away."""
+        asyncio.get_running_loop().remove_reader(self._descriptor)
+        self._process.kill()
+        self._process.wait()
+        os.close(self._descriptor)
 
 
 class LanChatter(Chatter):
