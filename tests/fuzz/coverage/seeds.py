@@ -10,10 +10,16 @@ from megaphone.history.batch import encode, ids
 from megaphone.history.content import Content
 from megaphone.history.entry import bare
 from megaphone.history.forks import prove
+from megaphone.history.messages_codec import encode as encode_message
+from megaphone.history.riblt import Encoder
 from megaphone.wire.link import Side
 from megaphone.wire.tls_end import TLSEnd
 from tests.fuzz.test_framer import USUAL, WRONG
 from tests.unit.history.batch_fuzz import Feed, verify
+from tests.unit.history.messages_fuzz import node as fuzzed_node
+from tests.unit.history.nodes import connected
+from tests.unit.history.test_messages import GOLDEN as GOLDEN_MESSAGES
+from tests.unit.history.test_messages import MESSAGES
 from tests.unit.wire.framing import END, HEADER, OPENED
 from tests.unit.wire.link_golden import GOLDEN as LINK_GOLDEN
 from tests.unit.wire.link_golden import speeches
@@ -112,6 +118,27 @@ def history_batch() -> Iterator[bytes]:
         yield b"\2" + script
 
 
+def history_messages() -> Iterator[bytes]:
+    """Behind a byte that says what it is, as tests/unit/history/messages_fuzz.py says."""
+    written = [data for _, data in GOLDEN_MESSAGES]
+    for data in written:
+        yield b"\0" + data
+    for data in examples(MESSAGES.map(encode_message)):
+        yield b"\0" + data
+        yield b"\1" + len(data).to_bytes(2) + data
+    one, other = fuzzed_node("anna"), fuzzed_node("bert")
+    one.say("x", "y")
+    link = connected(one, other)
+    link.run()
+    said = [data for name, data in link.said if name == "bert"]
+    yield b"\1" + b"".join(len(data).to_bytes(2) + data for data in said)
+    for count in (0, 1, 9):
+        symbols = Encoder([bytes([at]) * 8 for at in range(20 - count, 22)], bytes(16)).next(40)
+        yield b"\2" + (2 + count).to_bytes(4) + symbols
+    for script in examples(st.binary(max_size=40)):
+        yield b"\3" + script
+
+
 def tls_records() -> Iterator[bytes]:
     """Scripts behind flags and cuts, as targets/tls_records.pyx says."""
     heads = cycle([b"\x00", b"\x29\x00\x07", b"\x42\x00\x03\x00\x30", b"\x0c", b"\x6b\x00\x05\x00\x20\x00\x80"])
@@ -154,6 +181,7 @@ def tls_records() -> Iterator[bytes]:
 SEEDS: dict[str, Callable[[], Iterator[bytes]]] = {
     "framer": framer,
     "history_batch": history_batch,
+    "history_messages": history_messages,
     "link": link,
     "stanza_header": stanza_header,
     "tls_records": tls_records,
