@@ -56,7 +56,7 @@ class Proof(NamedTuple):
 
 
 def prove(one: Batch, other: Batch, verifier: Verifier) -> Proof | None:
-    """Return the proof that two runs are of a forked feed; None if they do not contradict each other, or have no seals."""
+    """Return the proof that two runs are of a forked feed; None if nothing contradicts, or is not sealed."""
     one, other = _shorn(one), _shorn(other)
     if (one.room, one.origin) != (other.room, other.origin):
         return None

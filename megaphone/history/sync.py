@@ -18,7 +18,7 @@ spans of a feed. A digest (count and sum of all ids) tells whether that is the w
 
     A                                                       B        forks, which heads do not tell
     │  Heads ──────────────────────────────────────────────► │
-    │ ◄───────────────── Symbols: 320 sums of ids (riblt.pyx) │
+    │ ◄───────────────── Symbols: 360 sums of ids (riblt.pyx) │
     │  Batches: what only A has; Want: what only B has ─────► │  finds the fork, has the proof
     │ ◄─────────────────────────────────────── Proofs, Batches│
     │  Same ───────────────────────────────────────────────► │

@@ -107,9 +107,9 @@ class Exchange:
         topic.is_live = False
         return self._ask(State.OFFERED, heads, now_ms)
 
-    def pull(self, now_ms: int) -> Answer:
-        """Ask for what is known to be lacking, if the peer may have it."""
-        question = self.topic.lacks.ask(self.topic.ref)
+    def pull(self, now_ms: int, *, only_contents: bool = False) -> Answer:
+        """Ask for what is known to be lacking, if the peer may have it; with the same digest that can only be contents."""
+        question = self.topic.lacks.ask(self.topic.ref, only_contents=only_contents)
         return [] if question is None else self._ask(State.PULLING, question, now_ms)
 
     def proofs(self) -> Answer:
@@ -159,6 +159,7 @@ class Exchange:
         """Compare what the peer has with what we have."""
         topic = self.topic
         topic.peer_from_day = message.from_day
+        topic.peer_has_gaps = message.has_gaps
         if message.from_day < topic.window:
             return self.offer(now_ms)  # the later day counts: the peer compares
         ours = topic.digest()
@@ -166,7 +167,7 @@ class Exchange:
         accusing = self._compare_exclusions(message.exclusions)
         if ours == message.digest:
             topic.confirm(ours)
-            return [Same(topic.ref), *accusing, *self.pull(now_ms)]
+            return [Same(topic.ref), *accusing, *self.pull(now_ms, only_contents=True)]
         if not ours.entries and not topic.log.exclusions:
             return [*accusing, *self.offer(now_ms)]
         surplus, tail = self._surplus(message)
@@ -217,7 +218,7 @@ class Exchange:
             return []
         topic.confirm(topic.offered)
         topic.due_ms = now_ms + AGAIN_MS
-        return self.pull(now_ms)
+        return self.pull(now_ms, only_contents=True)
 
     def on_unknown(self, _message: Unknown, _now_ms: int) -> Answer:
         """Say no more of this room, until the peer does."""
@@ -231,8 +232,13 @@ class Exchange:
         ours = topic.digest()
         if ours != theirs:
             said = self.pull(now_ms)
+            topic.owes_word = topic.owes_word or bool(said)
             if said or topic.state is State.SETTLED:
                 return said
+            if topic.peer_has_gaps:
+                topic.peer_has_gaps = False
+                self._wait_for_peer(now_ms)
+                return []
             if topic.is_live:  # what is new has crossed with this answer: look again when it has arrived
                 topic.settle(None)
                 topic.due_ms = now_ms + AGAIN_MS
@@ -241,7 +247,7 @@ class Exchange:
         word: Answer = [Same(topic.ref)] if topic.owes_word else []
         topic.confirm(ours)
         topic.due_ms = now_ms + AGAIN_MS
-        return word + self.pull(now_ms)
+        return word + self.pull(now_ms, only_contents=True)
 
     # --- entries -----------------------------------------------------------------------
 
@@ -261,7 +267,9 @@ class Exchange:
         said = self._pages(found, topic.digest(), is_all=is_all)
         if topic.state is State.OFFERED:
             self._wait_for_peer(now_ms)
-            return said + self.pull(now_ms)
+            question = self.pull(now_ms)
+            topic.owes_word = bool(question)
+            return said + question
         if topic.state is State.SETTLED and topic.agreed is None:
             topic.due_ms = now_ms + ANSWER_MS
         return said

@@ -71,15 +71,17 @@ class Lacks:
 
     @property
     def has_gaps(self) -> bool:
-        """Whether there is something to ask for that no head of the peer has shown."""
-        return any(gap.last for gap, _ in self.wanted())
+        """Whether entries are lacking that may be asked for, and that no head of the peer has shown."""
+        return len(self._futile) < MAX_FUTILE and any(
+            (gap.origin, gap.last) not in self._futile for gap in self._between()
+        )
 
-    def wanted(self) -> list[tuple[Gap, Range]]:
+    def wanted(self, *, only_contents: bool = False) -> list[tuple[Gap, Range]]:
         """Return what to ask the peer for."""
         if len(self._futile) >= MAX_FUTILE:
             return []
         found = []
-        for gap in self._gaps():
+        for gap in self._contents() if only_contents else self._gaps():
             floor = self._futile.get((gap.origin, gap.last))
             if floor is None or (not gap.last and floor < self.peer_heads[gap.origin]):
                 found.append((gap, Range(*gap, is_pinned=gap.last > 0)))
@@ -87,9 +89,9 @@ class Lacks:
                 found.append((gap, Range(gap.origin, gap.first, floor - 1)))
         return found[:MAX_RANGES]
 
-    def ask(self, ref: bytes) -> Get | None:
+    def ask(self, ref: bytes, *, only_contents: bool = False) -> Get | None:
         """Return the question for what is lacking, of each gap the newer end; None if the peer cannot help."""
-        wanted = self.wanted()
+        wanted = self.wanted(only_contents=only_contents)
         whole = self._whole or ambiguous(self._log)
         if whole:
             wanted = [each for each in wanted if len(each[0].origin) == KEY_BYTES]

@@ -1,4 +1,4 @@
-"""An origin that signs two things at one place: named, excluded everywhere from there on, with a proof for everybody."""
+"""An origin that signs two things at one place: named, and excluded everywhere from there on, with a proof for all."""
 
 from itertools import permutations
 
