@@ -256,7 +256,7 @@ class Conversation:
         if exchange is not None and not self._is_open(exchange.topic):
             exchange = None
         if exchange is None and room in self.replica.logs:
-            exchange = self._exchanges[ref] = Exchange(Topic(self.replica, room), self._budget)
+            exchange = self._exchanges[ref] = Exchange(Topic(self.replica, room), self.peer, self._budget)
         return exchange if exchange is not None and exchange.topic.room == room else None
 
     def _is_open(self, topic: Topic) -> bool:
