@@ -1,9 +1,9 @@
 """The exchange about one room: what is answered to each message, in each state.
 
-What a peer says is an answer only to what we have asked: in which states a message is heeded, `HEEDED` says; else it is
-late, or a lie, and is passed over. Questions are answered in every state. Of what the peer could draw out for ever,
-everything has an end: questions without an answer that helps (`MAX_STRIKES`), tables of symbols (`MAX_TABLES`), reading
-a whole set (`Budget.spend`), entries that are not what they should be (`Budget.fault`).
+What a peer says is an answer only to what we have asked: in which states a message is heeded, `HEEDED` says; else it
+is late, or a lie, and is passed over. Questions are answered in every state. Of what the peer could draw out for ever,
+everything has an end: questions without an answer that helps (`MAX_STRIKES`), tables of symbols (`MAX_TABLES`),
+reading a whole set (`Budget.spend`), entries that are not what they should be (`Budget.fault`).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from megaphone.history.sync_lacks import known_by
 from megaphone.history.sync_topic import WAITING, State, Topic, mark
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from megaphone.history.batch import Batch
     from megaphone.history.digest import Digest
@@ -109,7 +109,7 @@ class Exchange:
         return self._ask(State.OFFERED, heads, now_ms)
 
     def pull(self, now_ms: int, *, only_contents: bool = False) -> Answer:
-        """Ask for what is known to be lacking, if the peer may have it; with the same digest that can only be contents."""
+        """Ask for what is lacking, if the peer may have it; with equal digests that can only be contents."""
         question = self.topic.lacks.ask(self.topic.ref, only_contents=only_contents)
         return [] if question is None else self._ask(State.PULLING, question, now_ms)
 
@@ -316,7 +316,7 @@ class Exchange:
                 raise malformed("a batch of another room")
             self.accept(batch, now_ms)
 
-    def _surplus(self, message: Heads) -> tuple[list[Iterable[Batch]], Digest | None]:
+    def _surplus(self, message: Heads) -> tuple[list[Iterator[Batch]], Digest | None]:
         """Return what the heads of the peer show it to lack, and the digest of that unless it is much."""
         topic, window = self.topic, self.topic.window
         known, vault = known_by(topic.log), topic.vault()

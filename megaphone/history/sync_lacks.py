@@ -137,7 +137,7 @@ class Lacks:
                 yield Gap(name, mine + 1, cut - 1 if head >= cut else 0)
 
     def _between(self) -> list[Gap]:
-        found = []
+        found: list[tuple[clocks.Clock, Gap]] = []
         for lack in self._log.missing():
             if not lack.content and len(found) < MAX_RANGES:
                 clock = self._clock(lack.origin, lack.last + 1)

@@ -1,4 +1,4 @@
-"""Replicas that talk with each other, over links that a test holds in its hands: nothing here waits or reads a clock."""
+"""Replicas that talk with each other, over links that a test holds in its hands: nothing waits or reads a clock."""
 
 from __future__ import annotations
 
@@ -69,7 +69,9 @@ class Node:
         for link in self.links:
             link.cut()
 
-    def say(self, *texts: str, now_ms: int = NOW_MS, room: RoomID | None = None, kind: int = Kind.MESSAGE) -> list[Batch]:
+    def say(
+        self, *texts: str, now_ms: int = NOW_MS, room: RoomID | None = None, kind: int = Kind.MESSAGE
+    ) -> list[Batch]:
         """Write a message for each text, and push it to all peers."""
         return self.write(*(Content(self.name, text.encode()) for text in texts), now_ms=now_ms, room=room, kind=kind)
 

@@ -53,7 +53,7 @@ class World:
         if what == "say":
             node.say(*["x"] * (1 + more % 3), now_ms=self.now_ms)
         elif what == "say many":
-            node.say(*["x"] * (more % 1500), now_ms=self.now_ms)
+            node.say(*["x"] * (more % 200), now_ms=self.now_ms)
         elif what == "erase":
             page = node.log.page(1 + more % 20)
             if page:

@@ -116,7 +116,9 @@ def test_wrong_digests_again_and_again() -> None:
 
 
 def test_a_peer_that_always_differs_is_asked_less_and_less() -> None:
-    victim = Victim(lambda message: [Batches(REF, 0, LIE, True, ())] if isinstance(message, (Heads, Get)) else (), speaks_first=True)
+    victim = Victim(
+        lambda message: [Batches(REF, 0, LIE, True, ())] if isinstance(message, (Heads, Get)) else (), speaks_first=True
+    )
     said = 0
     for _ in range(24 * 60):
         said += len(victim.wait(60_000))
