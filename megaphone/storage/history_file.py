@@ -39,6 +39,13 @@ if TYPE_CHECKING:
 
 ALONE: Final = Schema(HISTORY_APPLICATION_ID, (LOG,))
 CHECKED_WHOLE_BYTES: Final = 33_554_432  # a larger file is checked quickly, room by room, as they are used
+_PRAGMAS: Final = (
+    "PRAGMA synchronous = FULL",
+    # ids are random, so that every transaction changes pages all over their index: they are copied into the file less
+    # often than usual, and more of them are kept in memory
+    "PRAGMA wal_autocheckpoint = 8192",  # pages
+    "PRAGMA cache_size = -32768",  # kibibytes
+)
 _SALVAGED_AT_ONCE: Final = 256  # entries
 # the last one: our own statements fail only where tables are not what they were
 _BROKEN: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
@@ -50,7 +57,7 @@ class _Alone:
 
     def __init__(self, path: str, **limits: Any) -> None:
         self.path = path
-        self.writer = Writer(path, pragmas=("PRAGMA synchronous = FULL",), **limits)
+        self.writer = Writer(path, pragmas=_PRAGMAS, **limits)
 
 
 class HistoryFile(SQLiteHistory):
