@@ -94,6 +94,8 @@ class Heads:
     """The sender knows what it lacks between entries, and will ask for it."""
     is_end: bool = False
     """The last of those that a conversation begins with."""
+    is_answer: bool = False
+    """The peer's heads were about days that are not kept here."""
 
 
 @dataclass(frozen=True, slots=True)

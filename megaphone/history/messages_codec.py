@@ -58,10 +58,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
 _ROOM_BYTES: Final = 32
-_WHOLE_KEYS, _EXCLUSIONS, _GAPS, _END = 1, 2, 4, 8
+_WHOLE_KEYS, _EXCLUSIONS, _GAPS, _END, _ANSWER = 1, 2, 4, 8, 16
 _MANIFEST: Final = 1
 _LAST, _COMPLETE = 1, 2
-_ALLOWED: Final[dict[int, int]] = {Heads.type: 15, Interested.type: 1, Get.type: 1, Batches.type: 3, WantProofs.type: 1}
+_ALLOWED: Final[dict[int, int]] = {Heads.type: 31, Interested.type: 1, Get.type: 1, Batches.type: 3, WantProofs.type: 1}
 
 
 # --- writing ---------------------------------------------------------------------------
@@ -142,6 +142,7 @@ def _encode_heads(out: bytearray, message: Heads) -> None:
         | (_EXCLUSIONS if message.exclusions else 0)
         | (_GAPS if message.has_gaps else 0)
         | (_END if message.is_end else 0)
+        | (_ANSWER if message.is_answer else 0)
     )
     out += message.room
     _put_day(out, message.from_day)
@@ -236,6 +237,7 @@ def _heads(reader: Reader, flags: int) -> Heads:
         tuple(exclusions),
         bool(flags & _GAPS),
         bool(flags & _END),
+        bool(flags & _ANSWER),
     )
 
 

@@ -50,7 +50,7 @@ class Replica:
         self.on_refusal: Callable[[RoomID, Origin, Refusal], None] = lambda room, origin, refusal: None
         """Called with whose entries were refused in a room, and why; with `FORK` when an origin is excluded."""
         self.on_batch: Callable[[Batch, Origin | None], None] = lambda batch, peer: None
-        """Called with a batch that was pushed and is new here, and the peer that it came from."""
+        """Called with a batch that others may lack, and the peer that it came from: new, or with contents that were lost."""
         self._signer = signer
         self._verifier = verifier
         self._trusted = trusted

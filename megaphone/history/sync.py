@@ -18,7 +18,7 @@ spans of a feed. A digest (count and sum of all ids) tells whether that is the w
 
     A                                                       B        forks, which heads do not tell
     │  Heads ──────────────────────────────────────────────► │
-    │ ◄───────────────── Symbols: 320 sums of ids (riblt.pyx) │
+    │ ◄───────────────── Symbols: 360 sums of ids (riblt.pyx) │
     │  Batches: what only A has; Want: what only B has ─────► │  finds the fork, has the proof
     │ ◄─────────────────────────────────────── Proofs, Batches│
     │  Same ───────────────────────────────────────────────► │
@@ -256,7 +256,7 @@ class Conversation:
         if exchange is not None and not self._is_open(exchange.topic):
             exchange = None
         if exchange is None and room in self.replica.logs:
-            exchange = self._exchanges[ref] = Exchange(Topic(self.replica, room), self._budget)
+            exchange = self._exchanges[ref] = Exchange(Topic(self.replica, room), self.peer, self._budget)
         return exchange if exchange is not None and exchange.topic.room == room else None
 
     def _is_open(self, topic: Topic) -> bool:

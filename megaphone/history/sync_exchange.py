@@ -79,8 +79,9 @@ _ASKED: Final = WAITING | {State.SETTLED}
 class Exchange:
     """What happens about one room in a conversation."""
 
-    def __init__(self, topic: Topic, budget: Budget) -> None:
+    def __init__(self, topic: Topic, peer: Origin, budget: Budget) -> None:
         self.topic = topic
+        self._peer = peer
         self._budget = budget
         self._told_version = -1
 
@@ -97,19 +98,19 @@ class Exchange:
 
     # --- asking ------------------------------------------------------------------------
 
-    def offer(self, now_ms: int, *, is_end: bool = False) -> Answer:
+    def offer(self, now_ms: int, *, is_end: bool = False, is_answer: bool = False) -> Answer:
         """Say what we have, so that the peer says what we lack, and asks for what it lacks."""
         topic = self.topic
-        if not topic.digest().entries and not topic.log.exclusions and not is_end:
+        if not topic.digest().entries and not topic.log.exclusions and not is_end and not is_answer:
             return self._ask(State.OFFERED, Interested(topic.room, topic.window), now_ms)
-        heads = topic.heads(is_end=is_end)
+        heads = topic.heads(is_end=is_end, is_answer=is_answer)
         topic.offered = heads.digest
         topic.is_live = False
         return self._ask(State.OFFERED, heads, now_ms)
 
-    def pull(self, now_ms: int) -> Answer:
-        """Ask for what is known to be lacking, if the peer may have it."""
-        question = self.topic.lacks.ask(self.topic.ref)
+    def pull(self, now_ms: int, *, only_contents: bool = False) -> Answer:
+        """Ask for what is known to be lacking, if the peer may have it; with the same digest that can only be contents."""
+        question = self.topic.lacks.ask(self.topic.ref, only_contents=only_contents)
         return [] if question is None else self._ask(State.PULLING, question, now_ms)
 
     def proofs(self) -> Answer:
@@ -158,15 +159,18 @@ class Exchange:
     def on_heads(self, message: Heads, now_ms: int) -> Answer:
         """Compare what the peer has with what we have."""
         topic = self.topic
+        if topic.state is State.OFFERED and not message.is_answer and topic.replica.origin < self._peer:
+            return []  # both have spoken at once: the peer answers ours
         topic.peer_from_day = message.from_day
+        topic.peer_has_gaps = message.has_gaps
         if message.from_day < topic.window:
-            return self.offer(now_ms)  # the later day counts: the peer compares
+            return self.offer(now_ms, is_answer=True)  # the later day counts: the peer compares
         ours = topic.digest()
-        topic.lacks.hear(message.heads)
+        topic.lacks.hear(message.heads, message.digest)
         accusing = self._compare_exclusions(message.exclusions)
         if ours == message.digest:
             topic.confirm(ours)
-            return [Same(topic.ref), *accusing, *self.pull(now_ms)]
+            return [Same(topic.ref), *accusing, *self.pull(now_ms, only_contents=True)]
         if not ours.entries and not topic.log.exclusions:
             return [*accusing, *self.offer(now_ms)]
         surplus, tail = self._surplus(message)
@@ -205,7 +209,7 @@ class Exchange:
         """Take the newest page, and ask for the rest."""
         topic = self.topic
         topic.peer_from_day = message.from_day
-        topic.lacks.hear(message.heads)
+        topic.lacks.hear(message.heads, message.digest)
         self._take(message.batches, now_ms)
         topic.owes_word = True
         return self._go_on(message.digest, now_ms)
@@ -217,7 +221,7 @@ class Exchange:
             return []
         topic.confirm(topic.offered)
         topic.due_ms = now_ms + AGAIN_MS
-        return self.pull(now_ms)
+        return self.pull(now_ms, only_contents=True)
 
     def on_unknown(self, _message: Unknown, _now_ms: int) -> Answer:
         """Say no more of this room, until the peer does."""
@@ -231,8 +235,13 @@ class Exchange:
         ours = topic.digest()
         if ours != theirs:
             said = self.pull(now_ms)
+            topic.owes_word = topic.owes_word or bool(said)
             if said or topic.state is State.SETTLED:
                 return said
+            if topic.peer_has_gaps:
+                topic.peer_has_gaps = False
+                self._wait_for_peer(now_ms)
+                return []
             if topic.is_live:  # what is new has crossed with this answer: look again when it has arrived
                 topic.settle(None)
                 topic.due_ms = now_ms + AGAIN_MS
@@ -241,7 +250,7 @@ class Exchange:
         word: Answer = [Same(topic.ref)] if topic.owes_word else []
         topic.confirm(ours)
         topic.due_ms = now_ms + AGAIN_MS
-        return word + self.pull(now_ms)
+        return word + self.pull(now_ms, only_contents=True)
 
     # --- entries -----------------------------------------------------------------------
 
@@ -261,7 +270,9 @@ class Exchange:
         said = self._pages(found, topic.digest(), is_all=is_all)
         if topic.state is State.OFFERED:
             self._wait_for_peer(now_ms)
-            return said + self.pull(now_ms)
+            question = self.pull(now_ms)
+            topic.owes_word = bool(question)
+            return said + question
         if topic.state is State.SETTLED and topic.agreed is None:
             topic.due_ms = now_ms + ANSWER_MS
         return said
@@ -279,7 +290,7 @@ class Exchange:
             topic.due_ms = now_ms + AGAIN_MS
             return [Same(topic.ref)]
         if message.is_complete and topic.state is State.PULLING:
-            topic.lacks.conclude()
+            topic.lacks.conclude(message.digest)
         return self._go_on(message.digest, now_ms)
 
     def accept(self, batch: Batch, now_ms: int) -> bool:
@@ -294,6 +305,8 @@ class Exchange:
         topic.share(accepted.new)
         helped = bool(accepted.new or accepted.restored or accepted.fork)
         topic.has_progressed = topic.has_progressed or helped
+        if accepted.restored:
+            topic.replica.on_batch(batch, self._peer)  # others may lack it too, and no digest tells
         return bool(accepted.new)
 
     def _take(self, found: Iterable[bytes], now_ms: int) -> None:

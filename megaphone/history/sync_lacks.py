@@ -19,6 +19,7 @@ from megaphone.history.messages import KEY_BYTES, MAX_RANGES, REF_BYTES, Get, Ra
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from megaphone.history.digest import Digest
     from megaphone.history.entry import Origin
     from megaphone.history.log import Log
     from megaphone.history.messages import Head
@@ -45,7 +46,7 @@ class Gap(NamedTuple):
 class Lacks:
     """Of one room, and for one peer."""
 
-    __slots__ = ("_asked", "_futile", "_log", "_store", "_whole", "from_day", "peer_heads")
+    __slots__ = ("_asked", "_futile", "_log", "_peer_digest", "_store", "_whole", "from_day", "peer_heads")
 
     def __init__(self, log: Log, store: EntryStore, from_day: int) -> None:
         self._log = log
@@ -57,9 +58,13 @@ class Lacks:
         self._whole = False
         self._asked: list[tuple[Gap, Range]] = []
         self._futile: dict[tuple[bytes, int], int] = {}
+        self._peer_digest: Digest | None = None
+        """When it last had nothing to help with."""
 
-    def hear(self, heads: Iterable[Head]) -> None:
-        """Note how far the peer is."""
+    def hear(self, heads: Iterable[Head], digest: Digest) -> None:
+        """Note how far the peer is; one that has something else by now is asked again for what it did not have."""
+        if digest != self._peer_digest:
+            self._futile.clear()
         known, ours = known_by(self._log), self._log.heads()
         self.peer_heads = {}
         self._whole = False
@@ -71,15 +76,17 @@ class Lacks:
 
     @property
     def has_gaps(self) -> bool:
-        """Whether there is something to ask for that no head of the peer has shown."""
-        return any(gap.last for gap, _ in self.wanted())
+        """Whether entries are lacking that may be asked for, and that no head of the peer has shown."""
+        return len(self._futile) < MAX_FUTILE and any(
+            (gap.origin, gap.last) not in self._futile for gap in self._between()
+        )
 
-    def wanted(self) -> list[tuple[Gap, Range]]:
+    def wanted(self, *, only_contents: bool = False) -> list[tuple[Gap, Range]]:
         """Return what to ask the peer for."""
         if len(self._futile) >= MAX_FUTILE:
             return []
         found = []
-        for gap in self._gaps():
+        for gap in self._contents() if only_contents else self._gaps():
             floor = self._futile.get((gap.origin, gap.last))
             if floor is None or (not gap.last and floor < self.peer_heads[gap.origin]):
                 found.append((gap, Range(*gap, is_pinned=gap.last > 0)))
@@ -87,9 +94,9 @@ class Lacks:
                 found.append((gap, Range(gap.origin, gap.first, floor - 1)))
         return found[:MAX_RANGES]
 
-    def ask(self, ref: bytes) -> Get | None:
+    def ask(self, ref: bytes, *, only_contents: bool = False) -> Get | None:
         """Return the question for what is lacking, of each gap the newer end; None if the peer cannot help."""
-        wanted = self.wanted()
+        wanted = self.wanted(only_contents=only_contents)
         whole = self._whole or ambiguous(self._log)
         if whole:
             wanted = [each for each in wanted if len(each[0].origin) == KEY_BYTES]
@@ -103,7 +110,7 @@ class Lacks:
         size = KEY_BYTES if whole else REF_BYTES
         return Get(ref, self.from_day, tuple(asked._replace(origin=asked.origin[:size]) for _, asked in self._asked))
 
-    def conclude(self) -> None:
+    def conclude(self, digest: Digest) -> None:
         """Note that the peer has sent all it has of what was asked for: what is still lacking it cannot send."""
         left = {(gap.origin, gap.last) for gap in self._gaps()}
         for gap, asked in self._asked:
@@ -111,6 +118,7 @@ class Lacks:
                 floor = asked.first if gap.last else self.peer_heads[gap.origin]
                 self._futile[gap.origin, gap.last] = floor
         self._asked = []
+        self._peer_digest = digest
 
     def _gaps(self) -> list[Gap]:
         """Return all gaps, those above the heads first, then those whose upper end is newest."""

@@ -2,7 +2,7 @@
 
     differences   │ what is said
     ──────────────┼──────────────────────────────────────────────────────────────────────────────────
-    up to ~200    │ 320 symbols, at once
+    up to ~200    │ 360 symbols, at once
     up to ~5,000  │ twice as many each time, up to 8,192
     more          │ the same about one id in 16, in 256, …: what that shows leaves fewer for the next time
     more than two million entries: first the digests of the days, then the symbols of those that differ
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from megaphone.history.entry import EntryID, Origin
     from megaphone.history.sync_topic import Topic
 
-FIRST_SYMBOLS: Final = 320
+FIRST_SYMBOLS: Final = 360
 MAX_TABLE: Final = 8192
 """Symbols of one table."""
 SAMPLE_STEP: Final = 4

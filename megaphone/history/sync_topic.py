@@ -67,6 +67,8 @@ class Topic:
         self.is_interested = False
         """Whether the peer wants to be told what is new."""
         self.peer_from_day = 0
+        self.peer_has_gaps = False
+        """Whether the peer knows what it lacks, and has not asked for it yet."""
         self.agreed: Digest | None = None
         """Of the entries that both have, as far as we know; None if we do not."""
         self.offered: Digest | None = None
@@ -110,7 +112,7 @@ class Topic:
         """Return what is here, to be given out."""
         return Vault(self.room, self.replica.store, self.log.spans, self.log.exclusions)
 
-    def heads(self, *, is_end: bool = False) -> Heads:
+    def heads(self, *, is_end: bool = False, is_answer: bool = False) -> Heads:
         """Return what we have to offer."""
         size = KEY_BYTES if ambiguous(self.log) else REF_BYTES
         return Heads(
@@ -124,6 +126,7 @@ class Topic:
             ),
             has_gaps=self.lacks.has_gaps,
             is_end=is_end,
+            is_answer=is_answer,
         )
 
     def settle(self, digest: Digest | None) -> None:
@@ -140,10 +143,11 @@ class Topic:
             self.failures = 0
 
     def confirm(self, digest: Digest) -> None:
-        """End the exchange: the peer itself says that it has the same."""
+        """End the exchange: the peer itself says that it has what we had when we said so."""
         self.settle(digest)
-        self.confirmed_version = self.replica.version(self.room)
-        self.recheck_ms = None
+        if digest == self.digest():
+            self.confirmed_version = self.replica.version(self.room)
+            self.recheck_ms = None
 
     def share(self, placed: Iterable[Placed]) -> None:
         """Note that the peer has these entries too, which are new here."""

@@ -76,6 +76,7 @@ def heads(draw: st.DrawFn) -> Heads:
         draw(several(names, NUMBERS, bytes_of(4), of=Exclusion)),
         draw(st.booleans()),
         draw(st.booleans()),
+        draw(st.booleans()),
     )
 
 

@@ -119,8 +119,9 @@ def test_a_proof_excludes_and_is_told() -> None:
     node.take(one)
     proof = prove(one, other, verify)
     assert proof is not None
-    assert node.replica.convict(ROOM.id, proof.encode()) == (proof, True)
-    assert node.replica.convict(ROOM.id, proof.encode()) == (proof, False)
+    for is_new in (True, False):
+        found, was_new = node.replica.convict(ROOM.id, proof.encode())
+        assert (found.encode(), was_new) == (proof.encode(), is_new)
     assert node.refusals == [(writer.origin, Refusal.FORK)]
     assert texts(node.log) == []
 

@@ -52,12 +52,12 @@ def test_the_same_set_takes_one_symbol() -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_200_differences_take_less_than_320_symbols(seed: int) -> None:
+def test_200_differences_take_less_than_360_symbols(seed: int) -> None:
     common, mine, yours = ids(3000, seed), ids(100, seed + 1000), ids(100, seed + 2000)
     theirs, ours, symbols = differences(common + mine, common + yours, 4)
     assert theirs == {each[:8] for each in mine}
     assert ours == {each[:8] for each in yours}
-    assert symbols <= 320
+    assert symbols <= 360
 
 
 def test_symbols_in_any_portions_are_the_same() -> None:
@@ -137,10 +137,9 @@ def test_any_bytes_come_to_an_end(data: bytes, size: int) -> None:
 
 
 def test_symbols_that_yield_elements_for_ever_come_to_an_end() -> None:
-    """Each of these claims to be the same element alone: taking it out of one puts it into the others."""
+    """Each claims to be the same element alone, here or there: taken out of one it is put into others, and found again."""
+    choice = random.Random(1)
     one = Encoder([b"elements"], KEY).next(1)
     decoder = Decoder([], KEY, 1)
-    liar = one[:16] + b"\2"  # one more than there should be in each
     with pytest.raises(ValueError, match="more elements than symbols"):
-        for _ in range(50):
-            decoder.feed(liar * 20)
+        decoder.feed(one + b"".join(one[:16] + choice.choice([b"\1", b"\2"]) for _ in range(39)))

@@ -169,7 +169,7 @@ def test_a_cold_join_has_the_newest_lines_in_the_first_answer() -> None:
     link.deliver(other)
     link.deliver(one)
     assert link.dialogue[:3] == [f"{one.name}: Interested", f"{one.name}: End", f"{other.name}: Info"]
-    assert texts(one.log)[-20:] == [str(number) for number in range(2980, 3000)]
+    assert texts(one.log)[-20:] == texts(other.log)[-20:]
     link.run()
     assert_same(one, other)
 
@@ -179,8 +179,8 @@ def test_what_comes_in_the_background_is_newest_first() -> None:
     writers = [Writer(name) for name in ("carl", "dora")]
     for number in range(100):
         for writer in writers:
+            writer.ms = NOW_MS - 100_000 + number * 1000
             other.take(writer.say(*[str(number)] * 100))
-            writer.ms += 1000
     link = connected(one, other)
     lowest = []
     while any(link.under_way.values()):
@@ -321,7 +321,7 @@ def test_a_gap_is_held_and_pulled() -> None:
     assert f"{other.name}: Get" not in link.dialogue
     link.tick(NOW_MS + HOLD_MS)
     link.run()
-    assert link.dialogue[-3:] == [f"{other.name}: Get", f"{one.name}: Batches", f"{other.name}: Same"]
+    assert link.dialogue[-2:] == [f"{other.name}: Get", f"{one.name}: Batches"]
     assert_same(one, other)
 
 
