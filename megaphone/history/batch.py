@@ -133,7 +133,7 @@ def encode(batch: Batch) -> bytes:
 
 
 def decode(data: bytes, most: int = MAX_ENTRIES) -> Batch:
-    """Read what `encode` has written. HistoryError: "malformed", "too-large" or "clock-order"; nothing is verified yet."""
+    """Read what `encode` has written. HistoryError: "malformed", "too-large" or "clock-order". Nothing is verified."""
     if len(data) > _LIMIT:
         raise HistoryError(Refusal.TOO_LARGE, f"a batch of {len(data)} bytes")
     try:

@@ -21,7 +21,7 @@ class HybridClock:
 
     __slots__ = ("last",)
 
-    def __init__(self, last: Clock = Clock(0)) -> None:  # noqa: B008 - a number
+    def __init__(self, last: Clock = Clock(0)) -> None:
         self.last = last
         """The greatest point said or seen."""
 

@@ -96,6 +96,17 @@ def chain(room: RoomID, origin: Origin, seq: int, previous: EntryID, entries: It
     return cast("list[EntryID]", ids)
 
 
+def feed_prefix(room: RoomID, origin: Origin) -> bytes:
+    """Return what all headers of a feed begin with, for `next_id`."""
+    return _MAGIC + room + origin
+
+
+def next_id(prefix: bytes, seq: int, previous: EntryID, each: Entry) -> EntryID:
+    """Return the id of one entry of a feed."""
+    rest = _REST.pack(seq, each.clock, each.kind, previous, each.hash)
+    return sha256(prefix + rest).digest()  # type: ignore[return-value]  # in the innermost loop
+
+
 def stanza_id(id_: EntryID) -> str:
     """Return an entry's id as clients see it (XEP-0359): base64url without padding, 43 characters."""
     return base64.urlsafe_b64encode(id_).rstrip(b"=").decode()

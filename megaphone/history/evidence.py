@@ -78,7 +78,9 @@ class Evidence:
         run = batch_of(room, found, sealed[1] if sealed is not None else b"")
         if sealed is not None or before is None:
             return run if sealed is not None else None
-        return next((joined for side in (before.one, before.other) if (joined := _joined(run, side, found[-1].id))), None)
+        return next(
+            (joined for side in (before.one, before.other) if (joined := _joined(run, side, found[-1].id))), None
+        )
 
 
 def _joined(run: Batch, behind: Batch | None, head: EntryID | None = None) -> Batch | None:

@@ -8,7 +8,7 @@ from megaphone.errors import HistoryError
 from megaphone.history.answers import Refusal
 from megaphone.history.batch import ENTRY_ROOM, MAX_BYTES, MAX_ENTRIES, MAX_ENTRY_BYTES, Batch
 from megaphone.history.clock import Clock
-from megaphone.history.entry import EntryID, Origin, chain, entry
+from megaphone.history.entry import EntryID, Origin, entry, feed_prefix, next_id
 from megaphone.history.ports import Placed
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ MAX_PENDING: Final = 16_384
 class Feed:
     """What comes next in a feed, and what has not been sealed yet."""
 
-    __slots__ = ("_pending", "clock", "id", "origin", "room", "seq")
+    __slots__ = ("_pending", "_prefix", "clock", "id", "origin", "room", "seq")
 
     def __init__(self, room: RoomID, origin: Origin, seq: int, id_: EntryID, clock: Clock) -> None:
         """`seq`, `id_`, `clock`: of the last entry so far; 0, `FIRST` and -1 if there is none."""
@@ -30,6 +30,7 @@ class Feed:
         self.seq = seq
         self.id = id_
         self.clock = clock
+        self._prefix = feed_prefix(room, origin)
         self._pending: list[Placed] = []
 
     @property
@@ -49,7 +50,7 @@ class Feed:
         previous = self.id
         self.seq += 1
         self.clock = clock
-        (self.id,) = chain(self.room, self.origin, self.seq, previous, (each,))
+        self.id = next_id(self._prefix, self.seq, previous, each)
         placed = Placed(self.origin, self.seq, self.id, previous, each)
         self._pending.append(placed)
         return placed

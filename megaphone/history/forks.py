@@ -42,11 +42,12 @@ class Proof(NamedTuple):
     seq: int
     """From here on this origin is excluded."""
     one: Batch
+    """That with the smaller bytes."""
     other: Batch
 
     def encode(self) -> bytes:
         """Return the bytes: length of the first run (4, big endian), first run, second run; the smaller run first."""
-        one, other = sorted((batches.encode(self.one), batches.encode(self.other)))
+        one, other = batches.encode(self.one), batches.encode(self.other)
         return len(one).to_bytes(_LENGTH_BYTES, "big") + one + other
 
     def knows(self, seq: int) -> set[EntryID]:
@@ -55,7 +56,7 @@ class Proof(NamedTuple):
 
 
 def prove(one: Batch, other: Batch, verifier: Verifier) -> Proof | None:
-    """Return the proof that two runs are of a forked feed; None if they do not contradict each other, or have no seals."""
+    """Return the proof that two runs are of a forked feed; None if nothing contradicts, or is not sealed."""
     one, other = _shorn(one), _shorn(other)
     if (one.room, one.origin) != (other.room, other.origin):
         return None
@@ -75,6 +76,7 @@ def prove(one: Batch, other: Batch, verifier: Verifier) -> Proof | None:
     for run in (one, other):
         if run is not unsealed_may_be and not is_sealed(run, verifier):
             return None
+    one, other = sorted((one, other), key=batches.encode)
     return Proof(one.room, one.origin, seq, one, other)
 
 

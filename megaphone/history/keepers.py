@@ -1,6 +1,7 @@
 """Which nodes keep a room: rendezvous hashing, which all compute alike and a node's coming or going hardly disturbs.
 
-Thaler, Ravishankar, "Using name-based mappings to increase hit rates" (1998): score = SHA-256(room ‖ node), highest first.
+Thaler, Ravishankar, "Using name-based mappings to increase hit rates" (1998).
+The score is SHA-256(room ‖ node), the highest first.
 When a node goes, only its rooms get another keeper; when one comes, it takes its share and nothing else moves.
 """
 

@@ -11,7 +11,6 @@ not in this file's memory is asked from the store; a log that is made anew from 
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
 from megaphone.errors import HistoryError
@@ -21,25 +20,24 @@ from megaphone.history import forks, spans
 from megaphone.history.answers import Accepted, Missing, Refusal
 from megaphone.history.batch import Batch, sealed
 from megaphone.history.clock import COUNTER_BITS, Clock
-from megaphone.history.entry import FIRST, MAX_NUMBER, Entry, EntryID, Origin, bare
+from megaphone.history.entry import FIRST, MAX_NUMBER
 from megaphone.history.evidence import Evidence
 from megaphone.history.feed import Feed, batch_of
-from megaphone.history.ports import Placed, Span
-from megaphone.history.tombstones import CONTENTS, TOMBSTONES, Tombstones
+from megaphone.history.holding import Holding
+from megaphone.history.tombstones import CONTENTS, TOMBSTONES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from megaphone.history.content import Content
+    from megaphone.history.entry import Entry, EntryID, Origin
     from megaphone.history.forks import Proof
     from megaphone.history.manifest import Manifest
     from megaphone.history.order import Place
-    from megaphone.history.ports import EntryStore, Signer, Verifier
+    from megaphone.history.ports import EntryStore, Placed, Signer, Span, Verifier
 
 AHEAD_MS: Final = 60_000
 """How far an entry's clock may be ahead of ours."""
-MAX_BARE: Final = 4096
-"""Entries remembered that are bare without a tombstone; others are found again when they are read."""
 
 
 class Log:
@@ -62,38 +60,33 @@ class Log:
     ) -> None:
         self.manifest = manifest
         self.room: Final = manifest.id
-        self.written = 0
-        """Position of the last write. A batch of ours must not leave before it is durable: see `flush`."""
         self._store = store
         self._verifier = verifier
         self._trusted = trusted
         self._own = own
-        self._moderates = moderates or trusted
-        self._bare: OrderedDict[EntryID, tuple[Origin, int]] = OrderedDict()
-        self._heads: dict[Origin, tuple[int, Clock]] = {}  # seq and clock of entries that were last in their feed
+        self._holding = Holding(manifest, store, moderates or trusted)
         self._feed: Feed | None = None
-        self._is_put = False
-        self.reload()
 
     def reload(self) -> None:
-        """Read from the store what is here; call it when entries have gone otherwise than by this log (retention, damage)."""
-        self._spans = {origin: list(found) for origin, found in self._store.spans(self.room).items()}
-        self._exclusions = dict(self._store.exclusions(self.room))
-        self._tombstones = Tombstones(self.room, self._store, self._moderates)
-        self._heads.clear()
-        self._bare.clear()
+        """Read from the store what is here: when entries have gone otherwise than by this log (retention, damage)."""
+        self._holding.reload()
 
     # --- what is here ------------------------------------------------------------------
 
     @property
+    def written(self) -> int:
+        """Position of the last write. A batch of ours must not leave before it is durable: see `flush`."""
+        return self._holding.written
+
+    @property
     def spans(self) -> Mapping[Origin, Sequence[Span]]:
         """Which entries of each feed are here."""
-        return self._spans
+        return self._holding.spans
 
     @property
     def exclusions(self) -> Mapping[Origin, tuple[int, bytes]]:
         """Which origins are excluded, from which seq on, and the encoded proof (`convict` takes it)."""
-        return self._exclusions
+        return self._holding.exclusions
 
     @property
     def digests(self) -> dict[int, tuple[int, int]]:
@@ -102,23 +95,23 @@ class Log:
 
     def heads(self) -> dict[Origin, int]:
         """Return the greatest seq that is here of each feed."""
-        return {origin: found[-1].last for origin, found in self._spans.items() if found}
+        return {origin: found[-1].last for origin, found in self.spans.items() if found}
 
     def missing(self) -> list[Missing]:
         """Return what lies between and before the entries that are here, and which contents are missing."""
         found = [
             Missing(origin, first, last)
-            for origin, here in self._spans.items()
+            for origin, here in self.spans.items()
             for first, last in spans.gaps(here, 1, here[-1].last if here else 0)
         ]
-        return found + [Missing(origin, seq, seq, content=True) for origin, seq in self._bare.values()]
+        return found + [Missing(origin, seq, seq, content=True) for origin, seq in self._holding.bare.values()]
 
     def page(self, count: int, before: Place | None = None) -> list[Placed]:
         """Return the last `count` entries (before a place in the log), oldest first."""
         found = self._store.newest(self.room, count, before)
         for placed in found:
             if placed.entry.content is None:
-                self._note_bare(placed)
+                self._holding.note_bare(placed)
         return found
 
     def content(self, placed: Placed) -> Content | None:
@@ -151,7 +144,7 @@ class Log:
         if signer.origin != feed.origin:
             raise ValueError("another key than the log's own")
         batch = batch_of(self.room, entries, signer.sign(sealed(entries[-1].id)))
-        self._put(batch, entries)
+        self._holding.put(batch, entries)
         feed.written(len(entries))
         return batch
 
@@ -160,13 +153,15 @@ class Log:
         if self._feed is None:
             if self._own is None:
                 raise ValueError("a log without a key of its own")
-            here = self._spans.get(self._own)
+            here = self.spans.get(self._own)
             if here:
                 last = here[-1]
-                self._feed = Feed(self.room, self._own, last.last, last.head, self._clock(self._own, last.last, -1))
+                self._feed = Feed(
+                    self.room, self._own, last.last, last.head, self._holding.clock(self._own, last.last, -1)
+                )
             else:
                 self._feed = Feed(self.room, self._own, 0, FIRST, Clock(-1))
-        if self._feed.origin in self._exclusions:
+        if self._feed.origin in self.exclusions:
             raise HistoryError(Refusal.EXCLUDED, "this node has forked its feed; it needs a new key")
         return self._feed
 
@@ -174,17 +169,17 @@ class Log:
 
     def accept(self, batch: Batch, now_ms: int) -> Accepted:
         """Take what is new of a batch. `now_ms`: time of day, milliseconds since 1970."""
-        cut = self._cut(batch.origin)
+        cut = self._holding.cut(batch.origin)
         refusal = self._refusal(batch, now_ms, cut)
         if refusal is not None:
             return Accepted(refusal=refusal)
         last = min(batch.last, cut - 1)  # what is behind it is excluded
-        here = self._spans.get(batch.origin, ())
+        here = self.spans.get(batch.origin, ())
         ids = batches.ids(batch)
         known, against = self._compare(batch, ids, here, cut)
         runs = list(spans.gaps(here, batch.seq, last))
         if not runs and against is None:
-            restored = self._restore(batch, ids, last)
+            restored = self._holding.restore(batch, ids, last, self._check_content)
             duplicate = Refusal.DUPLICATE if not restored else None
             return Accepted(restored=restored, refusal=duplicate if last == batch.last else Refusal.EXCLUDED)
         if batch.seal and not self._verifier(batch.origin, batch.seal, sealed(ids[-1])):
@@ -195,13 +190,10 @@ class Log:
         if against is not None:
             return self._punish(evidence.of_fork(against), Refusal.FORK, Refusal.BAD_CHAIN, batch, now_ms)
         if len(here) >= spans.MAX_SPANS and not spans.touching(here, batch.seq, last):
-            return Accepted(refusal=Refusal.TOO_MANY_GAPS, missing=self._gap_before(batch))
+            return Accepted(refusal=Refusal.TOO_MANY_GAPS, missing=self._holding.gap_before(batch))
         for span in spans.touching(here, batch.seq, last):
-            if span.last == batch.seq - 1 and self._clock(batch.origin, span.last, -1) >= batch.entries[0].clock:
-                proof = evidence.of_clock_before(span.last)
-                return self._punish(proof, Refusal.CLOCK_ORDER, Refusal.CLOCK_ORDER, batch, now_ms)
-            if span.first == batch.last + 1 and self._clock(batch.origin, span.first) <= batch.entries[-1].clock:
-                proof = evidence.of_clock_after()
+            falls, proof = self._clock_falls(span, batch, evidence)
+            if falls:
                 return self._punish(proof, Refusal.CLOCK_ORDER, Refusal.CLOCK_ORDER, batch, now_ms)
         try:
             for first, end in runs:
@@ -209,14 +201,16 @@ class Log:
                     self._check_content(each)
         except HistoryError as error:
             return Accepted(refusal=Refusal(error.reason))
-        missing = self._gap_before(batch)
+        missing = self._holding.gap_before(batch)
         new: list[Placed] = []
         for first, end in runs:
-            new += self._store_run(batch, ids, first, end)
+            new += self._holding.put_run(batch, ids, first, end)
         if batch.origin == self._own:
             self._follow(batch.origin)
-        restored = self._restore(batch, ids, last) if len(new) < len(batch.entries) else ()
-        lost = tuple(Missing(each.origin, each.seq, each.seq, content=True) for each in new if each.id in self._bare)
+        restored = self._holding.restore(batch, ids, last, self._check_content) if len(new) < len(batch.entries) else ()
+        lost = tuple(
+            Missing(each.origin, each.seq, each.seq, content=True) for each in new if each.id in self._holding.bare
+        )
         return Accepted(tuple(new), None if last == batch.last else Refusal.EXCLUDED, missing + lost, None, restored)
 
     def convict(self, data: bytes) -> Origin | None:
@@ -229,7 +223,7 @@ class Log:
             raise HistoryError(Refusal.UNKNOWN_ROOM, "a proof for another room")
         if not self._trusted(proof.origin):
             raise HistoryError(Refusal.UNKNOWN_ORIGIN, "a proof against an unknown origin")
-        return proof.origin if self._exclude(proof) else None
+        return proof.origin if self._holding.exclude(proof) else None
 
     def _refusal(self, batch: Batch, now_ms: int, cut: int) -> Refusal | None:
         """Return why a batch is refused before anything is compared."""
@@ -245,9 +239,7 @@ class Log:
         ahead = batch.entries[-1].clock > (now_ms + AHEAD_MS) << COUNTER_BITS
         return Refusal.CLOCK_AHEAD if ahead else None
 
-    def _compare(
-        self, batch: Batch, ids: Sequence[EntryID], here: Sequence[Span], cut: int
-    ) -> tuple[int, Span | None]:
+    def _compare(self, batch: Batch, ids: Sequence[EntryID], here: Sequence[Span], cut: int) -> tuple[int, Span | None]:
         """Return up to which seq the batch's entries are known or fixed by known ones, and a span that it contradicts.
 
         Ids are chained: if the last ids that both say are the same, so are all before.
@@ -256,7 +248,7 @@ class Log:
         for span in spans.touching(here, batch.seq, batch.last):
             at = min(batch.last, span.last)
             theirs = ids[at - batch.seq] if at >= batch.seq else batch.previous
-            ours = self._id(batch.origin, span, at)
+            ours = self._holding.id(batch.origin, span, at)
             if ours == theirs:
                 known = max(known, at)
             elif ours is not None and against is None:
@@ -266,143 +258,35 @@ class Log:
             known = max(known, cut - 1)
         return known, against
 
+    def _clock_falls(self, span: Span, batch: Batch, evidence: Evidence) -> tuple[bool, Proof | None]:
+        """Return whether the clock does not rise where a batch joins a span, and the proof of it."""
+        clock = self._holding.clock
+        if span.last == batch.seq - 1 and clock(batch.origin, span.last, -1) >= batch.entries[0].clock:
+            return True, evidence.of_clock_before(span.last)
+        if span.first == batch.last + 1 and clock(batch.origin, span.first, MAX_NUMBER) <= batch.entries[-1].clock:
+            return True, evidence.of_clock_after()
+        return False, None
+
     def _check_content(self, each: Entry) -> None:
         """Raise HistoryError if an entry has a content that may not be."""
         if each.content is not None and each.kind in CONTENTS:
             content = contents.decode(each.content)
             contents.check(content, self.room, self._verifier, tombstone=each.kind in TOMBSTONES)
 
-    def _punish(
-        self, proof: Proof | None, proven: Refusal, unproven: Refusal, batch: Batch, now_ms: int
-    ) -> Accepted:
+    def _punish(self, proof: Proof | None, proven: Refusal, unproven: Refusal, batch: Batch, now_ms: int) -> Accepted:
         """Exclude the batch's origin from where the proof says, and take what of the batch lies before that."""
-        if proof is None or not self._exclude(proof):
+        if proof is None or not self._holding.exclude(proof):
             return Accepted(refusal=unproven)
         again = self.accept(batch, now_ms)
         return again._replace(refusal=proven, fork=again.fork or proof)
 
-    # --- writing -----------------------------------------------------------------------
-
-    def _store_run(self, batch: Batch, ids: Sequence[EntryID], first: int, last: int) -> list[Placed]:
-        """Store some entries of a batch, of which none is here; returns them as they were stored."""
-        start, end = first - batch.seq, last - batch.seq + 1
-        previous = ids[start - 1] if start else batch.previous
-        placed = []
-        for seq, each, id_ in zip(range(first, last + 1), batch.entries[start:end], ids[start:end], strict=True):
-            one = Placed(batch.origin, seq, id_, previous, each)
-            if self._tombstones.awaits(id_) and each.content is not None and self._tombstones.erases(one):
-                one = one._replace(entry=bare(each))
-            placed.append(one)
-            previous = id_
-        self._put(batch_of(self.room, placed, batch.seal if last == batch.last else b""), placed)
-        return placed
-
-    def _put(self, batch: Batch, placed: Sequence[Placed]) -> None:
-        """Store entries of which none is here, and do what follows."""
-        if not self._is_put:
-            self._store.put_room(self.manifest)
-            self._is_put = True
-        self.written = self._store.put(batch, [each.id for each in placed])
-        head = placed[-1]
-        here = self._spans.setdefault(batch.origin, [])
-        spans.add(here, Span(batch.seq, head.seq, batch.previous, head.id))
-        if here[-1].last == head.seq:
-            self._heads[batch.origin] = head.seq, head.entry.clock
-        for each in placed:
-            self._tombstones.came(each)
-            if each.entry.content is None:
-                self._note_bare(each)
-            elif each.entry.kind in TOMBSTONES:
-                self._apply(each)
+    def _proof(self, origin: Origin) -> Proof | None:
+        """Return the proof for which an origin is excluded."""
+        exclusion = self._holding.exclusions.get(origin)
+        return forks.decode(exclusion[1], self._verifier) if exclusion is not None else None
 
     def _follow(self, own: Origin) -> None:
         """Let our feed go on behind entries of ours that somebody else has kept for us."""
-        last = self._spans[own][-1]
+        last = self.spans[own][-1]
         if self._feed is not None and last.last > self._feed.seq - self._feed.pending:
-            self._feed.move(last.last, last.head, self._clock(own, last.last, -1))
-
-    def _apply(self, tombstone: Placed) -> None:
-        """Erase what a stored tombstone names."""
-        target = self._tombstones.target(tombstone)
-        if target is None:
-            return
-        if target.entry.content is not None:
-            self.written = self._store.erase(self.room, target.id)
-        self._bare.pop(target.id, None)
-
-    def _restore(self, batch: Batch, ids: Sequence[EntryID], last: int) -> tuple[Placed, ...]:
-        """Take contents for entries that are bare here, and have no tombstone."""
-        if not self._bare:
-            return ()
-        restored = []
-        previous = batch.previous
-        for seq, each, id_ in zip(range(batch.seq, last + 1), batch.entries, ids, strict=False):
-            if each.content is not None and id_ in self._bare:
-                one = Placed(batch.origin, seq, id_, previous, each)
-                try:
-                    self._check_content(each)
-                except HistoryError:
-                    continue
-                del self._bare[id_]
-                if not self._tombstones.erases(one):
-                    self.written = self._store.restore(self.room, id_, each.content)
-                    restored.append(one)
-                    if each.kind in TOMBSTONES:
-                        self._apply(one)
-            previous = id_
-        return tuple(restored)
-
-    def _exclude(self, proof: Proof) -> bool:
-        """Take an origin's entries out of the log, unless what is known of it says more."""
-        data = proof.encode()
-        known = self._exclusions.get(proof.origin)
-        if known is not None and known <= (proof.seq, data):
-            return False
-        self.written = self._store.exclude(self.room, proof.origin, proof.seq, data)
-        self._exclusions[proof.origin] = proof.seq, data
-        self._spans[proof.origin] = list(self._store.spans(self.room).get(proof.origin, ()))
-        self._heads.pop(proof.origin, None)
-        for id_ in [id_ for id_, (origin, seq) in self._bare.items() if origin == proof.origin and seq >= proof.seq]:
-            del self._bare[id_]
-        return True
-
-    # --- what the rest needs to know ---------------------------------------------------
-
-    def _cut(self, origin: Origin) -> int:
-        """Return from which seq on an origin is excluded."""
-        exclusion = self._exclusions.get(origin)
-        return exclusion[0] if exclusion is not None else MAX_NUMBER + 1
-
-    def _proof(self, origin: Origin) -> Proof | None:
-        """Return the proof for which an origin is excluded."""
-        exclusion = self._exclusions.get(origin)
-        return forks.decode(exclusion[1], self._verifier) if exclusion is not None else None
-
-    def _gap_before(self, batch: Batch) -> tuple[Missing, ...]:
-        """Return what is missing directly before a batch that is not here yet."""
-        *_, (first, last) = ((0, 0), *spans.gaps(self._spans.get(batch.origin, ()), 1, batch.seq - 1))
-        return (Missing(batch.origin, first, last),) if last and last == batch.seq - 1 else ()
-
-    def _note_bare(self, placed: Placed) -> None:
-        """Remember an entry that is bare, unless a tombstone says why."""
-        if placed.id not in self._bare and not self._tombstones.erases(placed):
-            self._bare[placed.id] = placed.origin, placed.seq
-            if len(self._bare) > MAX_BARE:
-                self._bare.popitem(last=False)
-
-    def _id(self, origin: Origin, span: Span, seq: int) -> EntryID | None:
-        """Return the id of an entry that a span knows; None if the store has lost it."""
-        if seq == span.last:
-            return span.head
-        if seq == span.first - 1:
-            return span.before
-        found = self._store.feed(self.room, origin, seq, seq)
-        return found[0].id if found else None
-
-    def _clock(self, origin: Origin, seq: int, lost: int = MAX_NUMBER) -> Clock:
-        """Return the clock of an entry that is here, or `lost` if the store has lost it."""
-        head = self._heads.get(origin)
-        if head is not None and head[0] == seq:
-            return head[1]
-        found = self._store.feed(self.room, origin, seq, seq)
-        return found[0].entry.clock if found else Clock(lost)
+            self._feed.move(last.last, last.head, self._holding.clock(own, last.last, -1))

@@ -82,7 +82,7 @@ class EntryStore(Protocol):
         ...
 
     def feed(self, room: RoomID, origin: Origin, first: int, last: int) -> list[Placed]:
-        """Return the entries of a feed from seq `first` to `last`, both included, in order; without those that are missing."""
+        """Return the entries of a feed that are here from seq `first` to `last`, both included, in order."""
         ...
 
     def newest(self, room: RoomID, count: int, before: tuple[Clock, Origin, int] | None = None) -> list[Placed]:

@@ -8,7 +8,7 @@ from megaphone.history.content import decode
 from megaphone.history.entry import EntryID, Kind, stanza_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from megaphone.history.entry import Origin
     from megaphone.history.manifest import RoomID
@@ -70,12 +70,13 @@ class Tombstones:
         found = self._store.tombstones(self._room, target.id)
         return any(counts(tombstone, target, self._moderates) for tombstone in found)
 
-    def came(self, target: Placed) -> None:
-        """Forget that an entry was waited for; call it when it has been stored."""
-        self._waiting.discard(target.id)
+    def came(self, targets: Iterable[Placed]) -> None:
+        """Forget that entries were waited for; call it when they have been stored."""
+        if self._waiting:
+            self._waiting.difference_update([target.id for target in targets])
 
     def target(self, tombstone: Placed) -> Placed | None:
-        """Return what a tombstone erases that has just been stored; None if it does not count, or its target is to come."""
+        """Return what a tombstone erases that was just stored; None if it does not count, or its target is awaited."""
         target = self._store.find(self._room, target_of(tombstone))
         if target is None:
             self._await(target_of(tombstone))

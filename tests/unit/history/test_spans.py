@@ -1,5 +1,7 @@
 """Runs of a feed, beside a plain set of numbers."""
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,7 +27,7 @@ def test_runs_are_those_of_a_set(added: list[tuple[int, int]], asked: tuple[int,
             here |= set(range(start, end + 1))
         assert set(range(first, last + 1)) <= here
     assert {seq for span in spans for seq in range(span.first, span.last + 1)} == here
-    assert all(one.last + 1 < other.first for one, other in zip(spans, spans[1:], strict=False))
+    assert all(one.last + 1 < other.first for one, other in pairwise(spans))
     assert all(span.before == id_of(span.first - 1) and span.head == id_of(span.last) for span in spans)
     first, last = asked
     lacking = [seq for start, end in gaps(spans, first, last) for seq in range(start, end + 1)]
