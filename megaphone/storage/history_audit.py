@@ -11,7 +11,8 @@ from megaphone.storage.history_check import UNREADABLE, Damage, FeedCheck
 if TYPE_CHECKING:
     from megaphone.history.ports import Verifier
     from megaphone.storage.history_check import Found
-    from megaphone.storage.history_reading import Reader, RoomRow
+    from megaphone.storage.history_reading import Reader
+    from megaphone.storage.history_rows import RoomRow
 
 NO_MANIFEST: Final = "the room's name is not that of its id"
 TOMBSTONES: Final = "the table of tombstones is not that of the entries"
@@ -19,7 +20,10 @@ OF_NOTHING: Final = "rows in {} that are of nothing"
 PAGES: Final = "SQLite finds: {}"
 
 _ORPHANS: Final = (
-    ("log_feed", "SELECT count(*) FROM log_feed WHERE room NOT IN (SELECT number FROM log_room) OR length(origin) <> 32"),
+    (
+        "log_feed",
+        "SELECT count(*) FROM log_feed WHERE room NOT IN (SELECT number FROM log_room) OR length(origin) <> 32",
+    ),
     ("log_run", "SELECT count(*) FROM log_run WHERE feed NOT IN (SELECT number FROM log_feed)"),
     ("log_seal", "SELECT count(*) FROM log_seal WHERE feed NOT IN (SELECT number FROM log_feed)"),
     ("log_day", "SELECT count(*) FROM log_day WHERE feed NOT IN (SELECT number FROM log_feed)"),

@@ -1,8 +1,8 @@
 """Checks one feed on disk: what is damaged, by name, and what is good, as the repair puts it down.
 
-    full     every entry is hashed again, the chain followed, every digest summed, every seal and proof verified
-    quick    runs and digests have as many entries as each other, the last entry is the one that came last, and the
-             newest page is hashed again
+full     every entry is hashed again, the chain followed, every digest summed, every seal and proof verified
+quick    runs and digests have as many entries as each other, the last entry is the one that came last, and the
+         newest page is hashed again
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ from megaphone.errors import HistoryError, StorageError
 from megaphone.history import forks
 from megaphone.history.batch import sealed
 from megaphone.history.clock import day
-from megaphone.storage.history_reading import Chain, Day, Run, target_of
+from megaphone.storage.history_rows import Chain, Day, Run, target_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from megaphone.history.entry import EntryID, Origin
     from megaphone.history.ports import Placed, Verifier
-    from megaphone.storage.history_reading import EntryRow, FeedRow, Reader, RoomRow
+    from megaphone.storage.history_reading import Reader
+    from megaphone.storage.history_rows import EntryRow, FeedRow, RoomRow
 
 QUICK_PAGE: Final = 64  # entries
 MOST_DAMAGES: Final = 10_000  # of one feed that are listed
@@ -111,7 +112,7 @@ class FeedCheck:
         return found
 
     def _is_tip_wrong(self) -> bool:
-        """Tell whether there is no note of the last entry, or one that is wrong; later entries may have been dropped."""
+        """Tell whether there is no note of the last entry, or a wrong one; later entries may have been dropped."""
         last, tip = self.found.tip, self._row.tip
         if tip is None:
             return self._row.has_tip or last is not None

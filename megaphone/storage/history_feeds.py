@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Final
 from megaphone.history import spans
 from megaphone.history.clock import day
 from megaphone.history.ports import Span
-from megaphone.storage.history_reading import Day
+from megaphone.storage.history_rows import Day
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from megaphone.history.clock import Clock
     from megaphone.history.entry import Entry, EntryID, Origin
-    from megaphone.storage.history_reading import FeedRow, Run
+    from megaphone.storage.history_rows import FeedRow, Run
 
 SEAL_ENTRIES: Final = 256  # of two seals not farther apart than that, one between them is not needed
 SEAL_BYTES: Final = 131_072
@@ -60,7 +60,9 @@ class Feed:
         """Return the digests that change when entries come, as they will be."""
         if day(entries[0].clock) == day(entries[-1].clock):  # a feed's clock rises
             total = sum([int.from_bytes(id_[:16]) for id_ in ids])
-            return [self._with(day(entries[0].clock), len(ids), total, sum([len(each.content or b"") for each in entries]))]
+            return [
+                self._with(day(entries[0].clock), len(ids), total, sum([len(each.content or b"") for each in entries]))
+            ]
         sums: dict[int, tuple[int, int, int]] = {}
         for each, id_ in zip(entries, ids, strict=True):
             count, total, size = sums.get(day(each.clock), (0, 0, 0))
@@ -140,7 +142,7 @@ class Feed:
         raise IndexError(at)
 
     def range_of(self, at: int) -> tuple[int, int]:
-        """Return which of a feed's entries, counted from 0, are of a day: the first one, and the one behind the last."""
+        """Return which of a feed's entries, counted from 0, are of a day: the first, and the one behind the last."""
         start = sum(each.entries for each in self.days.values() if each.day < at)
         return start, start + (self.days[at].entries if at in self.days else 0)
 

@@ -17,29 +17,35 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from megaphone import log
-from megaphone.errors import HistoryError, StorageError, StorageFullError
-from megaphone.history.batch import Batch, sealed
+from megaphone.errors import StorageError, StorageFullError
 from megaphone.storage import history_writing as writing
 from megaphone.storage.database import Schema, corrupt, prepare_file, primary_code, words
 from megaphone.storage.history import SQLiteHistory
 from megaphone.storage.history_audit import audit
-from megaphone.storage.history_reading import Chain, Reader
+from megaphone.storage.history_rows import Chain
+from megaphone.storage.history_salvage import AT_ONCE, salvage
 from megaphone.storage.tables import HISTORY_APPLICATION_ID, LOG
 from megaphone.storage.writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator, Sequence
+    from collections.abc import Callable, Hashable, Sequence
 
     from megaphone.history.manifest import RoomID
-    from megaphone.history.ports import Placed, Verifier
-    from megaphone.storage.history import _Room
+    from megaphone.history.ports import Verifier
     from megaphone.storage.history_check import Damage
-    from megaphone.storage.history_reading import FeedRow, RoomRow
+    from megaphone.storage.history_rooms import Room
+    from megaphone.storage.history_rows import RoomRow
     from megaphone.storage.transaction import Program
 
 ALONE: Final = Schema(HISTORY_APPLICATION_ID, (LOG,))
 CHECKED_WHOLE_BYTES: Final = 33_554_432  # a larger file is checked quickly, room by room, as they are used
-_SALVAGED_AT_ONCE: Final = 256  # entries
+_PRAGMAS: Final = (
+    "PRAGMA synchronous = FULL",
+    # ids are random, so that every transaction changes pages all over their index: they are copied into the file less
+    # often than usual, and more of them are kept in memory
+    "PRAGMA wal_autocheckpoint = 8192",  # pages
+    "PRAGMA cache_size = -32768",  # kibibytes
+)
 # the last one: our own statements fail only where tables are not what they were
 _BROKEN: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
 _SCHEMA: Final = "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%' ORDER BY name"
@@ -50,7 +56,7 @@ class _Alone:
 
     def __init__(self, path: str, **limits: Any) -> None:
         self.path = path
-        self.writer = Writer(path, pragmas=("PRAGMA synchronous = FULL",), **limits)
+        self.writer = Writer(path, pragmas=_PRAGMAS, **limits)
 
 
 class HistoryFile(SQLiteHistory):
@@ -66,7 +72,7 @@ class HistoryFile(SQLiteHistory):
         on_committed: Callable[[int], object] | None = None,
         **limits: Any,
     ) -> None:
-        """Open a file or make it; StorageError if that is impossible. `call_soon`, `on_committed`, `limits`: `Writer`."""
+        """Open a file or make it; StorageError if that is impossible. `call_soon` and the rest are the writer's."""
         self.put_aside = ""
         """Where a file went that could not be read."""
         self.found: list[Damage] = []
@@ -82,7 +88,7 @@ class HistoryFile(SQLiteHistory):
             self.put_aside = _put_aside(path)
             log.get_logger("history").error("put aside", file=path, to=self.put_aside, reason=error.reason)
             self._open(path, verifier, on_damage, limits)
-            self.salvaged = _salvage(self.put_aside, self, verifier)
+            self.salvaged = salvage(self.put_aside, self, verifier)
             self._writer.settle_all()
 
     _writer: Writer
@@ -149,7 +155,7 @@ class HistoryFile(SQLiteHistory):
             run = next(self._reader.runs(feed.number), None)
             if run is None:
                 continue
-            rows = self._reader.rows(feed.number, run.seq, min(run.last, run.seq + _SALVAGED_AT_ONCE))
+            rows = self._reader.rows(feed.number, run.seq, min(run.last, run.seq + AT_ONCE))
             if any(chain.follow(each) is not None for each in rows):
                 return True
         return False
@@ -192,10 +198,10 @@ class HistoryLook(SQLiteHistory):
         self.damages: list[Damage] = []
         """What was found when something was read; it is not given out."""
 
-    def _report(self, room: _Room, damages: Sequence[Damage]) -> None:
+    def _report(self, room: Room, damages: Sequence[Damage]) -> None:
         self.damages += damages
 
-    def _not_repaired(self, room: _Room, error: StorageFullError) -> None:
+    def _not_repaired(self, room: Room, error: StorageFullError) -> None:
         """It was not meant to be."""
 
 
@@ -227,93 +233,3 @@ def _put_aside(path: str) -> str:
     except OSError as error:
         raise StorageError(path, f"is damaged, and cannot be put aside: {error.strerror}") from None
     return to
-
-
-def _salvage(path: str, store: HistoryFile, verifier: Verifier | None) -> int:
-    """Copy what can be read of a damaged file, entry by checked entry; returns how many entries."""
-    try:
-        reader = Reader(path)
-    except StorageError:
-        return 0
-    copied = 0
-    try:
-        for room in reader.rooms():
-            if not room.is_good:
-                continue
-            store.put_room(room.manifest)
-            for feed in reader.feeds(room.number):
-                with contextlib.suppress(StorageError, HistoryError):
-                    copied += _salvage_feed(reader, room, feed, store, verifier)
-                store.keep_tip(room.id, feed.origin, feed.tip)
-    except (StorageError, HistoryError):
-        pass  # the rest cannot be read
-    finally:
-        reader.close()
-    return copied
-
-
-def _salvage_feed(
-    reader: Reader, room: RoomRow, row: FeedRow, store: HistoryFile, verifier: Verifier | None
-) -> int:
-    try:
-        seals = dict(reader.seals(row.number))
-    except StorageError:
-        seals = {}
-    copied = 0
-    for placed in _readable(reader, room, row):
-        last = placed[-1]
-        seal = seals.get(last.seq, b"")
-        if verifier is not None and seal and not verifier(row.origin, seal, sealed(last.id)):
-            seal = b""
-        batch = Batch(room.id, row.origin, placed[0].seq, placed[0].previous, tuple(each.entry for each in placed), seal)
-        if row.excluded is None or last.seq < row.excluded:
-            store.put(batch, [each.id for each in placed])
-            copied += len(placed)
-    if row.excluded is not None:
-        store.exclude(room.id, row.origin, row.excluded, row.proof)
-    return copied
-
-
-def _readable(reader: Reader, room: RoomRow, row: FeedRow) -> Iterator[list[Placed]]:
-    """Yield consecutive good entries, some at a time; pages that cannot be read are left out."""
-    try:
-        seals = {seq for seq, _ in reader.seals(row.number)}
-    except StorageError:
-        seals = set()
-    for run in _readable_runs(reader, row.number):
-        for first in range(run[0], run[1] + 1, _SALVAGED_AT_ONCE):
-            last = min(run[1], first + _SALVAGED_AT_ONCE - 1)
-            rows = []
-            try:
-                rows = reader.rows(row.number, max(1, first - 1), last)
-            except StorageError:
-                for seq in range(first, last + 1):
-                    with contextlib.suppress(StorageError):
-                        rows += reader.rows(row.number, seq, seq)
-            chain = Chain(room.id, row.origin)
-            good: list[Placed] = []
-            for each in rows:
-                placed = chain.follow(each)
-                if placed is None or placed.seq < first or (good and placed.seq != good[-1].seq + 1):
-                    if good:
-                        yield good
-                    good = []
-                if placed is None or placed.seq < first:
-                    continue
-                good.append(placed)
-                if placed.seq in seals:
-                    yield good
-                    good = []
-            if good:
-                yield good
-
-
-def _readable_runs(reader: Reader, feed: int) -> Iterator[tuple[int, int]]:
-    """Yield first and last seq of the runs of a feed, as far as they can be read, and none of them absurd."""
-    try:
-        ((most,),) = reader.read("SELECT ifnull(max(n), 0) FROM log_entry")
-        for run in reader.runs(feed):
-            yield run.seq, min(run.last, run.seq + most)
-    except StorageError:
-        return
-

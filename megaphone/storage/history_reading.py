@@ -1,31 +1,20 @@
-"""Reads the tables of histories, and takes nothing for right: every entry that is given out has been hashed again.
-
-SQLite has no checksums. A row may say anything if the disk changed it, so that types and ranges are looked at, too, and
-texts are read as bytes. An entry is good if its id is the hash of its header, with the id of the entry before it.
-"""
+"""Reads the tables of histories. Texts are read as bytes: they may not be UTF-8 any more."""
 
 from __future__ import annotations
 
 import contextlib
 import sqlite3
-from hashlib import sha256
-from zlib import crc32
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
-from megaphone.errors import HistoryError
 from megaphone.history.clock import Clock
-from megaphone.history.content import decode
-from megaphone.history.entry import FIRST, Entry, EntryID, Origin, entry_id
-from megaphone.history.manifest import Manifest, RoomID
-from megaphone.history.ports import Placed
-from megaphone.history.tombstones import TOMBSTONES
+from megaphone.history.entry import EntryID, Origin
+from megaphone.history.manifest import RoomID
 from megaphone.storage.database import connect, words
+from megaphone.storage.history_rows import LARGEST, Day, EntryRow, FeedRow, RoomRow, Run, is_id, is_number, read_tip
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-LARGEST: Final = 2**63 - 1
-ID_BYTES: Final = 32
 ROWS_AT_ONCE: Final = 256
 
 _ROWS: Final = (
@@ -37,123 +26,6 @@ _ROWS: Final = (
     " ifnull((SELECT max(seq) FROM log_run WHERE feed = ?1 AND seq <= ?2), ?2) AND ?3"
     " ORDER BY r.seq, e.n"
 )
-
-
-def target_of(each: Entry) -> EntryID | None:
-    """Return what an entry erases, if it is a tombstone that has its content."""
-    if each.kind not in TOMBSTONES or each.content is None:
-        return None
-    try:
-        target = decode(each.content).target
-    except HistoryError:
-        return None
-    return EntryID(target) if target is not None and is_id(target) else None
-
-
-class RoomRow(NamedTuple):
-    """A room, whose manifest may be wrong."""
-
-    number: int
-    id: RoomID
-    kind: str
-    name: str
-
-    @property
-    def manifest(self) -> Manifest:
-        """What the row says."""
-        return Manifest(self.kind, self.name)
-
-    @property
-    def is_good(self) -> bool:
-        """Whether the id is that of the manifest."""
-        return self.manifest.id == self.id
-
-    @property
-    def title(self) -> str:
-        """What people call it; its id if its name is wrong."""
-        return self.name if self.is_good else self.id.hex()
-
-
-class FeedRow(NamedTuple):
-    """A feed: the number of its rows, whose it is, what came last, and from where on it is excluded."""
-
-    number: int
-    origin: Origin
-    tip: tuple[int, EntryID] | None
-    """Seq and id of the last entry that ever was here; None if there was none, or if that is damaged."""
-    has_tip: bool
-    excluded: int | None
-    proof: bytes
-    suspect: bool
-
-
-class Run(NamedTuple):
-    """Entries `seq` to `seq + length - 1` in the rows from `n` on."""
-
-    n: int
-    seq: int
-    length: int
-    previous: EntryID | None
-
-    @property
-    def last(self) -> int:
-        """Seq of the last entry."""
-        return self.seq + self.length - 1
-
-
-class Day(NamedTuple):
-    """The digest of a feed's entries of a day, and the bytes of their contents."""
-
-    day: int
-    entries: int
-    sum: int
-    bytes: int
-
-
-class EntryRow(NamedTuple):
-    """An entry as its row has it; the values may be of any type."""
-
-    seq: int
-    n: int
-    previous: Any
-    clock: Any
-    kind: Any
-    id: Any
-    hash: Any
-    content: Any
-
-    def entry(self) -> Entry | None:
-        """Return the entry; None if there is none with these values."""
-        if not is_number(self.clock) or not is_number(self.kind) or self.kind > 255:
-            return None
-        if isinstance(self.content, bytes):
-            return Entry(Clock(self.clock), self.kind, self.content, sha256(self.content).digest())
-        if self.content is not None or not is_id(self.hash):
-            return None
-        return Entry(Clock(self.clock), self.kind, None, self.hash)
-
-
-def is_number(value: object) -> bool:
-    """Whether a value is an integer from 0 up that SQLite can hold."""
-    return isinstance(value, int) and 0 <= value <= LARGEST
-
-
-def is_id(value: object) -> bool:
-    """Whether a value may be an id, a hash or a key."""
-    return isinstance(value, bytes) and len(value) == ID_BYTES
-
-
-def write_tip(seq: int, id_: EntryID) -> bytes:
-    """Return how the place of a feed's last entry is kept: with a checksum, for no other row says it."""
-    data = seq.to_bytes(8) + id_
-    return data + crc32(data).to_bytes(4)
-
-
-def read_tip(data: object) -> tuple[int, EntryID] | None:
-    """Return seq and id; None if the bytes are damaged."""
-    if not isinstance(data, bytes) or len(data) != 12 + ID_BYTES or crc32(data[:-4]).to_bytes(4) != data[-4:]:
-        return None
-    return int.from_bytes(data[:8]), EntryID(data[8:-4])
 
 
 class Reader:
@@ -201,7 +73,9 @@ class Reader:
 
     def room(self, room: RoomID) -> RoomRow | None:
         """Return the room with an id."""
-        rows = self.read("SELECT number, id, CAST(kind AS BLOB), CAST(name AS BLOB) FROM log_room WHERE id = ?", (room,))
+        rows = self.read(
+            "SELECT number, id, CAST(kind AS BLOB), CAST(name AS BLOB) FROM log_room WHERE id = ?", (room,)
+        )
         return _room(rows[0]) if rows else None
 
     def number_of_feed(self, room: RoomID, origin: Origin) -> int | None:
@@ -242,7 +116,9 @@ class Reader:
 
     def days(self, feed: int) -> dict[int, Day]:
         """Return the digests of a feed."""
-        rows = self.read("SELECT day, count, CAST(sum AS BLOB), bytes FROM log_day WHERE feed = ? ORDER BY day", (feed,))
+        rows = self.read(
+            "SELECT day, count, CAST(sum AS BLOB), bytes FROM log_day WHERE feed = ? ORDER BY day", (feed,)
+        )
         return {
             day: Day(day, count, int.from_bytes(sum_[:16]), size)
             for day, count, sum_, size in rows
@@ -341,47 +217,8 @@ class Reader:
         return [n for (n,) in rows if is_number(n)]
 
 
-class Chain:
-    """Follows a feed: which rows are good, given the ids of those before them. Rows come by seq."""
-
-    __slots__ = ("_candidates", "_expected", "_origin", "_room")
-
-    def __init__(self, room: RoomID, origin: Origin, before: Sequence[EntryID] = (), first: int = 0) -> None:
-        """`before`: what the id of the entry before `first` may be."""
-        self._room = room
-        self._origin = origin
-        self._expected = first
-        self._candidates: tuple[EntryID, ...] = tuple(before)
-
-    def copy(self) -> Chain:
-        """Return a chain that has got as far."""
-        return Chain(self._room, self._origin, self._candidates, self._expected)
-
-    def follow(self, row: EntryRow) -> Placed | None:
-        """Return the entry of a row; None if it is damaged."""
-        candidates = self._candidates if row.seq == self._expected else ()
-        if row.seq == 1:
-            candidates = (FIRST,)
-        if is_id(row.previous):
-            candidates = (EntryID(row.previous), *candidates)
-        self._expected = row.seq + 1
-        stored = EntryID(row.id) if is_id(row.id) else None
-        each = row.entry() if is_number(row.seq) else None
-        if each is None:
-            self._candidates = () if stored is None else (stored,)
-            return None
-        for previous in candidates:
-            id_ = entry_id(self._room, self._origin, row.seq, previous, each)
-            if id_ == stored:
-                self._candidates = (id_,)
-                return Placed(self._origin, row.seq, id_, previous, each)
-        # the next one's previous id is what this row should have had: as it is stored or, if the id itself was
-        # altered, as it is hashed
-        hashed = [entry_id(self._room, self._origin, row.seq, previous, each) for previous in candidates[:2]]
-        self._candidates = (*hashed, *(() if stored is None else (stored,)))
-        return None
-
-
 def _room(row: tuple[Any, ...]) -> RoomRow:
     number, id_, kind, name = row
-    return RoomRow(number, RoomID(id_ or b""), (kind or b"").decode(errors="replace"), (name or b"").decode(errors="replace"))
+    return RoomRow(
+        number, RoomID(id_ or b""), (kind or b"").decode(errors="replace"), (name or b"").decode(errors="replace")
+    )

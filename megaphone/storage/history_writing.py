@@ -1,7 +1,7 @@
 """What the writer does to the tables of histories: one program for each change, whole or not at all.
 
-Rooms and feeds are named by what they are, not by their numbers: numbers are given here, when a program runs. So are rows,
-always behind the last one, so that their pages are full.
+Rooms and feeds are named by what they are, not by their numbers: numbers are given here, when a program runs. So are
+rows, always behind the last one, so that their pages are full.
 """
 
 from __future__ import annotations
@@ -16,11 +16,9 @@ if TYPE_CHECKING:
 
     from megaphone.history.entry import EntryID, Origin
     from megaphone.history.manifest import Manifest, RoomID
-    from megaphone.storage.history_reading import Day, Run
+    from megaphone.storage.history_rows import Day, Run
 
-_ENTRIES: Final = Statement(
-    "INSERT INTO log_entry (n, clock, kind, id, hash, content) VALUES ", "(?, ?, ?, ?, ?, ?)"
-)
+_ENTRIES: Final = Statement("INSERT INTO log_entry (n, clock, kind, id, hash, content) VALUES ", "(?, ?, ?, ?, ?, ?)")
 
 EntryValues = tuple[int, int, bytes, bytes | None, bytes | None]
 """Clock, kind, id, hash of a content that is gone, content."""
@@ -189,11 +187,13 @@ def _set_tombstones(connection: sqlite3.Connection, room: int, tombstones: Seque
 def _sweep(connection: sqlite3.Connection) -> None:
     """Delete the rows that are of no room, no feed, no run or no entry."""
     connection.execute("DELETE FROM log_feed WHERE room NOT IN (SELECT number FROM log_room)")
-    for table in ("log_run", "log_seal", "log_day"):
-        connection.execute(f"DELETE FROM {table} WHERE feed NOT IN (SELECT number FROM log_feed)")
+    connection.execute("DELETE FROM log_run WHERE feed NOT IN (SELECT number FROM log_feed)")
+    connection.execute("DELETE FROM log_seal WHERE feed NOT IN (SELECT number FROM log_feed)")
+    connection.execute("DELETE FROM log_day WHERE feed NOT IN (SELECT number FROM log_feed)")
     _delete_rows(connection, [(-(2**63), 2**64 - 1)])
     connection.execute(
-        "DELETE FROM log_tombstone WHERE n NOT IN (SELECT n FROM log_entry) OR room NOT IN (SELECT number FROM log_room)"
+        "DELETE FROM log_tombstone"
+        " WHERE n NOT IN (SELECT n FROM log_entry) OR room NOT IN (SELECT number FROM log_room)"
     )
 
 
@@ -252,7 +252,8 @@ def _delete_rows(connection: sqlite3.Connection, claimed: Sequence[tuple[int, in
 def _put_runs(connection: sqlite3.Connection, feed: int, runs: Sequence[tuple[int, int, int, bytes | None]]) -> None:
     for n, seq, count, previous in runs:
         connection.execute(
-            "INSERT INTO log_run (n, feed, seq, count, previous) VALUES (?, ?, ?, ?, ?)", (n, feed, seq, count, previous)
+            "INSERT INTO log_run (n, feed, seq, count, previous) VALUES (?, ?, ?, ?, ?)",
+            (n, feed, seq, count, previous),
         )
 
 
@@ -269,7 +270,8 @@ def _put_days(connection: sqlite3.Connection, feed: int, days: Sequence[Day]) ->
 
 def _note_tombstone(connection: sqlite3.Connection, room: RoomID, target: bytes, n: int) -> None:
     connection.execute(
-        "INSERT OR IGNORE INTO log_tombstone (room, target, n) VALUES ((SELECT number FROM log_room WHERE id = ?), ?, ?)",
+        "INSERT OR IGNORE INTO log_tombstone (room, target, n)"
+        " VALUES ((SELECT number FROM log_room WHERE id = ?), ?, ?)",
         (room, target, n),
     )
 

@@ -111,7 +111,7 @@ def _public(key: bytes) -> Ed25519PublicKey:
 
 
 def verify(key: bytes, signature: bytes, data: bytes) -> bool:
-    """Tell whether `signature` is one over `data` by `key` (`history.ports.Verifier`); False for bytes that are no key."""
+    """Tell whether `signature` is one over `data` by `key` (`history.ports.Verifier`); False if that is no key."""
     try:
         _public(key).verify(signature, data)
     except (InvalidSignature, ValueError, UnsupportedAlgorithm):

@@ -1,8 +1,8 @@
 """Entries appended to a history on disk: for each second and core, and the bytes that each takes beside its content.
 
 From the first entry to the last one durable: contents are hashed, ids chained, one signature for each batch, everything
-written to SQLite with its indexes and digests. Content is made beforehand. Rates are by the CPU time of the whole process,
-the writer's thread included, so that they are those of one core; and by wall time.
+written to SQLite with its indexes and digests. Content is made beforehand. Rates are by the CPU time of the whole
+process, the writer's thread included, so that they are those of one core; and by wall time.
 """
 
 import os
@@ -90,9 +90,7 @@ def append(directory: str, entries: int = ENTRIES) -> Appended:
 
 def figures(rounds: int, entries: int = ENTRIES) -> list[Figure]:
     """Measure some rounds: the append rows of `make bench WHAT=history`."""
-    rate = Figure(
-        "entries appended, by CPU time", "1/s", Target("value", 50_000, at_most=False), digits=0, peers=()
-    )
+    rate = Figure("entries appended, by CPU time", "1/s", Target("value", 50_000, at_most=False), digits=0, peers=())
     wall = Figure("entries appended, by wall time", "1/s", digits=0, peers=())
     overhead = Figure("bytes of an entry beside its content", "B", Target("value", 100), digits=1, peers=())
     newest = Figure("the last 20 lines, from disk", "ms", Target("value", 20), digits=2, peers=())

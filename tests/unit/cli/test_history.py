@@ -42,7 +42,13 @@ def path(tmp_path: Path) -> Path:
     anna = Writing("anna", at_ms=1_764_172_799_000)
     batch, ids = anna.say(
         [
-            (Kind.MESSAGE, Content("romeo@example", b"<message><body>it is the &lt;east&gt;\x1b</body></message>".replace(b"\x1b", b"\xe2\x80\xae"))),
+            (
+                Kind.MESSAGE,
+                Content(
+                    "romeo@example",
+                    b"<message><body>it is the &lt;east&gt;\x1b</body></message>".replace(b"\x1b", b"\xe2\x80\xae"),
+                ),
+            ),
             (Kind.MESSAGE, Content("tybalt@example", b"<message><body>thou villain</body></message>")),
             (Kind.SUBJECT, Content("juliet@example", b"<message><subject>Light</subject></message>")),
             (Kind.NOTE, Content("anna", b"hello")),
@@ -152,7 +158,8 @@ def test_what_cannot_be_meant(path: Path, tmp_path: Path, capsys: pytest.Capture
         assert main(["history", *words]) == code, words
         printed = capsys.readouterr()
         assert said in printed.err
-        assert printed.err.startswith("megaphone: error: ") and printed.err.count("\n") == 1
+        assert printed.err.startswith("megaphone: error: ")
+        assert printed.err.count("\n") == 1
     for words in ([], ["verify", "a", "b"], ["show"], ["show", "x", "--kind", "mcu"], ["shwo", "x"]):
         with pytest.raises(SystemExit) as exited:
             main(["history", *words])

@@ -78,8 +78,10 @@ class Written(NamedTuple):
                 given += store.feed(room.id, origin, 1, 10_000)
             for each in given:
                 put = self.entries.get((room.id, each.origin, each.seq))
-                if put is None or put not in (each, each._replace(entry=put.entry)) or (
-                    each.entry.content is not None and each != put
+                if (
+                    put is None
+                    or put not in (each, each._replace(entry=put.entry))
+                    or (each.entry.content is not None and each != put)
                 ):
                     found.append(each)
         return found

@@ -3,6 +3,7 @@
 import os
 import stat
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -122,7 +123,7 @@ def test_seals_close_to_each_other_are_not_kept(store: HistoryFile) -> None:
     kept = [seq for (seq,) in store._reader.read("SELECT seq FROM log_seal ORDER BY seq")]
     assert kept[-1] == 1000
     assert len(kept) <= 2 * 1000 / SEAL_ENTRIES + 2
-    assert max(after - before for before, after in zip(kept, kept[1:], strict=False)) <= SEAL_ENTRIES
+    assert max(after - before for before, after in pairwise(kept)) <= SEAL_ENTRIES
     for seq in (1, 500, 1000):
         sealed_seq, signature = store.seal(ROOM.id, ANNA, seq) or (0, b"")
         assert seq <= sealed_seq < seq + SEAL_ENTRIES

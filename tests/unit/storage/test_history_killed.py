@@ -1,4 +1,4 @@
-"""`kill -9` while batches are written: what was said to be durable is there, and the file is right, at whatever moment."""
+"""`kill -9` while batches are written, at any moment: what was said to be durable is there, and the file is right."""
 
 import random
 import subprocess
