@@ -117,8 +117,8 @@ class Mesh:
     ) -> None:
         """Keep up a connection with whoever listens there; `node` says who that is, if it is known.
 
-        An address that is `advertised` again is dialled at once. Beyond TARGETS_LIMIT a new address takes the place of the
-        one that has failed most often, of those at which somebody has been known.
+        An address that is `advertised` again is dialled at once. Beyond TARGETS_LIMIT a new address takes the place of
+        that one which has failed most often, of those at which somebody has been known.
         """
         if node == self._node:
             return
