@@ -97,6 +97,8 @@ def run(args: argparse.Namespace) -> int:
     log.configure(level="error")
     try:
         asyncio.run(chat(settings))
+    except BrokenPipeError:
+        raise  # whoever read our lines has gone
     except (MegaphoneError, OSError) as error:
         print_error(printable(str(error)))
         return FAILED

@@ -95,7 +95,8 @@ class LanSession:
         self, settings: LanSettings, show: Callable[[list[str]], None], closing: contextlib.ExitStack
     ) -> None:
         self._settings = settings
-        self._show = show
+        self._print = show
+        self._unprintable: OSError | None = None
         self._leaving = asyncio.Event()
         loop = asyncio.get_running_loop()
         self._store = HistoryFile(
@@ -134,6 +135,14 @@ class LanSession:
             self._us, self._known, self._pins, verify, lambda peer: Conversation(self._replica, peer), self._on_event
         )
         self._replica.on_batch = self._mesh.push
+
+    def _show(self, shown: list[str]) -> None:
+        """Print lines; when nobody reads them any more the chat is over."""
+        try:
+            self._print(shown)
+        except OSError as error:
+            self._unprintable = error
+            self._leaving.set()
 
     def _pin_ourselves(self, key: Origin) -> None:
         """Our own name is nobody else's here."""
@@ -177,6 +186,8 @@ class LanSession:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
+        if self._unprintable is not None:
+            raise self._unprintable
 
     async def _written_all(self) -> None:
         """Wait until what was said is on disk."""

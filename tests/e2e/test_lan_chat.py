@@ -1,6 +1,7 @@
 """`megaphone chat --lan` on hosts of a network of their own: no server, no configuration, found by mDNS."""
 
 import sqlite3
+import subprocess
 from pathlib import Path
 
 from tests.link.server import run
@@ -86,7 +87,7 @@ def test_known_peers_are_remembered_without_mdns(lan: Lan, tmp_path: Path) -> No
             for name, other in (("a", b), ("b", a)):
                 with sqlite3.connect(tmp_path / name / "megaphone" / "lan" / f"{name}.peers") as database:
                     hosts = {host for (host,) in database.execute("SELECT host FROM peers")}
-                assert other.addresses[0] in hosts
+                assert other.address(1) in hosts
             chatters += [alice := await a.chat(tmp_path, "--no-mdns"), bob := await b.chat(tmp_path, "--no-mdns")]
             alice.type("do you remember me?")
             await bob.hears("a: do you remember me?")
@@ -179,7 +180,7 @@ def test_several_peers_on_one_host_and_names_on_the_command_line(lan: Lan, tmp_p
             chatters += [alice := await a.chat(tmp_path), anna := await a.chat(tmp_path, name="anna")]
             await alice.tells("info> direct connection to anna")
             port = (await anna.tells("info> you are anna, key ")).rpartition("port ")[2]
-            chatters.append(bob := await b.chat(tmp_path, "--no-mdns", "--peer", f"{a.addresses[0]}:{port}"))
+            chatters.append(bob := await b.chat(tmp_path, "--no-mdns", "--peer", f"{a.address(1)}:{port}"))
             await bob.tells("info> direct connection to anna")
             alice.type("hello from alice")
             await bob.until(lambda _: any(each.endswith(": hello from alice") for each in bob.lines_said()), "alice")
@@ -231,6 +232,40 @@ def test_a_lone_peer_leaves_on_a_signal(lan: Lan, tmp_path: Path) -> None:
 
     run(main())
 
+
+
+def test_a_network_that_comes_later_is_used(lan: Lan, tmp_path: Path) -> None:
+    """A laptop that joins the Wi-Fi when the chat runs already."""
+
+    async def main() -> None:
+        lan.add_bridge(1)
+        a, b = lan.add_host("a"), lan.add_host("b", 1)
+        chatters: list[LanChatter] = []
+        async with all_killed(chatters):
+            chatters += [alice := await a.chat(tmp_path), bob := await b.chat(tmp_path)]
+            alice.type("hello")
+            await alice.hears("a: hello")
+            await bob.tells("info> you are ")
+            lan.connect(a, 1)
+            await bob.hears("a: hello")
+
+    run(main())
+
+
+def test_it_ends_when_nobody_reads_its_lines(lan: Lan, tmp_path: Path) -> None:
+    a = lan.add_host("a")
+    command = a.command("tea", "a", "--no-mdns")
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, env=a.environment(tmp_path), text=True, **pipes) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline().startswith("info> you are a")
+        process.stdout.close()
+        process.stdin.write("hello\n")
+        process.stdin.flush()
+        assert process.wait(timeout=30) == 1
+        assert process.stderr.read() == ""
 
 
 def test_it_works_on_a_terminal(lan: Lan, tmp_path: Path) -> None:

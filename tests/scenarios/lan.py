@@ -50,7 +50,7 @@ class Lan:
         self._prefix = prefix
         self._switch = f"{prefix}sw"
         self._namespaces: list[str] = []
-        self._addresses = 0
+        self._hosts = 0
         self._add_namespace(self._switch)
 
     def _add_namespace(self, name: str) -> None:
@@ -67,19 +67,22 @@ class Lan:
         """A host on these bridges."""
         namespace = f"{self._prefix}{name}"
         self._add_namespace(namespace)
-        self._addresses += 1
-        addresses = []
+        self._hosts += 1
+        host = Host(name, namespace, self._hosts)
         for number in bridges:
-            inside, outside = f"eth{number}", f"{name}{number}"
-            _ip(
-                *("-n", self._switch, "link", "add", outside, "type", "veth"),
-                *("peer", "name", inside, "netns", namespace),
-            )
-            _ip("-n", self._switch, "link", "set", outside, "master", f"br{number}", "up")
-            addresses.append(f"10.77.{number}.{self._addresses}")
-            _ip("-n", namespace, "addr", "add", f"{addresses[-1]}/24", "dev", inside)
-            _ip("-n", namespace, "link", "set", inside, "up")
-        return Host(name, namespace, addresses)
+            self.connect(host, number)
+        return host
+
+    def connect(self, host: "Host", number: int) -> None:
+        """Run a cable from a host to a bridge."""
+        inside, outside = f"eth{number}", f"{host.name}{number}"
+        _ip(
+            *("-n", self._switch, "link", "add", outside, "type", "veth"),
+            *("peer", "name", inside, "netns", host.namespace),
+        )
+        _ip("-n", self._switch, "link", "set", outside, "master", f"br{number}", "up")
+        _ip("-n", host.namespace, "addr", "add", f"10.77.{number}.{host.number}/24", "dev", inside)
+        _ip("-n", host.namespace, "link", "set", inside, "up")
 
     def pull(self, host: "Host", bridge: int) -> None:
         """Pull the cable between a host and a bridge."""
@@ -97,21 +100,25 @@ class Lan:
 
 
 class Host:
-    """A namespace with its addresses, one for each bridge."""
+    """A namespace; its address on a bridge ends with its number."""
 
-    def __init__(self, name: str, namespace: str, addresses: list[str]) -> None:
+    def __init__(self, name: str, namespace: str, number: int) -> None:
         self.name = name
         self.namespace = namespace
-        self.addresses = addresses
+        self.number = number
+
+    def address(self, bridge: int) -> str:
+        """Its address on a bridge."""
+        return f"10.77.{bridge}.{self.number}"
 
     async def chat(self, directory: Path, *options: str, name: str = "", room: str = "tea") -> "LanChatter":
         """Start `megaphone chat ROOM --lan` here, as the host's name; it has a data directory of its own."""
         process = await asyncio.create_subprocess_exec(
-            *self._command(room, name or self.name, *options),
+            *self.command(room, name or self.name, *options),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env=self._environment(directory),
+            env=self.environment(directory),
         )
         return LanChatter(name or self.name, process)
 
@@ -120,11 +127,11 @@ class Host:
         """The same on a terminal."""
         ours, its = os.openpty()
         process = subprocess.Popen(
-            self._command(room, self.name, *options),
+            self.command(room, self.name, *options),
             stdin=its,
             stdout=its,
             stderr=its,
-            env={**self._environment(directory), "TERM": "xterm"},
+            env={**self.environment(directory), "TERM": "xterm"},
             start_new_session=True,
         )
         os.close(its)
@@ -134,11 +141,13 @@ class Host:
         finally:
             terminal.close()
 
-    def _command(self, room: str, name: str, *options: str) -> list[str]:
+    def command(self, room: str, name: str, *options: str) -> list[str]:
+        """The command line of a chat here."""
         inside = ("ip", "netns", "exec", self.namespace)
         return [*inside, sys.executable, "-m", "megaphone", "chat", room, "--lan", "--as", name, *options]
 
-    def _environment(self, directory: Path) -> dict[str, str]:
+    def environment(self, directory: Path) -> dict[str, str]:
+        """Its variables; each host has a data directory of its own."""
         return {**os.environ, "PYTHONUNBUFFERED": "1", "XDG_DATA_HOME": str(directory / self.name)}
 
 

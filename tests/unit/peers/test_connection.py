@@ -16,6 +16,7 @@ from megaphone.peers import frames
 from megaphone.peers.connection import Connection, Ourselves, Remote, Stream, accept, dial, greet, plain_host
 from megaphone.peers.hello import Hello, Proof, Reason, Welcome, encode, expect
 from megaphone.peers.identity import ALPN
+from tests.link.server import run as watched
 from tests.unit.peers.people import ourselves, verify
 
 DEADLINE_SECONDS = 20.0
@@ -31,7 +32,7 @@ def run(main: Coroutine[Any, Any, None]) -> None:
         async with asyncio.timeout(DEADLINE_SECONDS):
             await main
 
-    asyncio.run(in_time())
+    watched(in_time())
 
 
 @contextlib.asynccontextmanager

@@ -13,6 +13,7 @@ from megaphone.peers.connection import dial, greet
 from megaphone.peers.events import NewPeer, PeerRefused, RefusedByPeer, Trouble
 from megaphone.peers.hello import Reason
 from megaphone.peers.names import fingerprint_digits
+from tests.link.server import run as watched
 from tests.unit.peers.nodes import Node, nodes
 from tests.unit.peers.people import Key, ourselves, verify
 
@@ -22,7 +23,7 @@ def run(main: Coroutine[Any, Any, None]) -> None:
         async with asyncio.timeout(60):
             await main
 
-    asyncio.run(in_time())
+    watched(in_time())
 
 
 def test_what_was_said_alone_arrives_when_somebody_comes(tmp_path: Path) -> None:
