@@ -209,7 +209,9 @@ class LanSession:
         tasks = [Listener(self._listening, self._mesh.serve).run(), self._mesh.run()]
         if self._settings.mdns:
             node = fingerprint_digits(self._us.identity.origin)
-            tasks.append(Discovery(self._us.name, node, self._us.port, self._heard, self._mdns_trouble).run())
+            discovery = Discovery(self._us.name, node, self._us.port, self._heard, self._mdns_trouble)
+            self._mesh.resolve = discovery.resolve
+            tasks.append(discovery.run())
         return tasks
 
     async def _leave(self) -> None:

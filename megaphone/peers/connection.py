@@ -11,6 +11,7 @@ import contextlib
 import os
 import ssl
 from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -34,7 +35,7 @@ from megaphone.peers.identity import listener_key
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from megaphone.history.ports import Verifier
     from megaphone.peers.hello import Message, Reason
@@ -50,6 +51,7 @@ FULL_BYTES: Final = 1_048_576  # of an outbox; beyond that nothing more is asked
 OUTBOX_LIMIT_BYTES: Final = 16_777_216
 
 Address = tuple[str, int]
+Resolve = Callable[[str], Awaitable[Sequence[str]]]
 
 
 class Stream(NamedTuple):
@@ -88,11 +90,17 @@ class Remote:
     """Where it is seen from here."""
 
 
-async def dial(identity: Identity, address: Address) -> Stream:
-    """Connect to a listener; OSError (TimeoutError, ssl.SSLError included) if there is none."""
+async def dial(identity: Identity, address: Address, resolve: Resolve | None = None) -> Stream:
+    """Connect to a listener; OSError (TimeoutError, ssl.SSLError included) if there is none.
+
+    `resolve` gives the addresses of a name ".local"; for those it does not know, and for others, the system is asked.
+    """
+    host, port = address
+    if resolve is not None and host.lower().rstrip(".").endswith(".local"):
+        host = next(iter(await resolve(host)), host)
     async with asyncio.timeout(CONNECT_SECONDS):
         reader, writer = await asyncio.open_connection(
-            *address,
+            *(host, port),
             ssl=identity.dialling,
             server_hostname="",  # none is told
             limit=READER_LIMIT_BYTES,

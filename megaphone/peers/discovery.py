@@ -14,6 +14,7 @@ import ipaddress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import ifaddr
+from zeroconf import AddressResolver  # type: ignore[attr-defined]  # documented, but not in its __all__
 from zeroconf import Error, IPVersion, ServiceStateChange
 from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
 
@@ -59,6 +60,7 @@ class Discovery:
         self._trouble = trouble
         self._in_trouble = ""
         self._asking: set[asyncio.Task[None]] = set()
+        self._responder: AsyncZeroconf | None = None
 
     async def run(self) -> None:
         """Announce and listen until cancelled; begins anew whenever this machine's addresses change."""
@@ -76,7 +78,7 @@ class Discovery:
             self._trouble(trouble)
 
     async def _run(self, addresses: frozenset[str]) -> None:
-        responder = AsyncZeroconf(ip_version=_versions(addresses))
+        responder = self._responder = AsyncZeroconf(ip_version=_versions(addresses))
         browser: AsyncServiceBrowser | None = None
         try:
             browser = AsyncServiceBrowser(responder.zeroconf, SERVICE, handlers=[self._changed])
@@ -86,12 +88,23 @@ class Discovery:
             while own_addresses() == addresses:  # noqa: ASYNC110 - nobody tells us
                 await asyncio.sleep(LOOK_SECONDS)
         finally:
+            self._responder = None
             for task in self._asking:
                 task.cancel()
             if browser is not None:
                 await browser.async_cancel()
             with contextlib.suppress(OSError, Error):
                 await responder.async_close()
+
+    async def resolve(self, host: str) -> list[str]:
+        """Ask for the addresses of a host "NAME.local", IPv4 first; none if nobody answers in three seconds."""
+        if self._responder is None:
+            return []
+        found = AddressResolver(f"{host.rstrip('.')}.")
+        with contextlib.suppress(OSError, Error):
+            await found.async_request(self._responder.zeroconf, ASK_MILLISECONDS)
+        addresses: list[str] = found.parsed_scoped_addresses(IPVersion.All)
+        return addresses[:ADDRESSES_OF_A_SERVICE]
 
     def _ourselves(self, addresses: Iterable[str]) -> AsyncServiceInfo:
         return AsyncServiceInfo(

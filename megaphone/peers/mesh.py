@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from megaphone.history.batch import Batch
     from megaphone.history.entry import Origin
     from megaphone.history.ports import Verifier
-    from megaphone.peers.connection import Address, Ourselves, Stream
+    from megaphone.peers.connection import Address, Ourselves, Resolve, Stream
     from megaphone.peers.events import Event
     from megaphone.peers.known import Known
     from megaphone.peers.pins import Pins
@@ -98,6 +98,8 @@ class Mesh:
     ) -> None:
         self.peers: dict[str, Peer] = {}
         self.us = us
+        self.resolve: Resolve | None = None
+        """What tells the addresses of names ".local", if anything does."""
         self._node = fingerprint_digits(us.identity.origin)
         self._known = known
         self._pins = pins
@@ -171,7 +173,7 @@ class Mesh:
 
         try:
             async with self._dials:
-                stream = await dial(self.us.identity, target.address)
+                stream = await dial(self.us.identity, target.address, self.resolve)
                 remote = await greet(stream, self.us, self._verifier, judge)
         except PeerError as error:
             self._failed(target.address[0], error)

@@ -4,6 +4,7 @@ import sqlite3
 import subprocess
 from pathlib import Path
 
+from megaphone.peers.names import hash_to_port
 from tests.link.server import run
 from tests.scenarios.lan import Lan, LanChatter, all_killed, lan, needs_networks
 
@@ -186,6 +187,23 @@ def test_several_peers_on_one_host_and_names_on_the_command_line(lan: Lan, tmp_p
             await bob.until(lambda _: any(each.endswith(": hello from alice") for each in bob.lines_said()), "alice")
             bob.type("hello from bob")
             await alice.until(lambda _: any(each.endswith(": hello from bob") for each in alice.lines_said()), "bob")
+
+    run(main())
+
+
+def test_a_host_is_found_by_its_name_and_the_port_of_the_name(lan: Lan, tmp_path: Path) -> None:
+    """As in the workshop: `nas.local`, and the port that its name hashes to; the peer there announces nothing."""
+
+    async def main() -> None:
+        lan.add_bridge(1)
+        a, b = lan.add_host("a", 1), lan.add_host("b", 1)
+        chatters: list[LanChatter] = []
+        async with all_killed(chatters):
+            with b.answering("nas", 1):
+                chatters.append(bob := await b.chat(tmp_path, "--no-mdns", "--listen", str(hash_to_port("nas"))))
+                bob.type("hello from the attic")
+                chatters.append(alice := await a.chat(tmp_path, "--peer", "nas.local"))
+                await alice.hears("b: hello from the attic")
 
     run(main())
 

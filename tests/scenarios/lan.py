@@ -22,6 +22,18 @@ from tests.scenarios.chatter import STEP_TIMEOUT_SECONDS, Chatter
 
 SAID = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ #(\S+) <([^>]*)> (.*)")
 
+RESPONDER = """
+import sys
+from zeroconf import IPVersion, ServiceInfo, Zeroconf
+name, address = sys.argv[1:]
+responder = Zeroconf(ip_version=IPVersion.V4Only)
+service = "_workstation._tcp.local."
+host = ServiceInfo(service, f"{name}.{service}", port=9, server=f"{name}.local.", parsed_addresses=[address])
+responder.register_service(host)
+print("answering", flush=True)
+sys.stdin.read()
+"""
+
 
 def _ip(*words: str) -> None:
     done = subprocess.run(["ip", *words], capture_output=True, text=True, timeout=30, check=False)
@@ -121,6 +133,18 @@ class Host:
             env=self.environment(directory),
         )
         return LanChatter(name or self.name, process)
+
+    @contextlib.contextmanager
+    def answering(self, name: str, bridge: int) -> Iterator[None]:
+        """Answer for NAME.local here, as the mDNS responder of an operating system does."""
+        command = ["ip", "netns", "exec", self.namespace, sys.executable, "-c", RESPONDER, name, self.address(bridge)]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "answering\n"
+            try:
+                yield
+            finally:
+                process.kill()
 
     @contextlib.contextmanager
     def terminal(self, directory: Path, *options: str, room: str = "tea") -> Iterator["Terminal"]:
