@@ -1,9 +1,9 @@
-"""The digest of a set of entries: how many, and the sum of their ids. Two replicas with the same one have the same set.
+"""The digest of a set of entries: how many, and the sum of their ids. Who has the same, has the same set.
 
 Sums can be added and taken apart, in any order: a day's, a room's, what the other would have if it lacked nothing but
-these. The first 16 bytes of an id count, as a number modulo 2^128. Whoever can choose ids freely may find other sets with
-the same sum (Wagner, "A Generalized Birthday Problem", 2002); it would be entries that are signed, and that he keeps from
-one replica only.
+these. The first 16 bytes of an id count, as a number modulo 2^128. Whoever can choose ids freely may find other sets
+with the same sum (Wagner, "A Generalized Birthday Problem", 2002); it would be entries that are signed, and that he
+keeps from one replica only.
 """
 
 from __future__ import annotations

@@ -104,7 +104,9 @@ class _Room:
 
     def remove(self, feed: _Feed, first: int, last: int) -> None:
         """Take the entries of a feed from `first` to `last` out."""
-        gone = [feed.entries.pop(seq) for start, end in feed.runs for seq in range(max(start, first), min(end, last) + 1)]
+        gone = [
+            feed.entries.pop(seq) for start, end in feed.runs for seq in range(max(start, first), min(end, last) + 1)
+        ]
         feed.uncover(first, last)
         feed.unseal(first, last)
         places = {(each.entry.clock, each.origin, each.seq) for each in gone}
@@ -186,13 +188,11 @@ class MemoryStore:
         }
 
     def feed(self, room: RoomID, origin: Origin, first: int, last: int) -> list[Placed]:
-        """Return the entries of a feed from `first` to `last`, both included, in order; without those that are missing."""
+        """Return the entries of a feed from `first` to `last`, both included, in order; without what is missing."""
         feed = self._feed(room, origin)
         if feed is None:
             return []
-        return [
-            feed.entries[seq] for start, end in feed.runs for seq in range(max(start, first), min(end, last) + 1)
-        ]
+        return [feed.entries[seq] for start, end in feed.runs for seq in range(max(start, first), min(end, last) + 1)]
 
     def newest(self, room: RoomID, count: int, before: tuple[Clock, Origin, int] | None = None) -> list[Placed]:
         """Return the last `count` entries of the log (before a place in it), oldest first."""
@@ -233,7 +233,7 @@ class MemoryStore:
         return self._written()
 
     def tombstones(self, room: RoomID, target: EntryID | None = None) -> list[Placed]:
-        """Return the tombstones of an entry that have their contents; without a target: those whose target is not here."""
+        """Return the tombstones of an entry that have contents; without a target: those whose target is not here."""
         if room not in self._rooms:
             return []
         here = self._rooms[room]

@@ -1,7 +1,7 @@
 """What two replicas say to each other: every message, and the bounds of all that is in it.
 
-A room is named by its whole id where the other may not expect it, else by the first 8 bytes of that (`ref`); an origin by
-the first 8 bytes of its key, unless the sender knows two that begin so: then by all 32, in the whole message.
+A room is named by its whole id where the other may not expect it, else by the first 8 bytes of that (`ref`); an origin
+by the first 8 bytes of its key, unless the sender knows two that begin so: then by all 32, in the whole message.
 """
 
 from __future__ import annotations
@@ -94,6 +94,8 @@ class Heads:
     """The sender knows what it lacks between entries, and will ask for it."""
     is_end: bool = False
     """The last of those that a conversation begins with."""
+    is_answer: bool = False
+    """The peer's heads were about days that are not kept here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,7 @@ class Unknown:
 
 @dataclass(frozen=True, slots=True)
 class Interested:
-    """I have nothing of this room yet. The answer is `Info`, and `ManifestOf` before it if that is wanted; or `Unknown`."""
+    """I have nothing of this room yet. The answer is `Info`, after `ManifestOf` if that is wanted; or `Unknown`."""
 
     type: ClassVar[int] = 5
     room: RoomID

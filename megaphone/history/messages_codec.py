@@ -7,6 +7,7 @@ that is read here is verified yet.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from megaphone.errors import HistoryError
@@ -58,10 +59,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
 _ROOM_BYTES: Final = 32
-_WHOLE_KEYS, _EXCLUSIONS, _GAPS, _END = 1, 2, 4, 8
+_WHOLE_KEYS, _EXCLUSIONS, _GAPS, _END, _ANSWER = 1, 2, 4, 8, 16
 _MANIFEST: Final = 1
 _LAST, _COMPLETE = 1, 2
-_ALLOWED: Final[dict[int, int]] = {Heads.type: 15, Interested.type: 1, Get.type: 1, Batches.type: 3, WantProofs.type: 1}
+_ALLOWED: Final[dict[int, int]] = {Heads.type: 31, Interested.type: 1, Get.type: 1, Batches.type: 3, WantProofs.type: 1}
 
 
 # --- writing ---------------------------------------------------------------------------
@@ -138,10 +139,11 @@ def encode(message: Message) -> bytes:
 
 def _encode_heads(out: bytearray, message: Heads) -> None:
     out[1] = (
-        _whole(each.origin for each in (*message.heads, *message.exclusions))
+        _whole([*(head.origin for head in message.heads), *(each.origin for each in message.exclusions)])
         | (_EXCLUSIONS if message.exclusions else 0)
         | (_GAPS if message.has_gaps else 0)
         | (_END if message.is_end else 0)
+        | (_ANSWER if message.is_answer else 0)
     )
     out += message.room
     _put_day(out, message.from_day)
@@ -224,7 +226,7 @@ def _heads(reader: Reader, flags: int) -> Heads:
     if flags & _EXCLUSIONS:
         for _ in range(reader.number(MAX_EXCLUSIONS)):
             exclusions.append(Exclusion(reader.take(size), reader.number(), reader.take(MARK_BYTES)))
-    heads = []
+    heads: list[Head] = []
     while not reader.is_at_end:
         _bound(heads, MAX_HEADS)
         heads.append(Head(reader.take(size), reader.number()))
@@ -236,6 +238,7 @@ def _heads(reader: Reader, flags: int) -> Heads:
         tuple(exclusions),
         bool(flags & _GAPS),
         bool(flags & _END),
+        bool(flags & _ANSWER),
     )
 
 
@@ -340,7 +343,7 @@ def _digest(reader: Reader) -> Digest:
 def _scope(reader: Reader) -> Scope:
     from_day, sample = _day(reader), reader.byte()
     days = tuple(_day(reader) for _ in range(reader.number(MAX_CHOSEN_DAYS)))
-    if sample > MAX_SAMPLE or any(one >= other for one, other in zip(days, days[1:], strict=False)):
+    if sample > MAX_SAMPLE or any(one >= other for one, other in pairwise(days)):
         raise malformed("a scope that is none")
     return Scope(from_day, days, sample)
 

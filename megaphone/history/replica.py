@@ -30,8 +30,8 @@ FAULTLESS = frozenset({Refusal.DUPLICATE, Refusal.EXCLUDED, Refusal.UNKNOWN_ROOM
 class Replica:
     """What one node keeps. Times are milliseconds since 1970; errors of the store pass through.
 
-    Whoever talks with other nodes gives each a `Conversation` (sync.py), pushes to all of them what `flush` returns, and
-    to all but the one it came from what `on_batch` is told.
+    Whoever talks with other nodes gives each a `Conversation` (sync.py), pushes to all of them what `flush` returns,
+    and to all but the one it came from what `on_batch` is told.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Replica:
         self.on_refusal: Callable[[RoomID, Origin, Refusal], None] = lambda room, origin, refusal: None
         """Called with whose entries were refused in a room, and why; with `FORK` when an origin is excluded."""
         self.on_batch: Callable[[Batch, Origin | None], None] = lambda batch, peer: None
-        """Called with a batch that was pushed and is new here, and the peer that it came from."""
+        """Called with a batch that others may lack, new or with contents that were lost, and the peer it came from."""
         self._signer = signer
         self._verifier = verifier
         self._trusted = trusted
@@ -85,9 +85,7 @@ class Replica:
         self._sought.pop(room, None)
         if room not in self._logs:
             self._from_day[room] = from_day
-            log = Log(
-                manifest, self.store, self._verifier, self._trusted, own=self.origin, moderates=self._moderates
-            )
+            log = Log(manifest, self.store, self._verifier, self._trusted, own=self.origin, moderates=self._moderates)
             self.store.put_room(manifest)
             self._logs[room] = log
             self._versions[room] = 0
@@ -133,7 +131,7 @@ class Replica:
         return placed
 
     def flush(self, now_ms: int) -> list[Batch]:
-        """Seal and store all that was appended; returns the batches, to be pushed as soon as the store has them safe."""
+        """Seal and store all that was appended; returns the batches, to be pushed when the store has them safe."""
         del now_ms  # nothing of it depends on the time, so far
         flushed = []
         while self._unsealed:

@@ -1,8 +1,8 @@
 """A conversation of two replicas: messages in, messages out, until both have the same entries, and on from there.
 
-Theory of operation. Each entry has its number in its origin's feed, and each feed is a chain of hashes. So a replica says
-nearly all it has by the last number of each feed ("heads"), and what it lacks it mostly knows itself: gaps between the
-spans of a feed. A digest (count and sum of all ids) tells whether that is the whole truth.
+Theory of operation. Each entry has its number in its origin's feed, and each feed is a chain of hashes. So a replica
+says nearly all it has by the last number of each feed ("heads"), and what it lacks it mostly knows itself: gaps between
+the spans of a feed. A digest (count and sum of all ids) tells whether that is the whole truth.
 
     A                                                       B
     │  Heads: room, digest, how far in each feed             │
@@ -23,13 +23,13 @@ spans of a feed. A digest (count and sum of all ids) tells whether that is the w
     │ ◄─────────────────────────────────────── Proofs, Batches│
     │  Same ───────────────────────────────────────────────► │
 
-A room that is empty here begins with `Interested`: the answer is the newest page and all heads (`Info`), and the rest is
-asked for page by page, newest first. What is new afterwards is pushed. The replica with the lower key speaks first; the
-other speaks of rooms that were not mentioned. Proofs of forks are told to whoever has none, or a worse one.
+A room that is empty here begins with `Interested`: the answer is the newest page and all heads (`Info`), and the rest
+is asked for page by page, newest first. What is new afterwards is pushed. The replica with the lower key speaks first;
+the other speaks of rooms that were not mentioned. Proofs of forks are told to whoever has none, or a worse one.
 
-Nothing is lost by a message that is lost, comes twice or out of order: whoever waits for an answer asks again, a gap is
-asked for, and after changes digests are compared again (`RECHECK_MS`). What goes with each state is in sync_topic.py,
-which message is heeded in which of them in sync_exchange.py.
+Nothing is lost by a message that is lost, comes twice or out of order: whoever waits for an answer asks again, a gap
+is asked for, and after changes digests are compared again (`RECHECK_MS`). What goes with each state is in
+sync_topic.py, which message is heeded in which of them in sync_exchange.py.
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ OFFERS: Final = 64
 class Conversation:
     """With one peer that is connected. Messages are whole: the transport frames them.
 
-    After `closed` says why, nothing is said or heard any more, and the connection is to be closed. Times are milliseconds
-    since 1970. `tick` wants to be called about once a second.
+    After `closed` says why, nothing is said or heard any more, and the connection is to be closed. Times are
+    milliseconds since 1970. `tick` wants to be called about once a second.
     """
 
     def __init__(self, replica: Replica, peer: Origin) -> None:
@@ -256,7 +256,7 @@ class Conversation:
         if exchange is not None and not self._is_open(exchange.topic):
             exchange = None
         if exchange is None and room in self.replica.logs:
-            exchange = self._exchanges[ref] = Exchange(Topic(self.replica, room), self._budget)
+            exchange = self._exchanges[ref] = Exchange(Topic(self.replica, room), self.peer, self._budget)
         return exchange if exchange is not None and exchange.topic.room == room else None
 
     def _is_open(self, topic: Topic) -> bool:

@@ -5,8 +5,8 @@
              its last id is what        its last id is what
              the second goes on from    the first goes on from
 
-So a receiver can check each page when it comes, and has the newest first. Where an older seal lies at hand it goes along:
-a proof that an origin has forked its feed is as long as the way to the next seal.
+So a receiver can check each page when it comes, and has the newest first. Where an older seal lies at hand it goes
+along: a proof that an origin has forked its feed is as long as the way to the next seal.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from megaphone.history.messages import PAGE_BYTES
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from megaphone.history.entry import Origin
+    from megaphone.history.entry import EntryID, Origin
     from megaphone.history.manifest import RoomID
     from megaphone.history.ports import EntryStore, Placed, Span
 
@@ -55,8 +55,8 @@ class Vault:
     ) -> Iterator[Batch]:
         """Yield what is here from `last` down to `first`, as far as it is not older than `from_day`.
 
-        `is_pinned`: whoever gets it knows the id of `last`. Else what cannot be vouched for is left out, and some more is
-        added if the next seal is later.
+        `is_pinned`: whoever gets it knows the id of `last`. Else what cannot be vouched for is left out, and some more
+        is added if the next seal is later.
         """
         for span in reversed(self._spans.get(origin, ())):
             low, high = max(span.first, first), min(span.last, last)
@@ -123,7 +123,7 @@ class Vault:
             high = lowest.seq - 1
 
     def _chunk(self, origin: Origin, low: int, high: int, from_day: int) -> tuple[list[Placed], bool]:
-        """Return the entries of a batch, the last first, and whether what is before them is too old, or is not here."""
+        """Return the entries of a batch, the last first, and whether what is before them is too old, or not here."""
         entries: list[Placed] = []
         size, low, at = 0, max(low, high - MAX_ENTRIES + 1), high
         while low <= at:
@@ -141,7 +141,9 @@ class Vault:
         return entries, False
 
 
-def pages(found: Iterable[Batch], most: int = MAX_PAGES, page_bytes: int = PAGE_BYTES) -> tuple[list[list[bytes]], bool]:
+def pages(
+    found: Iterable[Batch], most: int = MAX_PAGES, page_bytes: int = PAGE_BYTES
+) -> tuple[list[list[bytes]], bool]:
     """Return encoded batches in pages, one at least, and whether these are all."""
     filled: list[list[bytes]] = [[]]
     size = 0
@@ -171,7 +173,7 @@ def parts(batch: Batch) -> Iterator[Batch]:
     yield _part(batch, ids, 0, end)
 
 
-def _part(batch: Batch, ids: Sequence[bytes], start: int, end: int) -> Batch:
+def _part(batch: Batch, ids: Sequence[EntryID], start: int, end: int) -> Batch:
     return batch._replace(
         seq=batch.seq + start,
         previous=ids[start - 1] if start else batch.previous,

@@ -1,9 +1,9 @@
 """The exchange about one room: what is answered to each message, in each state.
 
-What a peer says is an answer only to what we have asked: in which states a message is heeded, `HEEDED` says; else it is
-late, or a lie, and is passed over. Questions are answered in every state. Of what the peer could draw out for ever,
-everything has an end: questions without an answer that helps (`MAX_STRIKES`), tables of symbols (`MAX_TABLES`), reading
-a whole set (`Budget.spend`), entries that are not what they should be (`Budget.fault`).
+What a peer says is an answer only to what we have asked: in which states a message is heeded, `HEEDED` says; else it
+is late, or a lie, and is passed over. Questions are answered in every state. Of what the peer could draw out for ever,
+everything has an end: questions without an answer that helps (`MAX_STRIKES`), tables of symbols (`MAX_TABLES`),
+reading a whole set (`Budget.spend`), entries that are not what they should be (`Budget.fault`).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from megaphone.history.sync_lacks import known_by
 from megaphone.history.sync_topic import WAITING, State, Topic, mark
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from megaphone.history.batch import Batch
     from megaphone.history.digest import Digest
@@ -79,8 +79,9 @@ _ASKED: Final = WAITING | {State.SETTLED}
 class Exchange:
     """What happens about one room in a conversation."""
 
-    def __init__(self, topic: Topic, budget: Budget) -> None:
+    def __init__(self, topic: Topic, peer: Origin, budget: Budget) -> None:
         self.topic = topic
+        self._peer = peer
         self._budget = budget
         self._told_version = -1
 
@@ -97,18 +98,18 @@ class Exchange:
 
     # --- asking ------------------------------------------------------------------------
 
-    def offer(self, now_ms: int, *, is_end: bool = False) -> Answer:
+    def offer(self, now_ms: int, *, is_end: bool = False, is_answer: bool = False) -> Answer:
         """Say what we have, so that the peer says what we lack, and asks for what it lacks."""
         topic = self.topic
-        if not topic.digest().entries and not topic.log.exclusions and not is_end:
+        if not topic.digest().entries and not topic.log.exclusions and not is_end and not is_answer:
             return self._ask(State.OFFERED, Interested(topic.room, topic.window), now_ms)
-        heads = topic.heads(is_end=is_end)
+        heads = topic.heads(is_end=is_end, is_answer=is_answer)
         topic.offered = heads.digest
         topic.is_live = False
         return self._ask(State.OFFERED, heads, now_ms)
 
     def pull(self, now_ms: int, *, only_contents: bool = False) -> Answer:
-        """Ask for what is known to be lacking, if the peer may have it; with the same digest that can only be contents."""
+        """Ask for what is lacking, if the peer may have it; with equal digests that can only be contents."""
         question = self.topic.lacks.ask(self.topic.ref, only_contents=only_contents)
         return [] if question is None else self._ask(State.PULLING, question, now_ms)
 
@@ -158,12 +159,14 @@ class Exchange:
     def on_heads(self, message: Heads, now_ms: int) -> Answer:
         """Compare what the peer has with what we have."""
         topic = self.topic
+        if topic.state is State.OFFERED and not message.is_answer and topic.replica.origin < self._peer:
+            return []  # both have spoken at once: the peer answers ours
         topic.peer_from_day = message.from_day
         topic.peer_has_gaps = message.has_gaps
         if message.from_day < topic.window:
-            return self.offer(now_ms)  # the later day counts: the peer compares
+            return self.offer(now_ms, is_answer=True)  # the later day counts: the peer compares
         ours = topic.digest()
-        topic.lacks.hear(message.heads)
+        topic.lacks.hear(message.heads, message.digest)
         accusing = self._compare_exclusions(message.exclusions)
         if ours == message.digest:
             topic.confirm(ours)
@@ -206,7 +209,7 @@ class Exchange:
         """Take the newest page, and ask for the rest."""
         topic = self.topic
         topic.peer_from_day = message.from_day
-        topic.lacks.hear(message.heads)
+        topic.lacks.hear(message.heads, message.digest)
         self._take(message.batches, now_ms)
         topic.owes_word = True
         return self._go_on(message.digest, now_ms)
@@ -287,7 +290,7 @@ class Exchange:
             topic.due_ms = now_ms + AGAIN_MS
             return [Same(topic.ref)]
         if message.is_complete and topic.state is State.PULLING:
-            topic.lacks.conclude()
+            topic.lacks.conclude(message.digest)
         return self._go_on(message.digest, now_ms)
 
     def accept(self, batch: Batch, now_ms: int) -> bool:
@@ -302,6 +305,8 @@ class Exchange:
         topic.share(accepted.new)
         helped = bool(accepted.new or accepted.restored or accepted.fork)
         topic.has_progressed = topic.has_progressed or helped
+        if accepted.restored:
+            topic.replica.on_batch(batch, self._peer)  # others may lack it too, and no digest tells
         return bool(accepted.new)
 
     def _take(self, found: Iterable[bytes], now_ms: int) -> None:
@@ -311,7 +316,7 @@ class Exchange:
                 raise malformed("a batch of another room")
             self.accept(batch, now_ms)
 
-    def _surplus(self, message: Heads) -> tuple[list[Iterable[Batch]], Digest | None]:
+    def _surplus(self, message: Heads) -> tuple[list[Iterator[Batch]], Digest | None]:
         """Return what the heads of the peer show it to lack, and the digest of that unless it is much."""
         topic, window = self.topic, self.topic.window
         known, vault = known_by(topic.log), topic.vault()

@@ -19,6 +19,7 @@ from megaphone.history.messages import KEY_BYTES, MAX_RANGES, REF_BYTES, Get, Ra
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from megaphone.history.digest import Digest
     from megaphone.history.entry import Origin
     from megaphone.history.log import Log
     from megaphone.history.messages import Head
@@ -45,7 +46,7 @@ class Gap(NamedTuple):
 class Lacks:
     """Of one room, and for one peer."""
 
-    __slots__ = ("_asked", "_futile", "_log", "_store", "_whole", "from_day", "peer_heads")
+    __slots__ = ("_asked", "_futile", "_log", "_peer_digest", "_store", "_whole", "from_day", "peer_heads")
 
     def __init__(self, log: Log, store: EntryStore, from_day: int) -> None:
         self._log = log
@@ -57,9 +58,13 @@ class Lacks:
         self._whole = False
         self._asked: list[tuple[Gap, Range]] = []
         self._futile: dict[tuple[bytes, int], int] = {}
+        self._peer_digest: Digest | None = None
+        """When it last had nothing to help with."""
 
-    def hear(self, heads: Iterable[Head]) -> None:
-        """Note how far the peer is."""
+    def hear(self, heads: Iterable[Head], digest: Digest) -> None:
+        """Note how far the peer is; one that has something else by now is asked again for what it did not have."""
+        if digest != self._peer_digest:
+            self._futile.clear()
         known, ours = known_by(self._log), self._log.heads()
         self.peer_heads = {}
         self._whole = False
@@ -105,7 +110,7 @@ class Lacks:
         size = KEY_BYTES if whole else REF_BYTES
         return Get(ref, self.from_day, tuple(asked._replace(origin=asked.origin[:size]) for _, asked in self._asked))
 
-    def conclude(self) -> None:
+    def conclude(self, digest: Digest) -> None:
         """Note that the peer has sent all it has of what was asked for: what is still lacking it cannot send."""
         left = {(gap.origin, gap.last) for gap in self._gaps()}
         for gap, asked in self._asked:
@@ -113,6 +118,7 @@ class Lacks:
                 floor = asked.first if gap.last else self.peer_heads[gap.origin]
                 self._futile[gap.origin, gap.last] = floor
         self._asked = []
+        self._peer_digest = digest
 
     def _gaps(self) -> list[Gap]:
         """Return all gaps, those above the heads first, then those whose upper end is newest."""
@@ -131,7 +137,7 @@ class Lacks:
                 yield Gap(name, mine + 1, cut - 1 if head >= cut else 0)
 
     def _between(self) -> list[Gap]:
-        found = []
+        found: list[tuple[clocks.Clock, Gap]] = []
         for lack in self._log.missing():
             if not lack.content and len(found) < MAX_RANGES:
                 clock = self._clock(lack.origin, lack.last + 1)

@@ -1,11 +1,11 @@
 """What two sets differ in, where heads do not tell: tables of symbols (riblt.pyx) about a room, some days, or a sample.
 
-    differences   │ what is said
-    ──────────────┼──────────────────────────────────────────────────────────────────────────────────
-    up to ~200    │ 360 symbols, at once
-    up to ~5,000  │ twice as many each time, up to 8,192
-    more          │ the same about one id in 16, in 256, …: what that shows leaves fewer for the next time
-    more than two million entries: first the digests of the days, then the symbols of those that differ
+differences   │ what is said
+──────────────┼──────────────────────────────────────────────────────────────────────────────────
+up to ~200    │ 360 symbols, at once
+up to ~5,000  │ twice as many each time, up to 8,192
+more          │ the same about one id in 16, in 256, …: what that shows leaves fewer for the next time
+more than two million entries: first the digests of the days, then the symbols of those that differ
 """
 
 from __future__ import annotations

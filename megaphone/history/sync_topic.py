@@ -112,7 +112,7 @@ class Topic:
         """Return what is here, to be given out."""
         return Vault(self.room, self.replica.store, self.log.spans, self.log.exclusions)
 
-    def heads(self, *, is_end: bool = False) -> Heads:
+    def heads(self, *, is_end: bool = False, is_answer: bool = False) -> Heads:
         """Return what we have to offer."""
         size = KEY_BYTES if ambiguous(self.log) else REF_BYTES
         return Heads(
@@ -126,6 +126,7 @@ class Topic:
             ),
             has_gaps=self.lacks.has_gaps,
             is_end=is_end,
+            is_answer=is_answer,
         )
 
     def settle(self, digest: Digest | None) -> None:

@@ -1,12 +1,12 @@
 """`make bench WHAT=history`: what it takes two replicas of a room to become the same: bytes, rounds, CPU time.
 
-The cases are those of `history_sets.py`, in rooms of 10,000, 100,000 and a million entries. A round is a question and its
-answer; a last word that nobody answers is none. Bytes are those of all messages, save where it says "beside entries":
-there without the encoded batches and proofs. CPU time is that of both replicas together, in this one process, with their
-entries in memory.
+The cases are those of `history_sets.py`, in rooms of 10,000, 100,000 and a million entries. A round is a question and
+its answer; a last word that nobody answers is none. Bytes are those of all messages, save where it says "beside
+entries": there without the encoded batches and proofs. CPU time is that of both replicas together, in this one process,
+with their entries in memory.
 
-Beside it stands Negentropy, whose sets have no feeds: it has to find out by asking what heads say here. Only the row of
-scattered differences compares like with like.
+Beside it stands Negentropy, whose sets have no feeds: it has to find out by asking what heads say here. Only the row
+of scattered differences compares like with like.
 """
 
 import gc
@@ -53,7 +53,9 @@ def figures(sizes: tuple[int, ...]) -> dict[tuple[str, int], tuple[Figure, Figur
             peers = (NEGENTROPY,) if case.name in negentropy.CASES else ()
             detail = size != sizes[-1]
             found[case.name, size] = (
-                Figure(f"{what}: bytes{beside}", "B", Target("value", case.bytes), digits=0, peers=peers, detail=detail),
+                Figure(
+                    f"{what}: bytes{beside}", "B", Target("value", case.bytes), digits=0, peers=peers, detail=detail
+                ),
                 Figure(f"{what}: rounds", "", Target("value", case.rounds), digits=0, peers=peers, detail=detail),
                 Figure(f"{what}: CPU of both", "ms", digits=1, peers=(), detail=True),
             )

@@ -1,4 +1,4 @@
-"""What Negentropy's reference implementation takes for the same sets, as its figures were given for a million entries."""
+"""What Negentropy's reference implementation takes for such sets: its figures for a million entries."""
 
 VERSION = "figures as published"
 CASES = {

@@ -3,8 +3,8 @@
     identical    nothing differs
     one missing  an entry in the middle of a feed is here and not there
     last 1,000   one replica has been away
-    scattered    an origin that writes seldom has said something else to each since half of the time: 100 + 100 entries,
-                 spread over as many others; heads agree, and only the digest tells that there is something
+    scattered    an origin that writes seldom has said something else to each since half of the time: 100 + 100
+                 entries, spread over all the others; heads agree, and only the digest tells that something differs
     known gaps   the same number, lost in any place: each knows its gaps, and asks for them
 
 Five origins, a message a second. Signatures are real.

@@ -53,7 +53,7 @@ class World:
         if what == "say":
             node.say(*["x"] * (1 + more % 3), now_ms=self.now_ms)
         elif what == "say many":
-            node.say(*["x"] * (more % 1500), now_ms=self.now_ms)
+            node.say(*["x"] * (more % 200), now_ms=self.now_ms)
         elif what == "erase":
             page = node.log.page(1 + more % 20)
             if page:
@@ -96,7 +96,7 @@ class World:
             link.tick(self.now_ms)
 
     def damage(self, node: Node, more: int) -> None:
-        """Some entries are gone from a disk; nobody's own last ones, which would be a fork. It is noticed at start."""
+        """Some entries are gone from a disk, which others have; not a node's own last one, which would be a fork."""
         assert isinstance(node.store, MemoryStore)
         spans = node.store.spans(ROOM.id)
         if spans:
@@ -104,17 +104,18 @@ class World:
             last = spans[origin][-1].last
             first = 1 + more // 7 % last
             end = min(first + more // 77 % 30, last - (origin == node.origin))
-            if first <= end:
-                node.store.drop(ROOM.id, origin, first, end)
+            for seq in range(first, end + 1):
+                if any(each.store.feed(ROOM.id, origin, seq, seq) for each in self.nodes if each is not node):
+                    node.store.drop(ROOM.id, origin, seq, seq)
         node.restart()
 
     def forget(self, node: Node, more: int) -> None:
-        """Some contents are gone from a disk, of others' messages."""
-        page = [placed for placed in node.log.page(1 + more % 20) if placed.origin != node.origin]
-        for placed in page[:3]:
-            node.store.erase(ROOM.id, placed.id)
+        """Some contents are gone from a disk, which others have."""
+        for placed in node.log.page(1 + more % 20)[:3]:
+            copies = [each.store.find(ROOM.id, placed.id) for each in self.nodes if each is not node]
+            if any(copy is not None and copy.entry.content is not None for copy in copies):
+                node.store.erase(ROOM.id, placed.id)
         node.restart()
-        node.log.page(100_000)
 
     def fork(self, node: Node, more: int) -> None:
         """Somebody who signs says one thing here, and has said another thing elsewhere."""

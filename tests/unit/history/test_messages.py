@@ -76,6 +76,7 @@ def heads(draw: st.DrawFn) -> Heads:
         draw(several(names, NUMBERS, bytes_of(4), of=Exclusion)),
         draw(st.booleans()),
         draw(st.booleans()),
+        draw(st.booleans()),
     )
 
 
@@ -121,7 +122,9 @@ MESSAGES = st.one_of(
     st.builds(More, REFS, SCOPES, NUMBERS, st.integers(0, MAX_SYMBOLS)),
     st.builds(Want, REFS, st.lists(REFS, max_size=4).map(tuple)),
     st.builds(Proofs, REFS, st.binary(max_size=100)),
-    st.builds(WantProofs, REFS, st.sampled_from([8, 32]).flatmap(lambda n: st.lists(bytes_of(n), max_size=4).map(tuple))),
+    st.builds(
+        WantProofs, REFS, st.sampled_from([8, 32]).flatmap(lambda n: st.lists(bytes_of(n), max_size=4).map(tuple))
+    ),
 )
 
 
@@ -171,7 +174,10 @@ GOLDEN: list[tuple[Message, bytes]] = [
     (Batches(REF, 7, Digest(1, 2), True, ()), b"\x09\x03roomroom\0\x07\x01" + bytes(15) + b"\x02"),
     (Push(b"batch"), b"\x0a\0batch"),
     (Days(REF, 3, ((4, Digest(1, 2)),)), b"\x0b\0roomroom\0\x03\x04\x01" + bytes(15) + b"\x02"),
-    (Symbols(REF, Scope(3, (5,), 4), b"k" * 16, 9, 0, b"s"), b"\x0c\0roomroom\0\x03\x04\x01\0\x05" + b"k" * 16 + b"\x09\0s"),
+    (
+        Symbols(REF, Scope(3, (5,), 4), b"k" * 16, 9, 0, b"s"),
+        b"\x0c\0roomroom\0\x03\x04\x01\0\x05" + b"k" * 16 + b"\x09\0s",
+    ),
     (More(REF, Scope(3, (), 0), 320, 320), b"\x0d\0roomroom\0\x03\0\0\xc0\x02\xc0\x02"),
     (Want(REF, (b"abcdefgh",)), b"\x0e\0roomroomabcdefgh"),
     (Proofs(REF, b"proof"), b"\x0f\0roomroomproof"),

@@ -17,7 +17,9 @@ def ids(count: int, seed: int = 1) -> list[bytes]:
     return [choice.randbytes(32) for _ in range(count)]
 
 
-def differences(one: list[bytes], other: list[bytes], step: int = 16, sample: int = 0) -> tuple[set[bytes], set[bytes], int]:
+def differences(
+    one: list[bytes], other: list[bytes], step: int = 16, sample: int = 0
+) -> tuple[set[bytes], set[bytes], int]:
     """What `other` finds out from symbols of `one`: what only each of them has, and how many symbols that took."""
     encoder = Encoder(one, KEY, sample)
     decoder = Decoder(other, KEY, encoder.size, sample)
@@ -113,7 +115,7 @@ def test_no_such_sets() -> None:
 )
 def test_what_is_no_symbol(data: bytes) -> None:
     decoder = Decoder(ids(3), KEY, 3)
-    with pytest.raises(ValueError, match="symbol|count"):
+    with pytest.raises(ValueError, match=r"symbol|count"):
         decoder.feed(data)
 
 
@@ -137,7 +139,7 @@ def test_any_bytes_come_to_an_end(data: bytes, size: int) -> None:
 
 
 def test_symbols_that_yield_elements_for_ever_come_to_an_end() -> None:
-    """Each claims to be the same element alone, here or there: taken out of one it is put into others, and found again."""
+    """Each claims to be the same element alone, here or there: taken out of one it is found again in others."""
     choice = random.Random(1)
     one = Encoder([b"elements"], KEY).next(1)
     decoder = Decoder([], KEY, 1)
