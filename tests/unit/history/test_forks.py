@@ -180,6 +180,7 @@ def test_what_is_here_may_contradict_a_proof_that_comes() -> None:
         assert there.convict(proof.encode()) == writer.origin
         assert there.accept(first, NOW_MS).refusal is None
         there.convict(here.exclusions[writer.origin][1])
+        here.convict(there.exclusions[writer.origin][1])
         assert state(here) == state(there)
         fresh = log()
         fresh.convict(proof.encode())
