@@ -27,7 +27,7 @@ from megaphone.history.holding import Holding
 from megaphone.history.tombstones import CONTENTS, TOMBSTONES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from megaphone.history.content import Content
     from megaphone.history.entry import Entry, EntryID, Origin
@@ -223,7 +223,20 @@ class Log:
             raise HistoryError(Refusal.UNKNOWN_ROOM, "a proof for another room")
         if not self._trusted(proof.origin):
             raise HistoryError(Refusal.UNKNOWN_ORIGIN, "a proof against an unknown origin")
-        return proof.origin if self._holding.exclude(proof) else None
+        shown = [*self._shown_with(proof), proof]
+        return proof.origin if any([self._holding.exclude(each) for each in shown]) else None
+
+    def _shown_with(self, proof: Proof) -> Iterator[Proof]:
+        """Yield what a proof and the entries that are here show together: perhaps the fork lies earlier.
+
+        Else those entries would stay here, and others nowhere else, when the seals behind them are excluded.
+        """
+        for run in (proof.one, proof.other):
+            evidence = Evidence(self._store, self._verifier, run, batches.ids(run), self._proof(proof.origin))
+            for span in spans.touching(self.spans.get(proof.origin, ()), run.seq, run.last):
+                shown = evidence.of_fork(span)
+                if shown is not None:
+                    yield shown
 
     def _refusal(self, batch: Batch, now_ms: int, cut: int) -> Refusal | None:
         """Return why a batch is refused before anything is compared."""
