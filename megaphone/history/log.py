@@ -189,6 +189,9 @@ class Log:
         evidence = Evidence(self._store, self._verifier, batch, ids, self._proof(batch.origin))
         if against is not None:
             return self._punish(evidence.of_fork(against), Refusal.FORK, Refusal.BAD_CHAIN, batch, now_ms)
+        earlier = evidence.of_earlier_fork()
+        if earlier is not None:
+            return self._punish(earlier, Refusal.FORK, Refusal.BAD_CHAIN, batch, now_ms)
         if len(here) >= spans.MAX_SPANS and not spans.touching(here, batch.seq, last):
             return Accepted(refusal=Refusal.TOO_MANY_GAPS, missing=self._holding.gap_before(batch))
         for span in spans.touching(here, batch.seq, last):
@@ -223,7 +226,7 @@ class Log:
             raise HistoryError(Refusal.UNKNOWN_ROOM, "a proof for another room")
         if not self._trusted(proof.origin):
             raise HistoryError(Refusal.UNKNOWN_ORIGIN, "a proof against an unknown origin")
-        return proof.origin if self._holding.exclude(proof) else None
+        return proof.origin if self._exclude(proof) else None
 
     def _refusal(self, batch: Batch, now_ms: int, cut: int) -> Refusal | None:
         """Return why a batch is refused before anything is compared."""
@@ -275,10 +278,20 @@ class Log:
 
     def _punish(self, proof: Proof | None, proven: Refusal, unproven: Refusal, batch: Batch, now_ms: int) -> Accepted:
         """Exclude the batch's origin from where the proof says, and take what of the batch lies before that."""
-        if proof is None or not self._holding.exclude(proof):
+        if proof is None or not self._exclude(proof):
             return Accepted(refusal=unproven)
         again = self.accept(batch, now_ms)
-        return again._replace(refusal=proven, fork=again.fork or proof)
+        return again._replace(refusal=proven, fork=self._proof(batch.origin))
+
+    def _exclude(self, proof: Proof) -> bool:
+        """Exclude an origin from where a proof says, or from before that, if what is here contradicts the proof."""
+        lowest: Proof | None = proof
+        for run in (proof.one, proof.other):
+            ids = batches.ids(run)
+            evidence = Evidence(self._store, self._verifier, run, ids, self._proof(proof.origin))
+            _, against = self._compare(run, ids, self.spans.get(proof.origin, ()), MAX_NUMBER + 1)
+            lowest = forks.merged(lowest, evidence.of_fork(against) if against is not None else None)
+        return lowest is not None and self._holding.exclude(lowest)
 
     def _proof(self, origin: Origin) -> Proof | None:
         """Return the proof for which an origin is excluded."""

@@ -350,6 +350,7 @@ class Exchange:
     def on_proofs(self, message: Proofs, now_ms: int) -> Answer:
         """Exclude an origin, if it is proven that it forked its feed."""
         topic = self.topic
+        before = topic.digest()
         try:
             proof, is_new = topic.replica.convict(topic.room, message.proof)
         except HistoryError as error:
@@ -361,7 +362,8 @@ class Exchange:
         if not is_new:
             return []
         topic.has_progressed = True
-        return self.offer(now_ms) if topic.state is State.SETTLED else []
+        is_changed = topic.digest() != before
+        return self.offer(now_ms) if is_changed and topic.state is State.SETTLED else []
 
     def on_want_proofs(self, message: WantProofs, _now_ms: int) -> Answer:
         """Tell the proofs that the peer asks for."""
