@@ -5,8 +5,9 @@ its answer; a last word that nobody answers is none. Bytes are those of all mess
 entries": there without the encoded batches and proofs. CPU time is that of both replicas together, in this one process,
 with their entries in memory.
 
-Beside it stands Negentropy, whose sets have no feeds: it has to find out by asking what heads say here. Only the row
-of scattered differences compares like with like.
+Beside it stand figures of Negentropy's reference implementation, which is not run here (`history_negentropy.py`). Its
+sets have no feeds: it has to find out by asking what heads say here. Only the row of scattered differences compares
+like with like.
 """
 
 import gc
@@ -17,7 +18,7 @@ from tests.bench.history_sets import CASES, ORIGINS, Case
 from tests.bench.measure import run
 from tests.bench.report.figure import OURS, Figure, Target
 from tests.bench.report.report import Report, arguments
-from tests.unit.history.nodes import connected, same
+from tests.unit.history.nodes import Node, connected, same
 
 SIZES = (10_000, 100_000, 1_000_000)
 NEGENTROPY = "Negentropy"
@@ -28,9 +29,8 @@ def name_of(size: int) -> str:
     return f"{size // 1_000_000} M" if size >= 1_000_000 else f"{size // 1000} k"
 
 
-def sync(case: Case, size: int) -> tuple[int, int, float]:
+def sync(case: Case, one: Node, other: Node) -> tuple[int, int, float]:
     """Bytes, rounds and milliseconds of CPU of one sync; RuntimeError if it does not end as it should."""
-    one, other = case.nodes(size)
     gc.collect()
     gc.freeze()
     begun = time.thread_time_ns()
@@ -50,13 +50,19 @@ def figures(sizes: tuple[int, ...]) -> dict[tuple[str, int], tuple[Figure, Figur
         for case in CASES.values():
             what = f"{case.name}, {name_of(size)}"
             beside = ", beside entries" if case.without_payload else ""
-            peers = (NEGENTROPY,) if case.name in negentropy.CASES else ()
             detail = size != sizes[-1]
             found[case.name, size] = (
                 Figure(
-                    f"{what}: bytes{beside}", "B", Target("value", case.bytes), digits=0, peers=peers, detail=detail
+                    f"{what}: bytes{beside}",
+                    "B",
+                    Target("value", case.bytes),
+                    digits=0,
+                    peers=(NEGENTROPY,),
+                    detail=detail,
                 ),
-                Figure(f"{what}: rounds", "", Target("value", case.rounds), digits=0, peers=peers, detail=detail),
+                Figure(
+                    f"{what}: rounds", "", Target("value", case.rounds), digits=0, peers=(NEGENTROPY,), detail=detail
+                ),
                 Figure(f"{what}: CPU of both", "ms", digits=1, peers=(), detail=True),
             )
     return found
@@ -68,14 +74,16 @@ def main() -> None:
     parser.add_argument("--largest", type=int, default=SIZES[-1], help="leave out larger rooms; default: %(default)s")
     args = parser.parse_args()
     sizes = tuple(size for size in SIZES if size <= args.largest) or SIZES[:1]
-    with Report("history", parser, args, negentropy=negentropy.VERSION) as report:
+    with Report("history", parser, args) as report:
         found = figures(sizes)
         for _ in range(args.rounds):
             for (name, size), (bytes_, rounds, cpu) in found.items():
-                for figure, value in zip((bytes_, rounds, cpu), sync(CASES[name], size), strict=True):
+                one, other = CASES[name].nodes(size)
+                for figure, value in zip((bytes_, rounds, cpu), sync(CASES[name], one, other), strict=True):
                     figure.add(OURS, value)
-                for figure, value in zip((bytes_, rounds), negentropy.sync(name, size), strict=False):
+                for figure, value in zip((bytes_, rounds), negentropy.figures(name, size), strict=False):
                     figure.add(NEGENTROPY, value)
+                del one, other
         settings = {"rounds": args.rounds, "origins": ORIGINS, "sizes": list(sizes)}
         title = "Two replicas of a room become the same"
         rows = [figure for three in found.values() for figure in three]
