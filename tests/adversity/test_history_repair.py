@@ -1,4 +1,4 @@
-"""Two replicas on disk: what the disk of one has lost or changed comes back from the other, and both are the same again."""
+"""Two replicas on disk: what the disk of one has lost or changed comes back from the other, and both end the same."""
 
 import random
 import sqlite3
