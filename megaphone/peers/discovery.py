@@ -14,8 +14,12 @@ import ipaddress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import ifaddr
-from zeroconf import AddressResolver  # type: ignore[attr-defined]  # documented, but not in its __all__
-from zeroconf import Error, IPVersion, ServiceStateChange
+from zeroconf import (
+    AddressResolver,  # type: ignore[attr-defined]  # documented, but not in its __all__
+    Error,
+    IPVersion,
+    ServiceStateChange,
+)
 from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
 
 if TYPE_CHECKING:

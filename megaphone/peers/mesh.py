@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from megaphone.errors import PeerError, StorageError
 from megaphone.peers.connection import Connection, Remote, accept, dial, greet
@@ -25,6 +25,7 @@ from megaphone.peers.events import Connected, Lost, NewPeer, PeerRefused, Refuse
 from megaphone.peers.hello import Reason
 from megaphone.peers.known import Met
 from megaphone.peers.names import fingerprint_digits
+from megaphone.peers.peer import Peer
 from megaphone.peers.pins import Verdict
 from megaphone.peers.targets import Target
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from megaphone.peers.connection import Address, Ourselves, Resolve, Stream
     from megaphone.peers.events import Event
     from megaphone.peers.known import Known
+    from megaphone.peers.peer import Conversation
     from megaphone.peers.pins import Pins
 
 PEERS_LIMIT: Final = 128
@@ -48,40 +50,6 @@ WARN_AGAIN_SECONDS: Final = 600.0
 WARNINGS_LIMIT: Final = 1_000
 LEAVE_SECONDS: Final = 1.0
 TURN_SECONDS: Final = 1.5  # that the greater of two nodes waits to be dialled by the other
-
-
-class Conversation(Protocol):
-    """What is said with one peer about the rooms that both have (`megaphone.history.sync`)."""
-
-    @property
-    def closed(self) -> str:
-        """Why it has ended; empty while it goes on."""
-        ...
-
-    def start(self, now_ms: int) -> list[bytes]:
-        """Begin."""
-        ...
-
-    def receive(self, data: bytes, now_ms: int) -> list[bytes]:
-        """Answer a message."""
-        ...
-
-    def push(self, batch: Batch) -> list[bytes]:
-        """Tell of a new batch."""
-        ...
-
-    def tick(self, now_ms: int) -> list[bytes]:
-        """Say what is due."""
-        ...
-
-
-class Peer:
-    """A peer that we are connected with."""
-
-    def __init__(self, connection: Connection, conversation: Conversation) -> None:
-        self.connection = connection
-        self.conversation = conversation
-        self.ended = asyncio.Event()
 
 
 class Mesh:
