@@ -14,12 +14,8 @@ import ipaddress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import ifaddr
-from zeroconf import (
-    AddressResolver,  # type: ignore[attr-defined]  # documented, but not in its __all__
-    Error,
-    IPVersion,
-    ServiceStateChange,
-)
+import zeroconf
+from zeroconf import Error, IPVersion, ServiceStateChange
 from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
 
 if TYPE_CHECKING:
@@ -104,7 +100,8 @@ class Discovery:
         """Ask for the addresses of a host "NAME.local", IPv4 first; none if nobody answers in three seconds."""
         if self._responder is None:
             return []
-        found = AddressResolver(f"{host.rstrip('.')}.")
+        # Documented, but not in the package's __all__.
+        found = zeroconf.AddressResolver(f"{host.rstrip('.')}.")  # type: ignore[attr-defined]
         with contextlib.suppress(OSError, Error):
             await found.async_request(self._responder.zeroconf, ASK_MILLISECONDS)
         addresses: list[str] = found.parsed_scoped_addresses(IPVersion.All)
