@@ -16,7 +16,8 @@ from libc.stdlib cimport free, malloc, realloc
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from posix.unistd cimport close
 
-from megaphone.dispatch.counters cimport MAILBOX_BYTES, POLLER_EVENTS, POLLER_TURNS
+from megaphone.dispatch.counters cimport MAILBOX_BYTES, MAILBOX_MEMORY_BYTES, POLLER_EVENTS, POLLER_TURNS
+from megaphone.dispatch.mailbox cimport CHUNK_BYTES
 
 cdef extern from "sys/epoll.h":
     cdef enum:
@@ -150,8 +151,9 @@ cdef class Poller:
         self.events = board.slots[<int> POLLER_EVENTS]
 
     cdef void put_on_board(self, Board board) noexcept:
-        """Shows what it has counted, and what waits in the mailboxes."""
+        """Shows what it has counted, what waits in the mailboxes, and what memory they keep."""
         board.slots[<int> MAILBOX_BYTES] = self.chunks.queued_bytes
+        board.slots[<int> MAILBOX_MEMORY_BYTES] = <uint64_t> (self.chunks.made - self.chunks.bare) * CHUNK_BYTES
         board.slots[<int> POLLER_TURNS] = self.turns
         board.slots[<int> POLLER_EVENTS] = self.events
 
