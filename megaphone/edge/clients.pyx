@@ -40,5 +40,5 @@ cdef class Clients:
         # what takes a minute may be noticed some seconds late, what takes seconds may not
         rest = min(self.limits.slow_ticks, self.limits.idle_ticks) // REST_PART
         self.dispatcher.look_at_part(parts, self.poller.now_ticks, rest)
-        self.poller.chunks.give_back(self.poller.now_ticks)
+        self.poller.give_back()
         self.poller.put_on_board(self.board)

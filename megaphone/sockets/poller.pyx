@@ -18,6 +18,7 @@ from posix.unistd cimport close
 
 from megaphone.dispatch.counters cimport MAILBOX_BYTES, MAILBOX_MEMORY_BYTES, POLLER_EVENTS, POLLER_TURNS
 from megaphone.dispatch.mailbox cimport CHUNK_BYTES
+from megaphone.wire.tls_contexts cimport forget_idle_contexts
 
 cdef extern from "sys/epoll.h":
     cdef enum:
@@ -144,6 +145,11 @@ cdef class Poller:
         """One socket's trouble must not cost the others their events: edge-triggered epoll reports each but once."""
         if self.on_fault is not None:
             self.on_fault(error)
+
+    cdef void give_back(self) noexcept:
+        """Gives back the memory that nobody has needed for some seconds (the sweep calls this)."""
+        self.chunks.give_back(self.now_ticks)
+        forget_idle_contexts(self.now_ticks)
 
     cdef void go_on_from(self, Board board) noexcept:
         """Counts on from where the process before this one left its counters."""
