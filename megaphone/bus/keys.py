@@ -43,11 +43,15 @@ _NANOSECONDS = 1_000_000_000
 
 
 class Change(NamedTuple):
-    """A key as it is since `revision`; `value` None: it has been deleted, or its lease has run out."""
+    """A key as it is since `revision`; `value` None: it has been deleted, or its lease has run out.
+
+    `note` is what was said when it was deleted, if anything was.
+    """
 
     key: str
     value: bytes | None
     revision: int
+    note: bytes = b""
 
 
 class Keys:
@@ -145,10 +149,10 @@ class Keys:
             raise WrongRevisionError(f"{key} is there, at revision {known.revision}")
         return await self.put(key, value, revision=known.revision if known else 0, lease_seconds=lease_seconds)
 
-    async def delete(self, key: str, *, revision: int | None = None) -> None:
-        """Delete a key; who watches hears it. WrongRevisionError unless it is at `revision`."""
+    async def delete(self, key: str, *, revision: int | None = None, note: bytes = b"") -> None:
+        """Delete a key; who watches hears it, with `note`. WrongRevisionError unless it is at `revision`."""
         fields = {"KV-Operation": "PURGE", "Nats-Rollup": "sub", "Nats-TTL": f"{MARKER_SECONDS}s"}
-        await self._write(key, b"", fields, revision)
+        await self._write(key, note, fields, revision)
 
     async def _write(self, key: str, value: bytes, fields: dict[str, str], revision: int | None) -> int:
         if revision is not None:

@@ -157,7 +157,10 @@ class Watch:
             return
         self._last = number
         key = delivery.subject.decode("utf-8", "replace").removeprefix(self._keys.prefix)
-        self._taker.changed(Change(key, None if is_deleted(delivery) else delivery.payload, revision))
+        if is_deleted(delivery):
+            self._taker.changed(Change(key, None, revision, delivery.payload))
+        else:
+            self._taker.changed(Change(key, delivery.payload, revision))
         if pending == 0:
             self._now_current()
 

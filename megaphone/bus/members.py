@@ -1,10 +1,12 @@
 """Who is in a cluster, seen by one node: a view derived from one key per node. No I/O; time comes in as a number.
 
     key of a node said ─► joined ─► said again: nothing new, or changed
-                            ├─► its lease runs out, or its key is deleted ─► left
+                            ├─► its lease has run out here, or it says that it leaves ─► left
                             └─► another incarnation (the node was started again) ─► left, joined
 
-While nothing can be heard of the store nobody leaves; from when it can be heard again, each has its lease anew.
+The leases are counted here: what the store says of a key that it has dropped, after a time when nobody could write, is
+no word about the node. While nothing can be heard of the store nobody leaves; from when it can be heard again, each
+member has its lease anew.
 """
 
 from __future__ import annotations
@@ -71,7 +73,7 @@ def decode_member(key: str, value: bytes) -> Member:
 class View:
     """The members by their node keys, and who is told of changes: `joined`, `left`, `changed` (was, is).
 
-    Those are called from within `take` and `tick`, with the view as it is after the change.
+    Those are called from within `take`, `leave` and `tick`, with the view as it is after the change.
     """
 
     def __init__(
@@ -94,13 +96,9 @@ class View:
         """The members by key; a copy."""
         return dict(self._members)
 
-    def take(self, key: str, value: bytes | None, now: float) -> None:
-        """A key is so; None: it has gone. KeysError for a value that is none of a node's: that changes nothing."""
+    def take(self, key: str, value: bytes, now: float) -> None:
+        """A key is so. KeysError for a value that is none of a node's: that changes nothing."""
         known = self._members.get(key)
-        if value is None:
-            if known is not None:
-                self._remove(key)
-            return
         member = decode_member(key, value)
         if known is not None and known.incarnation != member.incarnation:
             if member.since_ms < known.since_ms:
@@ -115,6 +113,12 @@ class View:
             self._joined(member)
         elif known != member:
             self._changed(known, member)
+
+    def leave(self, key: str, incarnation: bytes) -> None:
+        """A node has deleted its key and said which incarnation of it leaves."""
+        known = self._members.get(key)
+        if known is not None and known.incarnation == incarnation:
+            self._remove(key)
 
     def hear(self, hears: bool, now: float) -> None:
         """Say whether the store can be heard; nobody leaves while it cannot."""

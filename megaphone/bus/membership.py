@@ -103,7 +103,7 @@ class Membership:
         await self._watch.close()
         if not self.replaced and self._revision is not None:
             with contextlib.suppress(BusError):
-                await self.keys.delete(self.own.key, revision=self._revision)
+                await self.keys.delete(self.own.key, revision=self._revision, note=self.own.incarnation)
         self.keys.close()
 
     async def abort(self) -> None:
@@ -182,10 +182,13 @@ class Membership:
 
     def changed(self, change: Change) -> None:
         """A key is so."""
-        try:
-            self.view.take(change.key, change.value, asyncio.get_running_loop().time())
-        except KeysError as error:
-            self._fault(error)
+        if change.value is None:
+            self.view.leave(change.key, change.note)
+        else:
+            try:
+                self.view.take(change.key, change.value, asyncio.get_running_loop().time())
+            except KeysError as error:
+                self._fault(error)
         if change.key == self.own.key and (self._revision is None or change.revision != self._revision):
             # not of our last renewal; if it is what we say right now, all is well
             if change.value != encode_member(self.own):

@@ -241,7 +241,7 @@ class NATSBus:
     def _changed(self, up: bool, _: str) -> None:
         if not up:
             for request_id in self._requests.asked_of(_SERVER):
-                asyncio.get_running_loop().call_soon(self._gone, request_id)
+                self.connection.loop.call_soon(self._gone, request_id)
 
     def _gone(self, request_id: bytes) -> None:
         self._requests.cannot_answer(request_id, _SERVER, maybe_done=True)

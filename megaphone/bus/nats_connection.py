@@ -87,6 +87,7 @@ class Connection:
         self._last_sid = 0
         self._line: _Line | None = None
         self._task: asyncio.Task[None] | None = None
+        self.loop: asyncio.AbstractEventLoop  # since `open`
 
     # --- the life of it ------------------------------------------------------------
 
@@ -100,6 +101,7 @@ class Connection:
 
         BusRefusedError if no server takes us and one of them said why; BusUnreachableError if none is there.
         """
+        self.loop = asyncio.get_running_loop()
         await self._dial_any()
         self._task = asyncio.create_task(self._stay_up())
 
@@ -292,7 +294,8 @@ class _Line(asyncio.Protocol):
     """One socket to one server. What is written in one turn of the loop leaves together."""
 
     def __init__(self, connection: Connection, ping_seconds: float) -> None:
-        self.info: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        self.info: asyncio.Future[dict[str, Any]] = self._loop.create_future()
         self._connection = connection
         self._ping_seconds = ping_seconds
         self._parser = wire.Parser(connection.payload_bytes)
@@ -300,7 +303,7 @@ class _Line(asyncio.Protocol):
         self._written: list[bytes] = []
         self._written_bytes = 0
         self._pongs: deque[asyncio.Future[None]] = deque()
-        self._ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._ended: asyncio.Future[str] = self._loop.create_future()
         self._reason = ""  # what the server said last
         self._plain = True  # no word of ours has been said yet
 
@@ -314,9 +317,7 @@ class _Line(asyncio.Protocol):
         if self._parser.held_bytes:
             raise BusRefusedError("says more than INFO before TLS")
         try:
-            changed = await asyncio.get_running_loop().start_tls(
-                transport, self, access.ssl_context(), server_hostname=host
-            )
+            changed = await self._loop.start_tls(transport, self, access.ssl_context(), server_hostname=host)
         except ssl.SSLError as error:
             raise BusRefusedError(f"TLS: {getattr(error, 'verify_message', '') or error}") from None
         if changed is None:
@@ -365,7 +366,7 @@ class _Line(asyncio.Protocol):
     def write(self, data: bytes) -> None:
         """Say this at the end of this turn of the loop."""
         if not self._written:
-            asyncio.get_running_loop().call_soon(self.flush)
+            self._loop.call_soon(self.flush)
         self._written.append(data)
         self._written_bytes += len(data)
 
@@ -384,7 +385,7 @@ class _Line(asyncio.Protocol):
 
     async def round_trip(self) -> None:
         """PING, and return with its PONG."""
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[None] = self._loop.create_future()
         if self._ended.done():
             raise self._error()
         self._pongs.append(future)

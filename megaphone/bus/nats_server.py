@@ -114,7 +114,7 @@ def configuration(settings: Settings) -> str:
         "ping_max": 3,
         "jetstream": {
             "store_dir": str(settings.directory / "store"),
-            "max_memory_store": 0,
+            "max_memory_store": 67_108_864,
             "max_file_store": settings.store_bytes,
             "sync_interval": "1m",
         },
