@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from megaphone.bus.nats_wire import Delivery
 
 REQUESTS_LIMIT = 1024
+LIST_LIMIT = 1024
 VALUE_LIMIT_BYTES = 65_536
 BUCKET_LIMIT_BYTES = 67_108_864
 MARKER_SECONDS = 60  # for how long the store remembers that a key has gone
@@ -111,6 +112,13 @@ class Keys:
             },
         )
 
+    async def check_store(self) -> None:
+        """KeysError unless there is a store that we may use."""
+        try:
+            await self.api("INFO", None)
+        except BucketMissingError:
+            raise KeysError("this NATS has no store: JetStream must be enabled") from None
+
     async def delete_bucket(self) -> None:
         """Delete the bucket and all of its keys."""
         await self.api(f"STREAM.DELETE.{self.stream}", None)
@@ -129,6 +137,13 @@ class Keys:
         headers = base64.b64decode(message.get("hdrs", "")).decode("utf-8", "replace")
         value = None if _is_marker(headers) else base64.b64decode(message.get("data", ""))
         return Change(key, value, message["seq"])
+
+    async def list(self) -> list[Change]:
+        """Return all keys as they are now, in the order of their names, at most 1,024."""
+        found = await self.api(f"STREAM.INFO.{self.stream}", {"subjects_filter": f"{self.prefix}>"})
+        subjects = sorted(found["state"].get("subjects") or ())[:LIST_LIMIT]
+        changes = [await self.get(subject.removeprefix(self.prefix)) for subject in subjects]
+        return [change for change in changes if change is not None]
 
     async def put(self, key: str, value: bytes, *, revision: int | None = None, lease_seconds: int = 0) -> int:
         """Write a key and return its revision. WrongRevisionError unless it is at `revision` (0: never written).

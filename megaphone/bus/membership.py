@@ -37,6 +37,11 @@ RENEWALS_PER_LEASE = 3
 _AGAIN_SECONDS = 0.5  # after a renewal that failed
 
 
+def bucket_of(bus: NATSBus) -> str:
+    """Return the name of the bucket of a cluster's nodes."""
+    return f"mp-{bus.cluster}-nodes"
+
+
 class Membership:
     """The membership of `own` in the cluster of `bus`, whose nodes are the keys of the bucket `mp-<cluster>-nodes`.
 
@@ -57,10 +62,9 @@ class Membership:
         timeout_seconds: float = 5.0,
         replicas: int = 1,
     ) -> None:
-        cluster = bus.prefix.decode().split(".")[1]
         self.own = own
         self.view = View(joined=self._told(joined), left=self._told(left), changed=self._told(changed))
-        self.keys = Keys(bus.connection, bus.prefix, f"mp-{cluster}-nodes", timeout_seconds=timeout_seconds)
+        self.keys = Keys(bus.connection, bus.prefix, bucket_of(bus), timeout_seconds=timeout_seconds)
         self.replaced = False
         self._replicas = replicas
         self._on_replaced = self._told(replaced)

@@ -111,7 +111,8 @@ class NATSBus:
         name: str = "megaphone",
     ) -> None:
         self.limits = limits or Limits()
-        self.prefix = b"mp.%b." % check_cluster(cluster).encode()
+        self.cluster = check_cluster(cluster)
+        self.prefix = b"mp.%b." % cluster.encode()
         self.connection = Connection(
             access,
             payload_bytes=self.limits.payload_bytes,

@@ -179,7 +179,7 @@ class NATSServer:
         while not self._answers():
             if self._child.poll() is not None or time.monotonic() > deadline:
                 self.stop()
-                raise BusError(f"{program} did not start: {self._log_end()}")
+                raise BusError(f"{program} did not start: {self.log_end()}")
             time.sleep(_POLL_SECONDS)
 
     def _answers(self) -> bool:
@@ -195,6 +195,11 @@ class NATSServer:
             return connection.recv(5) == b"INFO "
         return False
 
+    def wait(self) -> None:
+        """Return when it has ended by itself."""
+        if self._child is not None:
+            self._child.wait()
+
     def stop(self) -> None:
         """Let it end in order; kill it if it does not within 10 s. Harmless when said twice."""
         child = self._child
@@ -209,7 +214,8 @@ class NATSServer:
                 child.wait()
         self._child = None
 
-    def _log_end(self) -> str:
+    def log_end(self) -> str:
+        """The last lines of its log, in one."""
         with contextlib.suppress(OSError):
             return " / ".join(self.log.read_text(errors="replace").splitlines()[-3:])
         return "it wrote no log"
