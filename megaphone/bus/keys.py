@@ -138,7 +138,7 @@ class Keys:
         value = None if _is_marker(headers) else base64.b64decode(message.get("data", ""))
         return Change(key, value, message["seq"])
 
-    async def list(self) -> list[Change]:
+    async def entries(self) -> list[Change]:
         """Return all keys as they are now, in the order of their names, at most 1,024."""
         found = await self.api(f"STREAM.INFO.{self.stream}", {"subjects_filter": f"{self.prefix}>"})
         subjects = sorted(found["state"].get("subjects") or ())[:LIST_LIMIT]

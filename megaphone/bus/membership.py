@@ -22,7 +22,7 @@ import msgspec
 from megaphone.bus.keys import Keys
 from megaphone.bus.keys_watch import Watch
 from megaphone.bus.members import Member, View, decode_member, encode_member
-from megaphone.errors import BucketMissingError, BusError, KeysError, WrongRevisionError
+from megaphone.errors import BucketMissingError, BusError, BusUnreachableError, KeysError, WrongRevisionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -34,6 +34,7 @@ _P = ParamSpec("_P")
 
 TICK_SECONDS = 0.2
 RENEWALS_PER_LEASE = 3
+OPEN_SECONDS = 20.0
 _AGAIN_SECONDS = 0.5  # after a renewal that failed
 
 
@@ -87,7 +88,12 @@ class Membership:
         await self._renew()
         self._watch.start()
         self._tasks = [asyncio.create_task(self._stay()), asyncio.create_task(self._tick())]
-        await self._current.wait()
+        try:
+            async with asyncio.timeout(OPEN_SECONDS):
+                await self._current.wait()
+        except TimeoutError:
+            await self.close()
+            raise BusUnreachableError(f"the nodes of the cluster could not be read within {OPEN_SECONDS:g} s") from None
 
     async def _come_after(self) -> None:
         """Be later than an earlier start of this node, whatever the clock said then: the last to open counts."""

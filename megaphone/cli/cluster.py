@@ -204,7 +204,7 @@ async def _members(bus: "NATSBus", timeout_seconds: float) -> "list[Member]":
     try:
         await keys.check_store()
         try:
-            found = await keys.list()
+            found = await keys.entries()
         except BucketMissingError:
             return []
         members = []
