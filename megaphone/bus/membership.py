@@ -1,8 +1,8 @@
-"""This node as a member of a cluster: its own key with a lease, said again and again; and the view of all (members.py).
+"""This node as a member of a cluster: its own key with a lease, said again and again; and the view of all (members).
 
-There is no list that anybody overwrites: each node writes its own key, named by its node key, and nothing else. So joins
-and leaves cannot lose each other, and a store that was deleted or rolled back is whole again as soon as everybody has
-said its key again.
+There is no list that anybody overwrites: each node writes its own key, named by its node key, and nothing else. So
+joins and leaves cannot lose each other, and a store that was deleted or rolled back is whole again as soon as everybody
+has said its key again.
 
     put(own key, at our last revision) ─► done: again after a third of the lease
         │ wrong revision ─► get ─► ours of before, gone, or of an earlier start of this node ─► put at that revision
@@ -46,8 +46,8 @@ def bucket_of(bus: NATSBus) -> str:
 class Membership:
     """The membership of `own` in the cluster of `bus`, whose nodes are the keys of the bucket `mp-<cluster>-nodes`.
 
-    `joined`, `left` and `changed` (was, is) are told of every node, this one included; `replaced` when the same node was
-    started elsewhere: two processes have one node key, and this one is no member any more. `fault` gets the rest.
+    `joined`, `left` and `changed` (was, is) are told of every node, this one included; `replaced` when the same node
+    was started elsewhere: two processes have one node key, and this one is no member any more. `fault` gets the rest.
     """
 
     def __init__(
@@ -199,10 +199,10 @@ class Membership:
                 self.view.take(change.key, change.value, asyncio.get_running_loop().time())
             except KeysError as error:
                 self._fault(error)
-        if change.key == self.own.key and (self._revision is None or change.revision != self._revision):
-            # not of our last renewal; if it is what we say right now, all is well
-            if change.value != encode_member(self.own):
-                self._say.set()
+        # What is not of our last renewal may be what we say right now; else the store has lost ours.
+        ours = change.revision == self._revision or change.value == encode_member(self.own)
+        if change.key == self.own.key and not ours:
+            self._say.set()
 
     def current(self) -> None:
         """All has been said: if our key was not among it, the store has lost it."""

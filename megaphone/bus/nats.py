@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from megaphone.bus.nats_access import check_cluster
 from megaphone.bus.nats_connection import Connection, Pace
-from megaphone.bus.ports import Limits, Message, NobodyThere, encode_subject
+from megaphone.bus.ports import Limits, Message, encode_subject
 from megaphone.bus.requests import Requests
 from megaphone.errors import SubjectError
 

@@ -76,7 +76,7 @@ class Connection:
         self.payload_bytes = payload_bytes
         self.waiting_bytes = waiting_bytes
         self.traffic = Traffic()
-        self.listeners: list[Callable[[bool, str], None]] = []  # called with whether it is up, and the server or why not
+        self.listeners: list[Callable[[bool, str], None]] = []  # told whether it is up, and the server or why not
         self.info: dict[str, Any] = {}  # the last server's INFO
         self.trouble = "not connected yet"  # why it is not up
         self.fault = fault
@@ -245,7 +245,7 @@ class Connection:
         return True
 
     def subscribe(self, subject: bytes, taker: Callable[[wire.Delivery], None]) -> int:
-        """Call `taker` for what is published on a subject (NATS's wildcards too) from now on; return a number for it."""
+        """Call `taker` for what is published on a subject (wildcards too) from now on; return a number for it."""
         self._last_sid += 1
         self._subscriptions[self._last_sid] = (subject, taker)
         if self._line is not None:
@@ -432,7 +432,8 @@ class _Line(asyncio.Protocol):
         self._ended.set_result(reason)
         self._reason = reason
         self._written, self._written_bytes = [], 0
-        for future in (self.info, *self._pongs):
+        waiting: list[asyncio.Future[Any]] = [self.info, *self._pongs]
+        for future in waiting:
             if not future.done():
                 future.set_exception(self._error())
                 future.exception()  # whoever waits gets it; that nobody does is no fault

@@ -1,6 +1,6 @@
 """The client's side of the NATS protocol as text: what is said, and a parser for what is heard. No I/O.
 
-Source: docs.nats.io, reference "NATS Protocol" (INFO, CONNECT, PUB, HPUB, SUB, UNSUB, MSG, HMSG, PING, PONG, +OK, -ERR).
+Source: NATS's "Client Protocol" (INFO, CONNECT, PUB, HPUB, SUB, UNSUB, MSG, HMSG, PING, PONG, +OK, -ERR).
 
     MSG subject sid [reply] size CRLF payload CRLF
     HMSG subject sid [reply] size-of-headers size-of-all CRLF headers payload CRLF

@@ -176,12 +176,12 @@ class NATSNetwork:
         answers: list[Answer] = [b""]
 
         def gone() -> bool:
+            self.now += 1e-3
             if not answers:
                 return False
             if answers.pop() == NobodyThere(asked=False):
                 return True
             self.observer.request(self.serials[index], b"", 0.01, answers.append)
-            self.now += 1e-3
             return False
 
         self.until(gone)

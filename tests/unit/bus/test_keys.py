@@ -1,4 +1,4 @@
-"""Keys in the engine's store: compare-and-set, leases, and a watch that misses nothing whatever happens to the store."""
+"""Keys in the engine's store: compare-and-set, leases, and a watch that misses nothing whatever happens to it."""
 
 from __future__ import annotations
 

@@ -259,7 +259,7 @@ def test_no_server_when_a_node_starts(nats: NATS) -> None:
 # --- races ------------------------------------------------------------
 
 NODES = 8
-actions = st.lists(st.tuples(st.integers(0, NODES - 1), st.sampled_from(["open", "close", "die", "again"])), max_size=24)
+action = st.tuples(st.integers(0, NODES - 1), st.sampled_from(["open", "close", "die", "again"]))
 
 
 @pytest.fixture(scope="module")
@@ -271,7 +271,7 @@ def lasting_nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NATS]:
 
 
 @settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-@given(st.lists(actions, min_size=1, max_size=3))
+@given(st.lists(st.lists(action, max_size=24), min_size=1, max_size=3))
 def test_joins_and_leaves_that_race_lose_nothing(lasting_nats: NATS, rounds: list[list[tuple[int, str]]]) -> None:
     """In each round all nodes act at the same time, each its own actions in order; then all views are who is there."""
     cluster = os.urandom(8).hex()

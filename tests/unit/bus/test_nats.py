@@ -243,7 +243,7 @@ class SlowSubscriber(threading.Thread):
 
 
 def test_a_slow_subscriber_is_told_and_the_others_go_on(tmp_path: Path) -> None:
-    nats = NATS(tmp_path / "nats", pending_bytes=1_000_000)
+    nats = NATS(tmp_path / "nats", pending_bytes=1_048_576)
     nats.start()
     slow = SlowSubscriber(nats.access)
     slow.start()
@@ -257,7 +257,7 @@ def test_a_slow_subscriber_is_told_and_the_others_go_on(tmp_path: Path) -> None:
             await asyncio.to_thread(slow.ready.wait, DEADLINE_SECONDS)
             for number in range(400):
                 await until(lambda: speaker.publish("news", sizes))
-                await until(lambda number=number: len(heard) >= number - 3)  # what is too much for one is not for another
+                await until(lambda number=number: len(heard) >= number - 3)  # too much for one, and not for another
             await until(lambda: len(heard) == 400)
             assert slow.stuck.is_set()
             slow.gate.set()
@@ -446,7 +446,7 @@ def test_what_no_server_of_ours_is(first_line: dict[str, Any] | str | None, erro
 
 def test_no_server_at_all() -> None:
     async def scenario() -> None:
-        with pytest.raises(BusUnreachableError, match="refused|Connect call failed"):
+        with pytest.raises(BusUnreachableError, match=r"refused|Connect call failed"):
             async with opened(Access((Server(LOOPBACK, free_port()),))):
                 pass
 

@@ -84,7 +84,7 @@ def test_it_starts_on_any_port_lets_us_in_and_ends(tmp_path: Path) -> None:
 
 def test_why_it_does_not_start(tmp_path: Path) -> None:
     server = NATSServer(Settings(tmp_path / "nats", port=free_port(), certificate=str(tmp_path / "none"), key="none"))
-    with pytest.raises(BusError, match="did not start: .*none"):
+    with pytest.raises(BusError, match=r"did not start: .*none"):
         server.start()
     assert server.pid == 0
 

@@ -1,4 +1,4 @@
-"""The NATS protocol: what a server says is understood however it is cut, and nonsense is refused before it costs much."""
+"""The NATS protocol: what a server says is understood however it is cut, and nonsense is refused early."""
 
 from __future__ import annotations
 

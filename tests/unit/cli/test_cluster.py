@@ -136,9 +136,9 @@ def test_nats_that_ends_by_itself(tmp_path: Path) -> None:
 
 
 def test_nats_that_does_not_start(tmp_path: Path) -> None:
+    options = ["--port", "0", "--certificate", "none", "--key", "none"]
     done = subprocess.run(
-        [sys.executable, "-m", "megaphone", "cluster", "nats", "--directory", str(tmp_path), "--certificate", "none"]
-        + ["--key", "none"],
+        [sys.executable, "-m", "megaphone", "cluster", "nats", "--directory", str(tmp_path), *options],
         capture_output=True,
         text=True,
         timeout=60,
