@@ -45,7 +45,7 @@ class BusRefusedError(BusError):
 
 
 class KeysError(BusError):
-    """The engine's store of keys refuses: the text says what; `code` is the engine's number for it, 0 if it has none."""
+    """The engine's store of keys refuses: the text says what; `code` is the engine's number for it, or 0."""
 
     def __init__(self, text: str, code: int = 0) -> None:
         super().__init__(text)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 REQUESTS_LIMIT = 1024
 LIST_LIMIT = 1024
 VALUE_LIMIT_BYTES = 65_536
-BUCKET_LIMIT_BYTES = 67_108_864
+BUCKET_LIMIT_BYTES = 16_777_216  # which the store sets aside for it
 MARKER_SECONDS = 60  # for how long the store remembers that a key has gone
 
 _KEY = re.compile(r"[-/_=a-zA-Z0-9]+(\.[-/_=a-zA-Z0-9]+)*")

@@ -39,7 +39,7 @@ class Settings:
     """What the engine is started with. `port` 0: any free one. One of user and password, or token, or nobody is asked.
 
     `pending_bytes` is what waits for one client before it is hung up on as a slow consumer. `store_bytes` bounds the
-    store on disk, 64 MiB at least: what a bucket may have.
+    store on disk; a bucket takes 16 MiB of it.
     """
 
     directory: Path

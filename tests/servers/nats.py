@@ -27,9 +27,7 @@ class NATS:
     def access(self) -> Access:
         """How to reach it, with its user, password or token."""
         server = Server(self.settings.host, self.settings.port, bool(self.settings.certificate))
-        return Access(
-            (server,), user=self.settings.user, password=self.settings.password, token=self.settings.token
-        )
+        return Access((server,), user=self.settings.user, password=self.settings.password, token=self.settings.token)
 
     @property
     def process(self) -> Process:

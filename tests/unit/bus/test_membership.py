@@ -299,6 +299,9 @@ def test_joins_and_leaves_that_race_lose_nothing(lasting_nats: NATS, rounds: lis
             assert time.monotonic() - began < GONE_SECONDS + 1.0
         for number in living:
             assert watcher.events.count(("joined", f"node{number}")) == watcher.left.count(f"node{number}") + 1
-        await close_nodes([*living.values(), watcher])
+        await close_nodes([*living.values()])
+        assert watcher.faults == []
+        await watcher.membership.keys.delete_bucket()
+        await watcher.close()
 
     run(scenario())
