@@ -172,6 +172,7 @@ class Connection:
                         raise BusRefusedError(f"{server} speaks no TLS")
                     await line.start_tls(transport, self._access, server.host)
                 self._check(server, info)
+                line.greet()
                 line.write(wire.encode_connect(self._options(info)))
                 said = dict(self._subscriptions)
                 for sid, (subject, _) in said.items():
@@ -305,7 +306,7 @@ class _Line(asyncio.Protocol):
         self._pongs: deque[asyncio.Future[None]] = deque()
         self._ended: asyncio.Future[str] = self._loop.create_future()
         self._reason = ""  # what the server said last
-        self._plain = True  # no word of ours has been said yet
+        self._plain = True  # we have said nothing yet
 
     # --- the socket ------------------------------------------------------------
 
@@ -313,7 +314,9 @@ class _Line(asyncio.Protocol):
         self._transport = transport  # type: ignore[assignment]
 
     async def start_tls(self, transport: asyncio.Transport, access: Access, host: str) -> None:
-        """Speak TLS from now on. What was said in plain text beside INFO would be anybody's word."""
+        """Speak TLS from now on."""
+        if self._ended.done():
+            raise self._error()
         if self._parser.held_bytes:
             raise BusRefusedError("says more than INFO before TLS")
         try:
@@ -324,6 +327,10 @@ class _Line(asyncio.Protocol):
             raise BusUnreachableError("the connection ended during TLS")
         self._transport = changed
 
+    def greet(self) -> None:
+        """From now on we speak, and the server may say more than INFO."""
+        self._plain = False
+
     def data_received(self, data: bytes) -> None:
         try:
             operations = self._parser.feed(data)
@@ -331,7 +338,10 @@ class _Line(asyncio.Protocol):
             self.end(str(error))
             return
         for operation in operations:
-            if isinstance(operation, wire.Delivery):
+            if self._plain and not isinstance(operation, wire.Info | wire.Trouble):
+                # in plain text, and perhaps before TLS: anybody's word
+                self.end("the server says more than INFO before we said anything")
+            elif isinstance(operation, wire.Delivery):
                 self._connection.take(operation)
             elif isinstance(operation, wire.Ping):
                 self.must_write(wire.PONG)

@@ -213,6 +213,68 @@ def test_closing_answers_what_is_under_way(nats: NATS) -> None:
     run(scenario())
 
 
+class Wire:
+    """A way to a server that can be cut, and that holds back what the server says."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.writers: list[asyncio.StreamWriter] = []
+        self.open = asyncio.Event()
+        self.open.set()
+        self.asked = asyncio.Event()
+
+    async def take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection(LOOPBACK, self.port)
+        self.writers = [writer, far_writer]
+        writer.write(await far_reader.readline())  # INFO passes
+
+        async def pass_on(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+            while data := await source.read(65_536):
+                if target is far_writer and b"PING" in data:
+                    self.asked.set()
+                if target is writer:
+                    await self.open.wait()
+                target.write(data)
+            target.close()
+
+        await asyncio.gather(pass_on(reader, far_writer), pass_on(far_reader, writer), return_exceptions=True)
+
+    def cut(self) -> None:
+        self.asked.clear()
+        for writer in self.writers:
+            writer.transport.abort()
+
+
+def test_what_changes_while_a_server_makes_up_its_mind_holds_too(nats: NATS) -> None:
+    async def scenario() -> None:
+        heard: list[str] = []
+
+        def hear(message: Message) -> None:
+            heard.append(message.subject)
+
+        wire = Wire(nats.settings.port)
+        async with await asyncio.start_server(wire.take, LOOPBACK, 0) as server:
+            access = Access((Server(LOOPBACK, server.sockets[0].getsockname()[1]),))
+            async with opened(access, pace=Pace(ping=30.0)) as bus:
+                ends = bus.subscribe("ends", hear)
+                wire.open.clear()
+                wire.cut()
+                await wire.asked.wait()
+                assert not bus.up
+                ends.end()
+                bus.subscribe("begins", hear)
+                wire.open.set()
+                await until(lambda: bus.up)
+                assert bus.publish("ends", b"")
+                assert bus.publish("begins", b"")
+                await bus.round_trip()
+                assert heard == ["begins"]
+                assert bus.connection.traffic.messages_in == 1  # the server has forgotten the other one
+                assert bus.connection.traffic.connects == 2
+
+    run(scenario())
+
+
 # --- a slow subscriber ------------------------------------------------------------
 
 
@@ -418,6 +480,8 @@ def test_messages_that_the_server_would_not_take(tmp_path: Path) -> None:
         ({"version": "2.10.29"}, BusRefusedError, "2.10.29, and 2.12 is needed"),
         ({"version": "next"}, BusRefusedError, "next, and 2.12 is needed"),
         ({"version": "2.12.0", "headers": False}, BusRefusedError, "no headers"),
+        ({"tls_required": True, "then": "MSG mp 1 2\r\nhi\r\n"}, BusUnreachableError, "more than INFO before"),
+        ({"tls_required": True, "then": "MSG mp 1 2"}, BusRefusedError, "more than INFO before"),
         ("SSH-2.0-OpenSSH_9.2\r\n", BusUnreachableError, "no NATS server"),
         ("", BusUnreachableError, "the server hung up"),
         (None, BusUnreachableError, "no answer within"),
@@ -425,11 +489,13 @@ def test_messages_that_the_server_would_not_take(tmp_path: Path) -> None:
 )
 def test_what_no_server_of_ours_is(first_line: dict[str, Any] | str | None, error: type[BusError], words: str) -> None:
     """These say what servers that are not to be had here say; the real ones are in all other tests."""
-    info = {"server_id": "x", "max_payload": 1_048_576, "headers": True}
+    info = {"server_id": "x", "version": "2.15.1", "max_payload": 1_048_576, "headers": True}
 
     async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if first_line is not None:
             text = first_line if isinstance(first_line, str) else f"INFO {json.dumps(info | first_line)}\r\n"
+            if isinstance(first_line, dict):
+                text += first_line.get("then", "")
             writer.write(text.encode())
             await writer.drain()
             writer.close()
