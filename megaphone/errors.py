@@ -32,6 +32,34 @@ class SubjectError(MegaphoneError):
     """What the bus between workers does not take: a subject that is none, a subscription too many, half a frame."""
 
 
+class BusError(MegaphoneError):
+    """The engine between nodes (NATS) says what it may not say, or does not do what it must: the text says what."""
+
+
+class BusUnreachableError(BusError):
+    """No server of the engine is there, or it went while something was under way, which may be done or not."""
+
+
+class BusRefusedError(BusError):
+    """The engine does not let us in, or is not one that we can use (version, limits): trying again changes nothing."""
+
+
+class KeysError(BusError):
+    """The engine's store of keys refuses: the text says what; `code` is the engine's number for it, or 0."""
+
+    def __init__(self, text: str, code: int = 0) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class BucketMissingError(KeysError):
+    """There is no such bucket (any more): whoever needs it makes it, and says what is its own again."""
+
+
+class WrongRevisionError(KeysError):
+    """Compare-and-set: somebody else has written this key since."""
+
+
 class MoveError(MegaphoneError):
     """What a predecessor hands over and this process cannot use: that thing stays where it is, or all of it does."""
 

@@ -336,6 +336,9 @@ METRICS: Final = (
            "Bytes of XML relayed, without TLS: in = from clients, out = to clients.", OfNode(_BYTES)),
     Metric("megaphone_mailbox_bytes", "gauge", ("worker",),
            "Bytes waiting in mailboxes for a peer that reads too slowly.", OfWorker({(): Slot.MAILBOX_BYTES})),
+    Metric("megaphone_mailbox_memory_bytes", "gauge", ("worker",),
+           "Memory of mailboxes: what waits, and free chunks that were needed in the last seconds.",
+           OfWorker({(): Slot.MAILBOX_MEMORY_BYTES})),
     Metric("megaphone_mailbox_full_total", "counter", (),
            "Times a mailbox reached its limit and its writer was paused.", OfNode({(): Slot.MAILBOX_FULL})),
     # embedded service

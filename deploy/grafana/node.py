@@ -112,6 +112,7 @@ TRAFFIC: Final = (
         "bytes",
         "For peers that read too slowly.",
         ("sum by (instance) (megaphone_mailbox_bytes{})", "{{instance}}"),
+        ("sum by (instance) (megaphone_mailbox_memory_bytes{})", "{{instance}}, memory"),
     ),
     graph(
         "TLS handshakes",

@@ -43,6 +43,9 @@ def run(channel: Connection, target: Target, settings: Settings, limit: int) -> 
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # A client that wakes up does not push the server aside that has just said something to it: elsewhere it would
+    # have processors of its own.
+    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     with Swarm(target, Accounts.anonymous(), settings, limit=limit) as swarm:
         LoadProcess(channel, swarm).run()
 

@@ -37,6 +37,7 @@ COMMANDS: Final = (
     "hub",
     "user",
     "history",
+    "cluster",
 )
 
 _EPILOG: Final = """\
@@ -75,7 +76,7 @@ def build_parser(commands: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
         importlib.import_module(f"megaphone.cli.{name}").add_parser(subparsers)
     _add_config_option(parser)
     for name, subparser in subparsers.choices.items():
-        if name not in ("probe", "chat"):  # they know a server only by its address
+        if name not in ("probe", "chat", "cluster"):  # they know a server only by its address
             for each in with_actions(subparser):
                 _add_config_option(each, DEFAULT_HUB_CONFIG if name == "hub" else DEFAULT_CONFIG)
     parser.set_defaults(config=None)

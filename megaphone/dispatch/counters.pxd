@@ -68,6 +68,7 @@ cpdef enum Slot:
     STARTTLS_OFFERED = 60    # pre-TLS streams answered by the edge
     POLLER_TURNS = 61
     POLLER_EVENTS = 62
+    MAILBOX_MEMORY_BYTES = 63  # gauge: chunks of mailboxes that have memory, also free ones
     LIMIT_STANZA_BYTES = 64  # refusals by limit, each also counted in its closing reason
     LIMIT_DEPTH = 65
     LIMIT_ATTRIBUTES = 66

@@ -2,25 +2,87 @@
 
 An empty mailbox owns no chunk. A mailbox never refuses: its limit is the sender's business, which pauses the
 writer at the limit; a mailbox therefore holds at most that limit and one read buffer.
+
+Free chunks wait for their next use on a stack, so that those at its bottom are those that a burst has left behind.
+What nobody has needed for some seconds loses its memory, not its place:
+
+    0 ─── given back ─── bare ─── not used lately ─── fewest ─── used and free again ─── spares        made
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy
+from posix.mman cimport MADV_DONTNEED, MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_READ, PROT_WRITE, madvise, mmap, munmap
+
+cdef enum:
+    WINDOW_TICKS = 160      # 10 s (a tick is 1/16 s): a chunk that was not needed for so long loses its memory
+    GIVEN_BACK_AT_ONCE = 256    # chunks: 1 MiB, some 100 µs
 
 
 cdef class ChunkPool:
-    """The chunks of one worker; keeps at most `spares_limit` free ones (4 KiB each) for reuse."""
+    """The chunks of one worker. As many as its mailboxes ever needed at once; memory have those needed lately."""
 
-    def __cinit__(self, uint32_t spares_limit=1024):
-        self.spares_limit = spares_limit
+    def __cinit__(self):
+        self.window_ticks = WINDOW_TICKS
 
     def __dealloc__(self):
+        cdef uint32_t slab
+        if self.spares == self.made:    # else some mailbox outlives the pool
+            for slab in range(self.made // <uint32_t> SLAB_CHUNKS):
+                munmap(self.slabs[slab], SLAB_CHUNKS * CHUNK_BYTES)
+        free(self.slabs)
+        free(self.free)
+
+    cdef Chunk* get(self) noexcept:
+        """An empty chunk; NULL if there is no memory."""
         cdef Chunk* chunk
-        while self.spare != NULL:
-            chunk = self.spare
-            self.spare = chunk.next
-            free(chunk)
+        if self.spares == 0 and not self.map_slab():
+            return NULL
+        self.spares -= 1
+        if self.spares < self.fewest:
+            self.fewest = self.spares
+        if self.spares < self.bare:
+            self.bare = self.spares
+        chunk = self.free[self.spares]
+        chunk.next = NULL
+        chunk.begin = chunk.end = 0
+        return chunk
+
+    cdef bint map_slab(self) noexcept:
+        """Makes more chunks, none of which has memory yet; False if the system refuses. Called when none is free."""
+        cdef uint32_t count = self.made // <uint32_t> SLAB_CHUNKS + 1
+        cdef Chunk** slabs = <Chunk**> realloc(self.slabs, count * sizeof(Chunk*))
+        cdef Chunk** places
+        cdef void* slab
+        cdef uint32_t i
+        if slabs == NULL:
+            return False
+        self.slabs = slabs
+        places = <Chunk**> realloc(self.free, count * SLAB_CHUNKS * sizeof(Chunk*))
+        if places == NULL:
+            return False
+        self.free = places
+        slab = mmap(NULL, SLAB_CHUNKS * CHUNK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+        if slab == MAP_FAILED:
+            return False
+        slabs[count - 1] = <Chunk*> slab
+        for i in range(SLAB_CHUNKS):
+            places[i] = <Chunk*> slab + i
+        self.made += SLAB_CHUNKS
+        self.spares = self.bare = SLAB_CHUNKS
+        return True
+
+    cdef void give_back(self, uint32_t now_ticks) noexcept:
+        """Gives the memory of spares back that were not needed for a window, some at a time (the sweep calls this)."""
+        cdef uint32_t limit
+        if now_ticks - self.window_began_ticks >= self.window_ticks:
+            self.window_began_ticks = now_ticks
+            self.unneeded = self.fewest
+            self.fewest = self.spares
+        limit = min(self.unneeded, self.fewest, self.bare + GIVEN_BACK_AT_ONCE)
+        while self.bare < limit:
+            madvise(self.free[self.bare], CHUNK_BYTES, MADV_DONTNEED)
+            self.bare += 1
 
     cdef bint put(self, Mailbox* mailbox, const uint8_t* data, size_t length) noexcept:
         """Appends a copy of `data`; False if there is no memory."""
@@ -29,16 +91,9 @@ cdef class ChunkPool:
         while length:
             chunk = mailbox.tail
             if chunk == NULL or chunk.end == CHUNK_DATA:
-                if self.spare != NULL:
-                    chunk = self.spare
-                    self.spare = chunk.next
-                    self.spares -= 1
-                else:
-                    chunk = <Chunk*> malloc(sizeof(Chunk))
-                    if chunk == NULL:
-                        return False
-                chunk.next = NULL
-                chunk.begin = chunk.end = 0
+                chunk = self.get()
+                if chunk == NULL:
+                    return False
                 if mailbox.tail == NULL:
                     mailbox.head = chunk
                 else:
@@ -87,12 +142,8 @@ cdef class ChunkPool:
             mailbox.head = chunk.next
             if mailbox.head == NULL:
                 mailbox.tail = NULL
-            if self.spares < self.spares_limit:
-                chunk.next = self.spare
-                self.spare = chunk
-                self.spares += 1
-            else:
-                free(chunk)
+            self.free[self.spares] = chunk
+            self.spares += 1
 
     cdef void clear(self, Mailbox* mailbox) noexcept:
         self.take(mailbox, mailbox.size)

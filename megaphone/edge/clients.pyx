@@ -30,7 +30,7 @@ cdef class Clients:
         self.poller.go_on_from(self.board)
 
     def sweep(self, uint32_t parts):
-        """Looks at one of `parts` equal parts of the registry; also lets throttled connections go on."""
+        """Looks at one of `parts` equal parts of the registry; also lets throttled connections go on, and gives memory back."""
         cdef Connection connection
         cdef uint32_t rest
         cdef list throttled = self.throttled
@@ -40,4 +40,5 @@ cdef class Clients:
         # what takes a minute may be noticed some seconds late, what takes seconds may not
         rest = min(self.limits.slow_ticks, self.limits.idle_ticks) // REST_PART
         self.dispatcher.look_at_part(parts, self.poller.now_ticks, rest)
+        self.poller.give_back()
         self.poller.put_on_board(self.board)

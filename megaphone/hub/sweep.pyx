@@ -19,6 +19,7 @@ def sweep(Hub hub, uint32_t parts):
     hub.sweeps += 1
     if hub.sweeps % parts == 0:
         sweep_links(hub)
+    hub.poller.give_back()
     put_on_board(hub)
 
 

@@ -55,5 +55,6 @@ cdef class Poller:
     cdef void flush_later(self, Flushable flushable)
     cdef void want_turn(self)
     cdef void fault(self, error)
+    cdef void give_back(self) noexcept
     cdef void go_on_from(self, Board board) noexcept
     cdef void put_on_board(self, Board board) noexcept

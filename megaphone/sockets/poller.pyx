@@ -16,7 +16,9 @@ from libc.stdlib cimport free, malloc, realloc
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from posix.unistd cimport close
 
-from megaphone.dispatch.counters cimport MAILBOX_BYTES, POLLER_EVENTS, POLLER_TURNS
+from megaphone.dispatch.counters cimport MAILBOX_BYTES, MAILBOX_MEMORY_BYTES, POLLER_EVENTS, POLLER_TURNS
+from megaphone.dispatch.mailbox cimport CHUNK_BYTES
+from megaphone.wire.tls_contexts cimport forget_idle_contexts
 
 cdef extern from "sys/epoll.h":
     cdef enum:
@@ -144,14 +146,20 @@ cdef class Poller:
         if self.on_fault is not None:
             self.on_fault(error)
 
+    cdef void give_back(self) noexcept:
+        """Gives back the memory that nobody has needed for some seconds (the sweep calls this)."""
+        self.chunks.give_back(self.now_ticks)
+        forget_idle_contexts(self.now_ticks)
+
     cdef void go_on_from(self, Board board) noexcept:
         """Counts on from where the process before this one left its counters."""
         self.turns = board.slots[<int> POLLER_TURNS]
         self.events = board.slots[<int> POLLER_EVENTS]
 
     cdef void put_on_board(self, Board board) noexcept:
-        """Shows what it has counted, and what waits in the mailboxes."""
+        """Shows what it has counted, what waits in the mailboxes, and what memory they keep."""
         board.slots[<int> MAILBOX_BYTES] = self.chunks.queued_bytes
+        board.slots[<int> MAILBOX_MEMORY_BYTES] = <uint64_t> (self.chunks.made - self.chunks.bare) * CHUNK_BYTES
         board.slots[<int> POLLER_TURNS] = self.turns
         board.slots[<int> POLLER_EVENTS] = self.events
 

@@ -2,7 +2,8 @@
 
 Theory of operation. A context of libcrypto is an AEAD with its key expanded, about a kilobyte that takes longer to make
 than a short record takes to encrypt. The raw key has 32 bytes. So connections keep only the raw keys, and the process keeps
-the contexts of those directions that were used last, CONTEXTS for each cipher suite:
+the contexts of those directions that were used last, in the last ten to twenty seconds, at most CONTEXTS for each
+cipher suite:
 
     Direction                       slots of its suite
     | secret | key | iv | slot ──►  | context | owner ──► the Direction | newer, older |
@@ -31,19 +32,25 @@ cdef extern from *:
     """
     uint64_t network_order(uint64_t number) noexcept
 
+cdef enum:
+    WINDOW_TICKS = 160          # 10 s: a tick is 1/16 s
+
 cdef struct Slot:
     EVP_CIPHER_CTX* context
     const Direction* owner
-    uint8_t newer               # neighbours in the ring of all slots, which are in the order of their last use;
-    uint8_t older               # newer than the newest is the oldest
+    uint16_t newer              # neighbours in the ring of all slots, which are in the order of their last use;
+    uint16_t older              # newer than the newest is the oldest
+    uint32_t window             # in which it was used last
 
 cdef struct Pool:
     EVP_CIPHER* cipher
-    uint8_t newest
+    uint16_t newest
     Slot slots[CONTEXTS]
 
 cdef Pool pools[3]
 cdef uint64_t expanded = 0
+cdef uint32_t window = 0            # counts those of WINDOW_TICKS
+cdef uint32_t window_began_ticks = 0
 cdef const char* CIPHERS[3]
 CIPHERS[0] = "AES-128-GCM"
 CIPHERS[1] = "AES-256-GCM"
@@ -63,7 +70,7 @@ cdef inline void make_nonce(const Direction* direction, uint8_t* nonce) noexcept
     memcpy(nonce + 4, &last, 8)
 
 
-cdef inline void move_slot(Pool* pool, uint8_t slot, uint8_t older) noexcept:
+cdef inline void move_slot(Pool* pool, uint16_t slot, uint16_t older) noexcept:
     """Puts a slot before the one that was used longer ago (`older`), in the ring of all."""
     cdef Slot* slots = pool.slots
     if slot == older:
@@ -80,8 +87,8 @@ cdef bint open_pool(Pool* pool, int suite_index) noexcept:
     cdef int i
     pool.cipher = EVP_CIPHER_fetch(NULL, CIPHERS[suite_index], NULL)
     for i in range(CONTEXTS):
-        pool.slots[i].older = <uint8_t> ((i + 1) % CONTEXTS)
-        pool.slots[i].newer = <uint8_t> ((i + CONTEXTS - 1) % CONTEXTS)
+        pool.slots[i].older = <uint16_t> ((i + 1) % CONTEXTS)
+        pool.slots[i].newer = <uint16_t> ((i + CONTEXTS - 1) % CONTEXTS)
     return pool.cipher != NULL
 
 
@@ -119,6 +126,7 @@ cdef inline EVP_CIPHER_CTX* context_of(uint16_t suite, Direction* direction, int
     if pool.newest != direction.slot:
         move_slot(pool, direction.slot, pool.newest)
         pool.newest = direction.slot
+    pool.slots[direction.slot].window = window
     return context
 
 
@@ -160,6 +168,30 @@ cdef Verdict unprotect(uint16_t suite, Direction* direction, const uint8_t* reco
 
 cdef uint64_t keys_expanded() noexcept:
     return expanded
+
+
+cdef void forget_idle_contexts(uint32_t now_ticks) noexcept:
+    global window, window_began_ticks
+    cdef Pool* pool
+    cdef Slot* slot
+    cdef int i, j
+    if now_ticks - window_began_ticks < <uint32_t> WINDOW_TICKS:
+        return
+    for i in range(3):
+        pool = &pools[i]
+        if pool.cipher == NULL:
+            continue
+        slot = &pool.slots[pool.slots[pool.newest].newer]       # the oldest: it is a ring
+        for j in range(CONTEXTS):
+            if slot.context != NULL:
+                if slot.window == window:
+                    break
+                EVP_CIPHER_CTX_free(slot.context)
+                slot.context = NULL
+                slot.owner = NULL
+            slot = &pool.slots[slot.newer]
+    window += 1
+    window_began_ticks = now_ticks
 
 
 cdef void forget_context(uint16_t suite, Direction* direction) noexcept:

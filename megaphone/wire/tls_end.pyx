@@ -4,12 +4,12 @@ The data path uses tls_records itself.
 """
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
-from libc.stdint cimport uint8_t, uint16_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from posix.uio cimport iovec
 
 from megaphone.wire.libcrypto cimport OPENSSL_cleanse
-from megaphone.wire.tls_contexts cimport CONTEXTS, keys_expanded
+from megaphone.wire.tls_contexts cimport CONTEXTS, forget_idle_contexts, keys_expanded
 from megaphone.wire.tls_keys cimport Direction, is_suite, key_bytes, secret_bytes, suite_name
 from megaphone.wire.tls_records cimport (
     BROKEN, CLOSE_ROOM, EXPORT_LIMIT, OPEN_ROOM, PEER_CLOSED, SEAL_ROOM,
@@ -200,6 +200,11 @@ cdef class TLSEnd:
 def expansions():
     """How often a key had to be expanded, since the process began."""
     return keys_expanded()
+
+
+def forget_idle(uint32_t now_ticks):
+    """Wipes the contexts that were not used in a whole window; to be called with a clock of 1/16 s."""
+    forget_idle_contexts(now_ticks)
 
 
 def seal_in_turn(list ends, bytes data, int times):

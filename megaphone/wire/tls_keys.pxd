@@ -17,7 +17,7 @@ cdef struct Direction:
     uint8_t secret[SECRET_BYTES]    # application_traffic_secret_N
     uint8_t key[KEY_BYTES]
     uint8_t iv[IV_BYTES]
-    uint8_t slot                    # where in the cache of contexts it was last (tls_contexts)
+    uint16_t slot                   # where in the cache of contexts it was last (tls_contexts)
     uint64_t sequence               # of its next record, from 0 with each key
 
 cdef bint is_suite(uint16_t suite) noexcept

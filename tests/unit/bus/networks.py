@@ -5,19 +5,26 @@ Another carrier joins by a class with the methods of Network and an entry in CAR
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from megaphone.bus.local import PythonTaker
+from megaphone.bus.nats import NATSBus
 from megaphone.bus.ports import NobodyThere
 from megaphone.bus.subjects import Subjects
+from tests.servers.nats import NATS
 from tests.unit.bus.test_local import Mesh
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
     from pathlib import Path
+    from typing import Any
 
     from megaphone.bus.ports import Answer, Bus, Limits
+
+
+DEADLINE_SECONDS = 20.0
 
 
 class Network(Protocol):
@@ -131,8 +138,86 @@ class SubjectsTaker(PythonTaker):
         self.subjects.peer_lost(peer)
 
 
+class NATSNetwork:
+    """NATSBus over a real nats-server, all workers in this process; time for time-outs is what `pass_time` says."""
+
+    def __init__(self, directory: Path, limits: Limits) -> None:
+        self.limits = limits
+        self.faults: list[Exception] = []
+        self.server = NATS(directory / "nats")
+        self.loop = asyncio.new_event_loop()
+        self.buses: dict[int, NATSBus] = {}
+        self.serials: dict[int, str] = {}  # a subject that only one process of a worker ever has
+        self.started = 0
+        self.now = 0.0
+        self.server.start()
+        self.observer = self._open(limits)
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        self.loop.run_until_complete(asyncio.wait_for(work, DEADLINE_SECONDS))
+
+    def _open(self, limits: Limits) -> NATSBus:
+        bus = NATSBus(
+            self.server.access, "conformance", fault=self.faults.append, limits=limits, clock=lambda: self.now
+        )
+        self._run(bus.open())
+        return bus
+
+    def start(self, index: int) -> NATSBus:
+        self.started += 1
+        bus = self.buses[index] = self._open(self.limits)
+        self.serials[index] = f"alive.{self.started}"
+        bus.subscribe(self.serials[index], lambda message: b"yes")
+        return bus
+
+    def kill(self, index: int) -> None:
+        """Until the server has noticed: nothing else tells a request to the dead from one that takes its time."""
+        self.buses.pop(index).abort()
+        answers: list[Answer] = [b""]
+
+        def gone() -> bool:
+            self.now += 1e-3
+            if not answers:
+                return False
+            if answers.pop() == NobodyThere(asked=False):
+                return True
+            self.observer.request(self.serials[index], b"", 0.01, answers.append)
+            return False
+
+        self.until(gone)
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        async def wait() -> None:
+            while not condition():
+                await asyncio.sleep(0.001)
+
+        self._run(wait())
+
+    def settle(self) -> None:
+        """What was said is at the server, then at who hears it, then the answer at the server, then at who asked."""
+
+        async def wait() -> None:
+            for _ in range(3):
+                for bus in self.buses.values():
+                    await bus.round_trip()
+
+        self._run(wait())
+
+    def pass_time(self, seconds: float) -> None:
+        for passed in (0.0, seconds):
+            self.now += passed
+            for bus in self.buses.values():
+                bus.sweep(self.now)
+
+    def close(self) -> None:
+        for bus in (self.observer, *self.buses.values()):
+            self._run(bus.close())
+        self.loop.close()
+        self.server.stop()
+
+
 def open_network(carrier: str, directory: Path, limits: Limits) -> Network:
     return CARRIERS[carrier](directory, limits)
 
 
-CARRIERS: dict[str, Callable[[Path, Limits], Network]] = {"subjects": SubjectsMesh}
+CARRIERS: dict[str, Callable[[Path, Limits], Network]] = {"nats": NATSNetwork, "subjects": SubjectsMesh}

@@ -125,6 +125,7 @@ class EdgeUnderTest:
         self.faults: list[Exception] = []
         self.closed: list[tuple[Reason, dict[str, Any]]] = []
         self.peers: list[Peer] = []
+        self.at_the_end: list[Callable[[], None]] = []
         self.listeners: list[Listener] = []
         self._next_sweep = 0.0
         self.board = Board(bytearray(BOARD_BYTES))
@@ -298,6 +299,8 @@ class EdgeUnderTest:
         self.until(lambda: self.references() == self.references_at_first, "the end of all streams and sockets")
         self.until(lambda: not self.woken, "the end of all turns")
         self.check_nothing_left()
+        for let_go in self.at_the_end:
+            let_go()
 
     def check_nothing_left(self) -> None:
         assert not self.faults, self.faults

@@ -1,6 +1,7 @@
 """Back-pressure: who does not read stops only who writes to it, at a limit, and not forever."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -13,12 +14,18 @@ from tests.unit.edge.peer import Peer
 
 READ_BYTES = 65_536  # sockets/poller.pxd: what one read may add beyond the limit
 SMALL_BUFFERS = 8192
+FOREVER_TICKS = 10**9
 FAST = {"bytes_per_second": 10**9, "bytes_burst": 10**9, "stanzas_per_second": 10**8, "stanzas_burst": 10**8}
 
 
 def mailbox_bytes(edge: EdgeUnderTest) -> int:
     edge.sweep()
     return edge.count(Slot.MAILBOX_BYTES)
+
+
+def resident_bytes() -> int:
+    """Memory of this process."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def settle(edge: EdgeUnderTest, writer: Peer) -> None:
@@ -48,6 +55,48 @@ def test_a_client_that_does_not_read_stops_its_server_at_the_limit(
     assert mailbox_bytes(edge) == 0
     upstream.send(MESSAGE)
     client.expect(MESSAGE)
+
+
+def test_memory_of_a_burst_is_given_back(make_edge: MakeEdge, server: ScriptedServer) -> None:
+    """What was needed in the last ten seconds is kept."""
+    edge = make_edge(server, limits=Limits(mailbox_bytes=8_000_000, **FAST))
+    client, upstream = logged_in(edge, server, buffers=SMALL_BUFFERS)
+    chunks = edge.poller.chunks
+
+    def burst(length: int) -> None:
+        data = b"<message>" + b"x" * length + b"</message>"
+        client.reading = False
+        upstream.queue(data)
+        settle(edge, upstream)
+        assert mailbox_bytes(edge) > length // 2
+        client.reading = True
+        client.expect(data)
+
+    def end_window() -> None:
+        chunks.window_ticks = 0
+        edge.sweep()
+        chunks.window_ticks = FOREVER_TICKS
+
+    def memory() -> int:
+        for _ in range(10):  # each gives a part back
+            edge.sweep()
+        return edge.count(Slot.MAILBOX_MEMORY_BYTES)
+
+    end_window()
+    burst(6_000_000)
+    end_window()
+    assert 4_000_000 < memory() < 7_000_000
+    burst(1_000_000)
+    end_window()
+    assert 500_000 < memory() < 1_500_000
+    end_window()
+    assert memory() == 0
+    burst(6_000_000)
+    end_window()
+    before = resident_bytes()
+    end_window()
+    assert memory() == 0
+    assert resident_bytes() < before - 3_000_000
 
 
 def test_a_client_that_does_not_read_stops_nobody_else(make_edge: MakeEdge, server: ScriptedServer) -> None:

@@ -46,6 +46,14 @@ class ScriptedHost:
         edge.clients.domains = frozenset({"example.org"})
         edge.clients.open_uplink = self.open  # type: ignore[assignment]
         edge.references_at_first = edge.references()  # ours included
+        edge.at_the_end.append(self._let_go)
+
+    def _let_go(self) -> None:
+        """Streams are none of the garbage collector's business."""
+        for stream in self.opened:
+            stream.session = None
+        self.opened.clear()
+        self.gone.clear()
 
     def open(self, connection: Any, domain: str) -> EmbeddedStream:
         self.opened.append(self.streams.open(connection, None))

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from megaphone.wire.tls_end import CONTEXTS_PER_SUITE, STATE_BYTES, TLSEnd, expansions, pass_in_turn
+from megaphone.wire.tls_end import CONTEXTS_PER_SUITE, STATE_BYTES, TLSEnd, expansions, forget_idle, pass_in_turn
 from tests.unit.wire.tls_model import (
     ALERT,
     APPLICATION_DATA,
@@ -150,7 +150,7 @@ def test_only_what_has_come_of_a_record_is_kept() -> None:
 @each_suite
 def test_more_connections_than_contexts(suite: int) -> None:
     """Each is busy once, then all others, then again: none uses another's key."""
-    ends = [connect(suite) for _ in range(70)]
+    ends = [connect(suite) for _ in range(CONTEXTS_PER_SUITE // 2 + 6)]
     for turn in range(3):
         for number, (end, peer) in enumerate(ends):
             text = b"%d %d" % (turn, number)
@@ -159,7 +159,7 @@ def test_more_connections_than_contexts(suite: int) -> None:
 
 
 def test_contexts_of_those_that_were_used_last_are_kept() -> None:
-    secrets = [bytes([i]) * 32 for i in range(CONTEXTS_PER_SUITE + 10)]
+    secrets = [i.to_bytes(2, "big") * 16 for i in range(CONTEXTS_PER_SUITE + 10)]
     ends = [TLSEnd(SUITES[0], secret, secret) for secret in secrets]
     first, others = ends[0], ends[1:]
     first.seal(b"x")
@@ -173,6 +173,23 @@ def test_contexts_of_those_that_were_used_last_are_kept() -> None:
     assert expansions() == before + len(others)
     others[0].seal(b"x")
     assert expansions() == before + len(others) + 1
+
+
+def test_contexts_that_are_idle_are_wiped() -> None:
+    """Not before ten seconds, and only those that nobody uses."""
+    busy, idle = (TLSEnd(SUITES[0], secret * 32, secret * 32) for secret in (b"b", b"i"))
+    idle.seal(b"x")
+    forget_idle(1_000)
+    before = expansions()
+    for now_ticks in (1_050, 1_159, 1_160, 1_330):
+        busy.seal(b"x")
+        forget_idle(now_ticks)
+    assert expansions() - before <= 1
+    busy.seal(b"x")
+    assert expansions() - before <= 1
+    idle.seal(b"x")
+    assert expansions() - before == 2
+    assert Direction(SUITES[0], b"i" * 32).open(TLSEnd(SUITES[0], b"i" * 32, b"i" * 32).seal(b"y")) == (23, b"y")
 
 
 def test_contexts_of_connections_that_are_gone_are_not_used() -> None:
