@@ -39,6 +39,15 @@ class Evidence:
         seq = next((at for at in range(first, last + 1) if at in ours and ours[at] != theirs[at]), last)
         return self._of(self._stored(max(seq, span.first)), self._said(max(seq, batch.seq)))
 
+    def of_earlier_fork(self) -> Proof | None:
+        """Return the proof that the batch contradicts the proof that is known, from an earlier seq on; None if not."""
+        before = self._before
+        if before is None:
+            return None
+        found = [prove(self._batch, run, self._verifier) for run in (before.one, before.other)]
+        lowest = min((proof for proof in found if proof is not None), key=lambda proof: proof.seq, default=None)
+        return lowest if lowest is not None and lowest.seq < before.seq else None
+
     def of_clock_before(self, seq: int) -> Proof | None:
         """Return the proof that the clock has not risen from the stored entry at `seq` to the batch's first."""
         return self._of(self._single(seq), self._said(self._batch.seq))

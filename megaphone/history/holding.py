@@ -172,8 +172,12 @@ class Holding:
 
     def gap_before(self, batch: Batch) -> tuple[Missing, ...]:
         """Return what is missing directly before a batch that is not here yet."""
-        *_, (first, last) = ((0, 0), *spans.gaps(self.spans.get(batch.origin, ()), 1, batch.seq - 1))
-        return (Missing(batch.origin, first, last),) if last and last == batch.seq - 1 else ()
+        here = self.spans.get(batch.origin, ())
+        return tuple(
+            Missing(batch.origin, first, last)
+            for first, last in spans.gaps(here, 1, batch.seq - 1)
+            if last == batch.seq - 1
+        )
 
     def id(self, origin: Origin, span: Span, seq: int) -> EntryID | None:
         """Return the id of an entry that a span knows; None if the store has lost it."""

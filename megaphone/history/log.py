@@ -27,7 +27,7 @@ from megaphone.history.holding import Holding
 from megaphone.history.tombstones import CONTENTS, TOMBSTONES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from megaphone.history.content import Content
     from megaphone.history.entry import Entry, EntryID, Origin
@@ -189,6 +189,9 @@ class Log:
         evidence = Evidence(self._store, self._verifier, batch, ids, self._proof(batch.origin))
         if against is not None:
             return self._punish(evidence.of_fork(against), Refusal.FORK, Refusal.BAD_CHAIN, batch, now_ms)
+        earlier = evidence.of_earlier_fork()
+        if earlier is not None:
+            return self._punish(earlier, Refusal.FORK, Refusal.BAD_CHAIN, batch, now_ms)
         if len(here) >= spans.MAX_SPANS and not spans.touching(here, batch.seq, last):
             return Accepted(refusal=Refusal.TOO_MANY_GAPS, missing=self._holding.gap_before(batch))
         for span in spans.touching(here, batch.seq, last):
@@ -223,20 +226,7 @@ class Log:
             raise HistoryError(Refusal.UNKNOWN_ROOM, "a proof for another room")
         if not self._trusted(proof.origin):
             raise HistoryError(Refusal.UNKNOWN_ORIGIN, "a proof against an unknown origin")
-        shown = [*self._shown_with(proof), proof]
-        return proof.origin if any([self._holding.exclude(each) for each in shown]) else None
-
-    def _shown_with(self, proof: Proof) -> Iterator[Proof]:
-        """Yield what a proof and the entries that are here show together: perhaps the fork lies earlier.
-
-        Else those entries would stay here, and others nowhere else, when the seals behind them are excluded.
-        """
-        for run in (proof.one, proof.other):
-            evidence = Evidence(self._store, self._verifier, run, batches.ids(run), self._proof(proof.origin))
-            for span in spans.touching(self.spans.get(proof.origin, ()), run.seq, run.last):
-                shown = evidence.of_fork(span)
-                if shown is not None:
-                    yield shown
+        return proof.origin if self._exclude(proof) else None
 
     def _refusal(self, batch: Batch, now_ms: int, cut: int) -> Refusal | None:
         """Return why a batch is refused before anything is compared."""
@@ -288,10 +278,20 @@ class Log:
 
     def _punish(self, proof: Proof | None, proven: Refusal, unproven: Refusal, batch: Batch, now_ms: int) -> Accepted:
         """Exclude the batch's origin from where the proof says, and take what of the batch lies before that."""
-        if proof is None or not self._holding.exclude(proof):
+        if proof is None or not self._exclude(proof):
             return Accepted(refusal=unproven)
         again = self.accept(batch, now_ms)
-        return again._replace(refusal=proven, fork=again.fork or proof)
+        return again._replace(refusal=proven, fork=self._proof(batch.origin))
+
+    def _exclude(self, proof: Proof) -> bool:
+        """Exclude an origin from where a proof says, or from before that, if what is here contradicts the proof."""
+        lowest: Proof | None = proof
+        for run in (proof.one, proof.other):
+            ids = batches.ids(run)
+            evidence = Evidence(self._store, self._verifier, run, ids, self._proof(proof.origin))
+            _, against = self._compare(run, ids, self.spans.get(proof.origin, ()), MAX_NUMBER + 1)
+            lowest = forks.merged(lowest, evidence.of_fork(against) if against is not None else None)
+        return lowest is not None and self._holding.exclude(lowest)
 
     def _proof(self, origin: Origin) -> Proof | None:
         """Return the proof for which an origin is excluded."""

@@ -160,6 +160,34 @@ def test_an_earlier_fork_is_proven_later() -> None:
         assert texts(here) == ["common"]
 
 
+def test_what_is_here_may_contradict_a_proof_that_comes() -> None:
+    """The proof is about a later seq, for whoever made it knew no better; we do, and so does who gets ours."""
+    writer = Writer("anna")
+    early = writer.other()
+    first = writer.say("one")
+    late = writer.other()
+    proof = prove(writer.say("two"), late.say("two, too"), verify)
+    assert proof is not None
+    assert proof.seq == 2
+    other = early.say("another one")
+    for batches in ([other], [early.say("another two"), other]):
+        here, there = log(), log()
+        for batch in batches:
+            assert here.accept(batch, NOW_MS).refusal is None
+        assert here.convict(proof.encode()) == writer.origin
+        assert here.exclusions[writer.origin][0] == 1
+        assert texts(here) == []
+        assert there.convict(proof.encode()) == writer.origin
+        assert there.accept(first, NOW_MS).refusal is None
+        there.convict(here.exclusions[writer.origin][1])
+        here.convict(there.exclusions[writer.origin][1])
+        assert state(here) == state(there)
+        fresh = log()
+        fresh.convict(proof.encode())
+        assert fresh.accept(other, NOW_MS).refusal == "fork"
+        assert fresh.exclusions[writer.origin][0] == 1
+
+
 def test_a_clock_that_falls_back_between_two_batches_is_proven_too() -> None:
     """Which of the two comes first must not matter, so it is no batch's fault but the origin's."""
     writer = Writer("anna")
