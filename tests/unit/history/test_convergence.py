@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from megaphone.history.memory import MemoryStore
@@ -173,6 +173,7 @@ def test_appends_losses_and_cuts(shape: str, script: Script) -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from(sorted(SHAPES)), scripts(WORSE, 60))
+@example("chain", [("fork", 36), ("fork", 40393)])
 def test_damage_and_forks_too(shape: str, script: Script) -> None:
     play(shape, script)
 

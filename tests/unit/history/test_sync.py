@@ -2,16 +2,20 @@
 
 import pytest
 
-from megaphone.history.batch import ids
+from megaphone.history import sync_repair
+from megaphone.history.batch import Batch, ids, sealed
 from megaphone.history.content import Content
 from megaphone.history.forks import prove
 from megaphone.history.manifest import Manifest
 from megaphone.history.memory import MemoryStore
-from megaphone.history.messages import Heads, Info, Interested, Symbols
-from megaphone.history.messages_codec import decode
+from megaphone.history.messages import KEY_BYTES, Heads, Info, Interested, ManifestOf, Symbols
+from megaphone.history.messages_codec import decode, encode
 from megaphone.history.sync import HOLD_MS, RECHECK_MS, Conversation
 from megaphone.history.sync_exchange import AGAIN_MS, ANSWER_MS
-from tests.unit.history.nodes import Node, assert_same, connected, pair, run_all
+from tests.unit.history.batch_fuzz import Feed, signature
+from tests.unit.history.batch_fuzz import verify as verify_hash
+from tests.unit.history.messages_fuzz import HashSigner
+from tests.unit.history.nodes import Link, Node, assert_same, connected, pair, run_all
 from tests.unit.history.origins import NOW_MS, ROOM, Writer, key, state, texts, verify
 
 DAY_MS = 86_400_000
@@ -251,9 +255,6 @@ def test_a_manifest_nobody_asked_for() -> None:
     one, other = pair()
     one.replica.close(ROOM.id)
     link = connected(one, other)
-    from megaphone.history.messages import ManifestOf
-    from megaphone.history.messages_codec import encode
-
     assert link.conversation(one).receive(encode(ManifestOf(HALL)), NOW_MS) == []
     assert not one.replica.logs
 
@@ -261,7 +262,7 @@ def test_a_manifest_nobody_asked_for() -> None:
 # --- live ------------------------------------------------------------------------------
 
 
-def settled(one: Node, other: Node):  # type: ignore[no-untyped-def]
+def settled(one: Node, other: Node) -> Link:
     shared(one, other)
     link = connected(one, other)
     link.run()
@@ -549,6 +550,35 @@ def test_a_fork_that_heads_do_not_tell_is_found() -> None:
     assert texts(one.log) == ["shared"] * 3
 
 
+def test_heads_that_cross() -> None:
+    """Both find that something has changed, and speak at once: one of them answers."""
+    one, other = pair()
+    link = settled(one, other)
+    writer = Writer("mallory")
+    liar = writer.other()
+    one.take(writer.say("to one"))
+    other.take(liar.say("to the other"))
+    link.tick(NOW_MS + AGAIN_MS)
+    assert sorted(link.dialogue) == sorted([f"{one.name}: Heads", f"{other.name}: Heads"])
+    link.run(NOW_MS + AGAIN_MS)
+    assert_same(one, other)
+    assert link.dialogue.count(f"{other.name}: Symbols") == 1
+    assert f"{one.name}: Symbols" not in link.dialogue
+
+
+def test_a_fork_that_lies_before_what_its_proof_shows() -> None:
+    """One has the longer branch: what comes of it shows a fork, but not where; together with what is here it does."""
+    one, other = pair()
+    writer = Writer("mallory")
+    liar = writer.other()
+    liar.ms += 1000
+    one.take(writer.say("1", "2", "3", "4"))
+    other.take(liar.say("one", "two", "three"))
+    connected(one, other).run()
+    assert_same(one, other)
+    assert one.log.exclusions[writer.origin][0] == 1
+
+
 @pytest.mark.parametrize("count", [2, 100, 1500])
 def test_a_long_fork(count: int) -> None:
     one, other = pair()
@@ -679,8 +709,6 @@ def test_many_feeds_that_are_behind() -> None:
 
 
 def test_days_come_first_for_very_large_rooms(monkeypatch: pytest.MonkeyPatch) -> None:
-    from megaphone.history import sync_repair
-
     monkeypatch.setattr(sync_repair, "MAX_SET", 50)
     one, other = pair()
     writer = Writer("writer")
@@ -701,8 +729,6 @@ def test_days_come_first_for_very_large_rooms(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_very_many_differences_are_found_by_samples(monkeypatch: pytest.MonkeyPatch) -> None:
-    from megaphone.history import sync_repair
-
     monkeypatch.setattr(sync_repair, "MAX_TABLE", 330)
     monkeypatch.setattr(sync_repair, "FIRST_SYMBOLS", 20)
     one, other = pair()
@@ -724,11 +750,6 @@ def test_very_many_differences_are_found_by_samples(monkeypatch: pytest.MonkeyPa
 
 def test_a_name_that_two_origins_share_is_spelled_out() -> None:
     """Two keys that begin with the same 8 bytes; nobody can sign for them here, so a hash does."""
-    from megaphone.history.messages import KEY_BYTES
-    from tests.unit.history.batch_fuzz import Feed
-    from tests.unit.history.batch_fuzz import verify as verify_hash
-    from tests.unit.history.messages_fuzz import HashSigner
-
     one, other = (Node(name, signer=HashSigner(name[:1].encode()), verifier=verify_hash) for name in ("anna", "bert"))
     feeds = [Feed(b"f"), Feed(b"f")]
     feeds[1].origin = type(feeds[1].origin)(b"f" * 8 + b"g" * 24)
@@ -736,7 +757,7 @@ def test_a_name_that_two_origins_share_is_spelled_out() -> None:
         feed.ms = NOW_MS
         batch = feed.write(1, Content("f", b"x"))
         batch = batch._replace(room=ROOM.id)
-        one.take(_sealed(batch))
+        one.take(hash_sealed(batch))
     link = connected(one, other)
     link.run()
     assert_same(one, other)
@@ -747,10 +768,7 @@ def test_a_name_that_two_origins_share_is_spelled_out() -> None:
     assert {len(head.origin) for head in heads.heads} == {KEY_BYTES}
 
 
-def _sealed(batch):  # type: ignore[no-untyped-def]
-    from megaphone.history.batch import sealed
-    from tests.unit.history.batch_fuzz import signature
-
+def hash_sealed(batch: Batch) -> Batch:
     return batch._replace(seal=signature(batch.origin, sealed(ids(batch)[-1])))
 
 
@@ -770,8 +788,6 @@ def test_interested_and_info_say_what_there_is() -> None:
     for day in range(20_000, 20_003):
         other.say("x", now_ms=day * DAY_MS)
     conversation = Conversation(other.replica, one.origin)
-    from megaphone.history.messages_codec import encode
-
     (answer,) = conversation.receive(encode(Interested(ROOM.id, 20_001)), NOW_MS)
     info = decode(answer)
     assert isinstance(info, Info)
