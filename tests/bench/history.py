@@ -3,7 +3,7 @@
 The cases are those of `history_sets.py`, in rooms of 10,000, 100,000 and a million entries. A round is a question and
 its answer; a last word that nobody answers is none. Bytes are those of all messages, save where it says "beside
 entries": there without the encoded batches and proofs. CPU time is that of both replicas together, in this one process,
-with their entries in memory.
+with their entries in memory. How quickly entries are appended to a store on disk is `history_storage.py`'s.
 
 Beside it stand figures of Negentropy's reference implementation, which is not run here (`history_negentropy.py`). Its
 sets have no feeds: it has to find out by asking what heads say here. Only the row of scattered differences compares
@@ -14,6 +14,7 @@ import gc
 import time
 
 from tests.bench import history_negentropy as negentropy
+from tests.bench import history_storage
 from tests.bench.history_sets import CASES, ORIGINS, Case
 from tests.bench.measure import run
 from tests.bench.report.figure import OURS, Figure, Target
@@ -22,6 +23,7 @@ from tests.unit.history.nodes import Node, connected, same
 
 SIZES = (10_000, 100_000, 1_000_000)
 NEGENTROPY = "Negentropy"
+STORAGE_ROUNDS = 5
 
 
 def name_of(size: int) -> str:
@@ -88,6 +90,13 @@ def main() -> None:
         title = "Two replicas of a room become the same"
         rows = [figure for three in found.values() for figure in three]
         report.add("history-sync", title, [OURS, NEGENTROPY], rows, settings, layout="rows")
+        report.add(
+            "history-storage",
+            "Entries appended to a history on disk",
+            [OURS],
+            history_storage.figures(STORAGE_ROUNDS),
+            {"rounds": STORAGE_ROUNDS, **history_storage.settings()},
+        )
 
 
 if __name__ == "__main__":

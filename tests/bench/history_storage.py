@@ -112,7 +112,7 @@ def main() -> None:
     parser = arguments("history", __doc__, rounds=5)
     parser.add_argument("--entries", type=int, default=ENTRIES, help="how many are appended")
     args = parser.parse_args()
-    with Report("history_storage", parser, args, sqlite3=sqlite3.sqlite_version) as report:
+    with Report("history", parser, args, sqlite3=sqlite3.sqlite_version) as report:
         found = figures(args.rounds, args.entries)
         report.add("history-storage", "Entries appended to a history on disk", [OURS], found, settings(args.entries))
 
