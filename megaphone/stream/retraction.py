@@ -19,7 +19,6 @@ OCCUPANT_ID: Final = "urn:xmpp:occupant-id:0"
 
 _RETRACT: Final = RETRACT.encode()
 _RETRACTED: Final = b"<retracted xmlns='urn:xmpp:message-retract:1' id='%b' stamp='%b'"
-_NO_TYPE: Final = frozenset({None, "normal"})
 
 
 def retracts(stanza: Stanza) -> str | None:
@@ -64,7 +63,7 @@ def placeholder(data: bytes, retraction: str, time: float, content: bytes = b"")
     return message(
         to=None if erased.to is None else str(erased.to),
         from_=None if erased.from_ is None else str(erased.from_),
-        type_=None if erased.type in _NO_TYPE else erased.type,
+        type_=erased.type if erased.type in ("chat", "groupchat") else None,
         id_=erased.id,
         content=mark + tombstone,
     )
