@@ -16,6 +16,7 @@ from megaphone.service.contents import is_archived
 from megaphone.service.refusal import Refusal
 from megaphone.stream import mam
 from megaphone.stream.archive import Said
+from megaphone.stream.jid import JID
 from megaphone.stream.retraction import RETRACT, TOMBSTONE, placeholder, retracts
 from megaphone.stream.stanza import Stanza, with_child, without_children
 from megaphone.wire.stanza_writer import message
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from megaphone.service.home import Home
     from megaphone.service.session import Session, User
     from megaphone.stream.archive import Archived
-    from megaphone.stream.jid import JID
     from megaphone.stream.stanza import Child
 
 STANZA_ID = "urn:xmpp:sid:0"
@@ -84,18 +84,23 @@ def without_claims(user: User, stanza: Stanza) -> Stanza:
 
 def _is(jid: JID, text: str | None) -> bool:
     try:
-        return text is not None and type(jid).parse(text) == jid
+        return text is not None and JID.parse(text) == jid
     except ValueError:
         return False
 
 
 def _keep(home: Home, user: User, stanza: Stanza, other: JID, now: float, *, author: str) -> str:
-    """Archive a message, and do what it says if it takes another one back (XEP-0424); returns its id."""
+    """Archive a message, and do what it says if it takes another one back (XEP-0424); returns its id.
+
+    Between occupants of a room nobody knows here who it was that had this nick: nothing is erased.
+    """
     archive, peer = home.archive, str(other.bare)
     target = retracts(stanza)
     kind = Kind.MESSAGE if target is None else Kind.RETRACTION
     said = Said(now, kind, author, peer, other.resource, stanza.data, _client_id(stanza))
-    erased = None if target is None else archive.find_message(user.jid, peer, author, target)
+    erased = None
+    if target is not None and other.domain == home.domain:
+        erased = archive.find_message(user.jid, peer, author, target)
     id_ = archive.append(user.jid, said)
     home.counts.appended += 1
     if erased is not None:
