@@ -84,10 +84,10 @@ _USERS: Final = _Table(
     columns="id, time, kind, author, peer, resource, stanza, message, erased",
     append=Statement(
         "INSERT INTO archive (account, id, time, kind, author, peer, resource, stanza, message, erased)"
-        " SELECT account.id, column2, column3, column4, column5, column6, column7, column8, column9, column10"
-        " FROM (VALUES ",
+        " SELECT account.id, given.column2, given.column3, given.column4, given.column5, given.column6, given.column7,"
+        " given.column8, given.column9, given.column10 FROM (VALUES ",
         "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        ") CROSS JOIN account ON account.name = column1",  # CROSS: in this order, not account by account
+        ") AS given CROSS JOIN account ON account.name = given.column1",  # CROSS: in this order, not account by account
     ),
     erase=Statement(f"UPDATE archive SET stanza = ?, erased = 1 WHERE account = {_ACCOUNT} AND id = ?"),
     prune=_prune("archive", "account", _ACCOUNT),
