@@ -222,7 +222,7 @@ def test_the_archive_of_a_removed_account_goes_with_it(directory: str) -> None:
     archive.append(JID("stranger", ROMEO.domain), said(5.0))  # has no account: nothing is kept
     assert storage.writer.flush()
     book = AccountBook(directory)
-    assert book.remove(ROMEO.local)
+    assert book.remove(ROMEO)
     book.close()
     assert storage.read("SELECT count(*) FROM archive") == [(0,)]
     assert storage.close() == 0
