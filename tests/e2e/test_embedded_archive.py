@@ -56,12 +56,6 @@ async def features(client: Client, jid: str) -> set[str]:
     return set(info["disco_info"]["features"])
 
 
-async def say_many(speaker: Client, to: JID, count: int, kind: Any, heard_by: Client) -> None:
-    for number in range(count):
-        speaker.send_message(to, f"{number}", mtype=kind)
-    await heard_by.expect(*[stanza("message", kind=kind, child="{jabber:client}body")] * count)
-
-
 def test_a_room_is_read_by_pages(played: Played, archiving: Embedded) -> None:
     before: list[tuple[str, str]] = []
 

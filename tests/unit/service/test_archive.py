@@ -1,5 +1,6 @@
 """The archives of users: what goes in, once for each; ids, claims to ids; pages, preferences, retraction."""
 
+from dataclasses import replace
 from xml.etree.ElementTree import Element
 
 import pytest
@@ -276,8 +277,6 @@ def test_messages_that_are_archived_take_no_short_way() -> None:
     service = made.services[0]
     assert service.plain_targets == {}
     assert not any(session.plain_sender for session in made.sessions.values())
-    from dataclasses import replace
-
     service.apply(replace(made.settings, archive=False))
     made.send("romeo/garden", "<presence type='unavailable'/>")
     made.end("romeo/garden")
