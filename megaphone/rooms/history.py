@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from xml.etree.ElementTree import Element
 
-    from megaphone.stream.archive import Archived
+    from megaphone.stream.archive import Archived, Erasure
 
 
 class Tail:
@@ -56,12 +56,12 @@ class Tail:
         """Return the entry with an id, if it is among these."""
         return next((entry for entry in self._entries if entry.id == id_), None)
 
-    def put(self, entry: Archived) -> None:
-        """Take an entry in the place of the one with the same id, if that is among these."""
-        for place, former in enumerate(self._entries):
-            if former.id == entry.id:
-                self._entries[place] = entry
-                self._bytes += len(entry.said.stanza) - len(former.said.stanza)
+    def erase(self, erasure: Erasure) -> None:
+        """Forget what an entry said, if it is among these."""
+        for place, entry in enumerate(self._entries):
+            if entry.id == erasure.id:
+                self._entries[place] = erasure.of(entry)
+                self._bytes += len(erasure.placeholder) - len(entry.said.stanza)
                 return
 
     def last(self, wanted: Wanted, now: float, room: str, marked: Callable[[Archived], bytes]) -> list[bytes]:

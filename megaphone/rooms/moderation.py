@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from megaphone.errors import RoomError
 from megaphone.history.entry import Kind
 from megaphone.rooms.ports import Role
-from megaphone.stream.archive import Said
+from megaphone.stream.archive import Erasure, Said
 from megaphone.stream.retraction import moderated, moderates, moderation, placeholder
 
 if TYPE_CHECKING:
@@ -30,11 +30,8 @@ def retract(room: Room, sender: Occupant, target: str, said: Said) -> bytes:
         entry = None
     if entry is not None and entry.said.author != said.author:
         raise RoomError("forbidden", "you can take back only what you have said")
-    kept = room.keep(said)
-    if entry is not None:
-        # The author's client calls the retraction by the id that it gave it; others may know no other.
-        room.erase(entry, placeholder(entry.said.stanza, said.message or kept.id, said.time))
-    return room.marked(kept)
+    erases = None if entry is None else Erasure(entry.id, placeholder(entry.said.stanza, said.message, said.time))
+    return room.marked(room.keep(said, erases=erases))
 
 
 def receive_moderate(room: Room, stanza: Addressed, now: float) -> None:
@@ -58,7 +55,7 @@ def receive_moderate(room: Room, stanza: Addressed, now: float) -> None:
         id_ = f"moderation-{entry.id}"  # each is moderated once
         told = moderation(room.address, id_, entry.id, content)
         author = str(sender.bare)
-        kept = room.keep(Said(now, Kind.MODERATION, author, author, sender.nick, told, id_))
-        room.erase(entry, placeholder(entry.said.stanza, id_, now, content))
+        said = Said(now, Kind.MODERATION, author, author, sender.nick, told, id_)
+        kept = room.keep(said, erases=Erasure(entry.id, placeholder(entry.said.stanza, id_, now, content)))
         room.outlet.fan_out(room.jid, room.marked(kept))
     room.answer(stanza)

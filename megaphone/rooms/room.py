@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from megaphone.errors import RoomError
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from megaphone.rooms.addressed import Addressed
     from megaphone.rooms.occupants import Occupant
     from megaphone.rooms.ports import Outlet, RoomSettings, RoomStore, Subject
-    from megaphone.stream.archive import Archive, Counts, Said
+    from megaphone.stream.archive import Archive, Counts, Erasure, Said
     from megaphone.stream.jid import JID
 
 BURST_SECONDS = 10.0
@@ -204,8 +203,7 @@ class Room:
         said = self.tail.all()
         self._tail = Tail(self.settings.history_limit, self.settings.history_limit_bytes)
         for each in said:
-            id_ = self.surroundings.archive.append(self.jid, each.said, erased=each.erased)
-            self._tail.append(each._replace(id=id_))
+            self._tail.append(self.surroundings.archive.append(self.jid, each.said, erased=each.erased))
 
     def forget(self) -> None:
         """Keep nothing any more."""
@@ -218,30 +216,25 @@ class Room:
         if self.persistent:
             self.surroundings.store.put_affiliation(self.jid, affiliated)
 
-    def keep(self, said: Said) -> Archived:
-        """Add to the archive; StorageError, and nothing is added, if it cannot be kept."""
-        tail = self.tail
+    def keep(self, said: Said, *, erases: Erasure | None = None) -> Archived:
+        """Add to the archive, and let that erase another entry; StorageError, and nothing is done, if it cannot be."""
+        tail, counts = self.tail, self.surroundings.counts
         if self.persistent:
-            id_ = self.surroundings.archive.append(self.jid, said)
+            entry = self.surroundings.archive.append(self.jid, said, erases=erases)
         else:
             self.id = max(self.id + 1, int(said.time * 1_000_000))
-            id_ = str(self.id)
-        entry = Archived(id_, said)
+            entry = Archived(str(self.id), said)
         tail.append(entry)
-        self.surroundings.counts.appended += 1
+        counts.appended += 1
+        if erases is not None:
+            tail.erase(erases)
+            counts.erased += 1
         return entry
 
     def find(self, id_: str) -> Archived | None:
         """Return an entry of the archive."""
         found = self.tail.find(id_)
         return self.surroundings.archive.find(self.jid, id_) if found is None and self.persistent else found
-
-    def erase(self, entry: Archived, placeholder: bytes) -> None:
-        """Drop what an entry said; StorageError, and nothing is dropped, if that cannot be kept."""
-        if self.persistent:
-            self.surroundings.archive.erase(self.jid, entry.id, placeholder)
-        self.tail.put(Archived(entry.id, replace(entry.said, stanza=placeholder), erased=True))
-        self.surroundings.counts.erased += 1
 
     def marked(self, entry: Archived) -> bytes:
         """Return what an entry said with its stanza-id (XEP-0359), which older ones have in them already."""

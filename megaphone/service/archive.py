@@ -15,7 +15,7 @@ from megaphone.service.archive_preferences import archives
 from megaphone.service.contents import is_archived
 from megaphone.service.refusal import Refusal
 from megaphone.stream import mam
-from megaphone.stream.archive import Said
+from megaphone.stream.archive import Erasure, Said
 from megaphone.stream.jid import JID
 from megaphone.stream.retraction import RETRACT, TOMBSTONE, placeholder, retracts
 from megaphone.stream.stanza import Stanza, with_child, without_children
@@ -98,15 +98,14 @@ def _keep(home: Home, user: User, stanza: Stanza, other: JID, now: float, *, aut
     target = retracts(stanza)
     kind = Kind.MESSAGE if target is None else Kind.RETRACTION
     said = Said(now, kind, author, peer, other.resource, stanza.data, _client_id(stanza))
-    erased = None
+    entry = erases = None
     if target is not None and other.domain == home.domain:
-        erased = archive.find_message(user.jid, peer, author, target)
-    id_ = archive.append(user.jid, said)
-    home.counts.appended += 1
-    if erased is not None:
-        archive.erase(user.jid, erased.id, placeholder(erased.said.stanza, stanza.id or id_, now))
+        entry = archive.find_message(user.jid, peer, author, target)
+    if entry is not None:
+        erases = Erasure(entry.id, placeholder(entry.said.stanza, stanza.id or "", now))
         home.counts.erased += 1
-    return id_
+    home.counts.appended += 1
+    return archive.append(user.jid, said, erases=erases).id
 
 
 def _client_id(stanza: Stanza) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from megaphone.storage.storage import Storage
     from megaphone.storage.transaction import Value
-    from megaphone.stream.archive import Wanted
+    from megaphone.stream.archive import Erasure, Wanted
     from megaphone.stream.jid import JID
 
 KEPT: Final = 10_000
@@ -121,17 +121,21 @@ class _SQLiteArchives:
 
     # --- writing ------------------------------------------------------------
 
-    def append(self, owner: JID, said: Said, *, erased: bool = False) -> str:
-        """Keep an entry, and return its id; StorageFullError if nothing can be kept."""
+    def append(self, owner: JID, said: Said, *, erases: Erasure | None = None, erased: bool = False) -> Archived:
+        """Keep an entry, and return it; StorageFullError, and nothing is done, if it cannot be kept."""
         name = owner.local
         id_ = max(self._last_id(owner) + 1, int(said.time * _MICROSECONDS))
         values = (name, id_, said.time, int(said.kind), *self._row(said), int(erased))
         self._writer.put(self._table.append, values, owner=self._owner(owner))
+        if erases is not None:
+            # room for what makes room: there is some when there was some for the entry itself
+            erasure = (erases.placeholder, name, _number(erases.id))
+            self._writer.remove(self._table.erase, erasure, owner=self._owner(owner))
         if name not in self._last and len(self._last) >= _NAMES_REMEMBERED:
             self._last.clear()
         self._last[name] = id_
         self._prune_now_and_then(owner)
-        return str(id_)
+        return Archived(str(id_), said, erased)
 
     def _last_id(self, owner: JID) -> int:
         last = self._last.get(owner.local)
@@ -150,11 +154,6 @@ class _SQLiteArchives:
             self._appended.clear()
         self._appended[name] = 0
         self._writer.remove(self._table.prune, (name, name, self.kept), owner=self._owner(owner))
-
-    def erase(self, owner: JID, id_: str, placeholder: bytes) -> int:
-        """Put a stanza in the place of what an entry said; returns the write's position."""
-        number = _number(id_)
-        return self._writer.put(self._table.erase, (placeholder, owner.local, number), owner=self._owner(owner))
 
     def forget(self, owner: JID) -> int:
         """Drop a whole archive; its ids are not given again as long as this process runs, or the clock goes on."""

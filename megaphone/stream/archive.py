@@ -9,7 +9,7 @@ never given twice (XEP-0313 section 3).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from megaphone.errors import ArchiveError
@@ -47,6 +47,17 @@ class Archived(NamedTuple):
     id: str
     said: Said
     erased: bool = False
+
+
+class Erasure(NamedTuple):
+    """Which entry another one erases, and the stanza that stands in its place from then on."""
+
+    id: str
+    placeholder: bytes
+
+    def of(self, entry: Archived) -> Archived:
+        """Return what is left of the entry."""
+        return Archived(entry.id, replace(entry.said, stanza=self.placeholder), erased=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +109,11 @@ class Page(NamedTuple):
 class Archive(Protocol):
     """Archives by the bare JID of a room or user. A write returns at once; reads see all writes of this process."""
 
-    def append(self, owner: JID, said: Said, *, erased: bool = False) -> str:
-        """Keep an entry, and return its id; StorageError if nothing can be kept."""
+    def append(self, owner: JID, said: Said, *, erases: Erasure | None = None, erased: bool = False) -> Archived:
+        """Keep an entry, and return it as it is kept; StorageError, and nothing is done, if it cannot be.
 
-    def erase(self, owner: JID, id_: str, placeholder: bytes) -> object:
-        """Drop what an entry said for good; `placeholder` is the stanza that stands in its place from now on."""
+        `erases`: of a retraction or moderation, what it takes away for good. `erased`: it is one of those itself.
+        """
 
     def find(self, owner: JID, id_: str) -> Archived | None:
         """Return the entry with an id."""

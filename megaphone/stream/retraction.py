@@ -18,7 +18,6 @@ MODERATE: Final = "urn:xmpp:message-moderate:1"
 OCCUPANT_ID: Final = "urn:xmpp:occupant-id:0"
 
 _RETRACT: Final = RETRACT.encode()
-_RETRACTED: Final = b"<retracted xmlns='urn:xmpp:message-retract:1' id='%b' stamp='%b'"
 
 
 def retracts(stanza: Stanza) -> str | None:
@@ -50,7 +49,7 @@ def moderation(room: str, id_: str, target: str, content: bytes) -> bytes:
 def placeholder(data: bytes, retraction: str, time: float, content: bytes = b"") -> bytes:
     """Return what stands in the place of a message: who it was from, and that it was retracted, at `time`.
 
-    `retraction` is the id of the message that has taken it back, `content` what `moderated` returns.
+    `retraction` is the id of the message that has taken it back, "" if it has none; `content` what `moderated` returns.
     """
     erased = Stanza.read(data)
     mark = b"".join(
@@ -58,8 +57,12 @@ def placeholder(data: bytes, retraction: str, time: float, content: bytes = b"")
         for child in erased.children
         if (child.namespace, child.name) == (OCCUPANT_ID, "occupant-id")
     )
-    begin = _RETRACTED % (escape(retraction), timestamp(time).encode())
-    tombstone = begin + (b">%b</retracted>" % content if content else b"/>")
+    by = b" id='%b'" % escape(retraction) if retraction else b""
+    tombstone = b"<retracted xmlns='urn:xmpp:message-retract:1'%b stamp='%b'>%b</retracted>" % (
+        by,
+        timestamp(time).encode(),
+        content,
+    )
     return message(
         to=None if erased.to is None else str(erased.to),
         from_=None if erased.from_ is None else str(erased.from_),

@@ -1,10 +1,9 @@
 """Archives in lists: what `stream.archive.Archive` promises, and nothing more."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from megaphone.history.entry import Kind
-from megaphone.stream.archive import Archived, Page, Said, Wanted, page_of
+from megaphone.stream.archive import Archived, Erasure, Page, Said, Wanted, page_of
 from megaphone.stream.jid import JID
 
 
@@ -14,16 +13,13 @@ class MemoryArchive:
         self.last: dict[JID, int] = {}
         self.pages = 0  # that were asked for
 
-    def append(self, owner: JID, said: Said, *, erased: bool = False) -> str:
+    def append(self, owner: JID, said: Said, *, erases: Erasure | None = None, erased: bool = False) -> Archived:
         self.last[owner] = number = max(self.last.get(owner, 0) + 1, int(said.time * 1_000_000))
-        self.entries.setdefault(owner, []).append(Archived(str(number), said, erased))
-        return str(number)
-
-    def erase(self, owner: JID, id_: str, placeholder: bytes) -> None:
-        self.entries[owner] = [
-            each._replace(said=replace(each.said, stanza=placeholder), erased=True) if each.id == id_ else each
-            for each in self.entries[owner]
-        ]
+        entries = self.entries.setdefault(owner, [])
+        if erases is not None:
+            entries[:] = [erases.of(each) if each.id == erases.id else each for each in entries]
+        entries.append(Archived(str(number), said, erased))
+        return entries[-1]
 
     def find(self, owner: JID, id_: str) -> Archived | None:
         return next((each for each in self.entries.get(owner, []) if each.id == id_), None)
@@ -51,8 +47,3 @@ class MemoryArchive:
 
     def forget(self, owner: JID) -> None:
         self.entries.pop(owner, None)
-
-    def drop_oldest(self, owner: JID, kept: int) -> None:
-        """Keep no more than the newest; for tests."""
-        entries = self.entries.get(owner, [])
-        self.entries[owner] = entries[max(0, len(entries) - kept) :]
