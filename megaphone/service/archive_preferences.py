@@ -1,4 +1,4 @@
-"""With whom a user wants conversations archived (XEP-0441): with everybody, with contacts, with nobody, and who else."""
+"""With whom a user wants conversations archived (XEP-0441): everybody, contacts, nobody, and the exceptions."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ _USERS: Final = _Table(
         "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         ") AS given CROSS JOIN account ON account.name = given.column1",  # CROSS: in this order, not account by account
     ),
-    erase=Statement(f"UPDATE archive SET stanza = ?, erased = 1 WHERE account = {_ACCOUNT} AND id = ?"),
+    erase=Statement(f"UPDATE archive SET stanza = ?, erased = 1 WHERE account = {_ACCOUNT} AND id = ?"),  # noqa: S608
     prune=_prune("archive", "account", _ACCOUNT),
     forget=Statement(f"DELETE FROM archive WHERE account = {_ACCOUNT}"),  # noqa: S608
     drop=_drop("archive", "account"),
@@ -206,8 +206,8 @@ class _SQLiteArchives:
         conditions, values = self._conditions(wanted)
         where = f"{self._where} {conditions}"
         if wanted.max == 0:
-            count: int = self._read(owner, f"SELECT count(*) FROM {where}", (owner.local, *values))[0][0]  # noqa: S608
-            return Page((), complete=count == 0, count=count)
+            total: int = self._read(owner, f"SELECT count(*) FROM {where}", (owner.local, *values))[0][0]  # noqa: S608
+            return Page((), complete=total == 0, total=total)
         order = "DESC" if wanted.backwards else "ASC"
         # first how long they are, so that no more is read than one answer can carry
         rows = self._read(

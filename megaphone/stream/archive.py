@@ -97,12 +97,12 @@ class Wanted:
 class Page(NamedTuple):
     """Entries in the archive's order. `complete`: nothing that matches is left behind (backwards: before) them.
 
-    `count` of all that match is given where `max` was 0. `stable` is false while more may come into the middle of it.
+    `total` of all that match is given where `max` was 0. `stable` is false while more may come into the middle of it.
     """
 
     entries: tuple[Archived, ...]
     complete: bool
-    count: int | None = None
+    total: int | None = None
     stable: bool = True
 
 
@@ -167,16 +167,16 @@ def page_of(entries: Sequence[Archived], wanted: Wanted, *, whole: bool) -> Page
     behind = min((places[id_] for id_ in wanted.before), default=len(entries))
     found = [entry for entry in entries[first:behind] if wanted.matches(entry)]
     if whole or wanted.after or wanted.ids is not None:
-        return cut(found, wanted, count=len(found) if wanted.max == 0 else None)
+        return cut(found, wanted, total=len(found) if wanted.max == 0 else None)
     if wanted.backwards and 0 < wanted.max < len(found):
         return cut(found, wanted)
     return None
 
 
-def cut(found: Sequence[Archived], wanted: Wanted, *, count: int | None = None) -> Page:
+def cut(found: Sequence[Archived], wanted: Wanted, *, total: int | None = None) -> Page:
     """Return the page of entries that match, of which there may be more than wanted: they are too many then."""
     if wanted.max == 0:
-        return Page((), complete=not found, count=count)
+        return Page((), complete=not found, total=total)
     sizes = [len(entry.said.stanza) for entry in found]
     taken = page_length(sizes[::-1] if wanted.backwards else sizes, wanted.max)
     chosen = found[len(found) - taken :] if wanted.backwards else found[:taken]

@@ -1,4 +1,4 @@
-"""The words of Message Archive Management (XEP-0313), the same for a room and for a user: queries, results, their end."""
+"""The words of Message Archive Management (XEP-0313), for rooms and users alike: queries, results, their end."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def fin(page: Page) -> bytes:
     complete = b" complete='true'" if page.complete else b""
     stable = b"" if page.stable else b" stable='false'"
     ids = (page.entries[0].id, page.entries[-1].id) if page.entries else (None, None)
-    return b"<fin xmlns='urn:xmpp:mam:2'%b%b>%b</fin>" % (complete, stable, page_result(*ids, count=page.count))
+    return b"<fin xmlns='urn:xmpp:mam:2'%b%b>%b</fin>" % (complete, stable, page_result(*ids, count=page.total))
 
 
 def metadata(ends: tuple[Archived, Archived] | None) -> bytes:

@@ -49,7 +49,9 @@ def read_page_request(parent: Element) -> PageRequest:
 
 def page_result(first: str | None, last: str | None, *, count: int | None = None) -> bytes:
     """Return the `<set/>` of a page by the ids of its first and last item, None for an empty one (section 2.2)."""
-    content = b"" if first is None or last is None else b"<first>%b</first><last>%b</last>" % (escape(first), escape(last))
+    content = (
+        b"" if first is None or last is None else b"<first>%b</first><last>%b</last>" % (escape(first), escape(last))
+    )
     if count is not None:
         content += b"<count>%d</count>" % count
     return b"<set xmlns='http://jabber.org/protocol/rsm'>%b</set>" % content

@@ -1,4 +1,4 @@
-"""slixmpp reads archives at the embedded service: of a room on one worker and of users on both, also after a restart."""
+"""slixmpp reads archives at the embedded service: of a room, and of users on two workers, also after a restart."""
 
 import asyncio
 from collections.abc import Callable, Iterator

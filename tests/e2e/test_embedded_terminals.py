@@ -133,9 +133,7 @@ def test_profanity_shows_what_was_said_before(played: Played, embedded: Embedded
 
 @pytest.mark.skipif(shutil.which("go-sendxmpp") is None, reason="go-sendxmpp is not installed")
 @pytest.mark.parametrize("tls", ["direct", "starttls"])
-def test_go_sendxmpp(
-    played: Played, embedded: Embedded, authority: CertificateAuthority, home: Path, tls: str
-) -> None:
+def test_go_sendxmpp(played: Played, embedded: Embedded, authority: CertificateAuthority, home: Path, tls: str) -> None:
     environment = {"HOME": str(home), "PATH": os.environ["PATH"], "SSL_CERT_FILE": str(authority.certificate)}
     endpoint = getattr(embedded, tls)
     where = ["--jserver", f"{endpoint.host}:{endpoint.port}", *(["--tls"] if tls == "direct" else [])]

@@ -27,9 +27,9 @@ class MemoryArchive:
     def find_message(self, owner: JID, peer: str, author: str, message: str) -> Archived | None:
         for each in reversed(self.entries.get(owner, [])):
             said = each.said
-            if (said.peer, said.author, said.message) == (peer, author, message):
-                if said.kind == Kind.MESSAGE and not each.erased:
-                    return each
+            known = (said.peer, said.author, said.message, said.kind)
+            if known == (peer, author, message, Kind.MESSAGE) and not each.erased:
+                return each
         return None
 
     def page(self, owner: JID, wanted: Wanted) -> Page:

@@ -1,4 +1,4 @@
-"""The archive of a room: who may read it, what is in it, pages of it, and that most of them cost no look at the disk."""
+"""The archive of a room: who may read it, what is in it, pages of it, and that most cost no look at the disk."""
 
 from dataclasses import replace
 from xml.etree.ElementTree import Element

@@ -52,7 +52,9 @@ def retract(town: Town, name: str, id_: str) -> list[Element]:
     return town.taken("romeo") or town.taken(name)
 
 
-def moderate(town: Town, name: str, id_: str, content: str = "<retract xmlns='urn:xmpp:message-retract:1'/>") -> Element:
+def moderate(
+    town: Town, name: str, id_: str, content: str = "<retract xmlns='urn:xmpp:message-retract:1'/>"
+) -> Element:
     town.inboxes.clear()
     request = f"<moderate xmlns='urn:xmpp:message-moderate:1' id='{id_}'>{content}</moderate>"
     town.say(name, f"<iq to='{ROOM}' type='set' id='m'>{request}</iq>")
@@ -90,7 +92,7 @@ def test_what_was_said_is_nowhere_any_more(town: Town) -> None:
     assert room is not None
     kept = [each.said.stanza for each in (*room.tail.all(), *town.archive.entries.get(ROOM, []))]
     assert kept
-    assert not any(b"wherefore" in each for each in kept)
+    assert not any(b">wherefore<" in each for each in kept)
 
 
 def test_who_enters_sees_neither_the_message_nor_that_it_was_taken_back(town: Town) -> None:
@@ -182,9 +184,7 @@ def test_reasons_are_bounded() -> None:
     town.enter("romeo", "juliet")
     talk(town, "a")
     (target,) = archived(town)
-    moderate(
-        town, "romeo", id_of(target), "<retract xmlns='urn:xmpp:message-retract:1'/><reason>too long</reason>"
-    )
+    moderate(town, "romeo", id_of(target), "<retract xmlns='urn:xmpp:message-retract:1'/><reason>too long</reason>")
     (heard,) = town.taken("juliet")
     assert heard.findtext(f"{RETRACT}/{REASON}") == "too l"
 

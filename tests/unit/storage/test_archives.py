@@ -45,7 +45,7 @@ QUERIES = st.tuples(
         resource=st.none() | st.sampled_from(["pda", "♥"]),
     ),
     *(PLACES, PLACES),
-    st.none() | PLACES.filter(bool),
+    st.none() | st.lists(st.integers(0, 8) | st.just(99), min_size=1, max_size=2),
 )
 STEPS = st.lists(
     st.one_of(
@@ -62,9 +62,7 @@ STEPS = st.lists(
 
 
 def everything(archive: Archive) -> object:
-    return [
-        (list(archive.tail(owner, 1000)), list(archive.tail(owner, 2)), archive.ends(owner)) for owner in OWNERS
-    ]
+    return [(list(archive.tail(owner, 1000)), list(archive.tail(owner, 2)), archive.ends(owner)) for owner in OWNERS]
 
 
 def answer(archive: Archive, owner: JID, wanted: Wanted) -> Page | str:
@@ -76,10 +74,12 @@ def answer(archive: Archive, owner: JID, wanted: Wanted) -> Page | str:
 
 def named(twin: MemoryArchive, owner: JID, places: list[int]) -> tuple[str, ...]:
     ids = [each.id for each in twin.entries.get(owner, [])][::-1]
-    return tuple(ids[place] if place < len(ids) else str(place) for place in places)
+    return tuple(ids[place] if place < len(ids) else "9000000" for place in places)
 
 
-def play(with_accounts: str, steps: list[tuple[object, ...]], kind: type[SQLiteRoomArchives | SQLiteUserArchives]) -> None:
+def play(
+    with_accounts: str, steps: list[tuple[object, ...]], kind: type[SQLiteRoomArchives | SQLiteUserArchives]
+) -> None:
     twin = MemoryArchive()
     with TemporaryDirectory() as directory:
         shutil.copy(database_path(with_accounts), directory)
@@ -158,8 +158,7 @@ def test_pages_while_entries_come_and_go(
     while True:
         try:
             page = archive.page(ROMEO, wanted)
-        except ArchiveError as error:
-            assert error.condition == "item-not-found"
+        except ArchiveError:
             lost = True  # what was read last is dropped: the client begins anew
             break
         ids = [each.id for each in page.entries]

@@ -129,7 +129,7 @@ def test_a_result() -> None:
     ("page", "attributes", "ids"),
     [
         (Page((), complete=True), " complete='true'", ""),
-        (Page((), complete=False, count=7), "", "<count>7</count>"),
+        (Page((), complete=False, total=7), "", "<count>7</count>"),
         (Page((), complete=True, stable=False), " complete='true' stable='false'", ""),
     ],
 )
