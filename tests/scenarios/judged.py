@@ -205,7 +205,7 @@ def _white_space(entry: Entry, element: ET.Element, own: str) -> bool:
 ALLOWED = (
     Allowed("RFC 6120 8.1.5: a server SHOULD add the stream's xml:lang; the embedded service sends stanzas on as they"
             " came", _language),
-    Allowed("XEP-0313: stanza-id by the account's archive, which is off by default in the embedded service", _archive_ids),
+    Allowed("XEP-0313: stanza-id by the account's archive, which is off by default here", _archive_ids),
     Allowed("RFC 6120 8.1.3: the id of a presence is for its sender; what is shown to others needs none",
             _presence_ids),
     Allowed("RFC 6120 8.1.1.2: a server may leave out or add the client's own address in `to`", _own_address),
