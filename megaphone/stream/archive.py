@@ -9,7 +9,7 @@ never given twice (XEP-0313 section 3).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from megaphone.errors import ArchiveError
@@ -23,8 +23,7 @@ PAGE_BYTES: Final = 1_048_576  # of the stanzas in one page, the first one aside
 UNKNOWN_ID: Final = "the archive has no such message, or has it no more"
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
+class Said(NamedTuple):
     """What is to be archived. `kind` is one of `history.entry.Kind`, `time` Unix seconds.
 
     `stanza` has no stanza-id of the archive, in rooms no `to`; it stands below a stream header with RFC 6120's
@@ -57,7 +56,7 @@ class Erasure(NamedTuple):
 
     def of(self, entry: Archived) -> Archived:
         """Return what is left of the entry."""
-        return Archived(entry.id, replace(entry.said, stanza=self.placeholder), erased=True)
+        return Archived(entry.id, entry.said._replace(stanza=self.placeholder), erased=True)
 
 
 @dataclass(frozen=True, slots=True)

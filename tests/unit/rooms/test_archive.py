@@ -361,7 +361,7 @@ def test_what_older_versions_wrote_has_its_id_once(town: Town) -> None:
     room = town.rooms.room(ROOM)
     assert room is not None
     (entry,) = room.tail.all()
-    assert room.marked(entry) == room.marked(entry._replace(said=replace(entry.said, stanza=room.marked(entry))))
+    assert room.marked(entry) == room.marked(entry._replace(said=entry.said._replace(stanza=room.marked(entry))))
 
 
 def test_the_clock_of_the_room_does_not_matter(town: Town) -> None:

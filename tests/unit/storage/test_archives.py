@@ -95,10 +95,10 @@ def play(
                     archive = kind(storage)
                     twin.last = {owner: int(entries[-1].id) for owner, entries in twin.entries.items() if entries}
                 case "append", [owner, said, erased]:
-                    said = replace(said, peer=said.author)
+                    said = said._replace(peer=said.author)
                     assert archive.append(owner, said, erased=erased) == twin.append(owner, said, erased=erased)
                 case "erase", [owner, said, place]:
-                    said = replace(said, peer=said.author)
+                    said = said._replace(peer=said.author)
                     (id_,) = named(twin, owner, [place])
                     assert archive.find(owner, id_) == twin.find(owner, id_)
                     erases = Erasure(id_, b"<gone/>")
@@ -140,8 +140,8 @@ def test_users(with_accounts: str, steps: list[tuple[object, ...]]) -> None:
     play(with_accounts, steps, SQLiteUserArchives)
 
 
-def said(time: float, **changes: object) -> Said:
-    return replace(Said(time, Kind.MESSAGE, "a@x", "a@x", "", b"<message/>"), **changes)  # type: ignore[arg-type]
+def said(time: float) -> Said:
+    return Said(time, Kind.MESSAGE, "a@x", "a@x", "", b"<message/>")
 
 
 @pytest.mark.parametrize("kind", [SQLiteRoomArchives, SQLiteUserArchives])
