@@ -157,6 +157,7 @@ class _SQLiteArchives:
 
     def forget(self, owner: JID) -> int:
         """Drop a whole archive; its ids are not given again as long as this process runs, or the clock goes on."""
+        self._last[owner.local] = self._last_id(owner)
         return self._writer.remove(self._table.forget, (owner.local,), owner=self._owner(owner))
 
     def drop_before(self, time: float) -> int:
