@@ -113,6 +113,15 @@ class PeerError(MegaphoneError):
         self.told = told
 
 
+class ArchiveError(MegaphoneError):
+    """A query of an archive that is refused: `condition` is RFC 6120 section 8.3.3's, `text` is for people."""
+
+    def __init__(self, condition: str, text: str) -> None:
+        super().__init__(f"{condition}: {text}")
+        self.condition = condition
+        self.text = text
+
+
 class SASLError(MegaphoneError):
     """A login that is refused: `condition` is one of RFC 6120 section 6.5, `text` is for the client's user."""
 

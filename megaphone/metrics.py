@@ -375,6 +375,12 @@ METRICS: Final = (
            "Writes that the database did not take.", OfWorker({(): Slot.STORE_REFUSED})),
     Metric("megaphone_store_waiting", "gauge", ("worker",),
            "Writes that wait for a commit.", OfWorker({(): Slot.STORE_WAITING})),
+    Metric("megaphone_archive_entries_total", "counter", ("worker", "event"),
+           "Entries of archives of rooms and users: appended, erased, given in answer to queries.",
+           OfWorker({("appended",): Slot.ARCHIVE_APPENDED, ("erased",): Slot.ARCHIVE_ERASED,
+                     ("given",): Slot.ARCHIVE_GIVEN})),
+    Metric("megaphone_archive_queries_total", "counter", ("worker",),
+           "Queries of archives that were answered with a page.", OfWorker({(): Slot.ARCHIVE_QUERIES})),
     Metric("megaphone_promises_waiting", "gauge", ("worker",),
            "Acknowledgements that wait until something is durable.", OfWorker({(): Slot.PROMISES_WAITING})),
     # upstreams

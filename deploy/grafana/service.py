@@ -45,6 +45,13 @@ SERVICE: Final = (
         ("sum by (instance) (megaphone_promises_waiting{})", "{{instance}} acknowledgements"),
     ),
     graph(
+        "Archives",
+        "cps",
+        "Entries of rooms' and users' archives: appended, erased, given in answer to queries.",
+        ("sum by (event) (rate(megaphone_archive_entries_total{}[$__rate_interval]))", "{{event}}"),
+        ("sum(rate(megaphone_archive_queries_total{}[$__rate_interval]))", "queries"),
+    ),
+    graph(
         "Between workers",
         "cps",
         "Frames; refused: too much waited for that worker.",

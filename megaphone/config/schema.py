@@ -111,6 +111,15 @@ class Rooms(Table, frozen=True):
     kept_messages: Positive = 10_000  # of one persistent room, on disk
 
 
+class Archive(Table, frozen=True):
+    """`[archive]`: what is kept of what people say, and how it is read (XEP-0313)."""
+
+    users: bool = False  # archives of users; every message between two of them is written to disk then
+    kept_messages: Positive = 10_000  # of one user, on disk
+    days: Annotated[int, Meta(ge=0, le=36_500)] = 0  # that what users and persistent rooms said is kept; 0 = no limit
+    page_messages: Annotated[int, Meta(ge=1, le=1000)] = 100  # in one answer
+
+
 class Health(Table, frozen=True):
     """`[health]`: the XMPP-level check of every upstream."""
 
@@ -198,6 +207,7 @@ class Config(Table, frozen=True):
     service: Service = Service()
     token_key: tuple[TokenKey, ...] = ()
     rooms: Rooms = Rooms()
+    archive: Archive = Archive()
     health: Health = Health()
     limits: Limits = Limits()
     restart: Restart = Restart()

@@ -6,7 +6,7 @@ from typing import NoReturn
 
 from msgspec.structs import replace
 
-from megaphone.config.schema import Config, Rooms, Service, TokenKey
+from megaphone.config.schema import Archive, Config, Rooms, Service, TokenKey
 from megaphone.errors import ConfigError
 from megaphone.sockets.endpoint import is_ip_address
 from megaphone.stream.domain import normalise_domain
@@ -36,7 +36,7 @@ class _ServiceRules:
     def check_nothing_given(self) -> None:
         """Refuse keys of the embedded service where the servers behind Megaphone do its work."""
         reason = "is for the embedded service, which there is only without any [[upstream]]"
-        for name, default in (("service", Service()), ("rooms", Rooms())):
+        for name, default in (("service", Service()), ("rooms", Rooms()), ("archive", Archive())):
             given = getattr(self.config, name)
             for field in default.__struct_fields__:
                 if getattr(given, field) != getattr(default, field):

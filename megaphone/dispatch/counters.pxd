@@ -98,6 +98,10 @@ cpdef enum Slot:
     RELAYED_OPEN = 99        # gauge: streams whose session is in another worker, or whose connection is
     PROMISES_WAITING = 100   # gauge: acknowledgements that wait until something is durable
     OVERFLOWS = 101          # sessions ended because their client took too little for too long
+    ARCHIVE_APPENDED = 102   # entries put into archives of rooms and users
+    ARCHIVE_ERASED = 103     # entries whose author or a moderator has retracted them
+    ARCHIVE_QUERIES = 104    # queries answered with a page
+    ARCHIVE_GIVEN = 105      # entries in these pages
     HUB_LINKS_ATTACHED = 192  # gauge: sessions of a hub that have a socket
     HUB_LINKS_WAITING = 193  # gauge: and those that wait for a new one
     HUB_FRAMES_IN = 194    # from edges

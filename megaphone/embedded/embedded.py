@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import megaphone
 from megaphone.bus.homes import name_at_home
@@ -25,6 +26,7 @@ from megaphone.embedded.relay import Relay
 from megaphone.embedded.router import Router
 from megaphone.embedded.sessions import Sessions
 from megaphone.embedded.stream import Streams
+from megaphone.errors import StorageError
 from megaphone.rooms.ports import RoomConfig, RoomSettings
 from megaphone.rooms.rooms import Rooms
 from megaphone.service.authenticator import Authenticator, LoginSettings
@@ -32,6 +34,7 @@ from megaphone.service.failed_logins import ACCOUNT_POLICY, ADDRESS_POLICY
 from megaphone.service.service import Service
 from megaphone.service.settings import Settings
 from megaphone.storage.accounts import SQLiteAccounts
+from megaphone.storage.archives import SQLiteRoomArchives, SQLiteUserArchives
 from megaphone.storage.rooms import SQLiteRooms
 from megaphone.storage.storage import Storage
 from megaphone.storage.users import SQLiteUsers
@@ -53,6 +56,8 @@ if TYPE_CHECKING:
     from megaphone.service.session import Session
     from megaphone.service.tokens import TokenKey
     from megaphone.sockets.poller import Poller
+
+DROP_SECONDS: Final = 3600.0  # between two times at which what is too old is dropped from archives
 
 
 class Embedded:
@@ -90,6 +95,8 @@ class Embedded:
         self._counted_before: dict[Slot, int] = {}
         domain, service, rooms = config.domain[0].name, config.service, config.rooms
         self.domain = domain
+        self._archived_days = config.archive.days
+        self._drop_at = 0.0  # loop seconds, when entries of archives that are too old are dropped next
         self._create = rooms.create
         self.storage = Storage(
             service.data, worker=index, call_soon=loop.call_soon_threadsafe, on_committed=lambda _: self._committed()
@@ -116,11 +123,16 @@ class Embedded:
             resume_seconds=service.resume_seconds,
             limits=_sm_limits(config),
         )
-        self.service = Service(domain, SessionOutlet(self.sessions, self.router), users, self._settings(config))
+        self._user_archives = SQLiteUserArchives(self.storage, config.archive.kept_messages)
+        self._room_archives = SQLiteRoomArchives(self.storage, rooms.kept_messages)
+        self.service = Service(
+            domain, SessionOutlet(self.sessions, self.router), users, self._user_archives, self._settings(config)
+        )
         self.rooms = Rooms(
             rooms.domain,
             self.router,
-            SQLiteRooms(self.storage, rooms.domain, rooms.kept_messages),
+            SQLiteRooms(self.storage, rooms.domain),
+            self._room_archives,
             self._room_settings(config),
         )
         self._accounts = SQLiteAccounts(self.storage)
@@ -176,6 +188,8 @@ class Embedded:
             version=megaphone.__version__,
             components=((config.rooms.domain, "Rooms"),),
             is_local_domain=self.router.is_local_domain,
+            archive=config.archive.users,
+            archive_page=config.archive.page_messages,
         )
 
     def _room_settings(self, config: Config) -> RoomSettings:
@@ -187,6 +201,7 @@ class Embedded:
             rooms_limit=rooms.max_rooms,
             rooms_per_user_limit=rooms.max_rooms_per_user,
             occupants_limit=rooms.max_occupants,
+            page_limit=config.archive.page_messages,
         )
 
     def _login_settings(self, config: Config, token_keys: Sequence[TokenKey]) -> LoginSettings:
@@ -208,6 +223,9 @@ class Embedded:
         self.authenticator.apply(self._login_settings(config, token_keys))
         self.service.apply(self._settings(config))
         self.rooms.apply(self._room_settings(config))
+        self._user_archives.kept = config.archive.kept_messages
+        self._room_archives.kept = config.rooms.kept_messages
+        self._archived_days = config.archive.days
         self.sessions.apply(config.service.resume_seconds, _sm_limits(config))
 
     def open(self) -> None:
@@ -229,7 +247,17 @@ class Embedded:
         if self.hand_over is not None:
             self.hand_over.sweep()
         self.sessions.sweep()
+        if self._archived_days and self.router.index == 0 and self._loop.time() >= self._drop_at:
+            self._drop_old_entries()
         self.put_on_board()
+
+    def _drop_old_entries(self) -> None:
+        """Drop what archives have kept for long enough, of all workers: their database is one."""
+        self._drop_at = self._loop.time() + DROP_SECONDS
+        oldest = time.time() - self._archived_days * 86_400
+        with contextlib.suppress(StorageError):  # the disk takes nothing: an hour later, then
+            self._user_archives.drop_before(oldest)
+            self._room_archives.drop_before(oldest)
 
     def drain(self) -> None:
         """The worker goes: the rooms at home here tell their occupants (status 332), unless another worker has them."""
@@ -257,7 +285,14 @@ class Embedded:
     def put_on_board(self) -> None:
         """Show what others have counted; counters go on from where the process before this one left them."""
         board, writer, bus = self._board, self.storage.writer, self.bus
-        counted = {Slot.STORE_WRITES: writer.committed}
+        rooms, users = self.rooms.counts, self.service.home.counts
+        counted = {
+            Slot.STORE_WRITES: writer.committed,
+            Slot.ARCHIVE_APPENDED: rooms.appended + users.appended,
+            Slot.ARCHIVE_ERASED: rooms.erased + users.erased,
+            Slot.ARCHIVE_QUERIES: rooms.queries + users.queries,
+            Slot.ARCHIVE_GIVEN: rooms.given + users.given,
+        }
         if bus is not None:
             counted |= {
                 Slot.BUS_FRAMES_IN: bus.frames_in,

@@ -166,7 +166,7 @@ def apply(room: Room, config: RoomConfig) -> None:
     """Make the room what the configuration says, and tell its occupants."""
     before = room.config
     if room.persistent and not config.persistent:
-        room.read_log()
+        room.read_archive()
     room.config = config
     if room.locked:
         return

@@ -20,6 +20,8 @@ from megaphone.rooms.names import (
     element,
 )
 from megaphone.rooms.ports import Whois
+from megaphone.stream import mam
+from megaphone.stream.retraction import MODERATE, RETRACT, TOMBSTONE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,7 +30,8 @@ if TYPE_CHECKING:
     from megaphone.rooms.room import Room
 
 ALWAYS = (
-    DISCO_INFO, DISCO_ITEMS, MUC, MUC_REQUEST, MUC_SELF_PING, MUC_STABLE_ID, OCCUPANT_ID, PING, STANZA_ID
+    DISCO_INFO, DISCO_ITEMS, MUC, MUC_REQUEST, MUC_SELF_PING, MUC_STABLE_ID, OCCUPANT_ID, PING, STANZA_ID,
+    *mam.FEATURES, MODERATE, RETRACT, TOMBSTONE,
 )  # fmt: skip
 REGISTERED_NICK = "x-roomuser-item"
 

@@ -154,7 +154,7 @@ def _show_room(
     stanzas.append(stamp(presence.own(room, occupant, session, presence.Why(statuses)), id_=stanza.id))
     history = wanted(stanza.tree, room.config.history_length)
     if history.messages:
-        stanzas += room.tail.last(history, now, room.address)
+        stanzas += room.tail.last(history, now, room.address, room.marked)
     if room.subject is None:
         stanzas.append(message(from_=room.address, type_="groupchat", content=b"<subject/>"))
     else:

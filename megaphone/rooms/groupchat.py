@@ -1,7 +1,8 @@
 """What is said to all: messages, reflected to every occupant in one order, and the subject (XEP-0045 sections 7.4, 8).
 
 A plain message is looked at, not parsed: its header, and whether certain names occur in it at all. A room writes it
-once, with its stanza-id (XEP-0359) and the sender's occupant-id (XEP-0421), and one `fan_out` sends it to everybody.
+once, with the sender's occupant-id (XEP-0421) and, if it is archived, its stanza-id (XEP-0359), and one `fan_out` sends
+it to everybody. What is not archived has no stanza-id: clients ask the archive for what has one.
 """
 
 from __future__ import annotations
@@ -9,10 +10,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from megaphone.errors import RoomError, StorageError
+from megaphone.history.entry import Kind
+from megaphone.rooms import moderation
 from megaphone.rooms.forged import without_forged
 from megaphone.rooms.names import CLIENT, HINTS
-from megaphone.rooms.ports import StoredMessage, Subject
+from megaphone.rooms.ports import Subject
 from megaphone.rooms.privileges import SPEAKING, SUBJECT
+from megaphone.stream.archive import Said
+from megaphone.stream.retraction import retracts
 from megaphone.wire.stamp import add_child, stamp
 from megaphone.wire.stanza_header import read_stanza_header
 
@@ -33,30 +38,33 @@ def receive_groupchat(room: Room, stanza: Addressed, now: float) -> None:
             limit = room.settings.subject_limit_bytes
             raise RoomError("not-acceptable", f"a message with a subject has at most {limit} bytes")
         room.admit_message(now)
-        before, message = room.subject, _stored(room, stanza, now)
-        room.subject = Subject(message.stanza, now)
+        before, message = room.subject, room.marked(room.keep(_said(room, stanza, now, Kind.SUBJECT)))
+        room.subject = Subject(message, now)
         try:
             room.save()
         except StorageError:
             room.subject = before
             raise
-        room.outlet.fan_out(room.jid, message.stanza)
+        room.outlet.fan_out(room.jid, message)
         return
     if sender.role not in SPEAKING:
         raise RoomError("forbidden", "this room is moderated, and you have no voice")
     room.admit_message(now)
-    message = _stored(room, stanza, now)
-    if has_body(stanza) and not (b"store" in stanza.data and _is_not_to_be_stored(stanza)):
-        room.remember(message)  # which may fail: then nobody gets it
-    room.outlet.fan_out(room.jid, message.stanza)
+    target = retracts(stanza)
+    if target is not None:
+        message = moderation.retract(room, sender, target, _said(room, stanza, now, Kind.RETRACTION))
+    elif has_body(stanza) and not (b"store" in stanza.data and _is_not_to_be_stored(stanza)):
+        message = room.marked(room.keep(_said(room, stanza, now, Kind.MESSAGE)))  # may fail: then nobody gets it
+    else:
+        message = _said(room, stanza, now, Kind.MESSAGE).stanza
+    room.outlet.fan_out(room.jid, message)
 
 
-def _stored(room: Room, stanza: Addressed, now: float) -> StoredMessage:
+def _said(room: Room, stanza: Addressed, now: float, kind: Kind) -> Said:
     sender = room.sender(stanza)
-    id_ = room.next_id(now)
-    said = b"%b id='%d'/>%b" % (room.mark, id_, sender.mark)
     stamped = stamp(without_forged(stanza, room.jid), to=None, from_=str(sender.jid))
-    return StoredMessage(id_, now, sender.nick, add_child(stamped, said))
+    author = str(sender.bare)
+    return Said(now, kind, author, author, sender.nick, add_child(stamped, sender.mark), stanza.id or "")
 
 
 def has_body(stanza: Addressed) -> bool:

@@ -1,4 +1,7 @@
-"""The last messages of one room: what a new occupant gets to read (XEP-0045 sections 7.2.13 and 7.2.14)."""
+"""The last entries of one room's archive, in memory: what a new occupant gets to read of them, and most queries ask.
+
+XEP-0045 sections 7.2.13 and 7.2.14. Of a temporary room they are the whole archive.
+"""
 
 from __future__ import annotations
 
@@ -6,57 +9,72 @@ import datetime
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
+from megaphone.history.entry import Kind
 from megaphone.rooms.names import MUC, delay
 from megaphone.wire.stamp import add_child
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from xml.etree.ElementTree import Element
 
-    from megaphone.rooms.ports import StoredMessage
+    from megaphone.stream.archive import Archived, Erasure
 
 
 class Tail:
-    """A bounded tail of the room's messages, oldest first."""
+    """A bounded tail of the room's archive, oldest first."""
 
-    __slots__ = ("_bytes", "_limit", "_limit_bytes", "_messages")
+    __slots__ = ("_bytes", "_entries", "_limit", "_limit_bytes")
 
-    def __init__(self, limit: int, limit_bytes: int, messages: Iterable[StoredMessage] = ()) -> None:
-        self._messages: deque[StoredMessage] = deque()
+    def __init__(self, limit: int, limit_bytes: int, entries: Iterable[Archived] = ()) -> None:
+        self._entries: deque[Archived] = deque()
         self._limit = limit
         self._limit_bytes = limit_bytes
         self._bytes = 0
-        for message in messages:
-            self.append(message)
+        for entry in entries:
+            self.append(entry)
 
     def __len__(self) -> int:
-        return len(self._messages)
+        return len(self._entries)
 
     @property
-    def last_id(self) -> int:
-        """The greatest id so far; 0 if there is no message."""
-        return self._messages[-1].id if self._messages else 0
+    def last_number(self) -> int:
+        """The number that is the last entry's id; 0 if there is no entry, or its id is no number."""
+        return int(self._entries[-1].id) if self._entries and self._entries[-1].id.isdecimal() else 0
 
-    def append(self, message: StoredMessage) -> None:
-        """Add a message; the oldest go when there are too many, or too many bytes of them."""
-        self._messages.append(message)
-        self._bytes += len(message.stanza)
-        while len(self._messages) > self._limit or self._bytes > self._limit_bytes:
-            self._bytes -= len(self._messages.popleft().stanza)
+    def append(self, entry: Archived) -> None:
+        """Add an entry; the oldest go when there are too many, or too many bytes of them."""
+        self._entries.append(entry)
+        self._bytes += len(entry.said.stanza)
+        while len(self._entries) > self._limit or self._bytes > self._limit_bytes:
+            self._bytes -= len(self._entries.popleft().said.stanza)
 
-    def all(self) -> tuple[StoredMessage, ...]:
+    def all(self) -> tuple[Archived, ...]:
         """Return all of it."""
-        return tuple(self._messages)
+        return tuple(self._entries)
 
-    def last(self, wanted: Wanted, now: float, room: str) -> list[bytes]:
-        """Return the stanzas that a new occupant gets, each with its delay stamp."""
+    def find(self, id_: str) -> Archived | None:
+        """Return the entry with an id, if it is among these."""
+        return next((entry for entry in self._entries if entry.id == id_), None)
+
+    def erase(self, erasure: Erasure) -> None:
+        """Forget what an entry said, if it is among these."""
+        for place, entry in enumerate(self._entries):
+            if entry.id == erasure.id:
+                self._entries[place] = erasure.of(entry)
+                self._bytes += len(erasure.placeholder) - len(entry.said.stanza)
+                return
+
+    def last(self, wanted: Wanted, now: float, room: str, marked: Callable[[Archived], bytes]) -> list[bytes]:
+        """Return the stanzas that a new occupant gets, as `marked` gives them, each with its delay stamp."""
         since = max(wanted.since, now - wanted.seconds)
         found: list[bytes] = []
         characters = 0
-        for message in reversed(self._messages):
-            if len(found) == wanted.messages or message.time < since:
+        for entry in reversed(self._entries):
+            if len(found) == wanted.messages or entry.said.time < since:
                 break
-            stanza = add_child(message.stanza, delay(room, message.time))
+            if entry.said.kind != Kind.MESSAGE or entry.erased:
+                continue
+            stanza = add_child(marked(entry), delay(room, entry.said.time))
             characters += len(stanza)
             if characters > wanted.characters:
                 break

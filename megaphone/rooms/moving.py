@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from megaphone.history.entry import Kind
 from megaphone.rooms.entering import occupant_mark
 from megaphone.rooms.occupants import Asked, Occupant
-from megaphone.rooms.ports import Affiliated, Affiliation, Role, RoomConfig, RoomRecord, StoredMessage, Subject
+from megaphone.rooms.ports import Affiliated, Affiliation, Role, RoomConfig, RoomRecord, Subject
 from megaphone.rooms.room import Room
+from megaphone.stream.archive import Archived, Said
 from megaphone.stream.jid import JID
 
 if TYPE_CHECKING:
@@ -29,7 +31,8 @@ if TYPE_CHECKING:
 
 _ENTRIES = 512  # of the room list in one change
 
-Message = tuple[int, float, str, bytes]  # of `ports.StoredMessage`
+Message = tuple[int, float, str, bytes]  # of an entry of a temporary room's archive: id, time, nick, stanza
+About = tuple[int, str, str, bool]  # and kind, author, the author's client's id, whether it is erased
 
 
 class OccupantSnapshot(msgspec.Struct, array_like=True, frozen=True):
@@ -45,7 +48,8 @@ class OccupantSnapshot(msgspec.Struct, array_like=True, frozen=True):
 class Talk(msgspec.Struct, array_like=True, frozen=True, tag="talk"):
     """What changes in a room by talk alone; `said` are the messages behind those that came before.
 
-    `subject` is the message that set it and its time. `listed` is what the room list was told last.
+    `subject` is the message that set it and its time. `listed` is what the room list was told last. `about` has as many
+    items as `said`, unless the predecessor knows of none.
     """
 
     room: JID
@@ -55,6 +59,7 @@ class Talk(msgspec.Struct, array_like=True, frozen=True, tag="talk"):
     credit: float
     credit_time: float
     said: tuple[Message, ...]
+    about: tuple[About, ...] = ()
 
 
 class RoomSnapshot(msgspec.Struct, array_like=True, frozen=True, tag="room"):
@@ -181,6 +186,7 @@ def snapshot(room: Room) -> RoomSnapshot:
 def talk(room: Room, known: int) -> Talk:
     """Return what talk has changed; messages up to the id `known` are known."""
     subject = room.subject
+    new = () if room.persistent else tuple(each for each in room.tail.all() if int(each.id) > known)
     return Talk(
         room.jid,
         room.id,
@@ -188,9 +194,8 @@ def talk(room: Room, known: int) -> Talk:
         room.told,
         room.credit,
         room.credit_time,
-        ()
-        if room.persistent
-        else tuple((each.id, each.time, each.nick, each.stanza) for each in room.tail.all() if each.id > known),
+        tuple((int(each.id), each.said.time, each.said.resource, each.said.stanza) for each in new),
+        tuple((each.said.kind, each.said.author, each.said.message, each.erased) for each in new),
     )
 
 
@@ -228,8 +233,9 @@ def follow(room: Room, moved: Talk) -> None:
     room.credit = moved.credit
     room.credit_time = moved.credit_time
     if not room.persistent:
-        for each in moved.said:
-            room.tail.append(StoredMessage(*each))
+        about = moved.about or ((int(Kind.MESSAGE), "", "", False),) * len(moved.said)
+        for (id_, time, nick, stanza), (kind, author, message, erased) in zip(moved.said, about, strict=True):
+            room.tail.append(Archived(str(id_), Said(time, kind, author, author, nick, stanza, message), erased))
     room.id = moved.id
 
 

@@ -184,35 +184,11 @@ class Affiliated:
     """Why, as the admin said, for the ban list."""
 
 
-@dataclass(frozen=True, slots=True)
-class StoredMessage:
-    """One message of a room, as all occupants have got it."""
+class RoomStore(Protocol):
+    """Persistent rooms. A `put_…` returns at once; reads see what has been put before them by the same process.
 
-    id: int
-    """Greater than that of every earlier message of this room: microseconds since 1970, or one more than the last.
-    Below 2**63; its decimal text is the stanza-id (XEP-0359)."""
-    time: float
-    """Unix seconds."""
-    nick: str
-    stanza: bytes
-    """As it was reflected, stanza-id and occupant-id included, without `to`, from room/nick."""
-
-
-class RoomLog(Protocol):
-    """The messages of persistent rooms, for history on join: what a replicated archive may take over."""
-
-    def append(self, room: JID, message: StoredMessage) -> object:
-        """Keep a message; returns at once. How long it is kept is the log's affair."""
-
-    def tail(self, room: JID, count: int) -> Sequence[StoredMessage]:
-        """Return the last `count` messages (1 or more), oldest first, those included that `append` has queued."""
-
-    def forget(self, room: JID) -> object:
-        """Drop every message of a room that has been destroyed; returns at once."""
-
-
-class RoomStore(RoomLog, Protocol):
-    """Persistent rooms. A `put_…` returns at once; reads see what has been put before them by the same process."""
+    What was said in them is in a `stream.archive.Archive`, by the rooms' bare JIDs.
+    """
 
     def rooms(self) -> Iterable[RoomRecord]:
         """Return every room: those of other workers too, `Rooms.load` chooses."""
@@ -221,13 +197,13 @@ class RoomStore(RoomLog, Protocol):
         """Return every affiliation of a room."""
 
     def put_room(self, record: RoomRecord) -> object:
-        """Keep a room in place of what was kept of it; its affiliations and messages stay."""
+        """Keep a room in place of what was kept of it; its affiliations stay."""
 
     def put_affiliation(self, room: JID, affiliated: Affiliated) -> object:
         """Keep one affiliation in place of this JID's former one; with NONE, drop it."""
 
     def delete_room(self, room: JID) -> object:
-        """Drop a room with its affiliations; its messages are `forget`'s."""
+        """Drop a room with its affiliations."""
 
 
 # --- what the operator sets ---
@@ -278,9 +254,11 @@ class RoomSettings:
     invitations_limit: int = 10
     """Of one message."""
     history_limit: int = 200
-    """Messages of one room in memory, and what an owner may set as history length at most."""
+    """Entries of one room's archive in memory, and what an owner may set as history length at most."""
     history_limit_bytes: int = 1_048_576
-    """Of one room's messages in memory."""
+    """Of one room's entries in memory."""
+    page_limit: int = 100
+    """Entries in one page of an archive (XEP-0313)."""
     list_limit: int = 500
     """Items of one answer to disco#items: the fullest rooms, the first occupants."""
     asked_limit: int = 64

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from megaphone.errors import RoomError
 from megaphone.rooms import (
     administration,
+    archive,
     asking,
     discovery,
     entering,
@@ -14,6 +15,7 @@ from megaphone.rooms import (
     groupchat,
     invitations,
     leaving,
+    moderation,
     ownership,
     private,
     voice,
@@ -29,6 +31,8 @@ from megaphone.rooms.names import (
     PING,
 )
 from megaphone.rooms.ports import Affiliation
+from megaphone.stream.mam import MAM
+from megaphone.stream.retraction import MODERATE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -116,6 +120,10 @@ REQUESTS: dict[tuple[str, str], Part] = {
     ("set", f"{{{MUC_ADMIN}}}query"): administration.receive_set,
     ("get", f"{{{MUC_OWNER}}}query"): ownership.receive_get,
     ("set", f"{{{MUC_OWNER}}}query"): ownership.receive_set,
+    ("get", f"{{{MAM}}}query"): archive.receive_form,
+    ("set", f"{{{MAM}}}query"): archive.receive_query,
+    ("get", f"{{{MAM}}}metadata"): archive.receive_metadata,
+    ("set", f"{{{MODERATE}}}moderate"): moderation.receive_moderate,
 }
 
 

@@ -9,9 +9,10 @@ from megaphone.rooms.affiliations import Affiliations
 from megaphone.rooms.history import Tail
 from megaphone.rooms.names import MUC_USER, STANZA_ID, element, muc_user
 from megaphone.rooms.occupants import Occupants
-from megaphone.rooms.ports import Affiliated, Affiliation, Audience, Role, RoomRecord, StoredMessage, Whois
+from megaphone.rooms.ports import Affiliated, Affiliation, Audience, Role, RoomRecord, Whois
 from megaphone.rooms.privileges import ROLE_ON_ENTERING
-from megaphone.wire.stamp import stamp
+from megaphone.stream.archive import Archived
+from megaphone.wire.stamp import add_child, stamp
 from megaphone.wire.stanza_writer import iq_result, message
 from megaphone.wire.writer import escape
 
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
     from megaphone.rooms.addressed import Addressed
     from megaphone.rooms.occupants import Occupant
-    from megaphone.rooms.ports import Outlet, RoomLog, RoomSettings, RoomStore, Subject
+    from megaphone.rooms.ports import Outlet, RoomSettings, RoomStore, Subject
+    from megaphone.stream.archive import Archive, Counts, Erasure, Said
     from megaphone.stream.jid import JID
 
 BURST_SECONDS = 10.0
@@ -29,14 +31,22 @@ BURST_SECONDS = 10.0
 class Surroundings:
     """What all rooms of one worker share."""
 
-    __slots__ = ("closed", "log", "outlet", "settings", "store")
+    __slots__ = ("archive", "closed", "counts", "outlet", "settings", "store")
 
     def __init__(
-        self, outlet: Outlet, store: RoomStore, log: RoomLog, settings: RoomSettings, closed: Callable[[Room], None]
+        self,
+        outlet: Outlet,
+        store: RoomStore,
+        archive: Archive,
+        counts: Counts,
+        settings: RoomSettings,
+        closed: Callable[[Room], None],
     ) -> None:
         self.outlet = outlet
         self.store = store
-        self.log = log
+        self.archive = archive
+        """What was said in persistent rooms."""
+        self.counts = counts
         self.settings = settings
         self.closed = closed
         """Called with a room that has ceased to be."""
@@ -90,7 +100,7 @@ class Room:
         self.requests = 0
         """How many requests have been passed on between occupants: makes their ids."""
         self.id = 0
-        """The id of the last message."""
+        """The number that is the id of the last entry of a temporary room's archive."""
         self._tail: Tail | None = None
         self.told: tuple[str, int] | None = None
         """What the room list was told last: the name, and the number of bits of how many are here."""
@@ -122,16 +132,16 @@ class Room:
 
     @property
     def tail(self) -> Tail:
-        """Its last messages; those of a persistent room are read when they are first needed."""
+        """The last entries of its archive; those of a persistent room are read when they are first needed."""
         if self._tail is None:
             limit = self.settings.history_limit
-            stored = self.surroundings.log.tail(self.jid, limit) if self.persistent else ()
+            stored = self.surroundings.archive.tail(self.jid, limit) if self.persistent else ()
             self._tail = Tail(limit, self.settings.history_limit_bytes, stored)
-            self.id = max(self.id, self._tail.last_id)
+            self.id = max(self.id, self._tail.last_number)
         return self._tail
 
-    def read_log(self) -> None:
-        """Read the last messages, for as long as there is a log to read them from."""
+    def read_archive(self) -> None:
+        """Read the last entries, for as long as there is an archive to read them from."""
         _ = self.tail
 
     def sender(self, stanza: Addressed) -> Occupant:
@@ -190,13 +200,15 @@ class Room:
         self.save()
         for affiliated in self.affiliations:
             self.surroundings.store.put_affiliation(self.jid, affiliated)
-        for each in self.tail.all():
-            self.surroundings.log.append(self.jid, each)
+        said = self.tail.all()
+        self._tail = Tail(self.settings.history_limit, self.settings.history_limit_bytes)
+        for each in said:
+            self._tail.append(self.surroundings.archive.append(self.jid, each.said, erased=each.erased))
 
     def forget(self) -> None:
         """Keep nothing any more."""
         self.surroundings.store.delete_room(self.jid)
-        self.surroundings.log.forget(self.jid)
+        self.surroundings.archive.forget(self.jid)
 
     def put_affiliation(self, affiliated: Affiliated) -> None:
         """Enter an affiliation, and keep it."""
@@ -204,18 +216,31 @@ class Room:
         if self.persistent:
             self.surroundings.store.put_affiliation(self.jid, affiliated)
 
-    def next_id(self, now: float) -> int:
-        """Return an id for a message: greater than any before, also before a restart."""
-        self.read_log()
-        self.id = max(self.id + 1, int(now * 1_000_000))
-        return self.id
-
-    def remember(self, stored: StoredMessage) -> None:
-        """Add a message to the history; StorageError, and it is not added, if it cannot be kept."""
-        tail = self.tail
+    def keep(self, said: Said, *, erases: Erasure | None = None) -> Archived:
+        """Add to the archive, and let that erase another entry; StorageError, and nothing is done, if it cannot be."""
+        tail, counts = self.tail, self.surroundings.counts
         if self.persistent:
-            self.surroundings.log.append(self.jid, stored)
-        tail.append(stored)
+            entry = self.surroundings.archive.append(self.jid, said, erases=erases)
+        else:
+            self.id = max(self.id + 1, int(said.time * 1_000_000))
+            entry = Archived(str(self.id), said)
+        tail.append(entry)
+        counts.appended += 1
+        if erases is not None:
+            tail.erase(erases)
+            counts.erased += 1
+        return entry
+
+    def find(self, id_: str) -> Archived | None:
+        """Return an entry of the archive."""
+        found = self.tail.find(id_)
+        return self.surroundings.archive.find(self.jid, id_) if found is None and self.persistent else found
+
+    def marked(self, entry: Archived) -> bytes:
+        """Return what an entry said with its stanza-id (XEP-0359), which older ones have in them already."""
+        mark = b"%b id='%b'/>" % (self.mark, entry.id.encode())
+        stanza = entry.said.stanza
+        return stanza if mark in stanza else add_child(stanza, mark)
 
     def admit_message(self, now: float) -> None:
         """Raise RoomError if the room is being flooded."""

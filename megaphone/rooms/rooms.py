@@ -12,7 +12,9 @@ from megaphone.rooms.discovery import info
 from megaphone.rooms.names import DISCO_INFO, DISCO_ITEMS, MUC, PING, VERSION, element
 from megaphone.rooms.ports import Affiliated, Affiliation, RoomRecord
 from megaphone.rooms.room import Room, Surroundings
+from megaphone.stream.archive import Counts
 from megaphone.stream.jid import JID
+from megaphone.stream.retraction import retracts
 from megaphone.wire.stamp import add_child
 from megaphone.wire.stanza_writer import iq_result
 from megaphone.wire.writer import escape
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from megaphone.rooms.addressed import Addressed
-    from megaphone.rooms.ports import Outlet, RoomLog, RoomSettings, RoomStore
+    from megaphone.rooms.ports import Outlet, RoomSettings, RoomStore
+    from megaphone.stream.archive import Archive
     from megaphone.stream.stanza import Stanza
 
 FEATURES = (DISCO_INFO, DISCO_ITEMS, MUC, PING, VERSION)
@@ -30,7 +33,7 @@ FEATURES = (DISCO_INFO, DISCO_ITEMS, MUC, PING, VERSION)
 class Rooms:
     """XEP-0045 for one domain, without I/O: it is told the time and speaks through its outlet.
 
-    `log` keeps the messages if not the store does. Every method returns at once; none raises for what users send.
+    Every method returns at once; none raises for what users send.
     """
 
     def __init__(
@@ -38,9 +41,9 @@ class Rooms:
         domain: str,
         outlet: Outlet,
         store: RoomStore,
+        archive: Archive,
         settings: RoomSettings,
         *,
-        log: RoomLog | None = None,
         version: str = "",
     ) -> None:
         self.jid = JID.parse(domain)
@@ -53,7 +56,8 @@ class Rooms:
         self.directory = Directory(settings.rooms_limit, settings.list_limit)
         # While they move to another process (rooms.moving): which have changed, and whether by more than talk.
         self.touched: dict[JID, bool] | None = None
-        self.surroundings = Surroundings(outlet, store, log or store, settings, self.remove)
+        self.counts = Counts()
+        self.surroundings = Surroundings(outlet, store, archive, self.counts, settings, self.remove)
 
     def apply(self, settings: RoomSettings) -> None:
         """Take these settings from now on; what exists stays as it is."""
@@ -80,7 +84,7 @@ class Rooms:
             raise ValueError("a stanza for rooms has both addresses")
         addressed = cast("Addressed", stanza)
         if self.touched is not None:
-            is_talk = stanza.kind == "message" and stanza.type == "groupchat"
+            is_talk = stanza.kind == "message" and stanza.type == "groupchat" and retracts(stanza) is None
             self.touch(addressed.to.bare, talk=is_talk and not addressed.to.resource)
         try:
             if not stanza.to.local:

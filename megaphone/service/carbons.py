@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from xml.parsers import expat
 
 from megaphone.service.contents import (
     CARBONS,
@@ -15,9 +14,8 @@ from megaphone.service.contents import (
     message_type,
     only_chat_state,
 )
-from megaphone.wire.stamp import stamp
+from megaphone.stream.forwarded import forwarded
 from megaphone.wire.stanza_writer import message
-from megaphone.wire.start_tag import read_start_tag
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -61,11 +59,8 @@ def is_carbon(stanza: Stanza) -> bool:
 
 
 def _copy(home: Home, user: User, stanza: Stanza, direction: str, sessions: list[Session]) -> None:
-    content = b"<%b xmlns='urn:xmpp:carbons:2'><forwarded xmlns='urn:xmpp:forward:0'>%b</forwarded></%b>" % (
-        direction.encode(),
-        in_client_namespace(stanza.data),
-        direction.encode(),
-    )
+    name = direction.encode()
+    content = b"<%b xmlns='urn:xmpp:carbons:2'>%b</%b>" % (name, forwarded(stanza.data), name)
     kind = message_type(stanza)
     waits = only_chat_state(stanza)
     for session in sessions:
@@ -74,24 +69,3 @@ def _copy(home: Home, user: User, stanza: Stanza, direction: str, sessions: list
             home.deliver_when_active(session, copy, direction, stanza.from_)
         else:
             home.deliver(session, copy)
-
-
-def in_client_namespace(data: bytes) -> bytes:
-    """Return a stanza that says itself that it belongs to jabber:client, to stand below another namespace."""
-    _, end, _ = read_start_tag(data)
-    if b"xmlns" in data[:end] and _declares_default(data):
-        return data
-    return stamp(data, declarations=b" xmlns='jabber:client'")
-
-
-def _declares_default(data: bytes) -> bool:
-    parser = expat.ParserCreate()
-    found: list[bool] = []
-
-    def start(_: str, attributes: dict[str, str]) -> None:
-        if not found:
-            found.append("xmlns" in attributes)
-
-    parser.StartElementHandler = start
-    parser.Parse(data)
-    return found[0]

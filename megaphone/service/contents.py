@@ -9,11 +9,29 @@ from megaphone.stream.stanza import CLIENT_NAMESPACE
 if TYPE_CHECKING:
     from megaphone.stream.stanza import Stanza
 
+ARCHIVE = "urn:xmpp:mam:2"
 CARBONS = "urn:xmpp:carbons:2"
 CHAT_STATES = "http://jabber.org/protocol/chatstates"
 HINTS = "urn:xmpp:hints"
 MUC_USER = "http://jabber.org/protocol/muc#user"
 CONFERENCE = "jabber:x:conference"
+
+# Of a message without a body: what says something about a conversation that its other clients want to know later.
+ARCHIVED_PAYLOADS = frozenset(
+    {
+        "eu.siacs.conversations.axolotl",  # XEP-0384, as clients have it today
+        "jabber:x:conference",  # XEP-0249
+        "jabber:x:encrypted",  # XEP-0027
+        "jabber:x:oob",  # XEP-0066
+        "urn:xmpp:chat-markers:0",  # XEP-0333
+        "urn:xmpp:message-correct:0",  # XEP-0308
+        "urn:xmpp:message-retract:1",  # XEP-0424
+        "urn:xmpp:omemo:2",  # XEP-0384
+        "urn:xmpp:openpgp:0",  # XEP-0373
+        "urn:xmpp:reactions:0",  # XEP-0444
+        "urn:xmpp:receipts",  # XEP-0184
+    }
+)
 
 
 def message_type(stanza: Stanza) -> str:
@@ -58,3 +76,18 @@ def may_be_stored(stanza: Stanza) -> bool:
     if message_type(stanza) not in ("chat", "normal") or has(stanza, HINTS, "no-store", "no-permanent-store"):
         return False
     return has(stanza, HINTS, "store") or not only_chat_state(stanza)
+
+
+def is_archived(stanza: Stanza) -> bool:
+    """Whether a message belongs into the archives of those between whom it goes (XEP-0313 section 6.1.1, XEP-0334)."""
+    if message_type(stanza) not in ("chat", "normal") or has(stanza, HINTS, "no-store", "no-permanent-store"):
+        return False
+    return has_body(stanza) or any(
+        child.namespace in ARCHIVED_PAYLOADS or (child.namespace, child.name) == (HINTS, "store")
+        for child in stanza.children
+    )
+
+
+def is_archive_result(stanza: Stanza) -> bool:
+    """Whether a message is part of an archive's answer, of use only to the client that has asked."""
+    return has(stanza, ARCHIVE, "result")

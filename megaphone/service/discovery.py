@@ -73,11 +73,12 @@ def domain_items(home: Home, query: Element) -> bytes:
     return b"<query xmlns='http://jabber.org/protocol/disco#items'>%b</query>" % items
 
 
-def account_info(query: Element, *, anonymous: bool) -> bytes:
-    """Return what an account is and can do."""
+def account_info(query: Element, *, anonymous: bool, features: tuple[str, ...] = ()) -> bytes:
+    """Return what an account is and can do; `features` are those that not every account has."""
     if query.get("node") is not None:
         raise Refusal("item-not-found", "There is no such node")
-    return _info(("account", "anonymous" if anonymous else "registered", ""), ACCOUNT_FEATURES, None)
+    identity = ("account", "anonymous" if anonymous else "registered", "")
+    return _info(identity, (*ACCOUNT_FEATURES, *features), None)
 
 
 def account_items(query: Element) -> bytes:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from megaphone.service import client_state
 from megaphone.service.session import NO_ITEMS, Inbox, Session, User
+from megaphone.stream.archive import Counts
 from megaphone.stream.jid import JID
 from megaphone.wire.writer import escape
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from megaphone.service.ports import Outlet, RosterItem, UserStore
     from megaphone.service.refusal import Refusal
     from megaphone.service.settings import Settings
+    from megaphone.stream.archive import Archive
     from megaphone.stream.stanza import Stanza
 
 PRESENCES_KEPT_ONCE = 4_096
@@ -25,11 +27,13 @@ class Home:
     `to`, whose messages of type chat, normal and headline can be delivered to a session just as they are.
     """
 
-    def __init__(self, domain: str, outlet: Outlet, store: UserStore, settings: Settings) -> None:
+    def __init__(self, domain: str, outlet: Outlet, store: UserStore, archive: Archive, settings: Settings) -> None:
         self.domain = domain
         self.domain_jid = JID("", domain)
         self.outlet = outlet
         self.store = store
+        self.archive = archive
+        self.counts = Counts()
         self.settings = settings
         self.users: dict[str, User] = {}
         self.plain_targets: dict[bytes, Session] = {}
@@ -111,8 +115,9 @@ class Home:
         targets = self.plain_targets
         sessions = user.sessions
         carbons = sum(session.carbons for session in sessions)
+        archived = self.settings.archive and not user.anonymous
         for session in sessions:
-            alone = not user.blocked and carbons == session.carbons
+            alone = not user.blocked and not archived and carbons == session.carbons
             session.plain_sender = alone
             if session.key is None:
                 continue

@@ -8,15 +8,15 @@
     full, is not    refused          chat: as to the bare JID; normal, groupchat: refused; headline: dropped
 
 A session takes messages if it is available with a priority that is not negative. Errors go to a full JID that is there
-and nowhere else.
+and nowhere else. What is passed on to somebody's clients, or kept for them, is archived before (archive.py).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from megaphone.service import carbons, offline
-from megaphone.service.contents import message_type, only_chat_state
+from megaphone.service import archive, carbons, offline
+from megaphone.service.contents import is_archive_result, message_type, only_chat_state
 from megaphone.service.refusal import BLOCKED, Refusal
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from megaphone.stream.stanza import Stanza
 
 
-def send(home: Home, session: Session, stanza: Stanza) -> None:
+def send(home: Home, session: Session, stanza: Stanza, now: float) -> None:
     """Pass on a message that a client here has sent; without `to` it is for the user (RFC 6120 section 8.1.1.1)."""
     user = session.user
     to = stanza.to
@@ -47,7 +47,7 @@ def send(home: Home, session: Session, stanza: Stanza) -> None:
             home.outlet.route(data, to)
             return
     if not session.plain_sender:
-        carbons.sent(home, session, stanza)
+        carbons.sent(home, session, archive.sent(home, session, stanza, to, now))
     home.outlet.route(data, to)
 
 
@@ -60,7 +60,7 @@ def receive(home: Home, stanza: Stanza, to: JID, now: float) -> None:
     if to.resource:
         session = user.session(to.resource)
         if session is not None:
-            _deliver(home, user, stanza, (session,))
+            _deliver(home, user, archive.received(home, user, stanza, now), (session,))
             return
     if kind in ("error", "headline") and (to.resource or kind == "error"):
         return
@@ -68,9 +68,9 @@ def receive(home: Home, stanza: Stanza, to: JID, now: float) -> None:
         raise Refusal("service-unavailable")
     takers = takers_of(user, everybody=kind == "headline")
     if takers:
-        _deliver(home, user, stanza, takers)
-    elif kind != "headline":
-        offline.keep(home, user, stanza, now)
+        _deliver(home, user, archive.received(home, user, stanza, now), takers)
+    elif kind != "headline" and offline.may_keep(home, user, stanza, now):
+        offline.keep(home, user, archive.received(home, user, stanza, now), now)
 
 
 def takers_of(user: User, *, everybody: bool = False) -> Sequence[Session]:
@@ -86,19 +86,21 @@ def give_back(home: Home, session: Session, stanza: Stanza, now: float) -> None:
     """Find another place for a message that was delivered to a session and never got to its client.
 
     It goes to the user's other sessions, who may have seen it as a carbon, or is kept. What is of no use later, or can
-    be asked for again, is dropped: presence, headlines, what a room has said, copies of other messages.
+    be asked for again, is dropped: presence, headlines, what a room has said, copies of other messages, archives.
     """
     user = home.current(session.user)
     if user is None or (stanza.kind == "iq" and stanza.type in ("get", "set")):
         raise Refusal("service-unavailable")
-    if stanza.kind != "message" or message_type(stanza) not in ("chat", "normal") or carbons.is_carbon(stanza):
+    if stanza.kind != "message" or message_type(stanza) not in ("chat", "normal"):
+        return
+    if carbons.is_carbon(stanza) or is_archive_result(stanza):
         return
     takers = [each for each in user.sessions if each is not session and each.takes_messages]
     if takers:
         late = offline.delayed(home, stanza, now)
         for taker in takers:
             home.deliver(taker, late)
-    else:
+    elif offline.may_keep(home, user, stanza, now):
         offline.keep(home, user, stanza, now)
 
 

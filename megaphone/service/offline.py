@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from megaphone.service.contents import may_be_stored, only_chat_state
 from megaphone.service.refusal import Refusal
 from megaphone.service.session import Inbox
+from megaphone.stream.mam import timestamp
 from megaphone.stream.stanza import with_child
 
 if TYPE_CHECKING:
@@ -18,19 +18,26 @@ if TYPE_CHECKING:
 DELAY = "urn:xmpp:delay"
 
 
-def keep(home: Home, user: User, stanza: Stanza, now: float) -> None:
-    """Keep a message for later; Refusal if it may not be kept or there is no room for it."""
+def may_keep(home: Home, user: User, stanza: Stanza, now: float) -> bool:
+    """Whether a message is to be kept; Refusal if it may not be or there is no room for it."""
     if only_chat_state(stanza) and not may_be_stored(stanza):
-        return  # of no use later, and no answer is expected (XEP-0160 section 3)
+        return False  # of no use later, and no answer is expected (XEP-0160 section 3)
     if user.anonymous or not may_be_stored(stanza):
         raise Refusal("service-unavailable")
-    data = delayed(home, stanza, now)
     inbox = user.inbox or Inbox(0, 0)
+    length = len(delayed(home, stanza, now))
     if (
         inbox.messages >= home.settings.offline_messages_per_user
-        or inbox.bytes + len(data) > home.settings.offline_bytes_per_user
+        or inbox.bytes + length > home.settings.offline_bytes_per_user
     ):
         raise Refusal("resource-constraint", "Too many messages wait for this user")
+    return True
+
+
+def keep(home: Home, user: User, stanza: Stanza, now: float) -> None:
+    """Keep a message for later, which `may_keep` has allowed, perhaps without what an archive says of it."""
+    data = delayed(home, stanza, now)
+    inbox = user.inbox or Inbox(0, 0)
     home.store.put_offline_message(user.jid, data, now)  # which may fail: nothing has changed then
     inbox.messages += 1
     inbox.bytes += len(data)
@@ -86,8 +93,3 @@ def abandoned(home: Home, session: Session) -> None:
         if other.takes_messages:
             deliver(home, other)
             return
-
-
-def timestamp(now: float) -> str:
-    """Return Unix seconds as a DateTime of XEP-0082, in UTC, to the millisecond."""
-    return datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from megaphone.service import blocking, discovery, roster, stored_xml
+from megaphone.service import archive, archive_preferences, blocking, discovery, roster, stored_xml
 from megaphone.service.contents import CARBONS
-from megaphone.service.offline import timestamp
 from megaphone.service.refusal import Refusal
+from megaphone.stream.mam import MAM, timestamp
 from megaphone.wire.stanza_writer import iq_result
 from megaphone.wire.writer import escape
 
@@ -80,6 +80,18 @@ def _account_info(request: Request) -> bytes:
     return discovery.account_info(request.payload, anonymous=request.user.anonymous)
 
 
+def _own_account_info(request: Request) -> bytes:
+    features = archive.FEATURES if archive.has_archive(request.home, request.user) else ()
+    return discovery.account_info(request.payload, anonymous=request.user.anonymous, features=features)
+
+
+def _archive_preferences(request: Request) -> bytes:
+    archive.check_owner(request.home, request.own)
+    if request.stanza.type == "get":
+        return archive_preferences.get(request.home, request.own)
+    return archive_preferences.set_(request.home, request.own, request.payload)
+
+
 def _account_items(request: Request) -> bytes:
     return discovery.account_items(request.payload)
 
@@ -108,8 +120,13 @@ TO_OWN_ACCOUNT: dict[Key, Callable[[Request], bytes]] = {
     ("get", blocking.BLOCKING, "blocklist"): lambda r: blocking.get(r.home, r.own, r.payload),
     ("set", blocking.BLOCKING, "block"): lambda r: blocking.block(r.home, r.own, r.payload),
     ("set", blocking.BLOCKING, "unblock"): lambda r: blocking.unblock(r.home, r.own, r.payload),
-    ("get", discovery.INFO, "query"): _account_info,
+    ("get", discovery.INFO, "query"): _own_account_info,
     ("get", discovery.ITEMS, "query"): _account_items,
+    ("get", MAM, "query"): lambda r: archive.form(r.home, r.own),
+    ("set", MAM, "query"): lambda r: archive.answer_query(r.home, r.own, r.payload),
+    ("get", MAM, "metadata"): lambda r: archive.metadata(r.home, r.own),
+    ("get", MAM, "prefs"): _archive_preferences,
+    ("set", MAM, "prefs"): _archive_preferences,
     ("get", stored_xml.PRIVATE, "query"): lambda r: stored_xml.get_private(r.home, r.user, r.stanza),
     ("set", stored_xml.PRIVATE, "query"): lambda r: stored_xml.set_private(r.home, r.user, r.stanza),
     ("get", stored_xml.VCARD, "vCard"): _vcard,

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from megaphone.service.ports import Outlet, UserStore
+    from megaphone.stream.archive import Archive
 
 
 class Service:
@@ -37,13 +38,19 @@ class Service:
     Times are Unix seconds. A stanza's `from_` and its `from` are what the host knows of the sender.
     """
 
-    def __init__(self, domain: str, outlet: Outlet, store: UserStore, settings: Settings | None = None) -> None:
-        self.home = Home(normalise_domain(domain), outlet, store, settings or Settings())
+    def __init__(
+        self, domain: str, outlet: Outlet, store: UserStore, archive: Archive, settings: Settings | None = None
+    ) -> None:
+        self.home = Home(normalise_domain(domain), outlet, store, archive, settings or Settings())
         self.plain_targets = self.home.plain_targets
 
     def apply(self, settings: Settings) -> None:
         """Take these settings from now on; what is beyond a limit already stays."""
-        self.home.settings = settings
+        home = self.home
+        before, home.settings = home.settings, settings
+        if before.archive != settings.archive:
+            for user in home.users.values():
+                home.refresh(user)
 
     # --- sessions ---
 
@@ -135,7 +142,7 @@ class Service:
             self.home.touch(session.user.local)
         try:
             if stanza.kind == "message":
-                messages.send(self.home, session, stanza)
+                messages.send(self.home, session, stanza, now)
             elif stanza.kind == "iq":
                 self._receive_iq(session, stanza, now)
             else:

@@ -9,6 +9,7 @@ from megaphone.stream.jid import JID
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from megaphone.service.archive_preferences import Preferences
     from megaphone.service.ports import RosterItem
 
 # What most users have of most things, shared by all of them; replaced, never changed.
@@ -90,7 +91,18 @@ class Inbox:
 class User:
     """One user at home here: account, sessions, roster, block list."""
 
-    __slots__ = ("_sessions", "anonymous", "blocked", "domain", "inbox", "key", "local", "roster", "roster_version")
+    __slots__ = (
+        "_sessions",
+        "anonymous",
+        "blocked",
+        "domain",
+        "inbox",
+        "key",
+        "local",
+        "preferences",
+        "roster",
+        "roster_version",
+    )
 
     def __init__(self, local: str, domain: str, key: bytes | None, *, anonymous: bool = False) -> None:
         self.local = local
@@ -102,6 +114,7 @@ class User:
         self.roster_version = 0
         self.blocked: frozenset[JID] = NO_JIDS
         self.inbox: Inbox | None = None
+        self.preferences: Preferences | None = None  # of its archive, once they were needed
 
     def __repr__(self) -> str:
         return f"User({str(self.jid)!r})"

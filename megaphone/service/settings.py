@@ -32,6 +32,9 @@ class Settings:
     held_stanzas: int = 256  # per inactive session (XEP-0352); then all of them are sent
     blocked_jids: int = 1_000  # resource-constraint
     users_remembered: int = 1_024  # users without a session whose state is kept in memory
+    archive: bool = False  # whether messages are archived (XEP-0313); then none takes the short way past the service
+    archive_page: int = 100  # entries in one answer; the rest is asked for
+    archive_preferences: int = 1_000  # JIDs on both lists (XEP-0441); resource-constraint
     version: str = ""  # told to who asks (XEP-0092)
     components: tuple[tuple[str, str], ...] = ()  # domain and name of each component, such as that of the rooms
     is_local_domain: Callable[[str], bool] = _no_other_domain  # other domains that the host routes to

@@ -1,15 +1,11 @@
-"""Persistent rooms and their messages, on SQLite.
-
-Messages are kept by the room's name, apart from its configuration. A room keeps its newest `kept` messages and at most
-an eighth more: the older ones are dropped now and then, not at each message.
-"""
+"""Persistent rooms, on SQLite: what they are, and who is what in them. What was said in them is in an archive."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from megaphone.rooms.ports import Affiliated, Affiliation, RoomConfig, RoomRecord, StoredMessage, Subject
+from megaphone.rooms.ports import Affiliated, Affiliation, RoomConfig, RoomRecord, Subject
 from megaphone.storage.transaction import Statement
 from megaphone.stream.jid import JID
 
@@ -17,8 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from megaphone.storage.storage import Storage
-
-KEPT_MESSAGES: Final = 10_000
 
 _PUT_ROOM: Final = Statement(
     "INSERT INTO room (name, config, creator, created, secret, subject, subject_time) VALUES (?, ?, ?, ?, ?, ?, ?)"
@@ -34,26 +28,15 @@ _PUT_AFFILIATION: Final = Statement(
 _DELETE_AFFILIATION: Final = Statement(
     "DELETE FROM affiliation WHERE room = (SELECT id FROM room WHERE name = ?) AND jid = ?"
 )
-_APPEND: Final = Statement(
-    "INSERT OR REPLACE INTO history (room, id, time, nick, stanza) VALUES ", "(?, ?, ?, ?, ?)", ""
-)
-_PRUNE: Final = Statement(
-    "DELETE FROM history WHERE room = ? AND id <="
-    " (SELECT id FROM history WHERE room = ? ORDER BY id DESC LIMIT 1 OFFSET ?)"
-)
-_FORGET: Final = Statement("DELETE FROM history WHERE room = ?")
 
 
 class SQLiteRooms:
     """`rooms.ports.RoomStore` for the rooms of one domain. Every write returns its position."""
 
-    def __init__(self, storage: Storage, domain: str, kept: int = KEPT_MESSAGES) -> None:
-        """`kept`: messages of each room, 1 or more."""
+    def __init__(self, storage: Storage, domain: str) -> None:
         self._storage = storage
         self._writer = storage.writer
         self._domain = domain
-        self._kept = kept
-        self._appended: dict[str, int] = {}  # since a room was pruned
 
     def rooms(self) -> Sequence[RoomRecord]:
         """Return every room of the domain, whichever worker it is at home in."""
@@ -71,7 +54,7 @@ class SQLiteRooms:
         return [Affiliated(JID.parse(jid), Affiliation(affiliation), reason) for jid, affiliation, reason in rows]
 
     def put_room(self, record: RoomRecord) -> int:
-        """Keep a room in place of what was kept of it; its affiliations and messages stay."""
+        """Keep a room in place of what was kept of it; its affiliations stay."""
         subject = record.subject
         values = (
             *(record.room.local, json.dumps(record.config.values()), str(record.creator), record.created),
@@ -88,36 +71,8 @@ class SQLiteRooms:
         return self._writer.put(_PUT_AFFILIATION, values, owner=_owner(room))
 
     def delete_room(self, room: JID) -> int:
-        """Drop a room with its affiliations; its messages are `forget`'s."""
+        """Drop a room with its affiliations."""
         return self._writer.remove(_DELETE_ROOM, (room.local,), owner=_owner(room))
-
-    # --- messages ------------------------------------------------------------
-
-    def append(self, room: JID, message: StoredMessage) -> int:
-        """Keep a message."""
-        name = room.local
-        position = self._writer.put(
-            _APPEND, (name, message.id, message.time, message.nick, message.stanza), owner=_owner(room)
-        )
-        self._appended[name] = appended = self._appended.get(name, 0) + 1
-        if appended * 8 > self._kept:
-            del self._appended[name]
-            self._writer.remove(_PRUNE, (name, name, self._kept), owner=_owner(room))
-        return position
-
-    def tail(self, room: JID, count: int) -> Sequence[StoredMessage]:
-        """Return the last `count` messages (1 or more), oldest first."""
-        rows = self._storage.read(
-            "SELECT id, time, nick, stanza FROM history WHERE room = ? ORDER BY id DESC LIMIT ?",
-            (room.local, count),
-            owner=_owner(room),
-        )
-        return [StoredMessage(*row) for row in reversed(rows)]
-
-    def forget(self, room: JID) -> int:
-        """Drop every message of a room that has been destroyed."""
-        self._appended.pop(room.local, None)
-        return self._writer.remove(_FORGET, (room.local,), owner=_owner(room))
 
     def _record(self, row: tuple[Any, ...]) -> RoomRecord:
         name, config, creator, created, secret, subject, subject_time = row

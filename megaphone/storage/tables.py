@@ -3,6 +3,7 @@
 A migration that was released is never changed: a newer one follows it. An empty line ends a statement.
 
     account ◄── roster, block, private, vcard, spool        by the account's number; they go with their account
+    account ◄── archive                                     what was said to and by users, if that is kept
     room ◄── affiliation                                    by the room's number; they go with their room
     history                                                 by the room's name: it may outlive the room's configuration
     log_*                                                   replicated histories, also in a file of their own: see LOG
@@ -185,6 +186,32 @@ CREATE TABLE history (
     stanza BLOB NOT NULL,
     PRIMARY KEY (room, id)
 ) STRICT, WITHOUT ROWID;
+""",
+    # Columns are added and none goes: while a node is upgraded, the processes before go on writing their rows.
+    """\
+ALTER TABLE history ADD COLUMN kind INTEGER NOT NULL DEFAULT 1;
+
+ALTER TABLE history ADD COLUMN author TEXT NOT NULL DEFAULT '';
+
+ALTER TABLE history ADD COLUMN message TEXT NOT NULL DEFAULT '';
+
+ALTER TABLE history ADD COLUMN erased INTEGER NOT NULL DEFAULT 0;
+
+CREATE TABLE archive (
+    account INTEGER NOT NULL REFERENCES account (id) ON DELETE CASCADE,
+    id INTEGER NOT NULL,
+    time REAL NOT NULL,
+    kind INTEGER NOT NULL,
+    author TEXT NOT NULL,
+    peer TEXT NOT NULL,
+    resource TEXT NOT NULL,
+    message TEXT NOT NULL,
+    stanza BLOB NOT NULL,
+    erased INTEGER NOT NULL,
+    PRIMARY KEY (account, id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX archive_peer ON archive (account, peer, id);
 """,
     LOG,
 )

@@ -30,7 +30,12 @@ CATALOGUE = {
         ),
         Benchmark("link_codec", "the link codec and whole link sessions beside Python's struct", 0.1, ("link_codec",)),
         Benchmark("storage", "messages kept on disk in batches beside a transaction for each", 0.1, ("storage",)),
-        Benchmark("history", "replicas of a room become the same: bytes and rounds", 6, ("history-sync", "history-storage")),
+        Benchmark(
+            "history",
+            "replicas of a room become the same: bytes and rounds; entries appended",
+            6,
+            ("history-sync", "history-storage"),
+        ),
         Benchmark("relay", "plain XMPP beside HAProxy and nginx: CPU, memory, latency", 3, ("relay",)),
         Benchmark("tls", "what TLS adds beside HAProxy, nginx and our own OpenSSL path", 6, ("tls", "tls-handshakes")),
         Benchmark("tls_engines", "the comparison behind decision 0002", 2, ("tls_engines", "tls_engines-options")),

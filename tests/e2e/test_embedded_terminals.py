@@ -44,18 +44,7 @@ def home() -> Iterator[Path]:
 
 @pytest.mark.skipif(shutil.which("profanity") is None, reason="profanity is not installed")
 def test_profanity(played: Played, embedded: Embedded, home: Path) -> None:
-    accounts = home / ".local/share/profanity/accounts"
-    accounts.parent.mkdir(parents=True)
-    accounts.write_text(
-        PROFANITY_ACCOUNT.format(
-            jid=CAROL.jid,
-            host=embedded.starttls.host,
-            port=embedded.starttls.port,
-            password=CAROL.password,
-            rooms=ROOMS,
-        )
-    )
-    environment = {"HOME": str(home), "PATH": os.environ["PATH"], "TERM": "xterm", "LANG": "C.UTF-8"}
+    environment = _profanity(home, embedded)
 
     async def script(company: Company) -> None:
         bob = await company.enter(BOB, "xep_0045", resource="desk")
@@ -107,11 +96,44 @@ def test_profanity(played: Played, embedded: Embedded, home: Path) -> None:
     played(script)
 
 
+@pytest.mark.skipif(shutil.which("profanity") is None, reason="profanity is not installed")
+def test_profanity_shows_what_was_said_before(played: Played, embedded: Embedded, home: Path) -> None:
+    """History on join, from the archive: without what was taken back, and without that it was."""
+    environment = _profanity(home, embedded)
+    room = f"veranda@{ROOMS}"
+
+    async def script(company: Company) -> None:
+        bob = await company.enter(BOB, "xep_0045", "xep_0424", resource="desk")
+        await bob.plugin["xep_0045"].join_muc_wait(room, "Bob", timeout=20)
+        await bob.ask("set", f"<query xmlns='{OWNER}'><x xmlns='jabber:x:data' type='submit'/></query>", to=room)
+        for text in ("the first word", "a slip of the tongue", "the last wörd ♥"):
+            bob.send_message(room, text, mtype="groupchat")
+            (heard,) = await bob.expect(stanza("message", kind="groupchat", child="{jabber:client}body"))
+            if text == "a slip of the tongue":
+                mark = heard.find("{urn:xmpp:sid:0}stanza-id")
+                assert mark is not None
+                bob.plugin["xep_0424"].send_retraction(room, mark.get("id"), mtype="groupchat")
+                await bob.expect(stanza("message", kind="groupchat", child="{urn:xmpp:message-retract:1}retract"))
+        async with Terminal(home, ["profanity", "--account", CAROL.jid], environment) as terminal:
+            await terminal.until("logged in successfully, online (priority 0)")
+            terminal.type(f"/join {room}")
+            await terminal.until("the last wörd ♥")
+            screen = terminal.screen()
+            assert "the first word" in screen
+            assert screen.index("the first word") < screen.index("the last wörd ♥")
+            assert "slip" not in screen
+            assert "retract" not in screen
+            bob.send_message(room, "and one more", mtype="groupchat")
+            await terminal.until("and one more")
+            terminal.type("/quit")
+            await terminal.ended()
+
+    played(script)
+
+
 @pytest.mark.skipif(shutil.which("go-sendxmpp") is None, reason="go-sendxmpp is not installed")
 @pytest.mark.parametrize("tls", ["direct", "starttls"])
-def test_go_sendxmpp(
-    played: Played, embedded: Embedded, authority: CertificateAuthority, home: Path, tls: str
-) -> None:
+def test_go_sendxmpp(played: Played, embedded: Embedded, authority: CertificateAuthority, home: Path, tls: str) -> None:
     environment = {"HOME": str(home), "PATH": os.environ["PATH"], "SSL_CERT_FILE": str(authority.certificate)}
     endpoint = getattr(embedded, tls)
     where = ["--jserver", f"{endpoint.host}:{endpoint.port}", *(["--tls"] if tls == "direct" else [])]
@@ -151,6 +173,22 @@ def test_go_sendxmpp(
         await company.settle()
 
     played(script)
+
+
+def _profanity(home: Path, embedded: Embedded) -> dict[str, str]:
+    """Give profanity Carol's account; returns the environment that it is to run in."""
+    accounts = home / ".local/share/profanity/accounts"
+    accounts.parent.mkdir(parents=True)
+    accounts.write_text(
+        PROFANITY_ACCOUNT.format(
+            jid=CAROL.jid,
+            host=embedded.starttls.host,
+            port=embedded.starttls.port,
+            password=CAROL.password,
+            rooms=ROOMS,
+        )
+    )
+    return {"HOME": str(home), "PATH": os.environ["PATH"], "TERM": "xterm", "LANG": "C.UTF-8"}
 
 
 def _keep(screen: str) -> None:

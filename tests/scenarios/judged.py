@@ -60,14 +60,6 @@ def _archive_ids(entry: Entry, element: ET.Element, own: str) -> bool:
     return True
 
 
-def _order_of_marks(entry: Entry, element: ET.Element, own: str) -> bool:
-    mark = element.find("{urn:xmpp:sid:0}stanza-id")
-    if mark is not None:
-        element.remove(mark)
-        element.append(mark)
-    return True
-
-
 def _presence_ids(entry: Entry, element: ET.Element, own: str) -> bool:
     if element.tag == PRESENCE and element.get("type") in (None, "unavailable"):
         element.attrib.pop("id", None)
@@ -213,8 +205,7 @@ def _white_space(entry: Entry, element: ET.Element, own: str) -> bool:
 ALLOWED = (
     Allowed("RFC 6120 8.1.5: a server SHOULD add the stream's xml:lang; the embedded service sends stanzas on as they"
             " came", _language),
-    Allowed("XEP-0313: stanza-id by the account's archive, which the embedded service does not have", _archive_ids),
-    Allowed("children have no order: stanza-id before or after occupant-id", _order_of_marks),
+    Allowed("XEP-0313: stanza-id by the account's archive, which is off by default here", _archive_ids),
     Allowed("RFC 6120 8.1.3: the id of a presence is for its sender; what is shown to others needs none",
             _presence_ids),
     Allowed("RFC 6120 8.1.1.2: a server may leave out or add the client's own address in `to`", _own_address),

@@ -20,7 +20,7 @@ ITERATIONS = 4096  # RFC 7677's least: slixmpp hashes in Python
 class Embedded(Edge):
     """The embedded service of `DOMAIN` with rooms at `ROOMS`; `plain` is a listener without TLS.
 
-    `service` and `rooms` are further keys of these tables of the configuration.
+    `service`, `rooms` and `archive` are further keys of these tables of the configuration.
     """
 
     name = "embedded"
@@ -34,6 +34,7 @@ class Embedded(Edge):
         accounts: Iterable[Account] = (ALICE, BOB, CAROL),
         service: dict[str, Any] | None = None,
         rooms: dict[str, Any] | None = None,
+        archive: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(directory, authority, (), workers=workers, domains=(DOMAIN,))
         self.accounts = tuple(accounts)
@@ -49,6 +50,7 @@ class Embedded(Edge):
             **(service or {}),
         }
         self.tables["rooms"] = {"domain": ROOMS, **(rooms or {})}
+        self.tables["archive"] = archive or {}
 
     def register(self) -> None:
         """Make the accounts; it may run or not."""

@@ -1,8 +1,8 @@
 """A store of rooms in dictionaries: what the one on SQLite is to do, for dialogues."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-from megaphone.rooms.ports import Affiliated, Affiliation, RoomConfig, RoomRecord, StoredMessage
+from megaphone.rooms.ports import Affiliated, Affiliation, RoomConfig, RoomRecord
 from megaphone.stream.jid import JID
 
 
@@ -10,7 +10,6 @@ class MemoryStore:
     def __init__(self) -> None:
         self.records: dict[JID, RoomRecord] = {}
         self.affiliated: dict[JID, dict[JID, Affiliated]] = {}
-        self.messages: dict[JID, list[StoredMessage]] = {}
 
     def rooms(self) -> Iterable[RoomRecord]:
         return list(self.records.values())
@@ -32,14 +31,3 @@ class MemoryStore:
     def delete_room(self, room: JID) -> None:
         self.records.pop(room, None)
         self.affiliated.pop(room, None)
-
-    def append(self, room: JID, message: StoredMessage) -> None:
-        log = self.messages.setdefault(room, [])
-        assert not log or log[-1].id < message.id
-        log.append(message)
-
-    def tail(self, room: JID, count: int) -> Sequence[StoredMessage]:
-        return self.messages.get(room, [])[-count:]
-
-    def forget(self, room: JID) -> None:
-        self.messages.pop(room, None)

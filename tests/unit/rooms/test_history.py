@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from megaphone.history.entry import Kind
 from megaphone.rooms.history import Tail
-from megaphone.rooms.ports import StoredMessage
+from megaphone.stream.archive import Archived, Erasure, Said
 from tests.unit.rooms.town import ROOM, SETTINGS, START, Town
 
 
@@ -73,38 +74,45 @@ def test_and_no_more_than_the_room_gives() -> None:
     assert history(town_of_five(historylength="0"), "") == []
 
 
+def entry(number: int, length: int) -> Archived:
+    return Archived(str(number), Said(0.0, Kind.MESSAGE, "a@x", "a@x", "n", b"x" * length))
+
+
 def test_tail_is_bounded() -> None:
     tail = Tail(3, 100)
     for number in range(10):
-        tail.append(StoredMessage(number, 0.0, "n", b"x" * 10))
-    assert [each.id for each in tail.all()] == [7, 8, 9]
-    tail.append(StoredMessage(10, 0.0, "n", b"x" * 85))
-    assert [each.id for each in tail.all()] == [9, 10]
-    tail.append(StoredMessage(11, 0.0, "n", b"x" * 101))
+        tail.append(entry(number, 10))
+    assert [each.id for each in tail.all()] == ["7", "8", "9"]
+    tail.append(entry(10, 85))
+    assert [each.id for each in tail.all()] == ["9", "10"]
+    tail.erase(Erasure("9", b"x"))
+    tail.append(entry(11, 14))
+    assert [each.id for each in tail.all()] == ["9", "10", "11"]
+    tail.append(entry(12, 101))
     assert tail.all() == ()
 
 
 def test_history_comes_back_from_the_store() -> None:
     town = town_of_five(persistentroom="1")
     expected = history(town, "")
-    again = Town(store=town.store)
+    again = Town(store=town.store, archive=town.archive)
     again.now = START  # the clock may even have gone back
     again.rooms.load()
     assert history(again, "") == expected == list("01234")
     again.enter("romeo")
     again.say("romeo", "<message to='verona@r.x' type='groupchat'><body>5</body></message>")
-    ids = [each.id for each in again.store.messages[ROOM]]
+    ids = [int(each.id) for each in again.archive.entries[ROOM]]
     assert ids == sorted(set(ids))
     assert history(again, "") == list("012345")
 
 
 def test_messages_before_a_room_became_persistent_are_kept() -> None:
     town = town_of_five()
-    assert town.store.messages == {}
+    assert town.archive.entries == {}
     town.configure(persistentroom="1")
-    assert len(town.store.messages[ROOM]) == 5
+    assert len(town.archive.entries[ROOM]) == 5
     town.configure(persistentroom="0")
-    assert town.store.messages == {}
+    assert town.archive.entries == {}
     assert history(town, "") == list("01234")
 
 

@@ -71,7 +71,7 @@ def test_what_is_put_in_comes_out_and_persists() -> None:
     values["roomname"] = ["Verona & others"]
     del values["enablelogging"]
     assert form(town) == values | {"FORM_TYPE": ["http://jabber.org/protocol/muc#roomconfig"]}
-    again = Town(store=town.store)
+    again = Town(store=town.store, archive=town.archive)
     again.rooms.load()
     assert again.rooms.room(ROOM).config == config  # type: ignore[union-attr]
     assert again.rooms.room(ROOM).secret == town.rooms.room(ROOM).secret  # type: ignore[union-attr]
@@ -245,7 +245,7 @@ romeo << <presence from='verona@r.x/romeo' type='unavailable'>{gone}</presence>
 juliet << <presence from='verona@r.x/juliet' type='unavailable'>{gone}</presence>
 romeo << <iq from='verona@r.x' type='result' id='1'/>
 """)
-    assert (town.store.records, town.store.affiliated, town.store.messages) == ({}, {}, {})
+    assert (town.store.records, town.store.affiliated, town.archive.entries) == ({}, {}, {})
     assert town.audience[ROOM] == {}
     assert town.rooms.items() == []
     town.enter("juliet")
@@ -273,7 +273,7 @@ def test_a_locked_persistent_room_is_stored_when_opened() -> None:
     town.inboxes.clear()
     town.admin("romeo", "<item jid='juliet@x' affiliation='member'/>")
     town.say("romeo", "<message to='verona@r.x' type='groupchat'><subject>S</subject></message>")
-    again = Town(store=town.store)
+    again = Town(store=town.store, archive=town.archive)
     again.rooms.load(lambda room: room.local != "verona")
     assert len(again.rooms) == 0
     again.rooms.load()

@@ -19,6 +19,7 @@ from megaphone.rooms.rooms import Rooms
 from megaphone.stream.jid import JID
 from megaphone.stream.stanza import Stanza, parse
 from megaphone.wire.stamp import stamp
+from tests.unit.memory_archive import MemoryArchive
 from tests.unit.rooms.memory_store import MemoryStore
 
 DOMAIN = "r.x"
@@ -44,20 +45,26 @@ def expand(text: str) -> str:
 class Town:
     """The outlet, and the rooms that speak through it."""
 
-    def __init__(self, settings: RoomSettings = SETTINGS, store: MemoryStore | None = None) -> None:
+    def __init__(
+        self,
+        settings: RoomSettings = SETTINGS,
+        store: MemoryStore | None = None,
+        archive: MemoryArchive | None = None,
+    ) -> None:
         self.inboxes: dict[JID, list[bytes]] = {}
         self.audience: dict[JID, dict[JID, bool]] = {}
         self.listings: list[tuple[str, str, int]] = []
         self.fan_outs = 0
         self.routes = 0
         self.store = store or MemoryStore()
+        self.archive = archive or MemoryArchive()
         self.now = START
         self.settings = settings
         self.rooms = self.new_rooms()
 
     def new_rooms(self) -> Rooms:
         """Rooms that speak through this outlet and know of nobody yet."""
-        return Rooms(DOMAIN, self, self.store, self.settings, version="1")
+        return Rooms(DOMAIN, self, self.store, self.archive, self.settings, version="1")
 
     # --- outlet ---
 

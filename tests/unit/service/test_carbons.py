@@ -2,7 +2,7 @@
 
 import pytest
 
-from megaphone.service.carbons import in_client_namespace
+from megaphone.stream.forwarded import in_client_namespace
 from tests.unit.service.world import World
 
 ENABLE = "<iq type='set' id='c'><enable xmlns='urn:xmpp:carbons:2'/></iq>"

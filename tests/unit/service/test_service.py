@@ -6,6 +6,7 @@ from megaphone.errors import BindError
 from megaphone.service.service import Service
 from megaphone.stream.jid import JID
 from megaphone.stream.stanza import Stanza
+from tests.unit.memory_archive import MemoryArchive
 from tests.unit.service.twin_store import TwinStore
 from tests.unit.service.world import World, WorldOutlet
 
@@ -158,5 +159,5 @@ def test_routed_stanzas_that_lead_nowhere(stanza: str) -> None:
 
 
 def test_a_domain_is_normalised() -> None:
-    service = Service("Example.ORG.", WorldOutlet(World()), TwinStore())
+    service = Service("Example.ORG.", WorldOutlet(World()), TwinStore(), MemoryArchive())
     assert service.home.domain == "example.org"

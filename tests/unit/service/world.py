@@ -17,6 +17,7 @@ from megaphone.service.settings import Settings
 from megaphone.stream.jid import JID
 from megaphone.stream.stanza import Stanza, parse
 from megaphone.wire.stamp import stamp
+from tests.unit.memory_archive import MemoryArchive
 from tests.unit.service.twin_store import TwinStore
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class World:
         self.tokens = 0
         self.settles = True  # clients acknowledge what was kept for them at once
         self.store = TwinStore()
+        self.archive = MemoryArchive()
         self.routed: deque[tuple[bytes, JID]] = deque()
         self.given: list[tuple[Session, int]] = []
         self.elsewhere = Client("elsewhere")
@@ -81,7 +83,7 @@ class World:
         self.services = [self.new_service() for _ in range(homes)]
 
     def new_service(self) -> Service:
-        return Service(DOMAIN, WorldOutlet(self), self.store, self.settings)
+        return Service(DOMAIN, WorldOutlet(self), self.store, self.archive, self.settings)
 
     def home_of(self, jid: JID) -> Service:
         return self.services[sum(jid.local.encode()) % len(self.services)]

@@ -15,7 +15,6 @@ from megaphone.rooms.ports import (
     RoomConfig,
     RoomRecord,
     RoomStore,
-    StoredMessage,
     Subject,
     Whois,
 )
@@ -64,8 +63,6 @@ STEPS = st.lists(
         st.tuples(st.just("put_room"), RECORDS),
         st.tuples(st.just("put_affiliation"), ROOMS, AFFILIATED),
         st.tuples(st.just("delete_room"), ROOMS),
-        st.tuples(st.just("append"), ROOMS, TEXTS, st.binary(min_size=1, max_size=30)),
-        st.tuples(st.just("forget"), ROOMS),
         st.tuples(st.sampled_from(["read", "flush", "reopen"])),
     ),
     max_size=30,
@@ -76,14 +73,13 @@ def everything(store: RoomStore) -> object:
     return (
         sorted((record for record in store.rooms()), key=lambda record: record.room),
         [sorted(store.affiliations(room), key=lambda each: each.jid) for room in (HALL, ORCHARD)],
-        [list(store.tail(room, count)) for room in (HALL, ORCHARD) for count in (1, 3, 100)],
     )
 
 
 @settings(max_examples=60, deadline=None)
 @given(steps=STEPS)
 def test_what_is_written_is_read(with_accounts: str, steps: list[tuple[object, ...]]) -> None:
-    twin, number = MemoryStore(), 1_700_000_000_000_000
+    twin = MemoryStore()
     with TemporaryDirectory() as directory:
         shutil.copy(database_path(with_accounts), directory)
         storage = Storage(directory)
@@ -97,11 +93,6 @@ def test_what_is_written_is_read(with_accounts: str, steps: list[tuple[object, .
                 case "reopen":
                     assert storage.close() == 0
                     storage = Storage(directory)
-                case "append":
-                    room, nick, stanza = values
-                    number += 1
-                    for each in (store, twin):
-                        each.append(room, StoredMessage(number, number / 1e6, nick, stanza))
                 case "put_affiliation":
                     if values[0] in twin.records:
                         store.put_affiliation(*values)
@@ -115,23 +106,6 @@ def test_what_is_written_is_read(with_accounts: str, steps: list[tuple[object, .
         storage = Storage(directory)
         assert everything(SQLiteRooms(storage, DOMAIN)) == everything(twin)
         assert storage.close() == 0
-
-
-def message(number: int) -> StoredMessage:
-    return StoredMessage(number, 1.0, "Tybalt", b"<message/>")
-
-
-def test_a_room_keeps_its_newest_messages(storage: Storage) -> None:
-    store = SQLiteRooms(storage, DOMAIN, kept=16)
-    for number in range(1, 101):
-        store.append(HALL, message(number))
-        store.append(ORCHARD, message(number))
-        kept = [each.id for each in store.tail(HALL, 1000)]
-        assert kept == list(range(number - len(kept) + 1, number + 1))
-        assert min(number, 16) <= len(kept) <= 18
-    store.forget(HALL)
-    assert store.tail(HALL, 1000) == []
-    assert len(store.tail(ORCHARD, 1000)) >= 16
 
 
 def test_the_rooms_follow_the_name_of_their_domain(storage: Storage) -> None:
