@@ -293,7 +293,10 @@ def test_the_note_of_the_last_entry_is_put_right(written: Written) -> None:
     assert [each.what for each in audited(written.path).damages] == [TIP]
     store = HistoryFile(str(written.path))
     spans = store.spans(ROOM.id)[ANNA]
-    assert store.tip(ROOM.id, ANNA) == (spans[-1].last, spans[-1].head)
+    tip = store.tip(ROOM.id, ANNA)
+    assert tip is not None
+    assert (tip.seq, tip.id) == (spans[-1].last, spans[-1].head)
+    assert tip.clock == store.feed(ROOM.id, ANNA, tip.seq, tip.seq)[0].entry.clock
     assert store.close() == 0
     assert audited(written.path).damages == []
 
