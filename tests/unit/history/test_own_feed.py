@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from megaphone.errors import HistoryError
@@ -16,7 +16,7 @@ from megaphone.history.answers import Missing, Refusal
 from megaphone.history.memory import MemoryStore
 from megaphone.storage.history_file import HistoryFile
 from tests.unit.history.nodes import Node, assert_same, connected
-from tests.unit.history.origins import NOW_MS, ROOM, texts, verify
+from tests.unit.history.origins import NOW_MS, ROOM, texts
 
 Store = MemoryStore | HistoryFile
 STORES = ["memory", "SQLite"]
@@ -29,7 +29,7 @@ def stores(kind: str) -> Iterator[tuple[Store, Store]]:
         yield MemoryStore(), MemoryStore()
         return
     with tempfile.TemporaryDirectory() as directory:
-        one, other = (HistoryFile(str(Path(directory) / f"{name}.sqlite3"), verifier=verify) for name in ("one", "other"))
+        one, other = (HistoryFile(str(Path(directory) / f"{name}.sqlite3")) for name in ("one", "other"))
         try:
             yield one, other
             assert one._writer.dropped == other._writer.dropped == 0
@@ -166,12 +166,14 @@ def test_a_store_that_knows_nothing_forks_unless_it_hears_first(pair: tuple[Node
 
 Step = tuple[str, int]
 WHAT = ["say", "say", "lose", "sync", "sync", "clock"]
-STEPS = st.lists(st.tuples(st.sampled_from(WHAT), st.integers(0, 40)), max_size=25)
+STEPS = st.lists(st.tuples(st.sampled_from(WHAT), st.integers(0, 40)), min_size=6, max_size=25)
 
 
 @pytest.mark.parametrize("kind", STORES)
 @settings(max_examples=60, deadline=None)
 @given(steps=STEPS)
+@example(steps=[("say", 2), ("sync", 0), ("lose", 1), ("say", 0)])
+@example(steps=[("clock", 40), ("say", 2), ("sync", 0), ("lose", 5), ("clock", 0), ("say", 0)])
 def test_nobody_forks_himself(kind: str, steps: list[Step]) -> None:
     """Entries are said, synced and lost at the end of one's own feed, and the time of day jumps a little.
 
