@@ -24,6 +24,7 @@ from megaphone.history.entry import FIRST, MAX_NUMBER
 from megaphone.history.evidence import Evidence
 from megaphone.history.feed import Feed, batch_of
 from megaphone.history.holding import Holding
+from megaphone.history.ports import Tip
 from megaphone.history.tombstones import CONTENTS, TOMBSTONES
 
 if TYPE_CHECKING:
@@ -42,6 +43,11 @@ AHEAD_MS: Final = 60_000
 
 class Log:
     """One room's log in a store. HistoryError for what we append ourselves; what others send gets an answer.
+
+    Our feed goes on behind the store's `tip`, our furthest entry: if that is lost, what we say next is a span of its
+    own, and what lies before it comes back from others like anything that is missing. A store that does not know what
+    we have said (its file is gone, an old copy, or was put aside and could not be read) cannot tell us: then nothing
+    may be appended until somebody who keeps the room has told us our own entries, or without a new key. See `Replica`.
 
     `own`: our own key, without which nothing can be appended. `trusted`: whose entries are taken; `moderates`: whose
     moderations count (without it: of all who are trusted). StorageError comes from the store as it is, and then
@@ -153,14 +159,9 @@ class Log:
         if self._feed is None:
             if self._own is None:
                 raise ValueError("a log without a key of its own")
-            here = self.spans.get(self._own)
-            if here:
-                last = here[-1]
-                self._feed = Feed(
-                    self.room, self._own, last.last, last.head, self._holding.clock(self._own, last.last, -1)
-                )
-            else:
-                self._feed = Feed(self.room, self._own, 0, FIRST, Clock(-1))
+            # not behind what is here: two entries at one seq are a fork, also if the first one is lost
+            tip = self._store.tip(self.room, self._own) or Tip(0, FIRST, Clock(-1))
+            self._feed = Feed(self.room, self._own, tip.seq, tip.id, tip.clock)
         if self._feed.origin in self.exclusions:
             raise HistoryError(Refusal.EXCLUDED, "this node has forked its feed; it needs a new key")
         return self._feed

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from megaphone.errors import HistoryError
 from megaphone.history.clock import Clock, day
 from megaphone.history.entry import EntryID, Origin, bare
-from megaphone.history.ports import Placed, Span
+from megaphone.history.ports import Placed, Span, Tip
 from megaphone.history.tombstones import TOMBSTONES, target_of
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _MODULUS: Final = 1 << 128
 class _Feed:
     """What is here of the entries of one origin."""
 
-    __slots__ = ("entries", "runs", "seals", "signatures")
+    __slots__ = ("entries", "runs", "seals", "signatures", "tip")
 
     def __init__(self) -> None:
         self.entries: dict[int, Placed] = {}
@@ -32,6 +32,7 @@ class _Feed:
         """First and last seq of each run, in order, apart by at least one."""
         self.seals: list[int] = []
         self.signatures: dict[int, bytes] = {}
+        self.tip: Tip | None = None
 
     def cover(self, first: int, last: int) -> None:
         """Note that nothing is missing from `first` to `last`."""
@@ -165,6 +166,8 @@ class MemoryStore:
             previous = id_
         last = batch.seq + len(batch.entries) - 1
         feed.cover(batch.seq, last)
+        if feed.tip is None or last > feed.tip.seq:
+            feed.tip = Tip(last, ids[-1], batch.entries[-1].clock)
         if batch.seal:
             feed.seal(last, batch.seal)
         return self._written()
@@ -186,6 +189,11 @@ class MemoryStore:
             for origin, feed in feeds.items()
             if feed.runs
         }
+
+    def tip(self, room: RoomID, origin: Origin) -> Tip | None:
+        """Return the entry with the greatest seq of a feed that was ever put, be it here still or not."""
+        feed = self._feed(room, origin)
+        return None if feed is None else feed.tip
 
     def feed(self, room: RoomID, origin: Origin, first: int, last: int) -> list[Placed]:
         """Return the entries of a feed from `first` to `last`, both included, in order; without what is missing."""
@@ -254,7 +262,7 @@ class MemoryStore:
         return dict(self._rooms[room].exclusions) if room in self._rooms else {}
 
     def drop(self, room: RoomID, origin: Origin, first: int, last: int) -> int:
-        """Forget the entries of a feed from `first` to `last`, both included, as if they had never been here."""
+        """Forget the entries of a feed from `first` to `last`, both included; only `tip` still knows of them."""
         feed = self._feed(room, origin)
         if feed is not None:
             self._rooms[room].remove(feed, first, last)

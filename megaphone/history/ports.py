@@ -55,6 +55,14 @@ class Span(NamedTuple):
     """Id of the last."""
 
 
+class Tip(NamedTuple):
+    """The furthest entry of a feed that was ever put into a store, whether it is there still or not."""
+
+    seq: int
+    id: EntryID
+    clock: Clock
+
+
 class EntryStore(Protocol):
     """Where the entries of all rooms lie. Writes are durable when `position` says so; reads see all writes."""
 
@@ -79,6 +87,14 @@ class EntryStore(Protocol):
 
     def spans(self, room: RoomID) -> dict[Origin, list[Span]]:
         """Return which entries of each feed are here, in order, apart by at least one entry."""
+        ...
+
+    def tip(self, room: RoomID, origin: Origin) -> Tip | None:
+        """Return the entry with the greatest seq of a feed that was ever put, also if it is lost, dropped or excluded.
+
+        It is never before the last span, and never goes back as long as the store itself stays: a node's own feed goes
+        on behind it. None if nothing was put, or if the store itself is not the one that it was put into.
+        """
         ...
 
     def feed(self, room: RoomID, origin: Origin, first: int, last: int) -> list[Placed]:

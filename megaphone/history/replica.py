@@ -32,6 +32,16 @@ class Replica:
 
     Whoever talks with other nodes gives each a `Conversation` (sync.py), pushes to all of them what `flush` returns,
     and to all but the one it came from what `on_batch` is told.
+
+    Whoever opens the store must know that it has all that this key has ever said: only then does it know how far our
+    feeds have got (`EntryStore.tip`). If it may lack some (the file is gone while the key is there, it is an old copy,
+    it was put aside as damaged, or power was lost and it does not sync every write), one of these must be done, or we
+    fork our own feeds and are excluded everywhere:
+
+    * append to a room only when a `Conversation` with somebody who keeps it has brought back what is missing
+      (`is_settled`); who has heard all that we said is enough, and of several who have heard parts, all are needed;
+    * or take a new key;
+    * or do not start, as `megaphone chat --lan` does if there is a key without a database.
     """
 
     def __init__(
@@ -91,6 +101,9 @@ class Replica:
             self._versions[room] = 0
             for last in log.page(1):
                 self.clock.observe(last.entry.clock)
+            tip = self.store.tip(room, self.origin)
+            if tip is not None:  # the entry itself may be lost
+                self.clock.observe(tip.clock)
         return self._logs[room]
 
     def seek(self, room: RoomID, from_day: int = 0) -> None:

@@ -16,6 +16,7 @@ from megaphone.history import spans
 from megaphone.history.clock import day as day_of
 from megaphone.history.content import content_hash
 from megaphone.history.entry import EntryID
+from megaphone.history.ports import Tip
 from megaphone.storage import history_writing as writing
 from megaphone.storage.history_feeds import Feed
 from megaphone.storage.history_rooms import HistoryRooms, Room
@@ -70,7 +71,9 @@ class SQLiteHistory(HistoryRooms):
         HistoryError: "unknown-room", or "malformed" for numbers of more than 63 bits.
         """
         room = self._known(batch.room)
-        feed = room.feeds.get(batch.origin) or Feed(batch.origin)
+        feed = room.feeds.get(batch.origin)
+        if feed is None:  # one without entries is false, and may have a tip
+            feed = Feed(batch.origin)
         position = self._writer.position
         for first, last in list(spans.gaps(feed.spans, batch.seq, batch.seq + len(batch.entries) - 1)):
             position = self._append(room, feed, batch, ids, first, last)
@@ -84,7 +87,8 @@ class SQLiteHistory(HistoryRooms):
             raise HistoryError("malformed", "a seq or a clock of more than 63 bits")
         size = sum([len(each.content or b"") for each in entries])
         seal = batch.seal if end == len(batch.entries) else b""
-        rises = feed.tip is None or last > feed.tip[0]
+        tip = Tip(last, ids_[-1], entries[-1].clock)
+        rises = feed.tip is None or tip.seq > feed.tip.seq
         new = writing.Appended(
             seq=first,
             previous=None if any(span.last == first - 1 for span in feed.spans[-4:]) else previous,
@@ -95,7 +99,7 @@ class SQLiteHistory(HistoryRooms):
             seal=seal,
             unneeded_seal=0,
             days=feed.with_entries(entries, ids_),
-            tip=write_tip(last, ids_[-1]) if rises else None,
+            tip=write_tip(tip) if rises else None,
             tombstones=[(at, target) for at, each in enumerate(entries) if (target := target_of(each)) is not None],
         )
         before = list(feed.spans)
@@ -115,7 +119,7 @@ class SQLiteHistory(HistoryRooms):
             raise
         feed.set_days(new.days)
         if rises:
-            feed.tip = (last, ids_[-1])
+            feed.tip = tip
         return position
 
     def erase(self, room: RoomID, id_: EntryID) -> int:
@@ -158,7 +162,7 @@ class SQLiteHistory(HistoryRooms):
         return position
 
     def drop(self, room: RoomID, origin: Origin, first: int, last: int) -> int:
-        """Forget the entries of a feed from `first` to `last`, both included, as if they had never been here."""
+        """Forget the entries of a feed from `first` to `last`, both included; only `tip` still knows of them."""
         here = self._known(room)
         feed = here.feeds.get(origin)
         return self._writer.position if feed is None else self._cut(here, feed, first, last, None)
@@ -220,8 +224,8 @@ class SQLiteHistory(HistoryRooms):
         here = self._room(room)
         return {} if here is None else {each.origin: list(each.spans) for each in here.feeds.values() if each.spans}
 
-    def tip(self, room: RoomID, origin: Origin) -> tuple[int, EntryID] | None:
-        """Return seq and id of the last entry of a feed that ever was here, also if it is lost or was dropped.
+    def tip(self, room: RoomID, origin: Origin) -> Tip | None:
+        """Return the entry with the greatest seq of a feed that was ever put, also if it is lost, dropped or excluded.
 
         A node's own feed goes on behind that: two entries at one seq would be a fork.
         """
@@ -229,11 +233,11 @@ class SQLiteHistory(HistoryRooms):
         feed = None if here is None else here.feeds.get(origin)
         return None if feed is None else feed.tip
 
-    def keep_tip(self, room: RoomID, origin: Origin, tip: tuple[int, EntryID] | None) -> None:
+    def keep_tip(self, room: RoomID, origin: Origin, tip: Tip | None) -> None:
         """Note what `tip` is to say of a feed, if nothing later is known."""
         feed = self._known(room).feeds.setdefault(origin, Feed(origin))
-        if tip is not None and (feed.tip is None or feed.tip[0] < tip[0]):
-            self._writer.perform(writing.SET_TIP, (room, origin, write_tip(*tip)), owner=room)
+        if tip is not None and (feed.tip is None or feed.tip.seq < tip.seq):
+            self._writer.perform(writing.SET_TIP, (room, origin, write_tip(tip)), owner=room)
             feed.tip = tip
 
     def feed(self, room: RoomID, origin: Origin, first: int, last: int) -> list[Placed]:

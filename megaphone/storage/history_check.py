@@ -14,6 +14,7 @@ from megaphone.errors import HistoryError, StorageError
 from megaphone.history import forks
 from megaphone.history.batch import sealed
 from megaphone.history.clock import day
+from megaphone.history.ports import Tip
 from megaphone.storage.history_rows import Chain, Day, Run, target_of
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class Found:
     """Target and row of each."""
     damages: list[Damage] = field(default_factory=list)
     entries: int = 0
-    tip: tuple[int, EntryID] | None = None
+    tip: Tip | None = None
     """The last good entry."""
     error: StorageError | None = None
     """Why not all of it could be read: then nothing may be thrown away."""
@@ -116,7 +117,7 @@ class FeedCheck:
         last, tip = self.found.tip, self._row.tip
         if tip is None:
             return self._row.has_tip or last is not None
-        return last is not None and (last[0] > tip[0] or (last[0] == tip[0] and last[1] != tip[1]))
+        return last is not None and (last.seq > tip.seq or (last.seq == tip.seq and last != tip))
 
     def _check_exclusion(self) -> None:
         if self._verifier is None:
@@ -135,7 +136,7 @@ class FeedCheck:
 
     def _follow(self) -> None:
         chain = Chain(self._room.id, self._row.origin)
-        claimed = _Claimed(self._reader.runs(self._row.number), self._row.tip[0] if self._row.tip else None)
+        claimed = _Claimed(self._reader.runs(self._row.number), self._row.tip.seq if self._row.tip else None)
         before = 0  # seq of the last good entry
         for rows in _by_seq(self._reader.all_rows(self._row.number)):
             seq = rows[0].seq
@@ -158,7 +159,7 @@ class FeedCheck:
     def _keep(self, row: EntryRow, placed: Placed) -> None:
         found, seq = self.found, placed.seq
         found.entries += 1
-        found.tip = (seq, placed.id)
+        found.tip = Tip(seq, placed.id, placed.entry.clock)
         last = found.runs[-1] if found.runs else None
         if last is not None and last.last + 1 == seq and last.n + last.length == row.n:
             found.runs[-1] = last._replace(length=last.length + 1)
@@ -271,7 +272,7 @@ def quick(reader: Reader, room: RoomRow, row: FeedRow) -> str:
         placed = chain.follow(each)
         if placed is None and (at or first == 1):  # of the first one the id of the entry before may not be known
             return ALTERED
-    if row.tip is None or last > row.tip[0] or (last == row.tip[0] and rows[-1].id != row.tip[1]):
+    if row.tip is None or last > row.tip.seq or (last == row.tip.seq and rows[-1].id != row.tip.id):
         return TIP
     return ""
 

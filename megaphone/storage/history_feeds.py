@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from megaphone.history.clock import Clock
     from megaphone.history.entry import Entry, EntryID, Origin
+    from megaphone.history.ports import Tip
     from megaphone.storage.history_rows import FeedRow, Run
 
 SEAL_ENTRIES: Final = 256  # of two seals not farther apart than that, one between them is not needed
@@ -32,8 +33,8 @@ class Feed:
         """Of its rows; None until somebody reads them."""
         self.spans: list[Span] = []
         self.days: dict[int, Day] = {}
-        self.tip: tuple[int, EntryID] | None = None
-        """Seq and id of the last entry that ever was here."""
+        self.tip: Tip | None = None
+        """The last entry that ever was here."""
         self.excluded: int | None = None
         self.proof = b""
         self._seals: list[tuple[int, int]] = []

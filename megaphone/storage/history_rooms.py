@@ -220,8 +220,8 @@ class HistoryRooms:
             if first.previous is not None:
                 feed.spans.append(Span(first.seq, last.last, first.previous, heads[last.last]))
         feed.forget_seals()
-        tip = feed_row.tip
-        if found.tip is not None and (tip is None or found.tip[0] >= tip[0]):
+        tip = feed.tip  # of a running process, whatever became of the note of it on disk
+        if found.tip is not None and (tip is None or found.tip.seq >= tip.seq):
             tip = found.tip
         feed.tip = tip
         if not found.keeps_exclusion:
@@ -229,7 +229,7 @@ class HistoryRooms:
         if found.damages or feed_row.suspect:
             values = (
                 *(found.runs, list(found.days.values()), found.seals),
-                *(None if tip is None else write_tip(*tip), found.keeps_exclusion),
+                *(None if tip is None else write_tip(tip), found.keeps_exclusion),
             )
             try:
                 self._writer.perform(writing.REBUILD, (room.id, feed.origin, *values), owner=room.id)

@@ -14,7 +14,7 @@ from megaphone.history.clock import Clock
 from megaphone.history.content import decode
 from megaphone.history.entry import FIRST, Entry, EntryID, Origin, entry_id
 from megaphone.history.manifest import Manifest, RoomID
-from megaphone.history.ports import Placed
+from megaphone.history.ports import Placed, Tip
 from megaphone.history.tombstones import TOMBSTONES
 
 if TYPE_CHECKING:
@@ -64,8 +64,8 @@ class FeedRow(NamedTuple):
 
     number: int
     origin: Origin
-    tip: tuple[int, EntryID] | None
-    """Seq and id of the last entry that ever was here; None if there was none, or if that is damaged."""
+    tip: Tip | None
+    """The last entry that ever was here; None if there was none, or if the note of it is damaged."""
     has_tip: bool
     excluded: int | None
     proof: bytes
@@ -128,17 +128,18 @@ def is_id(value: object) -> bool:
     return isinstance(value, bytes) and len(value) == ID_BYTES
 
 
-def write_tip(seq: int, id_: EntryID) -> bytes:
+def write_tip(tip: Tip) -> bytes:
     """Return how the place of a feed's last entry is kept: with a checksum, for no other row says it."""
-    data = seq.to_bytes(8) + id_
+    data = tip.seq.to_bytes(8) + tip.id + tip.clock.to_bytes(8)
     return data + crc32(data).to_bytes(4)
 
 
-def read_tip(data: object) -> tuple[int, EntryID] | None:
-    """Return seq and id; None if the bytes are damaged."""
-    if not isinstance(data, bytes) or len(data) != 12 + ID_BYTES or crc32(data[:-4]).to_bytes(4) != data[-4:]:
+def read_tip(data: object) -> Tip | None:
+    """Return the place of a feed's last entry; None if the bytes are damaged."""
+    if not isinstance(data, bytes) or len(data) != 20 + ID_BYTES or crc32(data[:-4]).to_bytes(4) != data[-4:]:
         return None
-    return int.from_bytes(data[:8]), EntryID(data[8:-4])
+    clock = Clock(int.from_bytes(data[-12:-4]))
+    return Tip(int.from_bytes(data[:8]), EntryID(data[8:-12]), clock)
 
 
 class Chain:

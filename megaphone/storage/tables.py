@@ -89,8 +89,9 @@ CREATE TABLE log_tombstone (
 
 An entry's row has no room, origin, seq or previous id: runs say them, so that an entry takes 54 bytes beside its
 content, and the index of its id (4 bytes of it are enough to find it) about 20. `hash` is there only when the content
-is gone. `previous` is there where a run begins behind a gap. `tip`: seq and id of the last entry that a feed ever had
-here, which stays when that is lost or dropped, so that a node never says two things at one seq of its own feed.
+is gone. `previous` is there where a run begins behind a gap. `tip`: seq, id and clock of the last entry that a feed
+ever had here, with a checksum; it stays when that is lost or dropped, so that a node never says two things at one seq
+of its own feed.
 """
 
 MIGRATIONS: Final[tuple[str, ...]] = (

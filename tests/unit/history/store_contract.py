@@ -9,7 +9,7 @@ import random
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import pytest
 
@@ -19,7 +19,7 @@ from megaphone.history.clock import Clock, day
 from megaphone.history.content import Content
 from megaphone.history.entry import FIRST, Entry, EntryID, Kind, Origin, entry, entry_id
 from megaphone.history.manifest import Manifest, RoomID
-from megaphone.history.ports import EntryStore, Placed, Span
+from megaphone.history.ports import EntryStore, Placed, Span, Tip
 
 DAY_MS = 86_400_000
 ROOM = Manifest("muc", "hall@rooms.example")
@@ -73,9 +73,22 @@ class Author:
         return Written(Batch(self.room, self.origin, first, before, tuple(entries), seal), tuple(ids))
 
 
+@runtime_checkable
+class Dropping(Protocol):
+    """A store that forgets entries: what retention and damage do."""
+
+    def drop(self, room: RoomID, origin: Origin, first: int, last: int) -> int: ...
+
+
 def put(store: EntryStore, *written: Written) -> None:
     for each in written:
         store.put(each.batch, each.ids)
+
+
+def tip_of(written: Written) -> Tip:
+    """The last of these entries, as a store remembers it."""
+    last = written.placed[-1]
+    return Tip(last.seq, last.id, last.entry.clock)
 
 
 def bare(written: Written) -> Written:
@@ -207,6 +220,46 @@ class StoreContract:
         assert sorted(store.digests(ROOM.id)) == [0, 1, 5]
         for at in (0, 1, 2, 5):
             assert sorted(store.ids(ROOM.id, at)) == sorted(each.id for each in placed if day(each.entry.clock) == at)
+
+    def test_the_tip_is_the_furthest_entry_that_was_ever_put(self, store: EntryStore) -> None:
+        anna = Author(ANNA)
+        first, second, third = anna.write(1, 2), anna.write(3), anna.write(4, 5)
+        assert store.tip(ROOM.id, ANNA) is store.tip(OTHER.id, ANNA) is None
+        tips = []
+        for each in (first, third, second):
+            put(store, each)
+            tips.append(store.tip(ROOM.id, ANNA))
+        assert tips == [tip_of(first), tip_of(third), tip_of(third)]
+        assert store.tip(ROOM.id, BERT) is store.tip(OTHER.id, ANNA) is None
+        store.erase(ROOM.id, third.ids[-1])
+        assert store.tip(ROOM.id, ANNA) == tip_of(third)
+
+    def test_the_tip_stays_when_its_entry_goes(self, store: EntryStore) -> None:
+        anna, bert = Author(ANNA), Author(BERT)
+        early, late, others = anna.write(1, 2), anna.write(3, 4), bert.write(5)
+        put(store, early, late, others)
+        store.exclude(ROOM.id, ANNA, 2, b"proof")
+        assert store.tip(ROOM.id, ANNA) == tip_of(late)
+        store.exclude(ROOM.id, ANNA, 1, b"proof")
+        assert ANNA not in store.spans(ROOM.id)
+        assert store.tip(ROOM.id, ANNA) == tip_of(late)
+        assert store.tip(ROOM.id, BERT) == tip_of(others)
+
+    def test_a_feed_that_was_dropped_comes_back_from_its_beginning(self, store: EntryStore) -> None:
+        assert isinstance(store, Dropping)
+        anna = Author(ANNA)
+        early, late = anna.write(1, 2), anna.write(3, 4)
+        put(store, early, late)
+        store.drop(ROOM.id, ANNA, 3, 4)
+        assert store.tip(ROOM.id, ANNA) == tip_of(late)
+        store.drop(ROOM.id, ANNA, 1, 4)
+        assert store.spans(ROOM.id) == {}
+        assert store.tip(ROOM.id, ANNA) == tip_of(late)
+        put(store, early)
+        assert store.tip(ROOM.id, ANNA) == tip_of(late)  # what comes late does not take it back
+        assert store.spans(ROOM.id) == {ANNA: [Span(1, 2, FIRST, early.ids[-1])]}
+        put(store, late)
+        assert store.newest(ROOM.id, 9) == [*early.placed, *late.placed]
 
     def test_an_erased_entry_keeps_its_place(self, store: EntryStore) -> None:
         written = Author(ANNA).write(1, 2, 3)

@@ -96,14 +96,14 @@ class World:
             link.tick(self.now_ms)
 
     def damage(self, node: Node, more: int) -> None:
-        """Some entries are gone from a disk, which others have; not a node's own last one, which would be a fork."""
+        """Some entries are gone from a disk, which others have; its own last ones, too: it goes on behind them."""
         assert isinstance(node.store, MemoryStore)
         spans = node.store.spans(ROOM.id)
         if spans:
             origin = sorted(spans)[more % len(spans)]
             last = spans[origin][-1].last
             first = 1 + more // 7 % last
-            end = min(first + more // 77 % 30, last - (origin == node.origin))
+            end = min(first + more // 77 % 30, last)
             for seq in range(first, end + 1):
                 if any(each.store.feed(ROOM.id, origin, seq, seq) for each in self.nodes if each is not node):
                     node.store.drop(ROOM.id, origin, seq, seq)

@@ -29,8 +29,8 @@ def main(path: str) -> None:
     anna = Writing("anna")
     tip = store.tip(ROOM.id, anna.origin)
     if tip is not None:
-        anna.seq, anna.previous = tip
-        anna.at_ms += tip[0] * 1000
+        anna.seq, anna.previous = tip.seq, tip.id
+        anna.at_ms += tip.seq * 1000
     number = 0
     while True:
         number += 1

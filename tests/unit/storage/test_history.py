@@ -86,7 +86,8 @@ def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
         put = {each for (id_, *_), each in written.entries.items() if id_ == room.id}
         assert len(store.newest(room.id, 1000)) == len(put)
     assert written.wrong(store) == []
-    assert store.tip(ROOM.id, ANNA) == (store.spans(ROOM.id)[ANNA][-1].last, store.spans(ROOM.id)[ANNA][-1].head)
+    last = [each for each in store.newest(ROOM.id, 1000) if each.origin == ANNA][-1]
+    assert store.tip(ROOM.id, ANNA) == (last.seq, last.id, last.entry.clock)
     assert store.close() == 0
 
 
@@ -225,7 +226,7 @@ def test_a_room_whose_days_are_all_gone_goes_on(store: HistoryFile) -> None:
     store.put(batch, ids)
     assert store.retain(ROOM.id, from_day=START_MS // DAY_MS + 100) == 3
     assert store.spans(ROOM.id) == store.digests(ROOM.id) == {}
-    assert store.tip(ROOM.id, ANNA) == (3, ids[-1])
+    assert store.tip(ROOM.id, ANNA) == (3, ids[-1], batch.entries[-1].clock)
     later, later_ids = anna.batch(1)
     store.put(later, later_ids)
     assert store.spans(ROOM.id) == {ANNA: [Span(4, 4, ids[-1], later_ids[0])]}

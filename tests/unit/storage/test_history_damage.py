@@ -186,6 +186,21 @@ def test_a_damage_that_shows_when_it_is_read(written: Written) -> None:
     assert audited(written.path).damages == []
 
 
+def test_a_running_process_knows_the_last_entry_whatever_becomes_of_the_note_of_it(written: Written) -> None:
+    store = HistoryFile(str(written.path))
+    tip = store.tip(ROOM.id, ANNA)
+    assert tip is not None
+    alter(written.path, "DELETE FROM log_entry WHERE id = ?", tip.id)
+    alter(written.path, "UPDATE log_feed SET tip = NULL WHERE number = 1")
+    assert [each.seq for each in store.feed(ROOM.id, ANNA, tip.seq - 1, tip.seq)] == [tip.seq - 1]
+    assert store.tip(ROOM.id, ANNA) == tip
+    assert store.close() == 0
+    store = HistoryFile(str(written.path))
+    assert store.found == []
+    assert store.tip(ROOM.id, ANNA) == tip  # the repair has written it down again
+    assert store.close() == 0
+
+
 def test_a_damage_in_a_long_feed_is_dropped_at_the_next_start(
     written: Written, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -293,7 +308,10 @@ def test_the_note_of_the_last_entry_is_put_right(written: Written) -> None:
     assert [each.what for each in audited(written.path).damages] == [TIP]
     store = HistoryFile(str(written.path))
     spans = store.spans(ROOM.id)[ANNA]
-    assert store.tip(ROOM.id, ANNA) == (spans[-1].last, spans[-1].head)
+    tip = store.tip(ROOM.id, ANNA)
+    assert tip is not None
+    assert (tip.seq, tip.id) == (spans[-1].last, spans[-1].head)
+    assert tip.clock == store.feed(ROOM.id, ANNA, tip.seq, tip.seq)[0].entry.clock
     assert store.close() == 0
     assert audited(written.path).damages == []
 

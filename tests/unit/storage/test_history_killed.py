@@ -63,7 +63,8 @@ def test_what_was_durable_survives(tmp_path: Path) -> None:
         assert span.first == 1
         assert span.before == FIRST
         assert span.last >= durable
-        assert store.tip(ROOM.id, ANNA) == (span.last, span.head)
+        (head,) = store.feed(ROOM.id, ANNA, span.last, span.last)
+        assert store.tip(ROOM.id, ANNA) == (span.last, span.head, head.entry.clock)
         assert (store.seal(ROOM.id, ANNA, span.last) or (0,))[0] == span.last  # a batch is there whole, with its seal
         placed = store.feed(ROOM.id, ANNA, 1, span.last)
         assert [each.seq for each in placed] == list(range(1, span.last + 1))
