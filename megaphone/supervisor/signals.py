@@ -51,6 +51,8 @@ def prepare() -> None:
     """To be called before the loop runs: other threads of ours cannot block signals, and may get one after `hold`."""
     for number in (signal.SIGTERM, signal.SIGHUP):  # of SIGINT trio wants Python's own treatment
         signal.signal(number, _postpone)
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as a shell starts what is to run in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # an exec would keep it ignored, and drop what waits
 
 
 def _postpone(number: int, _: FrameType | None) -> None:

@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs" / "reference" / "hand-over.md"
 PACKAGES = ("embedded", "service", "rooms", "bus")
 # What is there for the length of a call or of one hand-over, or only calls others.
+OF_CLUSTERS = ("nats", "keys", "members", "membership")  # modules of the bus between nodes, which no worker has yet
 PASSING = {
     *("Moving", "MovingUsers", "MovingService", "MovingBus", "Assembled", "Attempt", "Refusal", "Row"),
     *("SessionOutlet", "PythonTaker", "Left"),
@@ -65,6 +66,8 @@ def attributes() -> dict[str, set[str]]:
     found: dict[str, set[str]] = defaultdict(set)
     for package in PACKAGES:
         for path in sorted((ROOT / "megaphone" / package).iterdir()):
+            if path.stem.startswith(OF_CLUSTERS):
+                continue
             read = {".py": python_attributes, ".pyx": compiled_attributes, ".pxd": compiled_attributes}.get(path.suffix)
             for name, own in (read(path) if read is not None else {}).items():
                 found[name] |= own

@@ -46,6 +46,7 @@ def test_only_gauges_of_the_process_are_cleared() -> None:
         Slot.OPEN_CLOSING,
         Slot.OPEN_RELAYING,
         Slot.MAILBOX_BYTES,
+        Slot.MAILBOX_MEMORY_BYTES,
         Slot.SESSIONS,
         Slot.SESSIONS_WAITING,
         Slot.ROOMS,

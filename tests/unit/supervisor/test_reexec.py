@@ -178,6 +178,20 @@ def test_what_happens_in_between_is_seen_by_the_new_program(start: Start) -> Non
 @pytest.mark.parametrize("times", [1, 2])
 def test_a_signal_in_between_is_for_the_new_program(start: Start, times: int) -> None:
     node = start("ignore-drain" if times == 2 else "healthy")
+    _signal_in_between(node, times)
+
+
+def test_so_is_one_that_a_shell_has_let_us_ignore(start: Start) -> None:
+    """A shell starts what is to run in the background with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        node = start("ignore-drain")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    _signal_in_between(node, 2)
+
+
+def _signal_in_between(node: Supervised, times: int) -> None:
     assert node.upgrade("slow")[0] == 202
     _wait_for_exec(node)
     node.process.send_signal(signal.SIGTERM)
