@@ -20,7 +20,7 @@ from tests.servers.process import wait_until
 WORKERS = 4
 CLIENTS = 100
 NEW_CONNECTIONS_BEFORE_AND_AFTER = 40
-BACK_WITHIN_SECONDS = 3.0  # on a quiet machine it takes a third of a second, all of it Python starting
+BACK_WITHIN_SECONDS = 15.0  # no speed claim: where nothing else runs it takes a third of a second, for Python to start
 
 
 @pytest.fixture
@@ -99,8 +99,7 @@ def test_only_the_clients_of_the_lost_worker_notice(
             return worker["pid"] not in (victim["pid"], None) and worker["state"] == "ready"
 
         await load.until(replaced, "a new worker")
-        allowed = BACK_WITHIN_SECONDS + (1.0 if number is signal.SIGSTOP else 0.0)  # a hang must first be noticed
-        assert time.monotonic() - begun < allowed
+        assert time.monotonic() - begun < BACK_WITHIN_SECONDS
         await load.until(lambda: len(load.lost) == len(theirs), "the lost clients notice")
         before, pings = load.connected, load.pings
         await load.until(
