@@ -181,8 +181,13 @@ async def of_server(endpoint: Endpoint, authority: CertificateAuthority) -> dict
         got: dict[str, list[str]] = {}
         for other in sorted(NAMES, key=lambda each: each != name):
             clients[other].send(f"<iq type='get' id='settle' to='verona@{ROOMS}'><ping xmlns='urn:xmpp:ping'/></iq>")
-            while (element := await clients[other].next()).get("id") != "settle":
-                got.setdefault(other, []).append(normalised(element, jids))
+            # what is asked of the service as a whole may be answered by another worker than the room's
+            due = {"settle", "q"} if other == name and text.startswith("<iq to='r.x'") else {"settle"}
+            while due:
+                element = await clients[other].next()
+                if element.get("id") != "settle":
+                    got.setdefault(other, []).append(normalised(element, jids))
+                due.discard(element.get("id", ""))
         steps[step] = {other: ordered(found) for other, found in got.items()}
     for client in clients.values():
         await client.close()
