@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+from functools import partial
 from typing import TYPE_CHECKING
 
 from megaphone.bus.nats_access import check_cluster
 from megaphone.bus.nats_connection import Connection, Pace
 from megaphone.bus.ports import Limits, Message, encode_subject
-from megaphone.bus.requests import Requests
+from megaphone.bus.requests import Requests, Responder
 from megaphone.errors import SubjectError
 
 if TYPE_CHECKING:
@@ -72,23 +73,6 @@ class _Interest:
         """Take note that one of them has ended."""
         self.subscriptions = tuple(each for each in self.subscriptions if each is not subscription)
         self._bus.ended(self)
-
-
-class _Responder:
-    """Takes this process's answer to a request, once."""
-
-    __slots__ = ("_bus", "_done", "_inbox")
-
-    def __init__(self, bus: NATSBus, inbox: bytes) -> None:
-        self._bus = bus
-        self._inbox = inbox
-        self._done = False
-
-    def __call__(self, payload: bytes) -> bool:
-        if self._done or len(payload) > self._bus.limits.payload_bytes:
-            return False
-        self._done = self._bus.connection.publish(self._inbox, payload)
-        return self._done
 
 
 class NATSBus:
@@ -213,9 +197,12 @@ class NATSBus:
 
     # --- what is heard ------------------------------------------------------------
 
+    def _respond(self, inbox: bytes, payload: bytes) -> bool:
+        return len(payload) <= self.limits.payload_bytes and self.connection.publish(inbox, payload)
+
     def deliver(self, interest: _Interest, delivery: Delivery) -> None:
         """Call the subscribers to one subject. What they raise is told, and answers nothing."""
-        reply = _Responder(self, delivery.reply) if delivery.reply else None
+        reply = Responder(partial(self._respond, delivery.reply)) if delivery.reply else None
         message = Message(interest.subject, delivery.payload, reply)
         for subscription in interest.subscriptions:
             if subscription.active:

@@ -15,6 +15,23 @@ if TYPE_CHECKING:
 ID_BYTES = 8
 
 
+class Responder:
+    """Takes one process's answer to a request, once; `send` tells whether it could be sent."""
+
+    __slots__ = ("_done", "_send")
+
+    def __init__(self, send: Callable[[bytes], bool]) -> None:
+        self._send = send
+        self._done = False
+
+    def __call__(self, payload: bytes) -> bool:
+        """Answer; False if it has been, or cannot be."""
+        if not self._done:
+            self._done = self._send(payload)
+            return self._done
+        return False
+
+
 class _Request:
     """`asked` are the workers that may still answer; `maybe_done`: another was asked, and went without an answer."""
 

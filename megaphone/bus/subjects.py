@@ -26,7 +26,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from megaphone.bus.ports import SUBJECT_LIMIT_BYTES, Limits, Message, NobodyThere, encode_subject
-from megaphone.bus.requests import ID_BYTES, Requests
+from megaphone.bus.requests import ID_BYTES, Requests, Responder
 from megaphone.errors import SubjectError
 
 if TYPE_CHECKING:
@@ -67,22 +67,6 @@ class LocalSubscription:
         if self.active:
             self.active = False
             self._subjects.ended(self)
-
-
-class _Responder:
-    """Takes one worker's answer to a request, once."""
-
-    __slots__ = ("_done", "_send")
-
-    def __init__(self, send: Callable[[bytes], bool]) -> None:
-        self._send = send
-        self._done = False
-
-    def __call__(self, payload: bytes) -> bool:
-        if not self._done:
-            self._done = self._send(payload)
-            return self._done
-        return False
 
 
 class Subjects:
@@ -287,7 +271,7 @@ class Subjects:
         self, peer: int, request_id: bytes, subscriptions: tuple[LocalSubscription, ...], message: Message
     ) -> None:
         """Bring the request of a worker, which may be this one, to the subscribers here."""
-        responder = _Responder(lambda payload: self._respond(peer, request_id, payload))
+        responder = Responder(lambda payload: self._respond(peer, request_id, payload))
         if self._deliver(subscriptions, Message(message.subject, message.payload, responder)):
             return
         if peer == self._index:

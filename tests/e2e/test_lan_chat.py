@@ -6,7 +6,7 @@ from pathlib import Path
 
 from megaphone.peers.names import hash_to_port
 from tests.link.server import run
-from tests.scenarios.lan import Lan, LanChatter, all_killed, lan, needs_networks
+from tests.scenarios.lan import Lan, LanChatter, all_killed, lan, needs_networks, two_hosts
 
 __all__ = ["lan"]
 
@@ -15,10 +15,7 @@ pytestmark = needs_networks
 
 def test_hello_said_alone_arrives_when_somebody_appears(lan: Lan, tmp_path: Path) -> None:
     async def main() -> None:
-        lan.add_bridge(1)
-        a, b = lan.add_host("a", 1), lan.add_host("b", 1)
-        chatters: list[LanChatter] = []
-        async with all_killed(chatters):
+        async with two_hosts(lan) as (a, b, chatters):
             chatters.append(alice := await a.chat(tmp_path))
             alice.type("hello")
             await alice.hears("a: hello")
@@ -77,10 +74,7 @@ def test_a_chain_without_a_link_between_its_ends_converges(lan: Lan, tmp_path: P
 
 def test_known_peers_are_remembered_without_mdns(lan: Lan, tmp_path: Path) -> None:
     async def main() -> None:
-        lan.add_bridge(1)
-        a, b = lan.add_host("a", 1), lan.add_host("b", 1)
-        chatters: list[LanChatter] = []
-        async with all_killed(chatters):
+        async with two_hosts(lan) as (a, b, chatters):
             chatters += [alice := await a.chat(tmp_path), bob := await b.chat(tmp_path)]
             for chatter in (alice, bob):
                 await chatter.tells("info> direct connection to ")
@@ -99,10 +93,7 @@ def test_known_peers_are_remembered_without_mdns(lan: Lan, tmp_path: Path) -> No
 
 def test_a_killed_peer_comes_back_and_nothing_is_lost(lan: Lan, tmp_path: Path) -> None:
     async def main() -> None:
-        lan.add_bridge(1)
-        a, b = lan.add_host("a", 1), lan.add_host("b", 1)
-        chatters: list[LanChatter] = []
-        async with all_killed(chatters):
+        async with two_hosts(lan) as (a, b, chatters):
             chatters += [alice := await a.chat(tmp_path), bob := await b.chat(tmp_path)]
             await bob.tells("info> direct connection to ")
             bob.type("one", "two")
@@ -121,10 +112,7 @@ def test_a_killed_peer_comes_back_and_nothing_is_lost(lan: Lan, tmp_path: Path) 
 
 def test_a_network_cut_in_two_converges_when_it_heals(lan: Lan, tmp_path: Path) -> None:
     async def main() -> None:
-        lan.add_bridge(1)
-        a, b = lan.add_host("a", 1), lan.add_host("b", 1)
-        chatters: list[LanChatter] = []
-        async with all_killed(chatters):
+        async with two_hosts(lan) as (a, b, chatters):
             chatters += [alice := await a.chat(tmp_path), bob := await b.chat(tmp_path)]
             await bob.tells("info> direct connection to ")
             await alice.tells("info> direct connection to ")
@@ -143,10 +131,7 @@ def test_a_network_cut_in_two_converges_when_it_heals(lan: Lan, tmp_path: Path) 
 
 def test_a_changed_key_is_refused_until_it_is_trusted(lan: Lan, tmp_path: Path) -> None:
     async def main() -> None:
-        lan.add_bridge(1)
-        a, b = lan.add_host("a", 1), lan.add_host("b", 1)
-        chatters: list[LanChatter] = []
-        async with all_killed(chatters):
+        async with two_hosts(lan) as (a, b, chatters):
             chatters += [alice := await a.chat(tmp_path), bob := await b.chat(tmp_path)]
             old = (await bob.tells("info> you are b, key ")).split("key ")[1].split(", port")[0]
             await alice.tells("info> direct connection to b")
@@ -174,10 +159,7 @@ def test_several_peers_on_one_host_and_names_on_the_command_line(lan: Lan, tmp_p
     """Two users of one machine, and a third one who is told an address and hears no mDNS."""
 
     async def main() -> None:
-        lan.add_bridge(1)
-        a, b = lan.add_host("a", 1), lan.add_host("b", 1)
-        chatters: list[LanChatter] = []
-        async with all_killed(chatters):
+        async with two_hosts(lan) as (a, b, chatters):
             chatters += [alice := await a.chat(tmp_path), anna := await a.chat(tmp_path, name="anna")]
             await alice.tells("info> direct connection to anna")
             port = (await anna.tells("info> you are anna, key ")).rpartition("port ")[2]
@@ -195,10 +177,7 @@ def test_a_host_is_found_by_its_name_and_the_port_of_the_name(lan: Lan, tmp_path
     """As in the workshop: `nas.local`, and the port that its name hashes to; the peer there announces nothing."""
 
     async def main() -> None:
-        lan.add_bridge(1)
-        a, b = lan.add_host("a", 1), lan.add_host("b", 1)
-        chatters: list[LanChatter] = []
-        async with all_killed(chatters):
+        async with two_hosts(lan) as (a, b, chatters):
             with b.answering("nas", 1):
                 chatters.append(bob := await b.chat(tmp_path, "--no-mdns", "--listen", str(hash_to_port("nas"))))
                 bob.type("hello from the attic")
@@ -210,10 +189,7 @@ def test_a_host_is_found_by_its_name_and_the_port_of_the_name(lan: Lan, tmp_path
 
 def test_control_characters_reach_no_terminal(lan: Lan, tmp_path: Path) -> None:
     async def main() -> None:
-        lan.add_bridge(1)
-        a, b = lan.add_host("a", 1), lan.add_host("b", 1)
-        chatters: list[LanChatter] = []
-        async with all_killed(chatters):
+        async with two_hosts(lan) as (a, b, chatters):
             chatters += [alice := await a.chat(tmp_path), bob := await b.chat(tmp_path)]
             alice.type("\x1b[2J\x07 \u202e end")
             await bob.until(lambda _: any("end" in each for each in bob.lines_said()), "the line")
@@ -288,10 +264,7 @@ def test_it_ends_when_nobody_reads_its_lines(lan: Lan, tmp_path: Path) -> None:
 
 def test_it_works_on_a_terminal(lan: Lan, tmp_path: Path) -> None:
     async def main() -> None:
-        lan.add_bridge(1)
-        a, b = lan.add_host("a", 1), lan.add_host("b", 1)
-        chatters: list[LanChatter] = []
-        async with all_killed(chatters):
+        async with two_hosts(lan) as (a, b, chatters):
             chatters.append(bob := await b.chat(tmp_path))
             await bob.tells("info> you are ")
             with a.terminal(tmp_path) as terminal:
@@ -315,10 +288,7 @@ def test_it_works_on_a_terminal(lan: Lan, tmp_path: Path) -> None:
 
 def test_lines_altered_on_disk_are_fetched_again_from_others(lan: Lan, tmp_path: Path) -> None:
     async def main() -> None:
-        lan.add_bridge(1)
-        a, b = lan.add_host("a", 1), lan.add_host("b", 1)
-        chatters: list[LanChatter] = []
-        async with all_killed(chatters):
+        async with two_hosts(lan) as (a, b, chatters):
             chatters += [alice := await a.chat(tmp_path), bob := await b.chat(tmp_path)]
             await alice.tells("info> direct connection to ")
             bob.type("one", "the second line", "three")

@@ -265,3 +265,12 @@ async def all_killed(chatters: list[LanChatter]) -> AsyncIterator[None]:
         yield
     finally:
         await asyncio.gather(*(chatter.kill() for chatter in chatters))
+
+
+@contextlib.asynccontextmanager
+async def two_hosts(lan: Lan) -> AsyncIterator[tuple[Host, Host, list[LanChatter]]]:
+    """Two hosts on one network, and a list for who chats there: who is in it is killed at the end."""
+    lan.add_bridge(1)
+    chatters: list[LanChatter] = []
+    async with all_killed(chatters):
+        yield lan.add_host("a", 1), lan.add_host("b", 1), chatters

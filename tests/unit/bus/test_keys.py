@@ -15,19 +15,10 @@ from tests.servers.nats import NATS
 from tests.unit.bus.test_nats import opened, run, until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
-    from pathlib import Path
+    from collections.abc import AsyncIterator
 
     from megaphone.bus.keys import Change
     from megaphone.bus.nats import NATSBus
-
-
-@pytest.fixture
-def nats(tmp_path: Path) -> Iterator[NATS]:
-    server = NATS(tmp_path / "nats")
-    server.start()
-    yield server
-    server.stop()
 
 
 @asynccontextmanager

@@ -27,14 +27,6 @@ LEASE_SECONDS = 2
 GONE_SECONDS = LEASE_SECONDS + 1.0
 
 
-@pytest.fixture
-def nats(tmp_path: Path) -> Iterator[NATS]:
-    server = NATS(tmp_path / "nats")
-    server.start()
-    yield server
-    server.stop()
-
-
 class Node:
     """A node that does nothing but being a member."""
 

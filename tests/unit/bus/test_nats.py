@@ -21,7 +21,7 @@ from tests.servers.process import LOOPBACK, free_port
 from tests.unit.bus.test_nats_access import seed_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+    from collections.abc import AsyncIterator, Callable, Coroutine
     from pathlib import Path
 
     from megaphone.bus.ports import Answer
@@ -40,14 +40,6 @@ def run(work: Coroutine[Any, Any, None]) -> None:
 async def until(condition: Callable[[], bool]) -> None:
     while not condition():
         await asyncio.sleep(0.002)
-
-
-@pytest.fixture
-def nats(tmp_path: Path) -> Iterator[NATS]:
-    server = NATS(tmp_path / "nats")
-    server.start()
-    yield server
-    server.stop()
 
 
 class Changes(list[tuple[bool, str]]):

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs" / "reference" / "hand-over.md"
 PACKAGES = ("embedded", "service", "rooms", "bus")
 # What is there for the length of a call or of one hand-over, or only calls others.
-OF_CLUSTERS = ("nats", "keys", "members", "membership")  # modules of the bus between nodes, which no worker has yet
+OF_CLUSTERS = ("nats", "keys", "members")  # modules of the bus between nodes, which no worker has yet
 PASSING = {
     *("Moving", "MovingUsers", "MovingService", "MovingBus", "Assembled", "Attempt", "Refusal", "Row"),
     *("SessionOutlet", "PythonTaker", "Left"),

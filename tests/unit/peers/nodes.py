@@ -22,7 +22,8 @@ from megaphone.peers.listener import Listener, listen
 from megaphone.peers.mesh import Mesh
 from megaphone.peers.pins import Pins
 from megaphone.peers.room import line, said
-from tests.unit.peers.people import Key, ourselves, verify
+from megaphone.storage.node_key import verify
+from tests.unit.peers.people import Key, ourselves
 
 DEADLINE_SECONDS = 20.0
 LOOPBACK = "127.0.0.1"

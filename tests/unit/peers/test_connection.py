@@ -16,8 +16,9 @@ from megaphone.peers import frames
 from megaphone.peers.connection import Connection, Ourselves, Remote, Stream, accept, dial, greet, plain_host
 from megaphone.peers.hello import Hello, Proof, Reason, Welcome, encode, expect
 from megaphone.peers.identity import ALPN
+from megaphone.storage.node_key import verify
 from tests.link.server import run as watched
-from tests.unit.peers.people import ourselves, verify
+from tests.unit.peers.people import ourselves
 
 DEADLINE_SECONDS = 20.0
 LOOPBACK = "127.0.0.1"

@@ -13,9 +13,10 @@ from megaphone.peers.connection import dial, greet
 from megaphone.peers.events import NewPeer, PeerRefused, RefusedByPeer, Trouble
 from megaphone.peers.hello import Reason
 from megaphone.peers.names import fingerprint_digits
+from megaphone.storage.node_key import verify
 from tests.link.server import run as watched
 from tests.unit.peers.nodes import Node, nodes
-from tests.unit.peers.people import Key, ourselves, verify
+from tests.unit.peers.people import Key, ourselves
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
