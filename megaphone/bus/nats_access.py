@@ -105,13 +105,14 @@ def _sign_nonce(path: str, nonce: str) -> dict[str, Any]:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-    key = Ed25519PrivateKey.from_private_bytes(_read_seed(path))
+    key = Ed25519PrivateKey.from_private_bytes(read_nkey_file(path))
     public = bytes([_USER_PREFIX]) + key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
     signature = base64.urlsafe_b64encode(key.sign(nonce.encode())).rstrip(b"=")
     return {"nkey": encode_nkey(public), "sig": signature.decode()}
 
 
-def _read_seed(path: str) -> bytes:
+def read_nkey_file(path: str) -> bytes:
+    """Return the 32 bytes of the private key in a file with a user's seed (SU...). BusError if it is none."""
     try:
         with open(path, encoding="ascii") as file:
             text = file.read(1024).strip()
