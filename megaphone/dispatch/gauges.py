@@ -29,6 +29,8 @@ PROCESS_GAUGES: Final = (
     Slot.STORE_WAITING,
     Slot.RELAYED_OPEN,
     Slot.PROMISES_WAITING,
+    Slot.NODES,
+    Slot.NATS_UP,
     Slot.HUB_LINKS_ATTACHED,
     Slot.HUB_LINKS_WAITING,
     Slot.HUB_KEPT_BYTES,

@@ -340,6 +340,18 @@ class Embedded:
                 Slot.BUS_BYTES_OUT: bus.bytes_out,
                 Slot.BUS_REFUSED: bus.refused,
             }
+        if self.nodes is not None:
+            traffic = self.nodes.traffic
+            counted |= {
+                Slot.NATS_MESSAGES_IN: traffic.messages_in,
+                Slot.NATS_MESSAGES_OUT: traffic.messages_out,
+                Slot.NATS_BYTES_IN: traffic.bytes_in,
+                Slot.NATS_BYTES_OUT: traffic.bytes_out,
+                Slot.NATS_REFUSED: traffic.refused,
+                Slot.NATS_LOSSES: traffic.losses,
+            }
+            board.set(Slot.NODES, len(self.nodes.members))
+            board.set(Slot.NATS_UP, int(self.nodes.up))
         for slot, value in counted.items():
             board.set(slot, self._counted_before.setdefault(slot, board.get(slot)) + value)
         board.set(Slot.STORE_WAITING, writer.position - writer.committed)

@@ -15,7 +15,7 @@ import contextlib
 import os
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import msgspec
 from msgspec import Meta, Struct
@@ -192,6 +192,24 @@ class Nodes:
     def said_goodbye(self, node: str) -> bool:
         """Whether a node that has left had said so, rather than its lease had run out."""
         return self._watching is not None and self._watching.view.said_goodbye(node)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what operators see: whether NATS is there, why not, and a row for each node."""
+        return {
+            "up": self.up,
+            "trouble": "" if self.up else self._bus.connection.trouble or "this node's key is used by another process",
+            "nodes": [
+                {
+                    "name": member.name,
+                    "key": key,
+                    "since_ms": member.since_ms,
+                    "workers": self.workers(key),
+                    "own": key == self.own.key,
+                    "addresses": list(member.addresses),
+                }
+                for key, member in sorted(self.members.items(), key=lambda each: (each[1].name, each[0]))
+            ],
+        }
 
     # --- the bus ------------------------------------------------------------
 

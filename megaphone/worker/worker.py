@@ -281,6 +281,11 @@ class Worker(Process):
         """Return a row for each link to an upstream."""
         return self.uplink.describe_links()
 
+    def nodes(self) -> dict[str, Any]:
+        """Return who of the cluster is alive."""
+        nodes = None if self.embedded is None else self.embedded.nodes
+        return super().nodes() if nodes is None else nodes.describe()
+
     def end_sessions(self, jid: str, condition: str) -> int | None:
         """End the sessions of the embedded service; its connections may be in other workers, or nowhere."""
         return None if self.embedded is None else self.embedded.end_sessions(jid, condition)
