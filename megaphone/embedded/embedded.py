@@ -180,7 +180,9 @@ class Embedded:
             Guesses(self.subjects, self.authenticator, index, time.time)
         self.nodes: Nodes | None = None
         if cluster is not None and report is not None:
-            self.nodes = self._join(cluster, report, fault)
+            nodes = self.nodes = self._join(cluster, report, fault)
+            nodes.on_members.append(lambda: self.service.nodes_changed(nodes.names))
+            self.service.nodes_changed(nodes.names)
         self.streams.home_of = self.router.home_of_user
         self.streams.domain = self.domain.encode()
         self.moving = MovingService(self)

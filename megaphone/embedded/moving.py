@@ -128,6 +128,7 @@ class MovingService(SharedPart):
         self._in_rooms: dict[JID, tuple[tuple[JID, bool], ...]] = {}
         self._subjects: list[tuple[str, list[int]]] = []
         self._relayed: list[tuple[int, int, bool]] = []
+        self._watchers: tuple[JID, ...] = ()
 
     # --- the predecessor ------------------------------------------------------------
 
@@ -226,7 +227,8 @@ class MovingService(SharedPart):
         )
         yield from chunks([head, self._users.rest()], *_LATE)
         if embedded.nodes is not None:
-            yield from chunks([embedded.nodes.export()], *_LATE)
+            watchers = tuple(session.jid for session in embedded.service.home.node_watchers)
+            yield from chunks([embedded.nodes.export(watchers)], *_LATE)
         if self._bus is not None:
             mesh, descriptors = self._bus.export()
             relayed = embedded.router.relay.under_way()
@@ -328,6 +330,8 @@ class MovingService(SharedPart):
         elif isinstance(record, NodesRecord):
             if embedded.nodes is not None:
                 embedded.nodes.restore(record)
+                embedded.service.nodes_changed(embedded.nodes.names)
+            self._watchers = record.watchers
         elif isinstance(record, Head):
             ours = (embedded.domain, embedded.router.rooms_domain, embedded.router.workers)
             if (record.domain, record.rooms_domain, record.workers) != ours:
@@ -371,6 +375,11 @@ class MovingService(SharedPart):
             for occupant, moderator in inside:
                 occupants.add(room, occupant, moderator=moderator)
         self._in_rooms = {}
+        for jid in self._watchers:
+            user = embedded.service.home.users.get(jid.local)
+            session = None if user is None else user.session(jid.resource)
+            if session is not None:
+                embedded.service.home.node_watchers[session] = None
         embedded.subjects.restore(self._subjects)
 
     def go_on(self) -> None:

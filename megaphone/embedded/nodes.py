@@ -149,6 +149,11 @@ class Nodes:
         return self._bus.up and not self.replaced
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the nodes that are alive, our own included, in alphabetical order."""
+        return tuple(sorted(member.name for member in self.members.values()))
+
+    @property
     def sender(self) -> tuple[bytes, int, bytes]:
         """What our payloads begin with: the first 8 bytes of the node's key, worker, epoch."""
         return self.own.node_key[:8], self.worker, self.epoch
@@ -309,13 +314,14 @@ class Nodes:
         if splice is not None:
             splice.release()
 
-    def export(self) -> NodesRecord:
-        """Return what the process that goes on must know."""
+    def export(self, watchers: tuple[JID, ...] = ()) -> NodesRecord:
+        """Return what the process that goes on must know; `watchers` go along."""
         return NodesRecord(
             self.epoch,
             self.own.since_ms,
             tuple(self.members.values()),
             tuple((node, worker, epoch) for (node, worker), epoch in self.epochs.items()),
+            watchers,
         )
 
     def restore(self, record: NodesRecord) -> None:
@@ -389,7 +395,7 @@ class Nodes:
         assert self._watching is not None  # noqa: S101 - it is what calls
         self.members = dict(self._watching.view.members) | {self.own.key: self.own}
         if self.worker == 0:
-            self._report("nodes", nodes=", ".join(sorted(member.name for member in self.members.values())))
+            self._report("nodes", nodes=", ".join(self.names))
         for told in self.on_members:
             self._turn(told)
 

@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from megaphone.bus.members import EPOCH_BYTES, Member
+from megaphone.stream.jid import JID
 
 if TYPE_CHECKING:
     from megaphone.bus.ports import Message, Subscription
@@ -28,12 +29,16 @@ WAIT_SECONDS = 5.0
 
 
 class NodesRecord(Struct, array_like=True, frozen=True, tag="nodes"):
-    """The worker's epoch, since when its node is there, the nodes, and the epochs of their workers."""
+    """The worker's epoch, since when its node is there, the nodes, the epochs of their workers.
+
+    `watchers` are the sessions that are told when nodes come and go (service.nodes).
+    """
 
     epoch: Annotated[bytes, Meta(min_length=EPOCH_BYTES, max_length=EPOCH_BYTES)]
     since_ms: int
     members: tuple[Member, ...]
     epochs: tuple[tuple[str, int, bytes], ...]
+    watchers: tuple[JID, ...] = ()
 
 
 class Late(Struct, array_like=True, frozen=True, tag="late"):

@@ -76,10 +76,23 @@ def status(supervisor: Supervisor, upgrade: Upgrade, *, admin_address: str) -> d
         "connections": sum(worker["connections"] for worker in workers),
         "workers": workers,
         "domains": [{"name": domain.name, "upstreams": domain.upstreams} for domain in supervisor.config.domain],
+        "cluster": _cluster_status(supervisor),
         "upstreams": [
             _upstream_status(supervisor, position, upstream)
             for position, upstream in enumerate(supervisor.config.upstream)
         ],
+    }
+
+
+def _cluster_status(supervisor: Supervisor) -> dict[str, Any] | None:
+    if isinstance(supervisor.config, HubConfig) or supervisor.config.cluster is None:
+        return None
+    boards = [seat.board.counters for seat in supervisor.seats]
+    return {
+        "name": supervisor.config.cluster.name,
+        "nodes": max(board.get(Slot.NODES) for board in boards),
+        "connected_workers": sum(board.get(Slot.NATS_UP) for board in boards),
+        "workers": len(boards),
     }
 
 
