@@ -43,6 +43,7 @@ HELLO_SUBJECT = "w"
 REPLACED_SUBJECT = "nodes.replaced"  # within the node
 _WORKERS = "workers="
 _WORKERS_LIMIT = 1024
+_EARLY_LIMIT = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +136,9 @@ class Nodes:
         self._closing: asyncio.Task[None] | None = None
         self._told_away = False
         self._told_trouble = ""
+        self._early: dict[tuple[str, int], bytes] = {}  # epochs of nodes that we do not see yet
         self._hello_due = False
+        self._asks = False  # ... and the others are to say theirs
         self._opened_at = 0.0
         self._decoder = msgspec.msgpack.Decoder(Hello)
         self.subscribe(HELLO_SUBJECT, self._take_hello)
@@ -285,8 +288,7 @@ class Nodes:
     def sweep(self, now: float) -> None:
         """Do what is due; called 8 times a second, `now` by the loop's clock."""
         if self._hello_due and self._bus.up:
-            self._hello_due = False
-            self._say_hello(asks=False)
+            self._say_hello()
         if not self._bus.up and not self._told_away and now - self._opened_at > 1.0:
             self._told_away = True
             self._report("NATS is away", trouble=True, reason=self._bus.connection.trouble)
@@ -360,7 +362,8 @@ class Nodes:
         self._told_trouble = ""
         if up:
             self._report("NATS is there", server=text)
-            self._say_hello(asks=True)
+            self._asks = True
+            self._say_hello()
             if self._splice is not None:
                 self._splice.came()
         else:
@@ -372,9 +375,11 @@ class Nodes:
         if member.key == self.own.key:
             return
         self._know()
-        self._hello_due = True
+        self._hello_due = self._asks = True
         for told in self.on_joined:
             self._turn(_call(told, member))
+        for each in [each for each in self._early if each[0] == member.key]:
+            self._take_epoch(*each, self._early.pop(each))
 
     def _joined_anew(self, member: Member) -> None:
         """A node says something else of itself, and is the same."""
@@ -399,27 +404,32 @@ class Nodes:
         for told in self.on_members:
             self._turn(told)
 
-    def _say_hello(self, *, asks: bool) -> None:
-        self.publish(
-            HELLO_SUBJECT, msgspec.msgpack.encode(Hello(self.own.node_key, self.worker, self.epoch, asks))
-        )
+    def _say_hello(self) -> None:
+        hello = Hello(self.own.node_key, self.worker, self.epoch, self._asks)
+        self._hello_due = self._asks = False
+        self.publish(HELLO_SUBJECT, msgspec.msgpack.encode(hello))
 
     def _take_hello(self, message: Message) -> None:
         try:
             hello = self._decoder.decode(message.payload)
         except msgspec.MsgspecError as error:
-            self._trouble(error)
+            self._trouble(BusError(f"not what a worker says: {error}"))
             return
         if hello.node == self.own.node_key:
             return  # of our own workers, which the local bus knows
         if hello.asks:
             self._hello_due = True
         key = hello.node.hex()
-        if self.epochs.get((key, hello.worker)) == hello.epoch or hello.worker >= self.workers(key):
-            return
-        self.epochs[key, hello.worker] = hello.epoch
-        for told in self.on_worker:
-            told(key, hello.worker, hello.epoch)
+        if key in self.members:
+            self._take_epoch(key, hello.worker, hello.epoch)
+        elif len(self._early) < _EARLY_LIMIT:
+            self._early[key, hello.worker] = hello.epoch
+
+    def _take_epoch(self, node: str, worker: int, epoch: bytes) -> None:
+        if worker < self.workers(node) and self.epochs.get((node, worker)) != epoch:
+            self.epochs[node, worker] = epoch
+            for told in self.on_worker:
+                self._turn(_call(told, node, worker, epoch))
 
     def _was_replaced(self) -> None:
         self._local.publish(REPLACED_SUBJECT, b"")
@@ -463,5 +473,5 @@ class NodesSubscription:
         self._below.end()
 
 
-def _call(told: Callable[..., None], value: object) -> Callable[[], None]:
-    return lambda: told(value)
+def _call(told: Callable[..., None], *values: object) -> Callable[[], None]:
+    return lambda: told(*values)
