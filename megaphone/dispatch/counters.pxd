@@ -102,14 +102,6 @@ cpdef enum Slot:
     ARCHIVE_ERASED = 103     # entries whose author or a moderator has retracted them
     ARCHIVE_QUERIES = 104    # queries answered with a page
     ARCHIVE_GIVEN = 105      # entries in these pages
-    NODES = 106              # gauge: nodes of the cluster that are alive, our own included; 0 without a cluster
-    NATS_UP = 107            # gauge: 1 while the worker has a connection to NATS
-    NATS_MESSAGES_IN = 108
-    NATS_MESSAGES_OUT = 109
-    NATS_BYTES_IN = 110      # payloads
-    NATS_BYTES_OUT = 111
-    NATS_REFUSED = 112       # messages not sent: no connection, no room, or too large
-    NATS_LOSSES = 113        # connections that ended
     HUB_LINKS_ATTACHED = 192  # gauge: sessions of a hub that have a socket
     HUB_LINKS_WAITING = 193  # gauge: and those that wait for a new one
     HUB_FRAMES_IN = 194    # from edges

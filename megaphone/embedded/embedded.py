@@ -13,6 +13,7 @@ import megaphone
 from megaphone.bus.homes import name_at_home
 from megaphone.bus.local import BusListener, LocalBus
 from megaphone.bus.subjects import Subjects
+from megaphone.dispatch.cluster_slots import ClusterSlot
 from megaphone.dispatch.counters import Slot
 from megaphone.edge.connection import ClientConnection, adopt_connection
 from megaphone.embedded.frames import HomeFrames
@@ -99,7 +100,7 @@ class Embedded:
         self._board = board
         self._clients = clients
         self._facts_of = facts_of
-        self._counted_before: dict[Slot, int] = {}
+        self._counted_before: dict[int, int] = {}
         domain, service, rooms = config.domain[0].name, config.service, config.rooms
         self.domain = domain
         self.data = service.data
@@ -327,7 +328,7 @@ class Embedded:
         """Show what others have counted; counters go on from where the process before this one left them."""
         board, writer, bus = self._board, self.storage.writer, self.bus
         rooms, users = self.rooms.counts, self.service.home.counts
-        counted = {
+        counted: dict[int, int] = {
             Slot.STORE_WRITES: writer.committed,
             Slot.ARCHIVE_APPENDED: rooms.appended + users.appended,
             Slot.ARCHIVE_ERASED: rooms.erased + users.erased,
@@ -345,15 +346,15 @@ class Embedded:
         if self.nodes is not None:
             traffic = self.nodes.traffic
             counted |= {
-                Slot.NATS_MESSAGES_IN: traffic.messages_in,
-                Slot.NATS_MESSAGES_OUT: traffic.messages_out,
-                Slot.NATS_BYTES_IN: traffic.bytes_in,
-                Slot.NATS_BYTES_OUT: traffic.bytes_out,
-                Slot.NATS_REFUSED: traffic.refused,
-                Slot.NATS_LOSSES: traffic.losses,
+                ClusterSlot.NATS_MESSAGES_IN: traffic.messages_in,
+                ClusterSlot.NATS_MESSAGES_OUT: traffic.messages_out,
+                ClusterSlot.NATS_BYTES_IN: traffic.bytes_in,
+                ClusterSlot.NATS_BYTES_OUT: traffic.bytes_out,
+                ClusterSlot.NATS_REFUSED: traffic.refused,
+                ClusterSlot.NATS_LOSSES: traffic.losses,
             }
-            board.set(Slot.NODES, len(self.nodes.members))
-            board.set(Slot.NATS_UP, int(self.nodes.up))
+            board.set(ClusterSlot.NODES, len(self.nodes.members))
+            board.set(ClusterSlot.NATS_UP, int(self.nodes.up))
         for slot, value in counted.items():
             board.set(slot, self._counted_before.setdefault(slot, board.get(slot)) + value)
         board.set(Slot.STORE_WAITING, writer.position - writer.committed)
