@@ -312,6 +312,8 @@ class Embedded:
 
     def leave(self) -> None:
         """Close what is open; nobody is told anything."""
+        if self.nodes is not None:
+            self.nodes.deafen()
         if self.hand_over is not None:
             self.hand_over.close()
         if self.bus is not None:

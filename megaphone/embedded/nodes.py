@@ -295,6 +295,10 @@ class Nodes:
         if self._splice is not None and self._splice.sweep(now):
             self._splice = None
 
+    def deafen(self) -> None:
+        """Call nobody any more: they are gone."""
+        self._turn = lambda _: None
+
     async def close(self) -> None:
         """Say goodbye, if this is the end of the node's word, and hang up. Harmless when said twice."""
         if self._closing is None:
