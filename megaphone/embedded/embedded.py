@@ -26,6 +26,7 @@ from megaphone.embedded.nodes import Nodes
 from megaphone.embedded.occupants import Occupants
 from megaphone.embedded.promises import Promises
 from megaphone.embedded.relay import Relay
+from megaphone.embedded.room_nodes import RoomNodes
 from megaphone.embedded.router import Router
 from megaphone.embedded.sessions import Sessions
 from megaphone.embedded.stream import Streams
@@ -180,10 +181,12 @@ class Embedded:
         if self.bus is not None:
             Guesses(self.subjects, self.authenticator, index, time.time)
         self.nodes: Nodes | None = None
+        self.room_nodes: RoomNodes | None = None
         if cluster is not None and report is not None:
             nodes = self.nodes = self._join(cluster, report, fault)
             nodes.on_members.append(lambda: self.service.nodes_changed(nodes.names))
             self.service.nodes_changed(nodes.names)
+            self.room_nodes = self._join_rooms(nodes, service.resume_seconds, fault)
         self.streams.home_of = self.router.home_of_user
         self.streams.domain = self.domain.encode()
         self.moving = MovingService(self)
@@ -203,6 +206,9 @@ class Embedded:
             report=report,
             fault=fault,
         )
+
+    def _join_rooms(self, nodes: Nodes, resume_seconds: float, fault: Callable[[Exception], None]) -> RoomNodes:
+        return RoomNodes(nodes, self.rooms, resume_seconds=resume_seconds, now=time.time, fault=fault)
 
     def _turn(self, work: Callable[[], None]) -> None:
         """Do this in a turn of its own: what it causes is taken in order, and promises are looked at afterwards."""
@@ -260,6 +266,8 @@ class Embedded:
         self._room_archives.kept = config.rooms.kept_messages
         self._archived_days = config.archive.days
         self.sessions.apply(config.service.resume_seconds, _sm_limits(config))
+        if self.room_nodes is not None:
+            self.room_nodes.others.resume_seconds = config.service.resume_seconds
 
     def open(self) -> None:
         """Start talking to the other workers."""
@@ -283,6 +291,9 @@ class Embedded:
             self.hand_over.sweep()
         if self.nodes is not None:
             self.nodes.sweep(self._loop.time())
+        if self.room_nodes is not None:
+            self.room_nodes.sweep()
+            self.router.drain()
         self.sessions.sweep()
         if self._archived_days and self.router.index == 0 and self._loop.time() >= self._drop_at:
             self._drop_old_entries()

@@ -42,10 +42,7 @@ class RoomNodes:
         self._now = now
         self._fault = fault
         self._heard: dict[JID, Subscription] = {}
-        self._keys: dict[str, str] = {}  # whole keys of the other nodes, by what we call them
         self.refused = 0  # events that could not be sent: the bus is away, or full
-        for key in nodes.members:
-            self._know(key)
         self.others = rooms.join_nodes(self, resume_seconds)
         nodes.subscribe(worker_subject(nodes.own.key, nodes.worker, "rooms"), self._take)
         nodes.on_joined.append(self._joined)
@@ -69,11 +66,15 @@ class RoomNodes:
     @property
     def nodes(self) -> Collection[str]:
         """The other nodes that can be reached."""
-        return self._keys if self._nodes.up else ()
+        nodes = self._nodes
+        return [key[:NODE_CHARACTERS] for key in nodes.members if key != nodes.own.key] if nodes.up else ()
 
     def home(self, room: JID, node: str) -> int:
         """Which worker of a node a room is at home in."""
-        return self._nodes.home(room, self._keys.get(node, ""))
+        return self._nodes.home(room, self._key(node))
+
+    def _key(self, node: str) -> str:
+        return next((key for key in self._nodes.members if key.startswith(node)), "")
 
     def hear(self, room: JID) -> None:
         """Take what is published about a room; beyond the limit of the bus it is not heard of."""
@@ -91,7 +92,7 @@ class RoomNodes:
 
     def publish(self, room: JID, event: Event) -> bool:
         """Say it to all nodes that have this room."""
-        if not self._keys:
+        if len(self._nodes.members) == 1:
             return False
         sent = self._nodes.publish(f"{room_subject(str(room))}.occupants", encode([event]))
         self.refused += not sent
@@ -99,10 +100,7 @@ class RoomNodes:
 
     def tell(self, node: str, worker: int, events: list[Event]) -> bool:
         """Say it to one worker of a node, in as many payloads as it takes."""
-        key = self._keys.get(node)
-        if key is None:
-            return False
-        subject = worker_subject(key, worker, "rooms")
+        subject = worker_subject(node, worker, "rooms")
         return all([self._send(subject, part) for part in _payloads(events)])
 
     def _send(self, subject: str, payload: bytes) -> bool:
@@ -122,21 +120,19 @@ class RoomNodes:
         for event in events:
             self.others.take(event, now)
 
-    def _know(self, key: str) -> None:
-        if key != self._nodes.own.key:
-            self._keys[key[:NODE_CHARACTERS]] = key
-
     def _joined(self, member: Member) -> None:
-        self._know(member.key)
         self.others.joined(member.key[:NODE_CHARACTERS], self._now())
 
     def _left(self, member: Member) -> None:
-        self._keys.pop(member.key[:NODE_CHARACTERS], None)
         self.others.left(member.key[:NODE_CHARACTERS], self._now())
 
     def _worker(self, node: str, worker: int, epoch: bytes) -> None:
         self.others.now = self._now()
         self.others.lives(Origin(node[:NODE_CHARACTERS], worker, epoch))
+
+    def freeze(self) -> None:
+        """Another process goes on: nothing waits for other nodes any more."""
+        self.others.hold_no_more(self._now())
 
     def sweep(self) -> None:
         """Do what is due; called several times a second."""

@@ -87,6 +87,15 @@ class Mirror:
         found = self.holder(self.oldest(occupant))
         return occupant.role if found is None else Role(found[1].role)
 
+    def spoke(self, occupant: Occupant) -> int:
+        """Return when the occupant has spoken last, as is claimed; 0 if nothing is."""
+        found = (self.holder(session) for session in occupant.sessions)
+        return max((each[1].spoke for each in found if each is not None), default=0)
+
+    def shown(self, occupant: Occupant) -> JID:
+        """Return the session that has spoken last, as is claimed."""
+        return occupant.session if len(occupant.sessions) == 1 else max(occupant.sessions, key=self._spoke)
+
     def order(self, occupant: Occupant) -> None:
         """Put the session that has spoken last at the end: it is the one that is shown."""
         if len(occupant.sessions) > 1:

@@ -217,7 +217,6 @@ def yield_nick(room: Room, occupant: Occupant, nick: str) -> None:
         room.occupants.rename(occupant, nick, room.jid.at(nick))
         renamed = occupant
     else:
-        was_shown = occupant.session in sessions
         renamed = Occupant(nick, room.jid.at(nick), occupant.bare, occupant.role, occupant.mark)
         for session in sessions:
             presence.tell_gone(room, occupant, session, why=why)
@@ -225,7 +224,6 @@ def yield_nick(room: Room, occupant: Occupant, nick: str) -> None:
             content = occupant.sessions[session]
             room.occupants.leave(session)
             room.occupants.enter(renamed, session, content)
-        if was_shown:
-            presence.show(room, occupant, was=occupant.role)
+        presence.show(room, occupant, was=occupant.role)  # those that went see it as somebody else's
     presence.show_to_others(room, renamed, was=Role.NONE)
     presence.show_to_own(room, renamed, why=presence.Why((Status.NICK_ASSIGNED,)))

@@ -92,6 +92,7 @@ class OtherNodes:
         self._rooms = rooms
         self._wire = wire
         self._seq = 0
+        self._spoke = 0
         self._lives: dict[tuple[str, int], bytes] = {}
         self._asks: dict[str, dict[JID, None]] = {}  # by node, to be asked
         self._asked: dict[tuple[JID, str], float] = {}  # when an answer should have come; the oldest first
@@ -114,6 +115,8 @@ class OtherNodes:
     def opened(self, room: Room) -> None:
         """There is a room here: it is heard of from now on, and the other nodes are asked for it."""
         self._wire.hear(room.jid)
+        if room.mirror is not None:  # one that comes from another process knows of claims already
+            self._lost |= {origin: 0.0 for origin, peer in room.mirror.peers.items() if peer.lost}
         if room.jid not in self.holding:
             for node in self._wire.nodes:
                 self._ask(room.jid, node)
@@ -183,9 +186,10 @@ class OtherNodes:
             return
         now_ms = int(self.now * 1000)
         current = occupant.sessions[session]
-        if was is None or was.presence != current:
-            held = mirror.holder(session)
-            spoke = now_ms if held is None else max(now_ms, held[1].spoke + 1)
+        last = mirror.spoke(occupant)
+        shown_anew = session == occupant.session and session != mirror.shown(occupant)
+        if was is None or was.presence != current or shown_anew:
+            self._spoke = spoke = max(now_ms, self._spoke + 1, last + 1)
         else:
             spoke = was.spoke
         entered = was.entered if was is not None else mirror.entered(occupant.sessions, now_ms)
@@ -207,6 +211,7 @@ class OtherNodes:
                     peer = self._lost_peer(mirror, each)
                     if peer is not None:
                         del peer.claims[each]
+                        peer.seq = 0  # if its origin is there after all, it says everything anew
                     mirroring.settle(room, mirror, each)
 
     def _lost_peer(self, mirror: Mirror, session: JID) -> Peer | None:
@@ -333,8 +338,7 @@ class OtherNodes:
         if known == origin.epoch:
             return
         self._lives[place] = origin.epoch
-        if known is not None:
-            self._lose(lambda each: (each.node, each.worker) == place and each.epoch != origin.epoch)
+        self._lose(lambda each: (each.node, each.worker) == place and each.epoch != origin.epoch)
 
     # --- asking ------------------------------------------------------------
 
@@ -387,9 +391,9 @@ class OtherNodes:
         if jid in self.holding:
             self.holding.hold(stanza)
             return True
-        nodes = self._wire.nodes
-        if not nodes or stanza.kind != "presence" or stanza.type is not None or not stanza.to.resource:
+        if stanza.kind != "presence" or stanza.type is not None or not stanza.to.resource:
             return False
+        nodes = self._wire.nodes
         room = self._rooms.room(jid)
         if room is None:
             unknown = list(nodes)
@@ -449,9 +453,14 @@ class OtherNodes:
         else:
             self._asks.clear()
             self._asked.clear()
-            for jid in self.holding.rooms():
-                self._release(jid)
+            self.hold_no_more(now)
             self._lose(lambda _: True)
+
+    def hold_no_more(self, now: float) -> None:
+        """Take all that waits for answers."""
+        self.now = now
+        for jid in self.holding.rooms():
+            self._release(jid)
 
     def _lose(self, is_lost: Callable[[Origin], bool]) -> None:
         until = self.now + self.resume_seconds
@@ -524,9 +533,12 @@ class OtherNodes:
         self._send_asks()
         for jid in self.holding.overdue(now):
             self._release(jid)
-        for origin in [origin for origin, until in self._lost.items() if until <= now]:
-            del self._lost[origin]
-            self._drop(origin)
+        for origin, until in list(self._lost.items()):
+            if until == 0.0:
+                self._lost[origin] = now + self.resume_seconds
+            elif until <= now:
+                del self._lost[origin]
+                self._drop(origin)
         for jid, session in [key for key, until in self._moved.items() if until <= now]:
             del self._moved[jid, session]
             self._end_moved(jid, session)

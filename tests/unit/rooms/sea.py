@@ -8,7 +8,7 @@ notes what its people get, and `Client` what their clients believe of it.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from itertools import permutations
 
 from megaphone.rooms.events import Event, Origin, decode, encode
@@ -34,6 +34,7 @@ class Node(Town):
         self.life = 1
         self.heard_rooms: set[JID] = set()
         self.connected: set[JID] = set()
+        self.on_removed: Callable[[JID], None] = lambda _: None
         super().__init__(settings, MemoryStore(), MemoryArchive())
 
     def new_rooms(self) -> Rooms:
@@ -53,6 +54,11 @@ class Node(Town):
                 Town.route(node, stanza, to)
                 return
         super().route(stanza, to)
+
+    def occupant_removed(self, room: JID, occupant: JID) -> None:
+        """Note it, and tell who wants to know."""
+        super().occupant_removed(room, occupant)
+        self.on_removed(occupant)
 
     # --- the wire ---
 
