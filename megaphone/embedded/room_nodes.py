@@ -1,7 +1,7 @@
 """Carries what rooms say to the same rooms on other nodes: `rooms.other_nodes.Wire` over the bus between nodes.
 
-    Rooms ─► OtherNodes ─► publish ─► m.<token of the room>.occupants ─► the room's home worker on every node
-                        └► tell ────► n.<node>.<worker>.rooms ─────────► one of them
+Rooms ─► OtherNodes ─► publish ─► m.<token of the room>.occupants ─► the room's home worker on every node
+                    └► tell ────► n.<node>.<worker>.rooms ─────────► one of them
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class RoomNodes:
     def tell(self, node: str, worker: int, events: list[Event]) -> bool:
         """Say it to one worker of a node, in as many payloads as it takes."""
         subject = worker_subject(node, worker, "rooms")
-        return all([self._send(subject, part) for part in _payloads(events)])
+        return all(self._send(subject, part) for part in _payloads(events))
 
     def _send(self, subject: str, payload: bytes) -> bool:
         sent = self._nodes.publish(subject, payload)

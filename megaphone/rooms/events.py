@@ -21,7 +21,7 @@ from megaphone.stream.jid import JID
 
 
 class Origin(NamedTuple):
-    """Whose word it is: 16 hexadecimal digits of the node's key, its worker, and 8 bytes for this life of the worker."""
+    """Whose word it is: 16 hexadecimal digits of the node's key, its worker, 8 bytes for this life of the worker."""
 
     node: str
     worker: int

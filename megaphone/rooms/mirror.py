@@ -31,12 +31,14 @@ LAST: Rank = (1 << 63, "", "")
 class Peer:
     """What one origin claims. `lost`: it is not there any more, but its users may come back."""
 
-    __slots__ = ("claims", "lost", "parts", "seq")
+    __slots__ = ("claims", "heard", "lost", "parts", "seq")
 
     def __init__(self) -> None:
         self.claims: dict[JID, Claim] = {}
         self.seq = 0
         self.lost = False
+        self.heard = 0.0
+        """When it has said anything last, Unix seconds."""
         self.parts: dict[JID, Claim] = {}
         """Of a whole list that is on its way."""
 

@@ -1,4 +1,4 @@
-"""Makes a room what the nodes' claims of it say: occupants of other nodes enter, change and leave, and clashes of nicks end.
+"""Makes a room what the nodes' claims of it say: others' occupants enter, change and leave, and clashes of nicks end.
 
     two users, one nick (a cut, a race) ─► the one who came first keeps it; of equal ones the lower node, the lower JID
                                         └► the other's own node renames it: "nick (node)", for all to see (303, 210)

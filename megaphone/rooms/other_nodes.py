@@ -16,7 +16,6 @@ from megaphone.errors import RoomError
 from megaphone.rooms import leaving, mirroring, ownership, presence
 from megaphone.rooms.administration import change_role
 from megaphone.rooms.events import (
-    NO_REASON,
     About,
     Act,
     Ask,
@@ -49,7 +48,8 @@ if TYPE_CHECKING:
 ASKED_AT_ONCE: Final = 512  # rooms in one Ask, and per node and sweep
 ANSWER_SECONDS: Final = 5.0  # then an Ask is said again
 PART_BYTES: Final = 262_144  # of the claims in one Whole
-ROUND_SECONDS: Final = 60.0  # in which every room has said `Still` once
+ROUND_SECONDS: Final = 60.0  # in which every room with occupants here says `Still` once
+SILENCE_SECONDS: Final = 150.0  # after which a peer that has said nothing is asked
 
 
 class Wire(Protocol):
@@ -98,9 +98,9 @@ class OtherNodes:
         self._asked: dict[tuple[JID, str], float] = {}  # when an answer should have come; the oldest first
         self._lost: dict[Origin, float] = {}  # when its occupants leave
         self._moved: dict[tuple[JID, JID], float] = {}  # rooms' sessions that other nodes may claim, and until when
-        self._still: list[JID] = []  # rooms that have not said Still in this round
-        self._still_share = 0.0  # of them in a second
-        self._still_due = 0.0
+        self._round: list[JID] = []  # rooms whose turn to say Still has not come yet
+        self._round_share = 0.0  # of them in a second
+        self._round_due = 0.0
         self._swept_at: float | None = None
         self._forwarding = False
         self.holding = Holding()
@@ -146,7 +146,7 @@ class OtherNodes:
         self._wire.hear_no_more(room.jid)
 
     def ends(self, room: Room) -> bool:
-        """Whether it is our affair to end an empty temporary room: ours was the last in it, or we are the first node."""
+        """Whether we are to end an empty temporary room: ours was the last in it, or we are the first node."""
         if room.locked:
             return True
         if any((room.jid, node) in self._asked for node in self._wire.nodes):
@@ -169,9 +169,7 @@ class OtherNodes:
             if not (mirror.clashing and mirroring.resolve(room, mirror, self._wire.name)) and not occupants.touched:
                 return
 
-    def _tell_change(
-        self, room: Room, mirror: Mirror, session: JID, said: tuple[bytes, presence.Why] | None
-    ) -> None:
+    def _tell_change(self, room: Room, mirror: Mirror, session: JID, said: tuple[bytes, presence.Why] | None) -> None:
         was = mirror.own.get(session)
         content, why = (presence.EMPTY, presence.PLAINLY) if said is None else said
         reason = (tuple(map(int, why.statuses)), why.actor, why.reason)
@@ -263,6 +261,9 @@ class OtherNodes:
         if room is not None and room.mirror is not None:
             self._rooms.touch(room.jid)
             self._take(room, room.mirror, event)
+            peer = room.mirror.peers.get(event.origin)
+            if peer is not None:
+                peer.heard = now
             self.tell_changes(room)
         if isinstance(event, Whole) and event.last:
             self._answered(event.room, event.origin.node)
@@ -526,7 +527,7 @@ class OtherNodes:
         """Do what is due; called several times a second."""
         before, self._swept_at = self._swept_at, now
         self.now = now
-        for (jid, node), deadline in list(self._overdue(now)):
+        for jid, node in self._overdue(now):
             del self._asked[jid, node]
             if self._rooms.room(jid) is not None:
                 self._ask(jid, node)
@@ -543,27 +544,34 @@ class OtherNodes:
             del self._moved[jid, session]
             self._end_moved(jid, session)
         if before is not None:
-            self._say_still(min(now - before, 1.0))
+            self._go_round(min(now - before, 1.0))
 
-    def _overdue(self, now: float) -> list[tuple[tuple[JID, str], float]]:
+    def _overdue(self, now: float) -> list[tuple[JID, str]]:
         found = []
         for key, deadline in self._asked.items():
             if deadline != float("inf"):
                 if deadline > now:
                     break
-                found.append((key, deadline))
+                found.append(key)
         return found
 
-    def _say_still(self, seconds: float) -> None:
-        if not self._still:
-            self._still = [room.jid for room in self._rooms if room.mirror is not None and room.mirror.own]
-            self._still_share = len(self._still) / ROUND_SECONDS
-        self._still_due = min(self._still_due + self._still_share * seconds, len(self._still))
-        while self._still and self._still_due >= 1.0:
-            self._still_due -= 1.0
-            room = self._rooms.room(self._still.pop())
-            if room is not None and room.mirror is not None and room.mirror.own:
-                self._wire.publish(room.jid, Still(self.origin, room.jid, room.mirror.seq))
+    def _go_round(self, seconds: float) -> None:
+        """Say Still of some rooms, and ask who should have said it and has not."""
+        if not self._round:
+            self._round = [room.jid for room in self._rooms if room.mirror is not None]
+            self._round_share = len(self._round) / ROUND_SECONDS
+        self._round_due = min(self._round_due + self._round_share * seconds, len(self._round))
+        while self._round and self._round_due >= 1.0:
+            self._round_due -= 1.0
+            room = self._rooms.room(self._round.pop())
+            mirror = None if room is None else room.mirror
+            if room is None or mirror is None:
+                continue
+            if mirror.own:
+                self._wire.publish(room.jid, Still(self.origin, room.jid, mirror.seq))
+            for origin, peer in mirror.peers.items():
+                if not peer.lost and self.now - peer.heard > SILENCE_SECONDS:
+                    self._ask(room.jid, origin.node)
 
 
 def _why(reason: Reason) -> presence.Why:

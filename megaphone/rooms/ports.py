@@ -267,6 +267,6 @@ class RoomSettings:
     asked_limit: int = 64
     """Requests of others that one occupant has not answered yet."""
     late_limit: int = 100
-    """Messages of other nodes that are shown in a minute although they are old: after a cut the rest is in the archive."""
+    """Messages of other nodes that are shown in a minute although they are old; the rest is in the archive."""
     messages_per_second: float = 0.0
     """Of one room on one node, bursts of ten seconds' worth included; 0: not limited."""

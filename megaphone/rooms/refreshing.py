@@ -84,7 +84,7 @@ def _take_affiliations(room: Room, keeping: JID | None) -> None:
     for jid in [*ours, *(each for each in stored if each not in ours)]:
         entry = stored.get(jid) or Affiliated(jid, Affiliation.NONE)
         known = ours.get(jid)
-        if jid == keeping or (known is not None and (known.affiliation, known.reason) == (entry.affiliation, entry.reason)):
+        if jid == keeping or known == entry:
             continue
         before = room.affiliations.of(jid)
         room.affiliations.put(entry)

@@ -202,7 +202,7 @@ class Sea:
                 other.others.lives(node.origin)
 
     def replicate(self, *, refresh: bool = True) -> None:
-        """Bring all rows from every node to every other, as `tables` does: here the first node that has one is right."""
+        """Bring all rows from every node to every other (the tables' affair): the first node that has one is right."""
         nodes = list(self.nodes.values())
         records = {jid: record for node in reversed(nodes) for jid, record in node.store.records.items()}
         affiliated: dict[JID, dict[JID, Affiliated]] = {}

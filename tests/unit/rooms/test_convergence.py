@@ -1,7 +1,7 @@
 """Any interleaving of entering, leaving, renaming, losses, cuts and deaths on three nodes ends with equal views.
 
-What happens is drawn, and when each thing arrives; then the nodes are joined again, all arrives, and the lost leave. The
-three nodes must believe the same of the room, and each client the same of its occupants as its node.
+What happens is drawn, and when each thing arrives; then the nodes are joined again, all arrives, and the lost leave.
+The three nodes must believe the same of the room, and each client the same of its occupants as its node.
 """
 
 from __future__ import annotations
@@ -102,7 +102,9 @@ def do(sea: Sea, screens: Screens, step: tuple) -> None:  # type: ignore[type-ar
             occupant = None if room is None else room.occupants.by_nick.get("host")
             if occupant is not None:
                 item = f"<item nick='{nick}' role='{role}'/>"
-                sea[node].say("host/1", f"<iq to='{ROOM}' type='set' id='a'><query xmlns='muc#admin'>{item}</query></iq>")
+                sea[node].say(
+                    "host/1", f"<iq to='{ROOM}' type='set' id='a'><query xmlns='muc#admin'>{item}</query></iq>"
+                )
         case ("arrive", (one, other, _), count):
             for _ in range(count):
                 sea.arrive(one, other)
@@ -128,9 +130,12 @@ def finish(sea: Sea, screens: Screens) -> None:
         sea.heal(one, other)
     sea.calm()
     sea.pass_(RESUME_SECONDS + 1)
-    for _ in range(70):  # a whole round of Still, for events that were lost at the end
-        sea.pass_(1)
-    sea.calm()
+    for _ in range(4):  # rounds of Still, and of silence that is noticed, for events that were lost at the end
+        for _ in range(6):
+            sea.pass_(10)
+        for _ in range(70):
+            sea.pass_(1)
+        sea.calm()
     screens.look()
 
 
@@ -150,7 +155,12 @@ def check(sea: Sea, screens: Screens) -> None:
                 each.nick: (str(each.role), parse(each.presence).findtext("{jabber:client}show") or "")
                 for each in room.occupants
             }
-            assert screens.occupants[name, session] == expected, (name, session, screens.occupants[name, session], expected)
+            assert screens.occupants[name, session] == expected, (
+                name,
+                session,
+                screens.occupants[name, session],
+                expected,
+            )
 
 
 def begin() -> tuple[Sea, Screens]:
@@ -158,7 +168,9 @@ def begin() -> tuple[Sea, Screens]:
     sea = Sea(*NODES)
     sea["a"].say("host/1", f"<presence to='{ROOM}/host'>{JOIN}</presence>")
     sea.calm()
-    form = "<x xmlns='jabber:x:data' type='submit'><field var='muc#roomconfig_persistentroom'><value>1</value></field></x>"
+    form = (
+        "<x xmlns='jabber:x:data' type='submit'><field var='muc#roomconfig_persistentroom'><value>1</value></field></x>"
+    )
     sea["a"].say("host/1", f"<iq to='{ROOM}' type='set' id='o'><query xmlns='muc#owner'>{form}</query></iq>")
     sea.replicate()
     sea.calm()

@@ -11,7 +11,9 @@ from tests.unit.rooms.sea import RESUME_SECONDS, Node, Sea
 from tests.unit.rooms.town import DOMAIN, ROOM, SETTINGS, person
 
 JOIN = "<x xmlns='muc'/>"
-OPEN = f"<iq to='{ROOM}' type='set' id='o'><query xmlns='muc#owner'><x xmlns='jabber:x:data' type='submit'/></query></iq>"
+OPEN = (
+    f"<iq to='{ROOM}' type='set' id='o'><query xmlns='muc#owner'><x xmlns='jabber:x:data' type='submit'/></query></iq>"
+)
 
 
 def enter(sea: Sea, node: str, name: str, nick: str = "") -> None:
@@ -56,7 +58,11 @@ def got(node: Node, name: str) -> list[str]:
         else:
             body = each.findtext("{jabber:client}body")
             late = any("delay" in child.tag for child in each)
-            found.append(f"{nick}: {body}{' (late)' if late else ''}" if body else f"<{kind} {' '.join(codes)}>".replace(" >", ">"))
+            found.append(
+                f"{nick}: {body}{' (late)' if late else ''}"
+                if body
+                else f"<{kind} {' '.join(codes)}>".replace(" >", ">")
+            )
     return found
 
 
@@ -243,7 +249,10 @@ def test_a_room_is_destroyed_everywhere() -> None:
     sea = verona()
     enter(sea, "b", "juliet")
     hush(sea)
-    sea["a"].say("romeo", f"<iq to='{ROOM}' type='set' id='d'><query xmlns='muc#owner'><destroy><reason>over</reason></destroy></query></iq>")
+    sea["a"].say(
+        "romeo",
+        f"<iq to='{ROOM}' type='set' id='d'><query xmlns='muc#owner'><destroy/></query></iq>",
+    )
     sea.calm()
     (gone,) = sea["b"].taken("juliet")
     assert gone.find(".//{http://jabber.org/protocol/muc#user}destroy") is not None
@@ -334,7 +343,10 @@ def test_what_is_not_archived_and_what_is_for_moderators_crosses_too() -> None:
     sea.replicate()
     enter(sea, "c", "nurse")
     hush(sea)
-    sea["a"].say("romeo", f"<message to='{ROOM}' type='groupchat'><composing xmlns='http://jabber.org/protocol/chatstates'/></message>")
+    sea["a"].say(
+        "romeo",
+        f"<message to='{ROOM}' type='groupchat'><composing xmlns='http://jabber.org/protocol/chatstates'/></message>",
+    )
     sea.calm()
     assert got(sea["b"], "juliet") == got(sea["c"], "nurse") == ["<message>"]
     hush(sea)
