@@ -24,7 +24,7 @@ from megaphone.errors import BucketMissingError, BusError, RowError, StorageErro
 from megaphone.history.clock import Clock, milliseconds
 from megaphone.storage import replicated
 from megaphone.storage.database import connect, words
-from megaphone.storage.replicated import Applied, Found, Heard, Told, Unsent
+from megaphone.storage.replicated import Applied, Found, Heard, Lost, Told, Unsent
 from megaphone.storage.replicated_row import ORIGIN_BYTES, decode_row, encode_row, key_of
 from megaphone.storage.transaction import Program
 
@@ -257,19 +257,19 @@ class Tables:
             results = await asyncio.gather(*(self._put(each) for each in some), return_exceptions=True)
             told = [result for result in results if isinstance(result, Told)]
             heard = [result for result in results if isinstance(result, Heard)]
-            revisions = [result for result in results if isinstance(result, tuple) and len(result) == 2]
+            lost = [result for result in results if isinstance(result, Lost)]
             if told:
                 await self._perform(replicated.told, told)
             if heard:
                 await self._apply(heard)
-            if revisions:
-                await self._perform(replicated.set_revisions, revisions)
+            if lost:
+                await self._perform(replicated.lost, lost)
             for result in results:
                 if isinstance(result, BaseException):
                     raise result
 
-    async def _put(self, unsent: Unsent) -> Told | Heard | tuple[int, int]:
-        """Tell one row: what has been told, or what the store has instead, or (its revision of nothing, number)."""
+    async def _put(self, unsent: Unsent) -> Told | Heard | Lost:
+        """Tell one row; what the store has now, which may be another version, or nothing."""
         row = unsent.row
         key, value = key_of(row.kind, row.owner, row.item), encode_row(row)
         lease = 0
@@ -285,12 +285,12 @@ class Tables:
         except WrongRevisionError:
             found = await self._keys.get(key)
             if found is None or found.value is None:
-                return (0 if found is None else found.revision, unsent.number)
+                return Lost(unsent.number, 0 if found is None else found.revision)
             try:
                 return Heard(decode_row(key, found.value), found.revision)
             except RowError as error:  # nobody can read it: ours goes in its place
                 self._refuse(str(error))
-                return (found.revision, unsent.number)
+                return Lost(unsent.number, found.revision)
         self._seen.add(unsent.number)
         self.counts.told += 1
         return Told(unsent.number, revision, row)

@@ -72,6 +72,13 @@ class Told(NamedTuple):
     row: Row
 
 
+class Lost(NamedTuple):
+    """A row that the store has not got, or nothing that can be read in its place, at this revision (0: never had)."""
+
+    number: int
+    revision: int
+
+
 @dataclass(slots=True)
 class Applied:
     """What came of what was heard: for each version what it was found to be, and the number of ours."""
@@ -125,9 +132,11 @@ def told(connection: sqlite3.Connection, rows: Iterable[Told]) -> None:
             _take_note(connection, number, revision, again=ours.row != row)
 
 
-def set_revisions(connection: sqlite3.Connection, revisions: Iterable[tuple[int, int]]) -> None:
-    """Take note at which revision the store has rows: (revision, number)."""
-    connection.executemany("UPDATE row_version SET revision = ? WHERE number = ?", revisions)
+def lost(connection: sqlite3.Connection, rows: Iterable[Lost]) -> None:
+    """Take note of what the store has not got, so that it can be told."""
+    connection.executemany(
+        "UPDATE row_version SET revision = ? WHERE number = ?", [(each.revision, each.number) for each in rows]
+    )
 
 
 def numbers_after(connection: sqlite3.Connection, after: int, limit: int) -> list[int]:

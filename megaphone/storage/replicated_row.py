@@ -119,7 +119,7 @@ def decode_row(key: str, value: bytes) -> Row:
         raise RowError(f"the key {key[:80]!r} has a row of an unknown table, {told.table[:40]!r}")
     if key_of(kind.number, told.owner, told.item) != key:
         raise RowError(f"the key {key[:80]!r} has another key's row")
-    columns = None if told.columns == _NIL else decode_columns(kind, told.columns)
+    columns = None if bytes(told.columns) == _NIL else decode_columns(kind, told.columns)
     if columns is not None and not kind.sound(told.item, columns):
         raise RowError(f"the key {key[:80]!r} has a row that says nothing")
     return Row(kind.number, told.owner, told.item, told.life, told.clock, told.origin, columns)
@@ -150,5 +150,5 @@ def _order(row: Row) -> tuple[Any, ...]:
         time = 0.0 if columns is None else columns[1]
         return (row.life, columns is None, time, row.clock, row.origin, data)
     if row.kind == SECRET:
-        return (-row.clock, row.origin, data)
+        return (-row.clock, row.origin, row.life, data)
     return (row.life, row.clock, row.origin, columns is None, data)

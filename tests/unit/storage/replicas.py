@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from megaphone.storage import replicated
 from megaphone.storage.accounts import AccountBook
 from megaphone.storage.database import connect, database_path
-from megaphone.storage.replicated import Applied, Found, Heard, Told
+from megaphone.storage.replicated import Applied, Found, Heard, Lost, Told
 from megaphone.storage.replicated_kinds import KINDS
 from megaphone.storage.replicated_row import decode_row, encode_row, key_of
 from megaphone.storage.rooms import SQLiteRooms
@@ -138,7 +138,7 @@ class Node:
                 value, at = store.keys[key]
                 self.apply([Heard(decode_row(key, value), at)])
             else:
-                self.perform(replicated.set_revisions, [(0, each.number)])
+                self.perform(replicated.lost, [Lost(each.number, 0)])
         return len(rows)
 
     # --- what is there ------------------------------------------------------------
