@@ -9,6 +9,7 @@ cannot be told, since too much waits for a worker, is told with the next sweep.
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -27,26 +28,18 @@ WAITING_LIMIT: Final = 1024  # batches of changes; beyond that the oldest is not
 
 
 class ChangedRows:
-    """Tells changes to all workers, and hears of them in one. The three callables read something again.
+    """Tells changes to all workers, and hears of them in one.
 
-    `refresh_user(local, now)` and `refresh_room(jid, now)` are called for those at home here only, and may route
-    stanzas; `refresh_secret(name)` in every worker.
+    `refresh_user(local, now)` and `refresh_room(jid, now)` read one again that is at home here, and may route stanzas;
+    `refresh_secret(name)` is called in every worker.
     """
 
-    def __init__(
-        self,
-        bus: Bus,
-        router: Router,
-        *,
-        refresh_user: Callable[[str, float], object] | None = None,
-        refresh_room: Callable[[JID, float], object] | None = None,
-        refresh_secret: Callable[[str], object] | None = None,
-    ) -> None:
+    def __init__(self, bus: Bus, router: Router) -> None:
         self._bus = bus
         self._router = router
-        self._refresh_user = refresh_user
-        self._refresh_room = refresh_room
-        self._refresh_secret = refresh_secret
+        self.refresh_user: Callable[[str, float], object] | None = None
+        self.refresh_room: Callable[[JID, float], object] | None = None
+        self.refresh_secret: Callable[[str], object] | None = None
         self._waiting: deque[bytes] = deque(maxlen=WAITING_LIMIT)
         bus.subscribe(CHANGED, self._hear)
 
@@ -64,18 +57,18 @@ class ChangedRows:
         users, rooms, secrets = msgspec.msgpack.decode(message.payload, type=tuple[list[str], list[str], list[str]])
         router = self._router
         now = router.now()
-        if self._refresh_user is not None:
+        if self.refresh_user is not None:
             for local in users:
                 if router.home(JID(local, router.domain)) == router.index:
-                    self._do(lambda local=local: self._refresh_user(local, now))
-        if self._refresh_room is not None:
+                    self._do(partial(self.refresh_user, local, now))
+        if self.refresh_room is not None:
             for local in rooms:
                 room = JID(local, router.rooms_domain)
                 if router.home(room) == router.index:
-                    self._do(lambda room=room: self._refresh_room(room, now))
-        if self._refresh_secret is not None:
+                    self._do(partial(self.refresh_room, room, now))
+        if self.refresh_secret is not None:
             for name in secrets:
-                self._do(lambda name=name: self._refresh_secret(name))
+                self._do(partial(self.refresh_secret, name))
         router.drain()
 
     def _do(self, refresh: Callable[[], object]) -> None:

@@ -89,7 +89,8 @@ class Tables:
     """The rows of one node. StorageError if its database cannot be written.
 
     `node_key` is the node's public key. `when_written(work)` calls `work` when all that is queued for the disk is
-    there. `changed` is told what has been written here of other nodes' rows.
+    there. `changed` is told what has been written here of other nodes' rows. While it is `resting`, another process of
+    this worker goes on, and nothing is written.
     """
 
     def __init__(
@@ -100,6 +101,7 @@ class Tables:
         *,
         when_written: Callable[[Callable[[], object]], None],
         changed: Callable[[Applied], None],
+        resting: Callable[[], bool] = lambda: False,
         pause_seconds: float = PAUSE_SECONDS,
     ) -> None:
         self.counts = Counts()
@@ -110,6 +112,7 @@ class Tables:
         self._storage = storage
         self._when_written = when_written
         self._changed = changed
+        self._resting = resting
         self._pause_seconds = pause_seconds
         self._log = log.get_logger("tables")
         self._seen = Seen()
@@ -158,7 +161,7 @@ class Tables:
     # --- what the store says ------------------------------------------------------------
 
     async def _hear_on(self) -> None:
-        while await self._perform(replicated.give_versions):
+        while await self._perform(replicated.give_versions):  # noqa: ASYNC110 - it is work, not an event
             await asyncio.sleep(self._pause_seconds)
         self._versions_given.set()
         pause = _AGAIN_SECONDS
@@ -296,7 +299,9 @@ class Tables:
         return Told(unsent.number, revision, row)
 
     async def _drop_deleted(self) -> None:
-        while await self._perform(replicated.drop_deleted, time.time_ns() // 1_000_000, ROWS_AT_ONCE) == ROWS_AT_ONCE:
+        dropped = ROWS_AT_ONCE
+        while dropped == ROWS_AT_ONCE:
+            dropped = await self._perform(replicated.drop_deleted, time.time_ns() // 1_000_000, ROWS_AT_ONCE)
             await asyncio.sleep(self._pause_seconds)
 
     # --- the database ------------------------------------------------------------
@@ -319,6 +324,8 @@ class Tables:
         def perform(connection: sqlite3.Connection) -> None:
             results[:] = [run(connection, *values)]  # perhaps again, after a transaction that failed
 
+        while self._resting():  # noqa: ASYNC110 - mostly for good
+            await asyncio.sleep(_FULL_SECONDS)
         while True:
             try:
                 self._storage.writer.perform(Program("replicated rows", perform), ())
@@ -326,9 +333,9 @@ class Tables:
             except StorageFullError as error:
                 self._say(str(error))
                 await asyncio.sleep(_FULL_SECONDS)
-        written = asyncio.get_running_loop().create_future()
-        self._when_written(lambda: written.done() or written.set_result(None))
-        await written
+        written = asyncio.Event()
+        self._when_written(written.set)
+        await written.wait()
         if not results:
             raise StorageError(self._storage.path, "refuses what other nodes have written")
         return results[0]

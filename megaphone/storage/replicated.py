@@ -100,7 +100,7 @@ class _Ours(NamedTuple):
 def enable(connection: sqlite3.Connection, origin: bytes) -> None:
     """Count writes from now on, as those of this origin (8 bytes)."""
     connection.execute(
-        "INSERT INTO row_clock (one, last, origin)"
+        "INSERT INTO row_clock (one, last, origin)"  # noqa: S608
         f" VALUES (1, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) << {COUNTER_BITS}, ?)"
         " ON CONFLICT (one) DO UPDATE SET origin = excluded.origin WHERE origin <> excluded.origin",
         (origin,),
@@ -375,8 +375,8 @@ def give_versions(connection: sqlite3.Connection) -> bool:
     if more_accounts or more_rooms:
         return True
     connection.execute(
-        "INSERT INTO row_version (kind, owner, item, life, clock, origin, deleted, unsent)"
-        f" SELECT {SECRET}, secret.name, '', 0, row_clock.last + 1, row_clock.origin, 0, 1"  # noqa: S608
+        "INSERT INTO row_version (kind, owner, item, life, clock, origin, deleted, unsent)"  # noqa: S608
+        f" SELECT {SECRET}, secret.name, '', 0, row_clock.last + 1, row_clock.origin, 0, 1"
         f" FROM secret CROSS JOIN row_clock WHERE secret.name = '{SHARED_SECRET}' ON CONFLICT DO NOTHING"
     )
     connection.execute("UPDATE row_clock SET whole = 1, last = last + 1")
@@ -385,14 +385,15 @@ def give_versions(connection: sqlite3.Connection) -> bool:
 
 def _give(connection: sqlite3.Connection, number: int, table: str, changed: str, after: int) -> bool:
     ids = connection.execute(
-        f"SELECT id FROM {table} WHERE id > ? ORDER BY id LIMIT ?", (after, PARENTS_AT_ONCE)  # noqa: S608
+        f"SELECT id FROM {table} WHERE id > ? ORDER BY id LIMIT ?",  # noqa: S608
+        (after, PARENTS_AT_ONCE),
     ).fetchall()
     if not ids:
         return False
     last = ids[-1][0]
     connection.execute(
-        "INSERT INTO row_version (kind, owner, item, life, clock, origin, deleted, unsent)"
-        f" SELECT {number}, name, '', 0, min(CAST({changed} * 1000 AS INTEGER) << {COUNTER_BITS}, row_clock.last),"  # noqa: S608
+        "INSERT INTO row_version (kind, owner, item, life, clock, origin, deleted, unsent)"  # noqa: S608
+        f" SELECT {number}, name, '', 0, min(CAST({changed} * 1000 AS INTEGER) << {COUNTER_BITS}, row_clock.last),"
         " row_clock.origin, 0, 1"
         f" FROM {table} CROSS JOIN row_clock WHERE id > ? AND id <= ? ON CONFLICT DO NOTHING",
         (after, last),
@@ -400,7 +401,7 @@ def _give(connection: sqlite3.Connection, number: int, table: str, changed: str,
     for kind in _children(number):
         connection.execute(
             "INSERT INTO row_version (kind, owner, item, life, clock, origin, deleted, unsent)"
-            f" SELECT {kind.number}, {table}.name, {kind.item}, 0, 1, row_clock.origin, 0, 1 {kind.rows}"  # noqa: S608
+            f" SELECT {kind.number}, {table}.name, {kind.item}, 0, 1, row_clock.origin, 0, 1 {kind.rows}"
             f" CROSS JOIN row_clock WHERE {table}.id > ? AND {table}.id <= ? ON CONFLICT DO NOTHING",
             (after, last),
         )

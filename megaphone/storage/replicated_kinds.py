@@ -115,7 +115,7 @@ class Kind(NamedTuple):
     """FROM which all rows come, with what they belong to."""
 
 
-def _any(item: str, columns: tuple[Any, ...]) -> bool:  # noqa: ARG001 - as `sound` is called
+def _any(item: str, columns: tuple[Any, ...]) -> bool:
     return True
 
 
@@ -127,7 +127,7 @@ def _is_jid(text: str) -> bool:
     return True
 
 
-def _is_blocked(item: str, columns: tuple[Any, ...]) -> bool:  # noqa: ARG001 - as `sound` is called
+def _is_blocked(item: str, columns: tuple[Any, ...]) -> bool:
     return _is_jid(item)
 
 
@@ -141,7 +141,7 @@ def _is_affiliated(item: str, columns: tuple[Any, ...]) -> bool:
     return columns[0] in {str(each) for each in Affiliation} and _is_jid(item)
 
 
-def _is_room(item: str, columns: tuple[Any, ...]) -> bool:  # noqa: ARG001 - as `sound` is called
+def _is_room(item: str, columns: tuple[Any, ...]) -> bool:
     config = _json(columns[0])
     if not isinstance(config, dict) or not _is_jid(columns[2]) or len(columns[3]) < 16:
         return False
@@ -218,7 +218,7 @@ def _own(number: int, table: str, columns: str, struct: type[Struct], sound: Cal
         sound=sound,
         read=f"SELECT {columns} FROM {table} WHERE name = ?1 AND ?2 = ''",  # noqa: S608
         put=(
-            f"INSERT INTO {table} (name, {columns}) SELECT ?1, {values} WHERE ?2 = ''"  # noqa: S608
+            f"INSERT INTO {table} (name, {columns}) SELECT ?1, {values} WHERE ?2 = ''"
             f" ON CONFLICT (name) DO UPDATE SET {update}"
         ),
         remove=f"DELETE FROM {table} WHERE name = ?1 AND ?2 = ''",  # noqa: S608

@@ -28,7 +28,9 @@ SUBJECT: Final = 7
 AFFILIATION: Final = 8
 SECRET: Final = 9
 
-SHARED_SECRET: Final = "logins"  # noqa: S105 - the name of one: what unknown users look like is the same on every node
+# The name of the one secret that is the same on every node: what unknown users look like. It is made before the node
+# is in a cluster, and never again, so that it needs no trigger.
+SHARED_SECRET: Final = "logins"  # noqa: S105
 
 _TABLES: Final = """\
 CREATE TABLE row_clock (
@@ -65,8 +67,7 @@ CREATE INDEX row_held ON row_version (owner) WHERE held IS NOT NULL;
 
 _COUNTS: Final = "(SELECT applying FROM row_clock) = 0"
 _TICK: Final = (
-    "UPDATE row_clock SET last ="
-    " max(last + 1, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) << 16);"
+    "UPDATE row_clock SET last = max(last + 1, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) << 16);"
 )
 
 
@@ -167,12 +168,6 @@ _TRIGGERS: Final = (
     *_child("private", PRIVATE, "name", ACCOUNT, "account"),
     *_child("vcard", VCARD, "", ACCOUNT, "account"),
     *_child("affiliation", AFFILIATION, "jid", ROOM, "room"),
-    _trigger(
-        "secret_insert",
-        "AFTER INSERT ON secret",
-        f"{_COUNTS} AND NEW.name = '{SHARED_SECRET}'",
-        _version(SECRET, "NEW.name", "''", "0", "0"),
-    ),
 )
 
 ROWS: Final = "\n".join((_TABLES, *_TRIGGERS))

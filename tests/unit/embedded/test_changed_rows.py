@@ -37,13 +37,10 @@ class Worker:
             now=lambda: 7.0,
             fault=self.faults.append,
         )
-        self.rows = ChangedRows(
-            self.subjects,
-            router,
-            refresh_user=self._user,
-            refresh_room=lambda room, now: self.rooms.append((room, now)),
-            refresh_secret=self.secrets.append,
-        )
+        self.rows = ChangedRows(self.subjects, router)
+        self.rows.refresh_user = self._user
+        self.rows.refresh_room = lambda room, now: self.rooms.append((room, now))
+        self.rows.refresh_secret = self.secrets.append
 
     def _user(self, local: str, now: float) -> None:
         if local == "broken":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -82,11 +82,13 @@ class Node:
         return self.tables.whole and not self.count("unsent = 1")
 
     def count(self, condition: str) -> int:
-        return int(self.storage.read(f"SELECT count(*) FROM row_version WHERE {condition}")[0][0])  # noqa: S608
+        return int(self.storage.read(f"SELECT count(*) FROM row_version WHERE {condition}")[0][0])
 
     def dump(self) -> list[object]:
         return [
-            self.storage.read("SELECT kind, owner, item, life, clock, origin, deleted FROM row_version ORDER BY 1, 2, 3"),
+            self.storage.read(
+                "SELECT kind, owner, item, life, clock, origin, deleted FROM row_version ORDER BY 1, 2, 3"
+            ),
             self.storage.read("SELECT name, created, changed, disabled FROM account ORDER BY name"),
             self.storage.read(
                 "SELECT account.name, roster.jid, roster.name FROM roster JOIN account ON id = account ORDER BY 1, 2"
@@ -97,18 +99,15 @@ class Node:
 
 @asynccontextmanager
 async def cluster(nats: NATS, directory: Path, count: int = NODES) -> AsyncIterator[list[Node]]:
-    async with opened(nats.access, expect_faults=True) as first, opened(nats.access, expect_faults=True) as second:
-        async with opened(nats.access, expect_faults=True) as third:
-            nodes: list[Node] = []
-            for number, bus in enumerate((first, second, third)[:count]):
-                data = str(directory / str(number))
-                prepare(data)
-                nodes.append(Node(data, number, bus))
-            try:
-                yield nodes
-            finally:
-                for node in nodes:
-                    await node.close()
+    async with AsyncExitStack() as stack:
+        nodes: list[Node] = []
+        for number in range(count):
+            bus = await stack.enter_async_context(opened(nats.access, expect_faults=True))
+            data = str(directory / str(number))
+            prepare(data)
+            nodes.append(Node(data, number, bus))
+            stack.push_async_callback(nodes[-1].close)
+        yield nodes
 
 
 async def equal(nodes: list[Node]) -> None:

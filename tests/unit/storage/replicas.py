@@ -149,7 +149,7 @@ class Node:
         found = {}
         for kind in KINDS.values():
             parent = {1: "account", 2: "room"}.get(kind.parent, kind.name)
-            names = self.connection.execute(f"SELECT {parent}.name, {kind.item} {kind.rows}").fetchall()  # noqa: S608
+            names = self.connection.execute(f"SELECT {parent}.name, {kind.item} {kind.rows}").fetchall()
             found[kind.name] = sorted(
                 (owner, item, *self.connection.execute(kind.read, (owner, item)).fetchone()[: kind.width])
                 for owner, item in names
@@ -165,7 +165,7 @@ class Node:
 
     def count(self, condition: str) -> int:
         """Return of how many versions something is so."""
-        ((count,),) = self.connection.execute(f"SELECT count(*) FROM row_version WHERE {condition}").fetchall()  # noqa: S608
+        ((count,),) = self.connection.execute(f"SELECT count(*) FROM row_version WHERE {condition}").fetchall()
         return int(count)
 
 

@@ -19,12 +19,12 @@ from megaphone.stream.jid import JID
 from tests.unit.storage.conftest import CREDENTIALS, DOMAIN, JULIET, ROMEO
 from tests.unit.storage.test_writer import wait_until
 
-DISK_BYTES = 2_097_152
+DISK_BYTES = 3_145_728
 
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of two megabytes, with a database that has the account romeo."""
+    """A file system of three megabytes, with a database that has the account romeo."""
     mounted = tmp_path / "disk"
     mounted.mkdir()
     if os.geteuid() != 0:

@@ -206,7 +206,9 @@ def test_of_two_accounts_of_one_name_the_earlier_counts_with_the_contacts_of_bot
 def test_a_room_made_on_two_nodes_has_one_creator_and_two_owners(cluster: list[Node]) -> None:
     first, second, third = cluster
     for node, creator, created in ((first, JULIET, 6.0), (second, ROMEO, 5.0)):
-        node.rooms.put_room(RoomRecord(HALL, RoomConfig(name=creator.local), creator, created, creator.local.encode() * 8))
+        node.rooms.put_room(
+            RoomRecord(HALL, RoomConfig(name=creator.local), creator, created, creator.local.encode() * 8)
+        )
         node.rooms.put_affiliation(HALL, Affiliated(creator, Affiliation.OWNER))
         assert node.writer.flush()
     meet(cluster)

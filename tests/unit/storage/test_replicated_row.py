@@ -51,7 +51,8 @@ def versions(draw: st.DrawFn) -> list[Row]:
 
 @given(versions())
 def test_the_order_of_hearing_makes_no_difference(rows: list[Row]) -> None:
-    ends = {merge(merge(a, b), c) for a, b, c in permutations(rows)} | {merge(a, merge(b, c)) for a, b, c in permutations(rows)}
+    ends = {merge(merge(a, b), c) for a, b, c in permutations(rows)}
+    ends |= {merge(a, merge(b, c)) for a, b, c in permutations(rows)}
     assert len(ends) == 1
     (end,) = ends
     assert merge(end, end) == end
