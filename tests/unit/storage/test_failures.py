@@ -19,12 +19,12 @@ from megaphone.stream.jid import JID
 from tests.unit.storage.conftest import CREDENTIALS, DOMAIN, JULIET, ROMEO
 from tests.unit.storage.test_writer import wait_until
 
-DISK_BYTES = 3_145_728
+DISK_BYTES = 2_097_152
 
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of three megabytes, with a database that has the account romeo."""
+    """A file system of two megabytes, with a database that has the account romeo."""
     mounted = tmp_path / "disk"
     mounted.mkdir()
     if os.geteuid() != 0:
@@ -46,11 +46,10 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 def fill(disk: Path) -> None:
     """Leave no room on the disk."""
-    with (disk / "filler").open("wb") as filler:
+    with (disk / "filler").open("wb", buffering=0) as filler:  # what does not fit must not wait until it is closed
         try:
             while True:
                 filler.write(b"x" * 65_536)
-                filler.flush()
         except OSError:
             return
 
