@@ -153,7 +153,7 @@ class Watch:
             elif last.isdigit() and int(last) != self._last:
                 self._doubt("a change was missed")
             return
-        number, revision, pending = _read_position(delivery.reply)
+        number, revision, pending = read_position(delivery.reply)
         if number != self._last + 1:
             self._doubt("a change was missed")
             return
@@ -179,7 +179,7 @@ class Watch:
         self._doubt("the connection is new" if up else text)
 
 
-def _read_position(reply: bytes) -> tuple[int, int, int]:
+def read_position(reply: bytes) -> tuple[int, int, int]:
     """Read number, revision and how many are still to come from the reply subject of a consumer's message.
 
     `$JS.ACK.[domain.account hash.]stream.consumer.delivered.revision.number.time.pending[.random]`
