@@ -1,4 +1,4 @@
-"""Histories across nodes, read by clients: slixmpp pages on one node and goes on at the next, profanity joins at a third."""
+"""Histories across nodes: slixmpp reads a page on one node and the next on another, profanity joins at a third."""
 
 import shutil
 import tempfile

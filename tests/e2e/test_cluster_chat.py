@@ -1,4 +1,4 @@
-"""Chatty's second half with `megaphone chat`: servers join and leave a running set, and one that is killed costs little."""
+"""Chatty's second half with `megaphone chat`: servers join and leave a running set, and one is killed."""
 
 import asyncio
 from collections.abc import Iterator

@@ -73,4 +73,5 @@ def test_back_filling_ends_at_what_is_known() -> None:
     assert len(pages) > 2
     assert sum(len(batch.entries) for batch in sent) == 2000
     assert min(batch.seq for batch in sent) == 1001
-    assert pages[0] and max(decode_batch(data).last for data in pages[0]) == 3000
+    assert pages[0]
+    assert max(decode_batch(data).last for data in pages[0]) == 3000
