@@ -80,12 +80,12 @@ class Chronicler(Talker):
 
     def lines_heard(self, room: str) -> list[tuple[str, str, bool]]:
         """Text, id and whether it is from before, of each message of a room that has come, in order."""
-        found = []
-        for each in self.elements:
-            if kind_of(each) == "message" and (attribute(each, "from") or "").startswith(f"{room}@{ROOMS}/"):
-                if text := body(each):
-                    found.append((text, stanza_id(each), DELAY in each))
-        return found
+        messages = [
+            each
+            for each in self.elements
+            if kind_of(each) == "message" and (attribute(each, "from") or "").startswith(f"{room}@{ROOMS}/")
+        ]
+        return [(body(each), stanza_id(each), DELAY in each) for each in messages if body(each)]
 
     async def hear_all(self, room: str, lines: Sequence[str], timeout_seconds: float = 30.0) -> None:
         """Wait until all these lines have come."""

@@ -11,7 +11,7 @@ from tests.adversity.embedded_line import attribute
 from tests.adversity.embedded_node import register_names
 from tests.adversity.embedded_talker import kind_of, statuses
 from tests.link.server import run
-from tests.scenarios.histories import assert_whole_and_equal, become_equal
+from tests.scenarios.histories import assert_whole_and_equal, become_equal, said_in
 from tests.scenarios.lan import Lan, lan, needs_networks
 from tests.servers.certificates import CertificateAuthority
 from tests.servers.cluster import Cluster
@@ -149,7 +149,7 @@ def test_a_cut_heals(hosts: Hosts, alone: tuple[str, ...]) -> None:
             await each.hear_all(room, after)
         everything = {*before, *after, *(line for lines in meanwhile.values() for line in lines)}
         await become_equal(hosts.data, f"{room}@{ROOMS}", len(everything))
-        lines = [line["text"] for line in assert_whole_and_equal(hosts.data, f"{room}@{ROOMS}") if line["kind"] == "message"]
+        lines = said_in(assert_whole_and_equal(hosts.data, f"{room}@{ROOMS}"))
         assert set(lines) == everything
         assert len(lines) == len(everything)
         assert_each_in_order(lines)

@@ -1,4 +1,4 @@
-"""kill -9 of a node, of NATS, of NATS with its store lost or damaged, of a node while it writes: history stays whole."""
+"""kill -9 of a node, of NATS, of NATS whose store is lost or damaged, of a node that writes: history is whole."""
 
 import asyncio
 import random
@@ -12,7 +12,7 @@ from tests.adversity.cluster_people import Chronicler, assert_each_in_order
 from tests.adversity.embedded_node import register_names
 from tests.adversity.embedded_talker import statuses
 from tests.link.server import run
-from tests.scenarios.histories import assert_whole_and_equal, become_equal, texts, verified
+from tests.scenarios.histories import assert_whole_and_equal, become_equal, said_in, texts, verified
 from tests.servers.certificates import CertificateAuthority
 from tests.servers.cluster import Cluster
 from tests.servers.model import ROOMS
@@ -97,7 +97,7 @@ async def assert_nothing_lost(cluster: Cluster, room: str, acknowledged: set[str
     """All nodes have the same, whole; what was acknowledged is in it; everybody's lines are in order and once."""
     data = [node.data for node in cluster.nodes]
     await become_equal(data, f"{room}@{ROOMS}", len(acknowledged))
-    lines = [line["text"] for line in assert_whole_and_equal(data, f"{room}@{ROOMS}") if line["kind"] == "message"]
+    lines = said_in(assert_whole_and_equal(data, f"{room}@{ROOMS}"))
     assert not acknowledged - set(lines)
     assert_each_in_order(lines)
 
@@ -184,7 +184,7 @@ def test_a_node_that_is_killed_while_it_writes(cluster: Cluster) -> None:
             code, found = await asyncio.to_thread(verified, node.data)
             assert code == 0, found
             there = await asyncio.to_thread(texts, node.data, f"{room}@{ROOMS}")
-            assert not {line for line in writer.acknowledged()} - set(there)
+            assert not writer.acknowledged() - set(there)
             await asyncio.to_thread(node.start_again)
         last = first.say_next(room)
         await first.hear_all(room, [last])

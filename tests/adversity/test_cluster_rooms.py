@@ -77,7 +77,7 @@ def test_all_hear_all_first_in_first_out(cluster: Cluster) -> None:
         data = [node.data for node in cluster.nodes]
         await become_equal(data, f"{room}@{ROOMS}", len(said))
         lines = [each for each in assert_whole_and_equal(data, f"{room}@{ROOMS}") if each["kind"] == "message"]
-        assert [each["text"] for each in lines] == [each["text"] for each in sorted(lines, key=lambda each: each["time"])]
+        assert lines == sorted(lines, key=lambda each: each["time"])
         assert {each["text"]: {each["id"]} for each in lines} == ids
         for each in [each for group in senders.values() for each in group]:
             await each.close()

@@ -64,9 +64,7 @@ def test_clients_of_different_servers_talk(cluster: Cluster) -> None:
             for name, nick in NICKS.items():
                 chatters.append(await start(f"tea@{ROOMS}", nick, options=guest(cluster, name)))
                 for chatter in chatters:
-                    await chatter.until(
-                        lambda lines, nick=nick: any(nick in line for line in lines), f"{nick} is here"
-                    )
+                    await chatter.until(lambda lines, nick=nick: any(nick in line for line in lines), f"{nick} is here")
             for number in range(LINES):
                 for chatter in chatters:
                     chatter.type(f"{chatter.nick} {number}")
@@ -144,9 +142,7 @@ def test_servers_that_join_at_the_same_time_are_all_there(cluster: Cluster) -> N
     run(main())
 
 
-def test_a_killed_server_costs_only_its_clients_a_reconnect(
-    cluster: Cluster, authority: CertificateAuthority
-) -> None:
+def test_a_killed_server_costs_only_its_clients_a_reconnect(cluster: Cluster, authority: CertificateAuthority) -> None:
     """John goes on at another server by himself: nothing is lost or shown twice, and nobody else notices anything."""
 
     async def main() -> None:

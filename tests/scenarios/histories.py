@@ -32,9 +32,14 @@ def shown(data: Path, room: str) -> list[dict[str, Any]]:
     return lines
 
 
+def said_in(lines: list[dict[str, Any]]) -> list[str]:
+    """The texts of messages among lines."""
+    return [line["text"] for line in lines if line["kind"] == "message"]
+
+
 def texts(data: Path, room: str) -> list[str]:
     """What was said in a room, oldest first."""
-    return [line["text"] for line in shown(data, room) if line["kind"] == "message"]
+    return said_in(shown(data, room))
 
 
 def verified(data: Path) -> tuple[int, str]:
