@@ -585,6 +585,8 @@ def _act(room: Room, act: Act) -> None:
         return
     role, why = Role(act.role), _why(act.reason)
     if role is Role.NONE:
+        if Status.BANNED in why.statuses:  # until the row comes, which is kept
+            room.affiliations.put(Affiliated(act.bare, Affiliation.OUTCAST, why.reason))
         leaving.remove(room, [occupant], why)
         room.close_if_empty()
     elif room.owns(occupant) and role is not occupant.role:

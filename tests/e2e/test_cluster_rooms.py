@@ -11,7 +11,7 @@ from slixmpp import JID
 from slixmpp.exceptions import PresenceError
 from slixmpp.plugins.xep_0410 import PingStatus
 
-from tests.e2e.test_embedded_rooms import PLUGINS, configure, enter, gone, muc, statuses
+from tests.e2e.test_embedded_rooms import PLUGINS, USER, configure, enter, gone, muc, statuses
 from tests.scenarios.client import Client, stanza
 from tests.scenarios.company import WAIT_SECONDS, Company, Script, play
 from tests.servers.certificates import CertificateAuthority
@@ -74,6 +74,31 @@ def test_occupants_of_three_nodes(cluster: Cluster, played: Callable[[Script], N
         assert await carol.plugin["xep_0410"].send_self_ping(JID(f"{GARDEN}/Carol"), timeout=10) is PingStatus.JOINED
         await muc(alice).destroy(GARDEN)
         await carol.expect(stanza("presence", kind="unavailable", of=f"{GARDEN}/Carol"))
+
+    played(script)
+
+
+def test_configuration_and_affiliations_cross_nodes(cluster: Cluster, played: Callable[[Script], None]) -> None:
+    async def script(company: Company) -> None:
+        alice, bob, carol = await people(company, cluster)
+        await enter(bob, "Bob", GARDEN)
+        await enter(carol, "Carol", GARDEN)
+        await configure(alice, GARDEN, moderatedroom=True, persistentroom=True)
+        (told,) = await bob.expect(stanza("message", kind="groupchat", of=str(GARDEN), child=f"{USER}status"))
+        assert statuses(told) == {"104"}
+        await muc(alice).set_affiliation(GARDEN, "admin", jid=BOB.jid)
+        admin = f"{USER}item[@affiliation='admin'][@role='moderator']"
+        for client in (alice, bob, carol):
+            await client.expect(stanza("presence", of=f"{GARDEN}/Bob", child=admin))
+        await muc(bob).set_affiliation(GARDEN, "outcast", jid=CAROL.jid)
+        (banned,) = await carol.expect(gone("Carol"))
+        assert "301" in statuses(banned)
+        await alice.expect(gone("Carol"))
+        with pytest.raises(PresenceError) as refused:
+            await enter(carol, "Carol", GARDEN)
+        assert refused.value.condition == "forbidden"
+        await muc(alice).destroy(GARDEN)
+        await bob.expect(gone("Bob"))
 
     played(script)
 
