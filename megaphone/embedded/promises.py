@@ -55,11 +55,11 @@ class Promises:
         self._others = [] if peers is None else [peer for peer in range(peers.workers) if peer != peers.index]
         self._waiting: deque[tuple[Callable[[], object], int, tuple[tuple[int, int], ...]]] = deque()
         self._local: deque[tuple[Callable[[], object], int]] = deque()
-        self._held = False
+        self._held: frozenset[str] = frozenset()
 
-    def hold(self, held: bool) -> None:
-        """Keep nothing for a while: something has been delivered that could not be written."""
-        self._held = held
+    def hold(self, held: bool, what: str = "") -> None:
+        """Keep nothing for a while: something (`what`) has been delivered that could not be written."""
+        self._held = self._held | {what} if held else self._held - {what}
         self.look()
 
     def __len__(self) -> int:
@@ -83,7 +83,7 @@ class Promises:
     @property
     def held(self) -> bool:
         """Whether something has been delivered that could not be written."""
-        return self._held
+        return bool(self._held)
 
     def waiting(self) -> Iterator[tuple[Callable[[], object], tuple[tuple[int, int], ...]]]:
         """Yield what waits for peers, and for which of their serials."""
