@@ -48,6 +48,7 @@ LARGE_BYTES: Final = 200_000  # of a stanza that may be what makes an entry too 
 OPEN_LIMIT: Final = 4_096  # logs open at a time; one more closes the one that was needed longest ago
 
 _SHOWN: Final = frozenset(map(int, Kind))
+_FAR: Final = float("inf")
 _OLD_ID_DIGITS: Final = 16  # of the numbers that were ids before archives were logs: microseconds since 1970
 _BEHIND_ALL: Final = Origin(b"\xff" * 33)
 
@@ -84,7 +85,7 @@ class LogArchives:
         self._appended = appended
         self._dropped = dropped
         self._moderates = trusts_moderation
-        self._open: OrderedDict[JID, Log] = OrderedDict()
+        self._open: OrderedDict[JID, tuple[Log, float]] = OrderedDict()  # and since when there is an owner
         self._open_limit = open_limit
 
     def __len__(self) -> int:
@@ -93,28 +94,31 @@ class LogArchives:
 
     def log(self, owner: JID) -> Log:
         """Return the log of a room or user, open; the one that was needed longest ago may be closed for it."""
-        log = self._open.get(owner)
-        if log is not None:
+        return self._log(owner)[0]
+
+    def _log(self, owner: JID) -> tuple[Log, float]:
+        found = self._open.get(owner)
+        if found is not None:
             self._open.move_to_end(owner)
-            return log
+            return found
         if len(self._open) >= self._open_limit:
             self._flush()
-            _, oldest = self._open.popitem(last=False)
+            _, (oldest, _) = self._open.popitem(last=False)
             self._replica.close(oldest.room)
         log = self._replica.open(Manifest(self._kind, str(owner)))
         began = self._began(owner)
-        if began < float("inf"):
+        if began < _FAR:
             self._replica.clock.observe(_clock(began))  # so that whatever is said from now on is behind it
-        self._open[owner] = log
+        found = self._open[owner] = log, began
         self._opened(owner, log)
-        return log
+        return found
 
     # --- writing ------------------------------------------------------------
 
     def append(self, owner: JID, said: Said, *, erases: Erasure | None = None, erased: bool = False) -> Archived:
         """Keep an entry, and return it: its time is that of the hybrid clock."""
         self._check_room(len(said.stanza) + ENTRY_COST_BYTES)
-        log = self.log(owner)
+        log, began = self._log(owner)
         kind, stanza, target = said.kind, said.stanza, None
         if erases is not None:
             target = from_stanza_id(erases.id)
@@ -131,7 +135,7 @@ class LogArchives:
                 log.room,
                 int(kind),
                 Content(said.author, stanza, target),
-                int(said.time * 1000),
+                int(max(said.time, began if began < _FAR else 0.0) * 1000),
                 keeps_time=all(origin == self._replica.origin for origin in log.spans),
             )
         except HistoryError as error:

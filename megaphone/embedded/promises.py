@@ -68,17 +68,17 @@ class Promises:
     @property
     def all_kept(self) -> bool:
         """Whether everything that was sent or written so far is safe."""
-        return (
-            not self._held
-            and not self._waiting
-            and self._writes.committed >= self._writes.position
-            and not any(map(self._unconfirmed, self._others))
-        )
+        return self._is_written and not self._waiting and not any(map(self._unconfirmed, self._others))
 
     @property
     def settled(self) -> bool:
         """Whether nothing waits for the store any more, but perhaps for peers."""
-        return not self._held and not self._local and self._writes.committed >= self._writes.position
+        return self._is_written and not self._local
+
+    @property
+    def _is_written(self) -> bool:
+        position = self._writes.position  # first: to ask for it may show that something cannot be written
+        return not self._held and self._writes.committed >= position
 
     @property
     def held(self) -> bool:
@@ -103,7 +103,7 @@ class Promises:
 
     def when_written(self, keep: Callable[[], object]) -> None:
         """Call `keep` as soon as everything that was written here so far is durable, whatever peers have confirmed."""
-        if not self._held and not self._local and self._writes.committed >= self._writes.position:
+        if self.settled:
             keep()
         else:
             self._local.append((keep, self._writes.position))

@@ -27,7 +27,7 @@ class Worker:
         self.storage = Storage(directory, gather_seconds=0.0)
         self.time = NOW
         self.began: dict[JID, float] = {HALL: 1.0, ROMEO: 1.0}
-        self.held: list[tuple[bool, str]] = []
+        self.looked = 0.0
         self.histories = Histories(
             self.storage,
             directory,
@@ -55,8 +55,10 @@ class Worker:
 
     def look(self) -> None:
         """Let retention look at all logs."""
-        for _ in range(3):
-            self.histories.sweep(1e9 + LOOK_SECONDS)
+        self.histories.flush()
+        self.storage.writer.settle_all()
+        self.looked += 2 * LOOK_SECONDS
+        self.histories.sweep(self.looked)
 
     def close(self) -> None:
         self.histories.close()
