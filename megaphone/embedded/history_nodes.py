@@ -52,7 +52,7 @@ KINDS: Final = (MUC, USER)
 class HistoryNodes:
     """What a worker says to others, and hears from them, about histories. `keepers` nodes keep each log.
 
-    `now` gives a steady clock's seconds; `fault` is told of mistakes of ours.
+    `now` gives a steady clock's seconds.
     """
 
     def __init__(
@@ -61,7 +61,6 @@ class HistoryNodes:
         histories: Histories,
         *,
         keepers: int,
-        fault: Callable[[Exception], None],
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.refused: dict[Refusal, int] = {}
@@ -71,7 +70,6 @@ class HistoryNodes:
         self._nodes = nodes
         self._histories = histories
         self._keepers = keepers
-        self._fault = fault
         self._now = now
         self._log = logs.get_logger("history")
         self._lines: dict[tuple[str, int], Line] = {}

@@ -163,15 +163,10 @@ class Site:
             self.nodes,  # type: ignore[arg-type]  # as much of it as is needed
             histories,
             keepers=keepers,
-            fault=self._fault,
             now=lambda: bus.time,
         )
         bus.sites[name] = self
         bus.heal()
-
-    @staticmethod
-    def _fault(error: Exception) -> None:
-        raise error
 
     def sweep(self) -> None:
         self.worker.time = NOW + self.bus.time
