@@ -59,7 +59,8 @@ class LogArchives:
     `flush` seals and stores what was appended: the host's, who tells others of it when it is durable. It is called
     before each read; the host calls it when a turn ends, and before it counts on anything being written.
     `check_room` raises StorageFullError if so many bytes cannot be written now. `began` says since when, in Unix
-    seconds, there is an owner of this name, 0 if that is not known. `opened`, `appended` and `dropped` are told of logs.
+    seconds, there is an owner of this name, 0 if that is not known. `opened`, `appended` and `dropped` are told of
+    logs.
     """
 
     def __init__(

@@ -47,9 +47,9 @@ UNWRITTEN: Final = "histories"
 class Histories:
     """The histories of one worker.
 
-    `began(kind, owner)` says since when there is a room or user of a name (Unix seconds; 0 if unknown, infinity if there
-    is none); `is_home` whether a bare JID is at home here. `hold` (`Promises.hold`) and `later` (`Router.later`) are set
-    before the first stanza.
+    `began(kind, owner)` says since when there is a room or user of a name (Unix seconds; 0 if unknown, infinity if
+    there is none); `is_home` whether a bare JID is at home here. `hold` (`Promises.hold`) and `later` (`Router.later`)
+    are set before the first stanza.
     """
 
     hold: Callable[[bool, str], None]
@@ -209,6 +209,9 @@ class Histories:
         damaged, self._damaged = self._damaged, set()
         for room in damaged:
             self.replica.reload(room)
+            log = self.replica.logs.get(room)
+            if log is not None:
+                self.on_opened(log)  # others may have what is lost
 
 
 class Writes:

@@ -57,7 +57,7 @@ class Told(msgspec.Struct, array_like=True, frozen=True, tag="told"):
 Frame = Talk | Again | Kept | Told
 
 _ENCODER: Final = msgspec.msgpack.Encoder()
-_DECODER: Final = msgspec.msgpack.Decoder(Frame)
+_DECODER: Final[msgspec.msgpack.Decoder[Frame]] = msgspec.msgpack.Decoder(Frame)
 
 
 def encode(frame: Frame) -> bytes:
@@ -71,4 +71,3 @@ def decode(data: bytes) -> Frame | None:
         return _DECODER.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
-

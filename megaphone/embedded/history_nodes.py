@@ -3,11 +3,11 @@
     said here, durable ─┬─ keepers of the log, others who have said that they hold it ─► Talk(Push) on a line
                         └─ a keeper that has not heard of the log yet               ─► Told, with its name
     what comes          ─► Conversation, Log ─► on_heard
-    a node has come, NATS is there again: new conversations, and one after the other all logs that are not open
+    a node has come or gone, NATS is there again: new conversations, and one after the other all logs
 
 Keepers are those of the alive nodes that rendezvous hashing gives (history/keepers.py): whoever opens a log tells them
-its name. A node that is none and opens a log, because somebody is in the room, says so to all. Whose entries are taken is
-remembered on disk: all nodes that were ever seen in the cluster, and nobody else.
+its name. A node that is none and opens a log, because somebody is in the room, says so to all. Whose entries are taken
+is remembered on disk: all nodes that were ever seen in the cluster, and nobody else.
 """
 
 from __future__ import annotations
@@ -193,7 +193,7 @@ class HistoryNodes:
                 self.told += 1
                 sender, worker, _ = self._nodes.sender
                 for part in parts(batch):
-                    line.say(frames.Told(sender, worker, tuple(log.manifest), batches.encode(part)))
+                    line.say(frames.Told(sender, worker, _name(log), batches.encode(part)))
 
     def _opened(self, log: Log) -> None:
         """A log has been opened here: its keepers are told, or all, by who is none."""
@@ -207,7 +207,7 @@ class HistoryNodes:
             if line is self._opening_for or line.conversation is None:
                 continue
             if line.node in kept_by:
-                line.say(frames.Kept(sender, worker, (tuple(log.manifest),)))
+                line.say(frames.Kept(sender, worker, (_name(log),)))
             if line.node in kept_by or not is_keeper:
                 line.push(lambda conversation: conversation.offer(log.room, now_ms))
 
@@ -215,7 +215,7 @@ class HistoryNodes:
         """A conversation begins: the other side gets to know the names of what it keeps."""
         sender, worker, _ = self._nodes.sender
         named = [
-            tuple(log.manifest)
+            _name(log)
             for log in self._histories.replica.logs.values()
             if line.node in self._keep(log.room) and self._offers(log, line.node.hex(), line.worker)
         ]
@@ -326,7 +326,7 @@ class HistoryNodes:
             self._walk, self._walk_wanted = None, True
 
     def _walk_on(self, lines: list[Line]) -> None:
-        """Open some of the logs that are not open, so that they are spoken of."""
+        """Speak of some more of all logs; those that are not open are opened for it."""
         if any(line.conversation is None for line in lines):
             return
         now = self._now()
@@ -346,9 +346,14 @@ class HistoryNodes:
                 self._walk = None
                 return
             owner = _owner(manifest)
-            if owner is not None and self._histories.is_home(owner) and manifest.id not in self._histories.replica.logs:
+            if owner is None or not self._histories.is_home(owner):
+                continue
+            log = self._histories.replica.logs.get(manifest.id)
+            if log is None:
                 self._histories.archives[manifest.kind].log(owner)
-                self._walked[manifest.id] = now + WALK_WAIT_SECONDS
+            else:
+                self._opened(log)  # others may be its keepers now
+            self._walked[manifest.id] = now + WALK_WAIT_SECONDS
 
     def _everything(self) -> Iterator[Manifest]:
         """Yield all logs of the database: those of rooms first."""
@@ -357,6 +362,10 @@ class HistoryNodes:
             while rows := self._histories.upkeep.rooms(kind, after, WALK_ROWS):
                 yield from (manifest for _, manifest in rows)
                 after = rows[-1][0]
+
+
+def _name(log: Log) -> tuple[str, str]:
+    return log.manifest.kind, log.manifest.name
 
 
 def _owner(manifest: Manifest) -> JID | None:

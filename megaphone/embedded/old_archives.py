@@ -33,9 +33,7 @@ AT_ONCE: Final = 1_024
 class OldArchives:
     """The archives of one database that are in no log yet."""
 
-    def __init__(
-        self, upkeep: HistoryUpkeep, replica: Replica, flush: Callable[[], None], writer: Writer
-    ) -> None:
+    def __init__(self, upkeep: HistoryUpkeep, replica: Replica, flush: Callable[[], None], writer: Writer) -> None:
         self._upkeep = upkeep
         self._replica = replica
         self._flush = flush

@@ -42,9 +42,7 @@ class RetentionSettings:
 class Retention:
     """Trims the logs of one worker: one that grows now and then, all others by and by."""
 
-    def __init__(
-        self, histories: Histories, began: Callable[[str, JID], float], settings: RetentionSettings
-    ) -> None:
+    def __init__(self, histories: Histories, began: Callable[[str, JID], float], settings: RetentionSettings) -> None:
         self.settings = settings
         self._histories = histories
         self._began = began

@@ -154,9 +154,7 @@ class Replica:
         """Whether anything was appended that was not flushed."""
         return bool(self._unsealed)
 
-    def append(
-        self, room: RoomID, kind: int, content: Content, now_ms: int, *, keeps_time: bool = False
-    ) -> Placed:
+    def append(self, room: RoomID, kind: int, content: Content, now_ms: int, *, keeps_time: bool = False) -> Placed:
         """Add an entry of our own to an open room; it leaves with `flush`. HistoryError as of `Log.append`.
 
         `keeps_time`: it was said at `now_ms`, which may be long ago; for rooms to which nobody else has written.

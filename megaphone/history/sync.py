@@ -80,8 +80,8 @@ class Conversation:
     """With one peer that is connected. Messages are whole: the transport frames them.
 
     After `closed` says why, nothing is said or heard any more, and the connection is to be closed. Times are
-    milliseconds since 1970. `tick` wants to be called about once a second. `offers` says of which rooms we speak to this
-    peer; of others it may speak to us.
+    milliseconds since 1970. `tick` wants to be called about once a second. `offers` says of which rooms we speak to
+    this peer; of others it may speak to us.
     """
 
     def __init__(self, replica: Replica, peer: Origin, offers: Callable[[Log], bool] = lambda _: True) -> None:

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from megaphone.storage.storage import Storage
 
 _LARGEST: Final = 2**63 - 1
-_ACCOUNT: Final = "(SELECT id FROM account WHERE name = ?)"
 
 
 class _Old(NamedTuple):
@@ -36,8 +35,8 @@ _OLD: Final = {
     USER: _Old(
         "SELECT EXISTS (SELECT 1 FROM archive)",
         "SELECT id, time, kind, author, peer, resource, stanza, message, erased FROM archive"
-        f" WHERE account = {_ACCOUNT} AND id > ? ORDER BY id LIMIT ?",
-        Statement(f"DELETE FROM archive WHERE account = {_ACCOUNT} AND id <= ?"),
+        " WHERE account = (SELECT id FROM account WHERE name = ?) AND id > ? ORDER BY id LIMIT ?",
+        Statement("DELETE FROM archive WHERE account = (SELECT id FROM account WHERE name = ?) AND id <= ?"),
     ),
 }
 _PUT_ORIGIN: Final = Statement(

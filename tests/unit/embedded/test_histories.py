@@ -14,12 +14,12 @@ from megaphone.errors import ArchiveError, StorageError, StorageFullError
 from megaphone.history.manifest import MUC, Manifest
 from megaphone.storage.database import database_path, prepare
 from megaphone.storage.own_key import key_path, own_key
-from megaphone.storage.storage import Storage
 from megaphone.stream.archive import Wanted
 from tests.unit.embedded.history_worker import DAY, HALL, NOW, Worker, assert_whole, body, said
 from tests.unit.storage.conftest import ROMEO, with_accounts
 
 __all__ = ["with_accounts"]
+
 
 @pytest.fixture
 def directory(tmp_path: Path, with_accounts: str) -> str:
