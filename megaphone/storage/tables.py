@@ -6,6 +6,7 @@ A migration that was released is never changed: a newer one follows it. An empty
     room ◄── affiliation                                    by the room's number; they go with their room
     history, archive                                        what was said before archives were logs, until it is moved
     log_*                                                   replicated histories, also in a file of their own: see LOG
+    row_*                                                   versions of the rows that all nodes have: replicated_tables
     log_origin                                              the nodes whose entries are taken
 
 People in rooms are kept by their JID: they need not have an account here. Accounts and rooms are kept by the local part
@@ -13,6 +14,8 @@ of their JID: a database has one domain of users and one of rooms, whose names t
 """
 
 from typing import Final
+
+from megaphone.storage.replicated_tables import ROWS
 
 APPLICATION_ID: Final = 0x4D504731  # "MPG1", in the file's header: what `file` and we know the database by
 
@@ -224,5 +227,6 @@ CREATE TABLE archive (
 CREATE INDEX archive_peer ON archive (account, peer, id);
 """,
     LOG,
+    ROWS,
     ORIGINS,
 )
