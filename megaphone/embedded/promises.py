@@ -55,11 +55,11 @@ class Promises:
         self._others = [] if peers is None else [peer for peer in range(peers.workers) if peer != peers.index]
         self._waiting: deque[tuple[Callable[[], object], int, tuple[tuple[int, int], ...]]] = deque()
         self._local: deque[tuple[Callable[[], object], int]] = deque()
-        self._held = False
+        self._held: frozenset[str] = frozenset()
 
-    def hold(self, held: bool) -> None:
-        """Keep nothing for a while: something has been delivered that could not be written."""
-        self._held = held
+    def hold(self, held: bool, what: str = "") -> None:
+        """Keep nothing for a while: something (`what`) has been delivered that could not be written."""
+        self._held = self._held | {what} if held else self._held - {what}
         self.look()
 
     def __len__(self) -> int:
@@ -68,22 +68,22 @@ class Promises:
     @property
     def all_kept(self) -> bool:
         """Whether everything that was sent or written so far is safe."""
-        return (
-            not self._held
-            and not self._waiting
-            and self._writes.committed >= self._writes.position
-            and not any(map(self._unconfirmed, self._others))
-        )
+        return self._is_written and not self._waiting and not any(map(self._unconfirmed, self._others))
 
     @property
     def settled(self) -> bool:
         """Whether nothing waits for the store any more, but perhaps for peers."""
-        return not self._held and not self._local and self._writes.committed >= self._writes.position
+        return self._is_written and not self._local
+
+    @property
+    def _is_written(self) -> bool:
+        position = self._writes.position  # first: to ask for it may show that something cannot be written
+        return not self._held and self._writes.committed >= position
 
     @property
     def held(self) -> bool:
         """Whether something has been delivered that could not be written."""
-        return self._held
+        return bool(self._held)
 
     def waiting(self) -> Iterator[tuple[Callable[[], object], tuple[tuple[int, int], ...]]]:
         """Yield what waits for peers, and for which of their serials."""
@@ -103,7 +103,7 @@ class Promises:
 
     def when_written(self, keep: Callable[[], object]) -> None:
         """Call `keep` as soon as everything that was written here so far is durable, whatever peers have confirmed."""
-        if not self._held and not self._local and self._writes.committed >= self._writes.position:
+        if self.settled:
             keep()
         else:
             self._local.append((keep, self._writes.position))

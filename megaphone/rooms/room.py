@@ -237,6 +237,9 @@ class Room:
         """Keep everything about a room that has become persistent."""
         self.save_rows()
         said = () if self._tail is None else self._tail.all()
+        if not said:
+            self._tail = None  # there may be something in the archive, of other nodes
+            return
         self._tail = Tail(self.settings.history_limit, self.settings.history_limit_bytes)
         for each in said:
             self._tail.append(self.surroundings.archive.append(self.jid, each.said, erased=each.erased))

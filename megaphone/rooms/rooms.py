@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 from typing import TYPE_CHECKING, cast
 
-from megaphone.errors import RoomError
+from megaphone.errors import ArchiveError, RoomError
 from megaphone.rooms import entering, groupchat, leaving, ownership, reception, refreshing
 from megaphone.rooms.directory import Directory
 from megaphone.rooms.discovery import info
@@ -102,6 +102,9 @@ class Rooms:
                 reception.receive_without_room(addressed)
         except RoomError as error:
             self.refuse(addressed, error)
+        except ArchiveError as error:
+            if stanza.answerable:
+                self._outlet.route(stanza.error(error.condition, text=error.text), stanza.from_)
         if nodes is not None:
             nodes.now = now
             room = self._rooms.get(addressed.to.bare)

@@ -11,7 +11,7 @@ from slixmpp import JID
 from slixmpp.exceptions import PresenceError
 from slixmpp.plugins.xep_0410 import PingStatus
 
-from tests.e2e.test_embedded_rooms import PLUGINS, USER, configure, enter, gone, muc, statuses
+from tests.e2e.test_embedded_rooms import PLUGINS, STANZA_ID, SUBJECT, USER, configure, enter, gone, muc, statuses
 from tests.scenarios.client import Client, stanza
 from tests.scenarios.company import WAIT_SECONDS, Company, Script, play
 from tests.servers.certificates import CertificateAuthority
@@ -20,6 +20,7 @@ from tests.servers.model import ALICE, BOB, CAROL, ROOMS
 
 GARDEN = JID(f"garden@{ROOMS}")
 RESUME_SECONDS = 6
+BODY = "{jabber:client}body"
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +75,37 @@ def test_occupants_of_three_nodes(cluster: Cluster, played: Callable[[Script], N
         assert await carol.plugin["xep_0410"].send_self_ping(JID(f"{GARDEN}/Carol"), timeout=10) is PingStatus.JOINED
         await muc(alice).destroy(GARDEN)
         await carol.expect(stanza("presence", kind="unavailable", of=f"{GARDEN}/Carol"))
+
+    played(script)
+
+
+def test_talk_between_nodes(cluster: Cluster, played: Callable[[Script], None]) -> None:
+    async def script(company: Company) -> None:
+        alice, bob, carol = await people(company, cluster)
+        await enter(bob, "Bob", GARDEN)
+        everybody = (("Alice", alice), ("Bob", bob))
+        ids: dict[str, set[str]] = {}
+        for nick, speaker in everybody:
+            for number in range(5):
+                speaker.send_message(GARDEN, f"{nick} {number}", mtype="groupchat")
+        for nick, _ in everybody:
+            for _, listener in everybody:
+                for number in range(5):
+                    (heard,) = await listener.expect(
+                        stanza("message", kind="groupchat", of=f"{GARDEN}/{nick}", child=BODY)
+                    )
+                    assert heard.findtext(BODY) == f"{nick} {number}"  # each speaker's words in their order
+                    mark = heard.find(STANZA_ID)
+                    assert mark is not None
+                    ids.setdefault(f"{nick} {number}", set()).add(mark.get("id", ""))
+        assert all(len(each) == 1 for each in ids.values())  # the same stanza-id on every node
+        muc(alice).set_subject(GARDEN, "Roses")
+        await bob.expect(stanza("message", kind="groupchat", of=f"{GARDEN}/Alice", child=SUBJECT))
+        _, subject, _, history = await enter(carol, "Carol", GARDEN)
+        assert subject["subject"] == "Roses"
+        assert {each["body"] for each in history} == set(ids)
+        await muc(alice).destroy(GARDEN)
+        await bob.expect(gone("Bob"))
 
     played(script)
 
