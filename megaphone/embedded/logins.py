@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from megaphone.embedded.sessions import Sessions
     from megaphone.embedded.stream import EmbeddedStream, Streams
     from megaphone.embedded.user_nodes import UserNodes
+    from megaphone.embedded.user_resuming import Resuming
     from megaphone.service.authenticator import Authenticator
     from megaphone.storage.accounts import SQLiteAccounts
 
@@ -43,12 +44,14 @@ _FAILURE = b"<failure "
 class Logins:
     """The streams of one worker that have no session yet.
 
-    `relay` is set before the first stream where there are other workers, `user_nodes` where there are other nodes. `give(peer, record, descriptor)` sends a
+    `relay` is set before the first stream where there are other workers, `user_nodes` and `resuming` where there are
+    other nodes. `give(peer, record, descriptor)` sends a
     connection to another worker; `listen_of(connection)` is the place of its listener in the configuration.
     """
 
     relay: Relay | None = None
     user_nodes: UserNodes | None = None
+    resuming: Resuming | None = None
 
     def __init__(
         self,
@@ -296,6 +299,38 @@ class Logins:
             self._sessions.resume(stream, found, step.resume, lambda: self._resume(stream, step))
             return
         handled = self._sessions.handled(step.resume.previd, login.account)
+        if handled is None and self._fetch(stream, step):
+            return
+        self._refuse_resume(stream, handled)
+
+    def _fetch(self, stream: EmbeddedStream, step: Step) -> bool:
+        """Ask another node for the session that a client wants to resume; False if there is none to ask."""
+        login: Login = stream.login
+        assert step.resume is not None  # noqa: S101 - RESUME has one
+        assert login.account is not None  # noqa: S101 - it is authenticated
+        previd, account = step.resume.previd, login.account
+
+        def fetched(handled: int | None) -> None:
+            if not stream.connection_id:
+                return  # it has hung up meanwhile: the session waits here
+            found = self._sessions.resumable(previd, account)
+            if found is not None and step.resume is not None:
+                self._connections.pop(stream.connection_id, None)
+                self._sessions.resume(stream, found, step.resume, lambda: self._resume(stream, step))
+                if stream.session is None:
+                    return  # it waits on, until all is safe
+            else:
+                self._follow(stream, login.refuse_resume(handled))
+            stream.go_on()
+            self._router.drain()
+
+        if self.resuming is None or not self.resuming.fetch(account, previd, fetched):
+            return False
+        stream.wait()
+        return True
+
+    def _refuse_resume(self, stream: EmbeddedStream, handled: int | None) -> None:
+        login: Login = stream.login
         if handled is None or self._promises.all_kept:
             self._follow(stream, login.refuse_resume(handled))
             return

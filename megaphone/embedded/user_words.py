@@ -4,6 +4,9 @@
     Answer  the answer to it
     Here    the sessions of a user on one node                           u.<user>
     Takes   users who have begun to take messages                        u
+    Resume  a client wants to go on with its session on another node     n.<node>.<worker>.resume
+    Lent    the answer: the session, or how far it had come
+    Done    it goes on there                                             n.<node>.<worker>.resumed
 
 A later version adds fields at the end, with a default; readers pass over what they do not know.
 """
@@ -15,7 +18,9 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
+from megaphone.service.moving import SessionSnapshot
 from megaphone.service.ports import What
+from megaphone.stream.moving import ManagementSnapshot
 
 NODE_BYTES = 8  # of a node's key: who says something
 EPOCH_BYTES = 8
@@ -78,7 +83,43 @@ class Answer(Struct, array_like=True, frozen=True, tag=4):
     others: bool = False
 
 
+class Resume(Struct, array_like=True, frozen=True, tag=5):
+    """A client of this account (a local part) asks for the session with this id (XEP-0198 section 5)."""
+
+    node: _Node
+    worker: _Worker
+    epoch: _Epoch
+    user: _Text
+    previd: _Text
+
+
+class Lent(Struct, array_like=True, frozen=True, tag=6):
+    """The session, its stream management, until when it waits (Unix seconds); else how many stanzas were handled.
+
+    It is the asker's as soon as that says so; until then it waits on. `at` is the key of the node, in hex, to which it
+    has gone.
+    """
+
+    session: SessionSnapshot | None = None
+    management: ManagementSnapshot | None = None
+    deadline: float = 0.0
+    handled: int | None = None
+    at: str = ""
+
+
+class Done(Struct, array_like=True, frozen=True, tag=7):
+    """All of it is safe here, and is forgotten there."""
+
+    node: _Node
+    worker: _Worker
+    epoch: _Epoch
+    previd: _Text
+
+
 Word = Said | Here | Takes
 encode = msgspec.msgpack.Encoder().encode
 decode_word = msgspec.msgpack.Decoder(Word).decode
 decode_answer = msgspec.msgpack.Decoder(Answer).decode
+decode_resume = msgspec.msgpack.Decoder(Resume).decode
+decode_lent = msgspec.msgpack.Decoder(Lent).decode
+decode_done = msgspec.msgpack.Decoder(Done).decode
