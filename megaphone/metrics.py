@@ -13,6 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
+from megaphone.dispatch.cluster_slots import ClusterSlot
 from megaphone.dispatch.counters import AdmissionSlot, Board, Kind, LinkSlot, Reason, Slot, UpstreamSlot
 
 _NS: Final = 1e-9
@@ -383,6 +384,23 @@ METRICS: Final = (
            "Queries of archives that were answered with a page.", OfWorker({(): Slot.ARCHIVE_QUERIES})),
     Metric("megaphone_promises_waiting", "gauge", ("worker",),
            "Acknowledgements that wait until something is durable.", OfWorker({(): Slot.PROMISES_WAITING})),
+    # the cluster
+    Metric("megaphone_nodes", "gauge", ("worker",),
+           "Nodes of the cluster that the worker sees alive, our own included; 0 without a cluster.",
+           OfWorker({(): ClusterSlot.NODES})),
+    Metric("megaphone_nats_up", "gauge", ("worker",),
+           "1 while the worker is connected to NATS.", OfWorker({(): ClusterSlot.NATS_UP})),
+    Metric("megaphone_nats_messages_total", "counter", ("worker", "direction"),
+           "Messages from and to NATS.",
+           OfWorker({("in",): ClusterSlot.NATS_MESSAGES_IN, ("out",): ClusterSlot.NATS_MESSAGES_OUT})),
+    Metric("megaphone_nats_bytes_total", "counter", ("worker", "direction"),
+           "Bytes of their payloads.",
+           OfWorker({("in",): ClusterSlot.NATS_BYTES_IN, ("out",): ClusterSlot.NATS_BYTES_OUT})),
+    Metric("megaphone_nats_refused_total", "counter", ("worker",),
+           "Messages that were not sent: no connection, too much waited, or too large.",
+           OfWorker({(): ClusterSlot.NATS_REFUSED})),
+    Metric("megaphone_nats_losses_total", "counter", ("worker",),
+           "Connections to NATS that ended.", OfWorker({(): ClusterSlot.NATS_LOSSES})),
     # upstreams
     Metric("megaphone_upstream_healthy", "gauge", ("upstream", "worker"),
            "1 when the worker's last checks of the upstream succeeded, else 0.", _upstream_healthy),

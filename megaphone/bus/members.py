@@ -19,10 +19,11 @@ from msgspec import Meta, Struct
 from megaphone.errors import KeysError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 NODE_KEY_BYTES = 32
 INCARNATION_BYTES = 8
+EPOCH_BYTES = 8  # of the lives of workers
 MEMBERS_LIMIT = 1024
 LATE_SECONDS = 1.0  # a tick that comes so late says that we were away, not that the others were
 
@@ -90,6 +91,7 @@ class View:
         self._deadlines: dict[str, float] = {}
         self._hears = False
         self._last_tick: float | None = None
+        self._goodbyes: dict[str, None] = {}  # of those that are away, who has said so; the oldest first
 
     @property
     def members(self) -> Mapping[str, Member]:
@@ -109,6 +111,7 @@ class View:
             raise KeysError(f"more than {MEMBERS_LIMIT} nodes")
         self._members[key] = member
         self._deadlines[key] = now + member.lease_seconds
+        self._goodbyes.pop(key, None)
         if known is None:
             self._joined(member)
         elif known != member:
@@ -118,7 +121,19 @@ class View:
         """A node has deleted its key and said which incarnation of it leaves."""
         known = self._members.get(key)
         if known is not None and known.incarnation == incarnation:
+            self._goodbyes[key] = None
+            if len(self._goodbyes) > MEMBERS_LIMIT:
+                del self._goodbyes[next(iter(self._goodbyes))]
             self._remove(key)
+
+    def said_goodbye(self, key: str) -> bool:
+        """Whether a node that is away has said so, rather than its lease had run out."""
+        return key in self._goodbyes
+
+    def restore(self, members: Iterable[Member], now: float) -> None:
+        """Know what a process before this one knew; nobody is told. Each has its lease anew."""
+        self._members = {member.key: member for member in members}
+        self._deadlines = {key: now + member.lease_seconds for key, member in self._members.items()}
 
     def hear(self, hears: bool, now: float) -> None:
         """Say whether the store can be heard; nobody leaves while it cannot."""

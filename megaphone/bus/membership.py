@@ -9,6 +9,8 @@ has said its key again.
         │                     └─► a later start of this node ─► replaced: we say no more, and tell
         │ no such bucket ─► make it ─► put
         └ no answer ─► again soon
+
+The other workers of a node look on: they say nothing, and see the same.
 """
 
 from __future__ import annotations
@@ -43,11 +45,102 @@ def bucket_of(bus: NATSBus) -> str:
     return f"mp-{bus.cluster}-nodes"
 
 
-class Membership:
-    """The membership of `own` in the cluster of `bus`, whose nodes are the keys of the bucket `mp-<cluster>-nodes`.
+class Onlooker:
+    """Sees who is in the cluster of `bus`, whose nodes are the keys of the bucket `mp-<cluster>-nodes`, and says nothing.
 
-    `joined`, `left` and `changed` (was, is) are told of every node, this one included; `replaced` when the same node
-    was started elsewhere: two processes have one node key, and this one is no member any more. `fault` gets the rest.
+    `joined`, `left` and `changed` (was, is) are told of every node; `fault` gets the rest.
+    """
+
+    def __init__(
+        self,
+        bus: NATSBus,
+        *,
+        lease_seconds: int,
+        joined: Callable[[Member], None],
+        left: Callable[[Member], None],
+        changed: Callable[[Member, Member], None],
+        fault: Callable[[Exception], None],
+        timeout_seconds: float = 5.0,
+    ) -> None:
+        self.view = View(joined=self._told(joined), left=self._told(left), changed=self._told(changed))
+        self.keys = Keys(bus.connection, bus.prefix, bucket_of(bus), timeout_seconds=timeout_seconds)
+        self._fault = fault
+        self._watch = Watch(self.keys, self, heartbeat_seconds=min(1.0, lease_seconds / 8))
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def members(self) -> Mapping[str, Member]:
+        """The members by key, as far as this node knows."""
+        return self.view.members
+
+    def start(self) -> None:
+        """See them as soon as the store can be reached, from now on."""
+        self._watch.start()
+        self._tasks = [asyncio.create_task(self._tick())]
+
+    async def close(self) -> None:
+        """See nothing any more."""
+        await self._stop()
+        self.keys.close()
+
+    async def abort(self) -> None:
+        """End without a word, as the death of the process would."""
+        await self._stop()
+        self.keys.close()
+
+    async def _stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        await self._watch.close()
+
+    # --- what the watch tells ------------------------------------------------------------
+
+    def began(self) -> None:
+        """The watch begins."""
+
+    def changed(self, change: Change) -> None:
+        """A key is so."""
+        if change.value is None:
+            self.view.leave(change.key, change.note)
+        else:
+            try:
+                self.view.take(change.key, change.value, asyncio.get_running_loop().time())
+            except KeysError as error:
+                self._fault(error)
+
+    def current(self) -> None:
+        """All has been said."""
+        self.view.hear(True, asyncio.get_running_loop().time())
+
+    def interrupted(self, reason: str) -> None:
+        """The store cannot be heard for now."""
+        self.view.hear(False, asyncio.get_running_loop().time())
+
+    # --- the view ------------------------------------------------------------
+
+    async def _tick(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            self.view.tick(loop.time())
+            await asyncio.sleep(TICK_SECONDS)
+
+    def _told(self, callback: Callable[_P, None]) -> Callable[_P, None]:
+        def tell(*args: _P.args, **kwargs: _P.kwargs) -> None:
+            try:
+                callback(*args, **kwargs)
+            except Exception as error:  # noqa: BLE001 - the trouble of who is told is not the view's
+                self._fault(error)
+
+        return tell
+
+
+class Membership(Onlooker):
+    """The membership of `own` in the cluster of `bus`.
+
+    `joined`, `left` and `changed` are told of every node, this one included; `replaced` when the same node was started
+    elsewhere: two processes have one node key, and this one is no member any more.
     """
 
     def __init__(
@@ -63,23 +156,22 @@ class Membership:
         timeout_seconds: float = 5.0,
         replicas: int = 1,
     ) -> None:
+        super().__init__(
+            bus,
+            lease_seconds=own.lease_seconds,
+            joined=joined,
+            left=left,
+            changed=changed,
+            fault=fault,
+            timeout_seconds=timeout_seconds,
+        )
         self.own = own
-        self.view = View(joined=self._told(joined), left=self._told(left), changed=self._told(changed))
-        self.keys = Keys(bus.connection, bus.prefix, bucket_of(bus), timeout_seconds=timeout_seconds)
         self.replaced = False
         self._replicas = replicas
         self._on_replaced = self._told(replaced)
-        self._fault = fault
         self._revision: int | None = None
         self._say = asyncio.Event()
         self._current = asyncio.Event()
-        self._watch = Watch(self.keys, self, heartbeat_seconds=min(1.0, own.lease_seconds / 8))
-        self._tasks: list[asyncio.Task[None]] = []
-
-    @property
-    def members(self) -> Mapping[str, Member]:
-        """The members by key, as far as this node knows."""
-        return self.view.members
 
     async def open(self) -> None:
         """Become a member; return when all who were members before are in the view. BusError if it cannot be now."""
@@ -95,32 +187,46 @@ class Membership:
             await self.close()
             raise BusUnreachableError(f"the nodes of the cluster could not be read within {OPEN_SECONDS:g} s") from None
 
+    def start(self) -> None:
+        """Become a member as soon as the store can be reached, and stay one: for those who cannot wait for it."""
+        super().start()
+        self._tasks.append(asyncio.create_task(self._come()))
+
+    async def _come(self) -> None:
+        while True:
+            try:
+                await self.keys.create_bucket(replicas=self._replicas)
+                await self._come_after()
+            except BusError as error:
+                if isinstance(error, KeysError):
+                    self._fault(error)
+                await asyncio.sleep(_AGAIN_SECONDS)
+            else:
+                break
+        await self._stay()
+
     async def _come_after(self) -> None:
-        """Be later than an earlier start of this node, whatever the clock said then: the last to open counts."""
-        found = await self.keys.get(self.own.key)
+        """Be later than an earlier start of this node, whatever the clock said then: the last to open counts.
+
+        What another process of this start has said is ours.
+        """
+        try:
+            found = await self.keys.get(self.own.key)
+        except BucketMissingError:
+            return
         if found is not None and found.value is not None:
             with contextlib.suppress(KeysError):
                 earlier = decode_member(self.own.key, found.value)
-                since_ms = max(self.own.since_ms, earlier.since_ms + 1)
+                same = earlier.incarnation == self.own.incarnation
+                since_ms = earlier.since_ms if same else max(self.own.since_ms, earlier.since_ms + 1)
                 self.own = msgspec.structs.replace(self.own, since_ms=since_ms)
 
     async def close(self) -> None:
         """Leave: the own key goes at once, if the store can be told; else its lease runs out."""
-        for task in self._tasks:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-        await self._watch.close()
+        await self._stop()
         if not self.replaced and self._revision is not None:
             with contextlib.suppress(BusError):
                 await self.keys.delete(self.own.key, revision=self._revision, note=self.own.incarnation)
-        self.keys.close()
-
-    async def abort(self) -> None:
-        """End without a word, as the death of the process would; for tests."""
-        for task in self._tasks:
-            task.cancel()
-        await self._watch.close()
         self.keys.close()
 
     async def change(self, *, addresses: tuple[str, ...] | None = None, offers: tuple[str, ...] | None = None) -> None:
@@ -187,18 +293,9 @@ class Membership:
 
     # --- what the watch tells ------------------------------------------------------------
 
-    def began(self) -> None:
-        """The watch begins."""
-
     def changed(self, change: Change) -> None:
         """A key is so."""
-        if change.value is None:
-            self.view.leave(change.key, change.note)
-        else:
-            try:
-                self.view.take(change.key, change.value, asyncio.get_running_loop().time())
-            except KeysError as error:
-                self._fault(error)
+        super().changed(change)
         # What is not of our last renewal may be what we say right now; else the store has lost ours.
         ours = change.revision == self._revision or change.value == encode_member(self.own)
         if change.key == self.own.key and not ours:
@@ -206,28 +303,7 @@ class Membership:
 
     def current(self) -> None:
         """All has been said: if our key was not among it, the store has lost it."""
-        self.view.hear(True, asyncio.get_running_loop().time())
+        super().current()
         if self._current.is_set():
             self._say.set()
         self._current.set()
-
-    def interrupted(self, reason: str) -> None:
-        """The store cannot be heard for now."""
-        self.view.hear(False, asyncio.get_running_loop().time())
-
-    # --- the view ------------------------------------------------------------
-
-    async def _tick(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            self.view.tick(loop.time())
-            await asyncio.sleep(TICK_SECONDS)
-
-    def _told(self, callback: Callable[_P, None]) -> Callable[_P, None]:
-        def tell(*args: _P.args, **kwargs: _P.kwargs) -> None:
-            try:
-                callback(*args, **kwargs)
-            except Exception as error:  # noqa: BLE001 - the trouble of who is told is not the view's
-                self._fault(error)
-
-        return tell

@@ -129,6 +129,11 @@ class NATSBus:
         await self.connection.open()
         self._sweep_on()
 
+    def start(self) -> None:
+        """Connect as soon as a server takes us, and stay so; until then all is refused."""
+        self.connection.start()
+        self._sweep_on()
+
     async def close(self) -> None:
         """Say what waits and hang up; requests under way end with NobodyThere(asked=True)."""
         if self._sweeping is not None:
@@ -191,6 +196,11 @@ class NATSBus:
             self._requests.ask(request_id, _SERVER)
         return not self._requests.drop_unasked(request_id)
 
+    @property
+    def idle(self) -> bool:
+        """Whether no request is under way."""
+        return not self._requests
+
     def sweep(self, now: float) -> None:
         """End the requests whose time is over; `open` sees to it."""
         self._requests.sweep(now)
@@ -202,8 +212,17 @@ class NATSBus:
 
     def deliver(self, interest: _Interest, delivery: Delivery) -> None:
         """Call the subscribers to one subject. What they raise is told, and answers nothing."""
-        reply = Responder(partial(self._respond, delivery.reply)) if delivery.reply else None
-        message = Message(interest.subject, delivery.payload, reply)
+        self._deliver(interest, delivery.payload, delivery.reply)
+
+    def deliver_to(self, subject: str, payload: bytes, inbox: bytes = b"") -> None:
+        """Call the subscribers here, as if this had come; an answer goes to `inbox`."""
+        interest = self._interests.get(subject)
+        if interest is not None:
+            self._deliver(interest, payload, inbox)
+
+    def _deliver(self, interest: _Interest, payload: bytes, inbox: bytes) -> None:
+        reply = Responder(partial(self._respond, inbox)) if inbox else None
+        message = Message(interest.subject, payload, reply, inbox)
         for subscription in interest.subscriptions:
             if subscription.active:
                 try:

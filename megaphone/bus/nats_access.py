@@ -15,6 +15,7 @@ from megaphone.errors import BusError
 DEFAULT_PORT = 4222
 SERVERS_LIMIT = 64
 
+_HOST = re.compile(r"[^\s/\\]+")
 _CLUSTER = re.compile(r"[A-Za-z0-9_-]{1,32}")
 # A seed (NATS's nkeys): base32 of two bytes that say "seed" and whose, 32 bytes, and a CRC-16 of those before it.
 _SEED_PREFIX = 18 << 3
@@ -89,7 +90,7 @@ def _read_server(url: str) -> Server:
         raise BusError(f"no URL of a NATS server: {error}") from None
     if parts.username is not None:
         raise BusError("the URL of a NATS server has no user or password: these are settings of their own")
-    if parts.scheme not in ("nats", "tls") or not parts.hostname or parts.path not in ("", "/") or parts.query:
+    if parts.scheme not in ("nats", "tls") or not parts.hostname or not _HOST.fullmatch(parts.hostname) or parts.path not in ("", "/") or parts.query:
         raise BusError(f"no URL of a NATS server: {url!r} (nats://host:port or tls://host:port)")
     return Server(parts.hostname, DEFAULT_PORT if port is None else port, parts.scheme == "tls")
 
@@ -105,13 +106,14 @@ def _sign_nonce(path: str, nonce: str) -> dict[str, Any]:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-    key = Ed25519PrivateKey.from_private_bytes(_read_seed(path))
+    key = Ed25519PrivateKey.from_private_bytes(read_nkey_file(path))
     public = bytes([_USER_PREFIX]) + key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
     signature = base64.urlsafe_b64encode(key.sign(nonce.encode())).rstrip(b"=")
     return {"nkey": encode_nkey(public), "sig": signature.decode()}
 
 
-def _read_seed(path: str) -> bytes:
+def read_nkey_file(path: str) -> bytes:
+    """Return the 32 bytes of the private key in a file with a user's seed (SU...). BusError if it is none."""
     try:
         with open(path, encoding="ascii") as file:
             text = file.read(1024).strip()

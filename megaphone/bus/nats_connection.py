@@ -103,6 +103,11 @@ class Connection:
         await self._dial_any()
         self._task = asyncio.create_task(self._stay_up())
 
+    def start(self) -> None:
+        """Connect as soon as a server takes us, and stay connected from then on; `trouble` says why it is not yet."""
+        self.loop = asyncio.get_running_loop()
+        self._task = asyncio.create_task(self._stay_up(at_once=True))
+
     async def close(self) -> None:
         """Say what waits, and hang up. Harmless when said twice."""
         task, self._task = self._task, None
@@ -122,9 +127,9 @@ class Connection:
         if self._line is not None:
             self._line.abort()
 
-    async def _stay_up(self) -> None:
+    async def _stay_up(self, *, at_once: bool = False) -> None:
         loop = asyncio.get_running_loop()
-        pause = FIRST_PAUSE_SECONDS
+        pause = 0.0 if at_once else FIRST_PAUSE_SECONDS
         while True:
             if self._line is not None:
                 began = loop.time()
@@ -132,7 +137,7 @@ class Connection:
                 if loop.time() - began > self._pace.pause:  # not one that takes us in and throws us out again
                     pause = FIRST_PAUSE_SECONDS
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - a spread, not a secret
-            pause = min(2 * pause, self._pace.pause)
+            pause = min(max(2 * pause, FIRST_PAUSE_SECONDS), self._pace.pause)
             try:
                 await self._dial_any()
             except BusError:

@@ -61,12 +61,13 @@ class Message:
     """What a subscriber gets.
 
     `reply` is None unless it is a request; it takes the answer, once, and is False if it cannot be sent: too large, too
-    late, or no room.
+    late, or no room. `inbox` is where it goes, for a bus that has such places.
     """
 
     subject: str
     payload: bytes
     reply: Callable[[bytes], bool] | None = None
+    inbox: bytes = b""
 
 
 class Subscription(Protocol):

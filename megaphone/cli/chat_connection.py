@@ -148,6 +148,18 @@ class Connection(slixmpp.ClientXMPP):
             raise TimeoutError from None
         return True
 
+    def watch_nodes(self, known: Callable[[tuple[str, ...]], None]) -> None:
+        """Ask which nodes the server's cluster has, and for news of them, which are messages; others do not know it."""
+        iq = self.make_iq(ito=slixmpp.JID(self._login.domain), itype="set")  # type: ignore[arg-type]
+        iq.append(chat_stanzas.watch_nodes())
+
+        def answered(answer: asyncio.Future[StanzaBase]) -> None:
+            if not answer.cancelled() and answer.exception() is None:
+                known(chat_stanzas.read_nodes(answer.result().xml) or ())
+
+        asked: asyncio.Future[StanzaBase] = iq.send(timeout=ANSWER_SECONDS)  # type: ignore[no-untyped-call]
+        asked.add_done_callback(answered)
+
     def send_stanza(self, stanza: str) -> None:
         """Send it if the connection is there; if it is not, `lost` tells."""
         with contextlib.suppress(NotConnectedError):

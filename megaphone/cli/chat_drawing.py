@@ -26,6 +26,7 @@ _SIGNS: Final = {
     "SUBJECT": ("#", "cyan"),
     "ROOM": ("·", _DIM),
     "SERVER": ("!", "yellow"),
+    "SERVER UPDATE": ("!", "yellow"),
     "ERROR": ("✗", "bold red"),
 }
 

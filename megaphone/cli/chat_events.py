@@ -108,6 +108,17 @@ class ServerChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class ServersUpdated:
+    """Which servers of the cluster are there now."""
+
+    names: tuple[str, ...]
+
+    def lines(self) -> list[str]:
+        """As they are shown."""
+        return [f"[SERVER UPDATE] {', '.join(readable(name) for name in self.names)}"]
+
+
+@dataclass(frozen=True, slots=True)
 class NotSent:
     """A line of ours that nobody will see."""
 
@@ -120,4 +131,4 @@ class NotSent:
         return [f"[ERROR] not sent: {readable(start)}: {readable(self.why)}"]
 
 
-Event = Joined | Left | Renamed | Said | SubjectChanged | Present | RoomSaid | ServerChanged | NotSent
+Event = Joined | Left | Renamed | Said | SubjectChanged | Present | RoomSaid | ServerChanged | ServersUpdated | NotSent

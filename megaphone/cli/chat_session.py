@@ -20,7 +20,7 @@ from xml.etree import ElementTree as ET
 
 from megaphone.cli import chat_stanzas
 from megaphone.cli.chat_connection import Connection, RefusedError, ServerFailedError
-from megaphone.cli.chat_events import Event, NotSent, RoomSaid, ServerChanged
+from megaphone.cli.chat_events import Event, NotSent, RoomSaid, ServerChanged, ServersUpdated
 from megaphone.cli.chat_refusals import is_passing, refusal_in_words
 from megaphone.cli.chat_room import Place, Room
 from megaphone.cli.chat_servers import Rotation
@@ -53,6 +53,7 @@ class Session:
         self._joined_at: float | None = None  # through the present connection
         self._heard_at: float | None = None  # the last stanza after which nothing was missed
         self._ever_joined = False
+        self._nodes: tuple[str, ...] | None = None  # of the server's cluster, as far as it tells
 
     # For the front ends ---------------------------------------------------------------------------------------------
 
@@ -154,6 +155,7 @@ class Session:
                 self.room = Room(await self._room_jid(connection), self.settings.nick)
             again = self._ever_joined
             await self._join(connection, self.room)
+            connection.watch_nodes(self._on_nodes)
             if again:
                 self._show(ServerChanged(f"joined again through {server}"))
             await self._stay(connection, self.room)
@@ -259,7 +261,14 @@ class Session:
         if self.room is not None and (presence := chat_stanzas.read_presence(stanza, self.room.jid)) is not None:
             self._received(self.room, self.room.receive_presence(presence))
 
+    def _on_nodes(self, names: tuple[str, ...]) -> None:
+        if names and self._nodes is not None and names != self._nodes:
+            self._show(ServersUpdated(names))
+        self._nodes = names or self._nodes
+
     def _on_message(self, stanza: ET.Element) -> None:
+        if stanza.get("from") == self.settings.login.domain and (names := chat_stanzas.read_nodes(stanza)) is not None:
+            self._on_nodes(names)
         if self.room is not None and (message := chat_stanzas.read_message(stanza, self.room.jid)) is not None:
             self._received(self.room, self.room.receive_message(message))
 

@@ -12,6 +12,7 @@ MUC_OWNER: Final = "http://jabber.org/protocol/muc#owner"
 DATA_FORM: Final = "jabber:x:data"
 DELAY: Final = "{urn:xmpp:delay}delay"
 UNIQUE_ID: Final = "{urn:xmpp:sid:0}"  # XEP-0359
+NODES: Final = "{urn:megaphone:nodes:0}"  # docs/reference/cluster.md
 STANZA_ERRORS: Final = "{urn:ietf:params:xml:ns:xmpp-stanzas}"
 
 SELF: Final = 110  # status codes of section 15.6
@@ -131,6 +132,17 @@ def say(room: str, text: str, identifier: str) -> str:
     ET.SubElement(message, "body").text = text
     ET.SubElement(message, "origin-id", {"xmlns": UNIQUE_ID[1:-1], "id": identifier})
     return _text(message)
+
+
+def watch_nodes() -> ET.Element:
+    """The query that asks the server which nodes of its cluster are there, and to be told when that changes."""
+    return ET.Element(f"{NODES}nodes")
+
+
+def read_nodes(stanza: ET.Element) -> tuple[str, ...] | None:
+    """The names of the nodes in an answer, or in news of them; None if it is about something else."""
+    nodes = stanza.find(f"{NODES}nodes")
+    return None if nodes is None else tuple(each.get("name", "") for each in nodes.iterfind(f"{NODES}node"))
 
 
 def instant_room() -> ET.Element:

@@ -9,7 +9,7 @@ NICK_LIMIT: Final = 40  # characters shown of a nick; RFC 7622 allows 1,023 byte
 BODY_LIMIT_BYTES: Final = 8_000  # every server takes stanzas of 10,000 (RFC 6120, section 13.12)
 
 # What stands in brackets at the start of our own lines; a nick that looks like one is shown in quotes.
-TAGS: Final = frozenset({"JOIN", "LEAVE", "NICK", "SUBJECT", "ROOM", "SERVER", "ERROR"})
+TAGS: Final = frozenset({"JOIN", "LEAVE", "NICK", "SUBJECT", "ROOM", "SERVER", "SERVER UPDATE", "ERROR"})
 
 _JOINERS: Final = "\u200c\u200d"  # zero-width; they shape letters and emoji, and steer nothing
 

@@ -1,4 +1,4 @@
-"""`megaphone cluster`: runs NATS, over which nodes will speak to each other, and shows whether one can be used."""
+"""`megaphone cluster`: runs NATS, over which nodes speak to each other, or all of a cluster; shows who is in one."""
 
 import argparse
 import asyncio
@@ -6,9 +6,10 @@ import signal
 import time
 from typing import TYPE_CHECKING, Final
 
-from megaphone.cli.control import UnreachableError
+from megaphone.cli.cluster_up import NODES_LIMIT
+from megaphone.cli.control import UnreachableError, add_control_options, ask
 from megaphone.cli.login import LoginError, first_line, seconds
-from megaphone.cli.output import OK, USAGE, age, print_error, print_json, table
+from megaphone.cli.output import FAILED, OK, USAGE, age, print_error, print_json, printable, table
 from megaphone.errors import BusError, BusUnreachableError
 
 if TYPE_CHECKING:
@@ -24,11 +25,32 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     """Adds `cluster` to the command line."""
     parser = subparsers.add_parser(
         "cluster",
-        help="run NATS for several nodes, or check one",
-        description="Run or check NATS, the engine between the nodes of a cluster. Nodes cannot join a cluster yet: "
-        "`megaphone serve` knows none.",
+        help="try several nodes, show them, run NATS for them",
+        description="Nodes that serve one domain together, and NATS, the engine between them. A node joins a cluster by "
+        "[cluster] in its configuration.",
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    up = actions.add_parser(
+        "up",
+        help="run NATS and several nodes on this machine, to try them",
+        description="Run NATS and several nodes on this machine, with two accounts, and print how to use them, until "
+        "Ctrl-C or SIGTERM ends all.",
+    )
+    up.add_argument("--nodes", type=_count, default=3, metavar="N", help="from 1 to 16 (default: 3)")
+    up.add_argument("--workers", type=_count, default=2, metavar="N", help="of each node (default: 2)")
+    up.add_argument("--directory", metavar="DIR", help="keep the data there (default: thrown away at the end)")
+    up.add_argument("--port", type=_port, default=5222, help="of the first node, the next for the others (default: 5222)")
+    up.add_argument("--nats-port", type=_port, default=4222, metavar="PORT", help="(default: 4222)")
+    up.add_argument("--free-ports", action="store_true", help="take any free ports instead")
+
+    status = actions.add_parser(
+        "status",
+        help="show the nodes that the running node sees",
+        description="Ask the running node which nodes of its cluster are alive, and whether NATS is there. Exit code 1 "
+        "when it is not, or when the node is in no cluster.",
+    )
+    add_control_options(status)
+
     nats = actions.add_parser(
         "nats",
         help="run NATS on this machine",
@@ -79,6 +101,12 @@ def _port(text: str) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Runs or checks; 0, 1 if NATS refuses or cannot be used, 2 for wrong usage, 3 if no server is there."""
+    if args.action == "status":
+        return _status(args)
+    if args.action == "up":
+        from megaphone.cli import cluster_up
+
+        return cluster_up.run(args)
     try:
         password = first_line(args.password_file) if args.password_file else ""
         token = first_line(args.token_file) if args.token_file else ""
@@ -94,6 +122,47 @@ def run(args: argparse.Namespace) -> int:
     if args.action == "nats":
         return _run_nats(args, password, token)
     return _check(args, password, token)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= NODES_LIMIT:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number from 1 to {NODES_LIMIT}")
+    return int(text)
+
+
+def _status(args: argparse.Namespace) -> int:
+    answer = ask(args, "GET", "/nodes")
+    views = answer["workers"]
+    good = bool(views) and all(view["up"] for view in views)
+    if args.json:
+        print_json(answer)
+        return OK if good else FAILED
+    if views and not any(view["nodes"] for view in views):
+        print("This node is in no cluster: its configuration has no [cluster]")
+        return FAILED
+    for view in views:
+        if not view["up"]:
+            print(f"worker {view['worker']}: NATS is away: {printable(view['trouble'])}")
+    for worker in answer["missing_workers"]:
+        print(f"worker {worker}: no answer")
+    # workers may differ for a moment: the first that is connected has the best view
+    rows = next((view["nodes"] for view in views if view["up"]), views[0]["nodes"] if views else [])
+    print(
+        table(
+            ("NODE", "KEY", "UP", "WORKERS", "ADDRESSES"),
+            [
+                (
+                    printable(row["name"]) + (" (this one)" if row["own"] else ""),
+                    row["key"][:16],
+                    age(max(0.0, time.time() - row["since_ms"] / 1000)),
+                    str(row["workers"]),
+                    printable(", ".join(row["addresses"])) or "-",
+                )
+                for row in rows
+            ],
+        )
+    )
+    return OK if good else FAILED
 
 
 def _run_nats(args: argparse.Namespace, password: str, token: str) -> int:

@@ -61,10 +61,18 @@ def page(status: dict[str, Any]) -> str:
             ("DOMAIN", "UPSTREAMS"),
             [(domain["name"], ", ".join(domain["upstreams"]) or "served here") for domain in status["domains"]],
         ),
+        *_cluster(status.get("cluster")),
         *_upstreams(status["upstreams"], len(status["workers"])),
         *_links(status["upstreams"]),
     ]
     return "\n".join(lines)
+
+
+def _cluster(cluster: dict[str, Any] | None) -> list[str]:
+    if cluster is None:
+        return []
+    workers = f"{cluster['connected_workers']}/{cluster['workers']} workers connected to NATS"
+    return ["", f"cluster {printable(cluster['name'])}: {cluster['nodes']} nodes, {workers}"]
 
 
 def _upstreams(upstreams: list[dict[str, Any]], workers: int) -> list[str]:

@@ -7,8 +7,9 @@ import msgspec
 
 from megaphone.config.schema import Config, Table
 
-# These are laid out once: sockets, workers, the size of their registries, the upstreams' places on the counter boards.
-RESTART_TABLES = ("node", "listen", "upstream", "admin")
+# These are laid out once: sockets, workers, the size of their registries, the upstreams' places on the counter boards;
+# and the nodes know each other as they were when they started.
+RESTART_TABLES = ("node", "listen", "upstream", "admin", "cluster")
 # The embedded service: its database is open, and this is what its users and rooms are called.
 RESTART_KEYS = (("service", "data"), ("rooms", "domain"))
 
@@ -37,6 +38,6 @@ def restart_needed(old: Config, new: Config) -> tuple[str, ...]:
 def differences(key: str, before: Table | None, after: Table | None, reloaded: Collection[str] = ()) -> list[str]:
     """Return the dotted keys of one table that differ, but for those that a reload takes over."""
     if before is None or after is None:  # added or removed
-        return [key]
+        return [key] if before is not after else []
     left, right = msgspec.structs.asdict(before), msgspec.structs.asdict(after)
     return [f"{key}.{field}" for field in left if left[field] != right[field] and field not in reloaded]

@@ -5,8 +5,11 @@ import stat
 import time
 from collections.abc import Iterator
 
+from megaphone.bus.nats_access import read_servers
 from megaphone.config.certificates import CertificateFacts, CertificateProblem, look_into
+from megaphone.config.cluster_rules import read_access
 from megaphone.config.link_secret import read_secret
+from megaphone.config.rules import is_loopback
 from megaphone.config.schema import Config, Upstream
 from megaphone.config.token_keys import read_token_keys
 from megaphone.errors import ConfigError, StorageError, TLSError
@@ -34,10 +37,13 @@ def check_environment(config: Config, file: str = "configuration") -> tuple[str,
     if config.embedded:
         read_token_keys(config, file)
         _check_data(config, file)
+        if config.cluster is not None:
+            read_access(config.cluster, file)
     return (
         *_certificate_warnings(config, facts),
         *_domain_warnings(config, facts),
         *_unused_upstreams(config),
+        *_cluster_warnings(config),
         *check_admin(config, file),
     )
 
@@ -142,6 +148,13 @@ def _unused_upstreams(config: Config) -> Iterator[str]:
     for index, upstream in enumerate(config.upstream):
         if upstream.name not in used:
             yield f'upstream[{index}].name: no domain uses "{upstream.name}"'
+
+
+def _cluster_warnings(config: Config) -> Iterator[str]:
+    for index, text in enumerate(() if config.cluster is None else config.cluster.servers):
+        (server,) = read_servers(text)
+        if not server.tls and not is_loopback(server.host):
+            yield f"cluster.servers[{index}]: what nodes say to {server} can be read on the way, unless NATS asks for TLS"
 
 
 def check_admin(config: Config, file: str) -> Iterator[str]:

@@ -120,6 +120,23 @@ class Archive(Table, frozen=True):
     page_messages: Annotated[int, Meta(ge=1, le=1000)] = 100  # in one answer
 
 
+class Cluster(Table, frozen=True):
+    """`[cluster]`: the other nodes that serve the same domain, and the NATS over which they speak to each other."""
+
+    servers: tuple[str, ...]  # "nats://host:port" or "tls://host:port" of NATS
+    name: str = "megaphone"  # of the cluster; several may share one NATS
+    node_name: str = ""  # what people see of this node; "" = its host name
+    user: str = ""  # with password_file; or token_file; or nkey_file
+    password_file: str = ""  # like all that follow: a relative path starts at the configuration file's directory
+    token_file: str = ""
+    nkey_file: str = ""  # a user's seed (SU...)
+    ca: str = ""  # PEM file of the authorities for NATS's certificate; "" = the system's
+    certificate: str = ""  # PEM file, leaf first; with key: what we show to NATS
+    key: str = ""
+    lease_seconds: Annotated[int, Meta(ge=2, le=3600)] = 10  # without a word for so long, a node has left
+    keepers: Annotated[int, Meta(ge=1, le=64)] = 3  # nodes that keep a room's history, whoever is in it
+
+
 class Health(Table, frozen=True):
     """`[health]`: the XMPP-level check of every upstream."""
 
@@ -208,6 +225,7 @@ class Config(Table, frozen=True):
     token_key: tuple[TokenKey, ...] = ()
     rooms: Rooms = Rooms()
     archive: Archive = Archive()
+    cluster: Cluster | None = None
     health: Health = Health()
     limits: Limits = Limits()
     restart: Restart = Restart()

@@ -6,6 +6,7 @@ from typing import NoReturn
 
 from msgspec.structs import replace
 
+from megaphone.config.cluster_rules import cluster_rules
 from megaphone.config.schema import Archive, Config, Rooms, Service, TokenKey
 from megaphone.errors import ConfigError
 from megaphone.sockets.endpoint import is_ip_address
@@ -41,8 +42,9 @@ class _ServiceRules:
             for field in default.__struct_fields__:
                 if getattr(given, field) != getattr(default, field):
                     self.refuse(f"{name}.{field}", reason)
-        if self.config.token_key:
-            self.refuse("token_key", reason)
+        for name in ("token_key", "cluster"):
+            if getattr(self.config, name):
+                self.refuse(name, reason)
 
     def apply(self) -> Config:
         if len(self.config.domain) > 1:
@@ -59,6 +61,7 @@ class _ServiceRules:
             self.config,
             service=replace(self.config.service, data=self.whole(data)),
             token_key=keys,
+            cluster=None if self.config.cluster is None else cluster_rules(self.config.cluster, self.file),
             rooms=replace(self.config.rooms, domain=self.rooms_domain(self.config.domain[0].name)),
         )
 

@@ -54,7 +54,16 @@ class _UnknownKey(_Misfit):
         self.known = known
 
 
+def _present(shape: Shape) -> Shape:
+    """Return what a table that may be left out has to be when it is there; any other shape as it is."""
+    if isinstance(shape, inspect.UnionType):
+        (present,) = [each for each in shape.types if not isinstance(each, inspect.NoneType)]
+        return present
+    return shape
+
+
 def _check(value: object, shape: Shape, key: str) -> None:
+    shape = _present(shape)
     match shape:
         case inspect.StructType():
             _check_table(value, shape, key)
@@ -156,7 +165,8 @@ def _suggestion(name: str, key: str, known: list[str], schema: type[Table]) -> s
 
 def key_paths(schema: type[Table] = Config) -> Iterator[str]:
     """Yield every key that holds a value, such as "limits.idle_seconds" and "listen[].address"."""
-    for name, table in _fields(inspect.type_info(schema)):
+    for name, shape in _fields(inspect.type_info(schema)):
+        table = _present(shape)
         is_list = isinstance(table, inspect.VarTupleType)
         for field, _ in _fields(table.item_type if isinstance(table, inspect.VarTupleType) else table):
             yield f"{name}[].{field}" if is_list else f"{name}.{field}"

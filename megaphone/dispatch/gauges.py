@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
+from megaphone.dispatch.cluster_slots import ClusterSlot
 from megaphone.dispatch.counters import AdmissionSlot, Board, LinkSlot, Slot, UpstreamSlot
 
 MAX_UPSTREAMS: Final = 64
@@ -29,6 +30,8 @@ PROCESS_GAUGES: Final = (
     Slot.STORE_WAITING,
     Slot.RELAYED_OPEN,
     Slot.PROMISES_WAITING,
+    ClusterSlot.NODES,
+    ClusterSlot.NATS_UP,
     Slot.HUB_LINKS_ATTACHED,
     Slot.HUB_LINKS_WAITING,
     Slot.HUB_KEPT_BYTES,

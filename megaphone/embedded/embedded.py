@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import time
 from dataclasses import replace
@@ -12,14 +13,17 @@ import megaphone
 from megaphone.bus.homes import name_at_home
 from megaphone.bus.local import BusListener, LocalBus
 from megaphone.bus.subjects import Subjects
+from megaphone.dispatch.cluster_slots import ClusterSlot
 from megaphone.dispatch.counters import Slot
 from megaphone.edge.connection import ClientConnection, adopt_connection
 from megaphone.embedded.frames import HomeFrames
 from megaphone.embedded.guesses import Guesses
 from megaphone.embedded.hand_over import HandOver, Record
 from megaphone.embedded.host import Host, SessionOutlet
+from megaphone.embedded.joined_users import JoinedUsers
 from megaphone.embedded.logins import Logins
 from megaphone.embedded.moving import MovingService
+from megaphone.embedded.nodes import Nodes
 from megaphone.embedded.occupants import Occupants
 from megaphone.embedded.promises import Promises
 from megaphone.embedded.relay import Relay
@@ -35,6 +39,7 @@ from megaphone.service.service import Service
 from megaphone.service.settings import Settings
 from megaphone.storage.accounts import SQLiteAccounts
 from megaphone.storage.archives import SQLiteRoomArchives, SQLiteUserArchives
+from megaphone.storage.node_key import NodeKey
 from megaphone.storage.rooms import SQLiteRooms
 from megaphone.storage.storage import Storage
 from megaphone.storage.users import SQLiteUsers
@@ -51,12 +56,14 @@ if TYPE_CHECKING:
     from megaphone.dispatch.moving import RestoreConnection, RestoreOwner
     from megaphone.edge.clients import Clients
     from megaphone.edge.limits import ListenerFacts
+    from megaphone.embedded.nodes import NodesSettings, Report
     from megaphone.embedded.relay import RemoteConnection
     from megaphone.embedded.stream import EmbeddedStream
     from megaphone.service.session import Session
     from megaphone.service.tokens import TokenKey
     from megaphone.sockets.poller import Poller
 
+NODE_KEY_NAME: Final = "node.key"  # in the directory of the data
 DROP_SECONDS: Final = 3600.0  # between two times at which what is too old is dropped from archives
 
 
@@ -64,7 +71,7 @@ class Embedded:
     """The embedded service of one worker. StorageError if its database cannot be opened.
 
     `facts_of(listen)` gives the facts of a listener of the configuration; `bus_directory` and `bus_fds` are the
-    supervisor's (supervisor.bus_sockets).
+    supervisor's (supervisor.bus_sockets). With `cluster` there are other nodes; `report` is the log.
     """
 
     def __init__(
@@ -85,6 +92,8 @@ class Embedded:
         listen_of: Callable[[ClientConnection], int],
         fault: Callable[[Exception], None],
         taking_over: bool = False,
+        cluster: NodesSettings | None = None,
+        report: Report | None = None,
     ) -> None:
         self._loop = loop
         self.resting = taking_over  # nothing is due: another process does it
@@ -92,9 +101,10 @@ class Embedded:
         self._board = board
         self._clients = clients
         self._facts_of = facts_of
-        self._counted_before: dict[Slot, int] = {}
+        self._counted_before: dict[int, int] = {}
         domain, service, rooms = config.domain[0].name, config.service, config.rooms
         self.domain = domain
+        self.data = service.data
         self._archived_days = config.archive.days
         self._drop_at = 0.0  # loop seconds, when entries of archives that are too old are dropped next
         self._create = rooms.create
@@ -170,12 +180,38 @@ class Embedded:
         self.subjects = self.router.subjects = Subjects(self.bus, later=loop.call_soon, fault=fault)
         if self.bus is not None:
             Guesses(self.subjects, self.authenticator, index, time.time)
+        self.nodes: Nodes | None = None
+        self.joined_users: JoinedUsers | None = None
+        if cluster is not None and report is not None:
+            nodes = self.nodes = self._join(cluster, report, fault)
+            nodes.on_members.append(lambda: self.service.nodes_changed(nodes.names))
+            self.service.nodes_changed(nodes.names)
+            self.joined_users = JoinedUsers(self, nodes, users.waiting_users)
         self.streams.home_of = self.router.home_of_user
         self.streams.domain = self.domain.encode()
         self.moving = MovingService(self)
         if not taking_over:
             self.rooms.load(lambda room: self.router.home(room) == index)
         self.router.drain()
+
+    def _join(self, cluster: NodesSettings, report: Report, fault: Callable[[Exception], None]) -> Nodes:
+        """Return the other nodes; ConfigError if this node's key cannot be used."""
+        return Nodes(
+            cluster,
+            NodeKey.open(os.path.join(self.data, NODE_KEY_NAME)).origin,
+            worker=self.router.index,
+            workers=self.router.workers,
+            local=self.subjects,
+            turn=self._turn,
+            report=report,
+            fault=fault,
+        )
+
+    def _turn(self, work: Callable[[], None]) -> None:
+        """Do this in a turn of its own: what it causes is taken in order, and promises are looked at afterwards."""
+        self.router.later(work)
+        self.router.drain()
+        self.promises.look()
 
     def _settings(self, config: Config) -> Settings:
         service = config.service
@@ -235,6 +271,8 @@ class Embedded:
             self.bus.open()
         if self.hand_over is not None:
             self.hand_over.open()
+        if self.nodes is not None:
+            self.nodes.open()
 
     def sweep(self) -> None:
         """Do what is due; called 8 times a second."""
@@ -246,6 +284,10 @@ class Embedded:
             self.subjects.sweep(self._loop.time())
         if self.hand_over is not None:
             self.hand_over.sweep()
+        if self.nodes is not None:
+            self.nodes.sweep(self._loop.time())
+        if self.joined_users is not None:
+            self.joined_users.sweep()
         self.sessions.sweep()
         if self._archived_days and self.router.index == 0 and self._loop.time() >= self._drop_at:
             self._drop_old_entries()
@@ -275,6 +317,8 @@ class Embedded:
 
     def leave(self) -> None:
         """Close what is open; nobody is told anything."""
+        if self.nodes is not None:
+            self.nodes.deafen()
         if self.hand_over is not None:
             self.hand_over.close()
         if self.bus is not None:
@@ -282,11 +326,16 @@ class Embedded:
             self.bus.close()
         self.storage.close()
 
+    async def say_goodbye(self) -> None:
+        """Leave the cluster, if there is one, unless another process goes on; the last thing of all."""
+        if self.nodes is not None:
+            await self.nodes.close()
+
     def put_on_board(self) -> None:
         """Show what others have counted; counters go on from where the process before this one left them."""
         board, writer, bus = self._board, self.storage.writer, self.bus
         rooms, users = self.rooms.counts, self.service.home.counts
-        counted = {
+        counted: dict[int, int] = {
             Slot.STORE_WRITES: writer.committed,
             Slot.ARCHIVE_APPENDED: rooms.appended + users.appended,
             Slot.ARCHIVE_ERASED: rooms.erased + users.erased,
@@ -301,6 +350,18 @@ class Embedded:
                 Slot.BUS_BYTES_OUT: bus.bytes_out,
                 Slot.BUS_REFUSED: bus.refused,
             }
+        if self.nodes is not None:
+            traffic = self.nodes.traffic
+            counted |= {
+                ClusterSlot.NATS_MESSAGES_IN: traffic.messages_in,
+                ClusterSlot.NATS_MESSAGES_OUT: traffic.messages_out,
+                ClusterSlot.NATS_BYTES_IN: traffic.bytes_in,
+                ClusterSlot.NATS_BYTES_OUT: traffic.bytes_out,
+                ClusterSlot.NATS_REFUSED: traffic.refused,
+                ClusterSlot.NATS_LOSSES: traffic.losses,
+            }
+            board.set(ClusterSlot.NODES, len(self.nodes.members))
+            board.set(ClusterSlot.NATS_UP, int(self.nodes.up))
         for slot, value in counted.items():
             board.set(slot, self._counted_before.setdefault(slot, board.get(slot)) + value)
         board.set(Slot.STORE_WAITING, writer.position - writer.committed)

@@ -26,6 +26,7 @@ from megaphone.embedded.chunks import Assembled, chunks, with_descriptors
 from megaphone.embedded.left import Left
 from megaphone.embedded.moving_users import Ended, MovingUsers, UserGone, UserRecord, Waiting
 from megaphone.embedded.stream_record import restore_stream
+from megaphone.embedded.nodes_moving import NodesRecord
 from megaphone.errors import MoveError
 from megaphone.rooms import moving as moving_rooms
 from megaphone.rooms.moving import Listing, RoomGone, RoomSnapshot, Talk
@@ -44,7 +45,7 @@ _EARLY: Final = (32 * 1024, 64)
 _LATE: Final = (512 * 1024, 4096)
 _FAILURES_AT_ONCE: Final = 256
 _DESCRIPTORS_AT_ONCE: Final = 200
-_LOGINS_SECONDS: Final = 0.1  # for passwords that are being checked
+_MOMENT_SECONDS: Final = 0.1  # for passwords that are being checked, and what other nodes were asked
 _LOOK_SECONDS: Final = 0.002
 
 
@@ -105,6 +106,7 @@ Record = (
     | InRoom
     | Bus
     | Given
+    | NodesRecord
 )
 _decoder = msgspec.msgpack.Decoder(list[Record])
 
@@ -126,6 +128,7 @@ class MovingService(SharedPart):
         self._in_rooms: dict[JID, tuple[tuple[JID, bool], ...]] = {}
         self._subjects: list[tuple[str, list[int]]] = []
         self._relayed: list[tuple[int, int, bool]] = []
+        self._watchers: tuple[JID, ...] = ()
 
     # --- the predecessor ------------------------------------------------------------
 
@@ -176,19 +179,24 @@ class MovingService(SharedPart):
             self._bus.freeze()
         if embedded.hand_over is not None:
             embedded.hand_over.freeze()
+        if embedded.nodes is not None:
+            embedded.nodes.freeze()
         self._run_down()
 
     async def settled(self) -> None:
-        """Wait for the commit of what was written, and for passwords; MoveError if nothing can be written."""
+        """Wait for the commit of what was written, for passwords and other nodes' answers a moment; MoveError if nothing can be written."""
         embedded = self._embedded
         writer = embedded.storage.writer
-        deadline = time.monotonic() + _LOGINS_SECONDS
+        deadline = time.monotonic() + _MOMENT_SECONDS
         while True:
             self._run_down()
             if writer.trouble or embedded.promises.held:
                 raise MoveError(f"nothing can be written: {writer.trouble}")
-            logging_in = embedded.logins.checking and time.monotonic() < deadline
-            if embedded.promises.settled and embedded.subjects.idle and not logging_in:
+            under_way = embedded.logins.checking or (embedded.nodes is not None and not embedded.nodes.idle)
+            waits = under_way and time.monotonic() < deadline
+            if not waits and embedded.joined_users is not None:
+                embedded.joined_users.give_up()
+            if embedded.promises.settled and embedded.subjects.idle and not waits:
                 await asyncio.sleep(0)  # whoever was about to move to another worker does it now
                 self._run_down()
                 if embedded.promises.settled:
@@ -220,6 +228,9 @@ class MovingService(SharedPart):
             storage.last_id,
         )
         yield from chunks([head, self._users.rest()], *_LATE)
+        if embedded.nodes is not None:
+            watchers = tuple(session.jid for session in embedded.service.home.node_watchers)
+            yield from chunks([embedded.nodes.export(watchers)], *_LATE)
         if self._bus is not None:
             mesh, descriptors = self._bus.export()
             relayed = embedded.router.relay.under_way()
@@ -247,6 +258,8 @@ class MovingService(SharedPart):
             self._bus.thaw()
         if embedded.hand_over is not None:
             embedded.hand_over.thaw()
+        if embedded.nodes is not None:
+            embedded.nodes.thaw()
         embedded.router.drain()
 
     def leave(self) -> None:
@@ -262,6 +275,8 @@ class MovingService(SharedPart):
         if self._bus is not None:
             embedded.router.relay.leave()
             self._bus.leave()
+        if embedded.nodes is not None:
+            embedded.nodes.leave()
         embedded.leave()
 
     def _note_nothing(self) -> None:
@@ -314,6 +329,11 @@ class MovingService(SharedPart):
         elif isinstance(record, Waiting):
             self._users.take_rest(record)
             self._waiting = record
+        elif isinstance(record, NodesRecord):
+            if embedded.nodes is not None:
+                embedded.nodes.restore(record)
+                embedded.service.nodes_changed(embedded.nodes.names)
+            self._watchers = record.watchers
         elif isinstance(record, Head):
             ours = (embedded.domain, embedded.router.rooms_domain, embedded.router.workers)
             if (record.domain, record.rooms_domain, record.workers) != ours:
@@ -357,6 +377,11 @@ class MovingService(SharedPart):
             for occupant, moderator in inside:
                 occupants.add(room, occupant, moderator=moderator)
         self._in_rooms = {}
+        for jid in self._watchers:
+            user = embedded.service.home.users.get(jid.local)
+            session = None if user is None else user.session(jid.resource)
+            if session is not None:
+                embedded.service.home.node_watchers[session] = None
         embedded.subjects.restore(self._subjects)
 
     def go_on(self) -> None:

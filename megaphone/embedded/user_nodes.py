@@ -91,6 +91,7 @@ class UserNodes:
         self._interests: dict[str, _Interest] = {}
         self._abroad: dict[str, dict[bytes, Here]] = {}  # of users with sessions here, by node
         self._began: dict[str, None] = {}  # who takes messages since the last sweep
+        self._asked: dict[Callable[[ports.Answer], None], None] = {}  # what waits for answers
         self._left: dict[bytes, None] = {}  # incarnations of nodes that have left
         self._hear = self._take
         self.malformed = 0  # words that were none
@@ -197,6 +198,8 @@ class UserNodes:
         number = self._promises.ask() if keeping else 0
 
         def answered(answer: ports.Answer) -> None:
+            if self._asked.pop(answered, False) is False:
+                return  # we have given up
             self._router.keeping = keeping
             try:
                 then(_reply(answer), self._router.now())
@@ -210,10 +213,17 @@ class UserNodes:
                 if number:
                     self._promises.when_stored(lambda: self._promises.answered(number))
 
+        self._asked[answered] = None
         said = Said(*self._nodes.sender, what, str(to), stanza, keep or keeping)
         if not self._nodes.request(_subject(what, to), encode(said), ANSWER_SECONDS, answered):
             unasked = NoAnswer() if self._nodes.up else NobodyThere(asked=False)
             self._router.later(lambda: answered(unasked))
+
+    def give_up(self) -> None:
+        """Wait for no answer any more: this process is about to end."""
+        for answered in list(self._asked):
+            answered(NoAnswer())
+        self._router.drain()
 
     # --- binding ------------------------------------------------------------
 

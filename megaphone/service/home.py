@@ -42,6 +42,8 @@ class Home:
         self.plain_targets: dict[bytes, Session] = {}
         self._remembered: dict[str, User] = {}  # without a session; the longest unused first
         self._presences: dict[bytes, bytes] = {}
+        self.node_names: tuple[str, ...] = ()  # of the cluster; none without one
+        self.node_watchers: dict[Session, None] = {}  # who is told when they change
         self.pushes = 0  # requests of the service's own so far; makes their ids
         # While they move to another process (service.moving): who has changed, and whether roster or block list have.
         self.touched: dict[str, bool] | None = None
@@ -107,6 +109,7 @@ class Home:
         self.touch(user.local)
         session.ended = True
         session.held = None
+        self.node_watchers.pop(session, None)
         if session.key is not None:
             self.plain_targets.pop(session.key, None)
         user.sessions = tuple(each for each in user.sessions if each is not session)

@@ -229,5 +229,6 @@ def _change_contacts(user: User, moved: ContactsSnapshot) -> None:
 def _forget(home: Home, session: Session) -> None:
     session.ended = True
     session.held = None
+    home.node_watchers.pop(session, None)
     if session.key is not None:
         home.plain_targets.pop(session.key, None)

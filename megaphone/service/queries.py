@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from megaphone.service import archive, archive_preferences, blocking, discovery, roster, stored_xml
+from megaphone.service import archive, archive_preferences, blocking, discovery, nodes, roster, stored_xml
 from megaphone.service.contents import CARBONS
 from megaphone.service.refusal import Refusal
 from megaphone.stream.mam import MAM, timestamp
@@ -106,6 +106,7 @@ TO_DOMAIN: dict[Key, Callable[[Request], bytes]] = {
     ("get", "urn:xmpp:time", "time"): _time,
     ("get", discovery.INFO, "query"): lambda request: discovery.domain_info(request.home, request.payload),
     ("get", discovery.ITEMS, "query"): lambda request: discovery.domain_items(request.home, request.payload),
+    ("set", nodes.NODES, "nodes"): lambda request: nodes.watch(request.home, request.own),
     # RFC 3921 section 3: clients of that time begin a session so; today it is bound with the resource
     ("set", "urn:ietf:params:xml:ns:xmpp-session", "session"): _nothing,
 }

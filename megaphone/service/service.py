@@ -17,7 +17,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from megaphone.errors import BindError, StorageError
-from megaphone.service import client_state, elsewhere, messages, offline, presence, queries, refreshing, subscriptions
+from megaphone.service import (
+    client_state,
+    elsewhere,
+    messages,
+    nodes,
+    offline,
+    presence,
+    queries,
+    refreshing,
+    subscriptions,
+)
 from megaphone.service.home import Home, key_of
 from megaphone.service.ports import What
 from megaphone.service.refusal import BLOCKED, Refusal
@@ -280,6 +290,10 @@ class Service:
         for local in self.home.users if self.home.touched is not None else ():
             self.home.touch(local)
         presence.home_lost(self.home, is_lost)
+
+    def nodes_changed(self, names: tuple[str, ...]) -> None:
+        """These nodes of the cluster are there now, our own included."""
+        nodes.changed(self.home, names)
 
     def account_removed(self, account: JID, now: float) -> None:
         """End the sessions of an account that is no more; what the store had of it is gone already."""

@@ -1,7 +1,7 @@
 """The operators' pages: which path answers what, on the TCP admin address (read-only) and on the control socket (all).
 
 both            GET  /metrics  /health/live  /health/ready
-control socket  GET  /status   /connections  /links  /upgrade    POST /kick  /drain  /reload  /upgrade
+control socket  GET  /status   /connections  /links  /nodes  /upgrade    POST /kick  /drain  /reload  /upgrade
 """
 
 from collections.abc import Awaitable, Callable
@@ -82,6 +82,7 @@ class Admin:
             "/status": _Route(_GET, False, self._status),
             "/connections": _Route(_GET, False, self._connections),
             "/links": _Route(_GET, False, self._links),
+            "/nodes": _Route(_GET, False, self._nodes),
             "/kick": _Route(_POST, False, self._kick),
             "/drain": _Route(_POST, False, self._drain),
             "/reload": _Route(_POST, False, self._reload),
@@ -162,6 +163,14 @@ class Admin:
         lists, missing = await self._ask_all(lambda worker: worker.links(timeout_seconds=ASK_SECONDS))
         links = [row for rows in lists.values() for row in rows]
         return json_response(200, {"links": links, "missing_workers": missing})
+
+    async def _nodes(self, _: Request) -> Response:
+        seen, missing = await self._ask_all(lambda worker: worker.nodes(timeout_seconds=ASK_SECONDS))
+        workers = [
+            {"worker": index, "up": each.up, "trouble": each.trouble, "nodes": each.nodes}
+            for index, each in seen.items()
+        ]
+        return json_response(200, {"workers": workers, "missing_workers": missing})
 
     # Steering
 

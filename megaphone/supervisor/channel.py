@@ -1,8 +1,8 @@
 """What the supervisor and a worker say to each other: one JSON object a line over a socket pair, typed on this side.
 
-    supervisor -> worker:  start  reload  ticket_keys  connections  links  kick  drain  hand_over
-    worker -> supervisor:  ready  fatal  reloaded  reload_failed  reply  link_list  drained  took_over  handed_over
-                           hand_over_failed
+    supervisor -> worker:  start  reload  ticket_keys  connections  links  nodes  kick  drain  hand_over
+    worker -> supervisor:  ready  fatal  reloaded  reload_failed  reply  link_list  node_list  drained  took_over
+                           handed_over  hand_over_failed
 
 The end of the stream tells the worker that its supervisor died; the supervisor watches the process itself.
 
@@ -69,6 +69,12 @@ class ListLinks(Struct, tag="links", frozen=True):
     id: int
 
 
+class ListNodes(Struct, tag="nodes", frozen=True):
+    """Which nodes the worker sees; answered with `node_list`, by a worker of a version that knows it."""
+
+    id: int
+
+
 class Kick(Struct, tag="kick", frozen=True):
     """End the connections that match with this stream error; answered with `reply` (how many)."""
 
@@ -99,7 +105,7 @@ class HandOver(Struct, tag="hand_over", frozen=True):
     deadline_seconds: float
 
 
-ToWorker = Start | Reload | TicketKeys | ListConnections | ListLinks | Kick | Drain | HandOver
+ToWorker = Start | Reload | TicketKeys | ListConnections | ListLinks | ListNodes | Kick | Drain | HandOver
 
 
 class ConnectionRow(Struct, frozen=True):
@@ -141,6 +147,17 @@ class LinkRow(Struct, frozen=True):
     trouble: str | None
 
 
+class NodeRow(Struct, frozen=True):
+    """One node of the cluster, alive as far as the worker sees."""
+
+    name: str
+    key: str  # in hex
+    since_ms: int
+    workers: int
+    own: bool = False
+    addresses: list[str] = []
+
+
 class Ready(Struct, tag="ready", frozen=True):
     """The worker accepts connections."""
 
@@ -175,6 +192,15 @@ class LinkList(Struct, tag="link_list", frozen=True):
     links: list[LinkRow]
 
 
+class NodeList(Struct, tag="node_list", frozen=True):
+    """The answer to the `nodes` with this id: whether NATS is there and why not, and who is alive; none: no cluster."""
+
+    id: int
+    up: bool
+    trouble: str
+    nodes: list[NodeRow]
+
+
 class Drained(Struct, tag="drained", frozen=True):
     """All clients are gone: `closed` were told and left, `cut` did not leave in time."""
 
@@ -202,7 +228,17 @@ class HandOverFailed(Struct, tag="hand_over_failed", frozen=True):
 
 
 FromWorker = (
-    Ready | Fatal | Reloaded | ReloadFailed | Reply | LinkList | Drained | TookOver | HandedOver | HandOverFailed
+    Ready
+    | Fatal
+    | Reloaded
+    | ReloadFailed
+    | Reply
+    | LinkList
+    | NodeList
+    | Drained
+    | TookOver
+    | HandedOver
+    | HandOverFailed
 )
 
 _decoder: Final = msgspec.json.Decoder(FromWorker)

@@ -13,7 +13,7 @@ _QUEUE_LIMIT: Final = 256  # messages waiting for a worker that does not read
 _PENDING_LIMIT: Final = 256  # requests waiting for their replies
 _READ_BYTES: Final = 65_536
 
-Answer = channel.Reply | channel.LinkList
+Answer = channel.Reply | channel.LinkList | channel.NodeList
 
 
 class WorkerUnavailableError(Exception):
@@ -92,6 +92,13 @@ class Conversation:
         answer = await self._ask(channel.ListLinks, timeout_seconds)
         return answer.links if isinstance(answer, channel.LinkList) else []
 
+    async def nodes(self, *, timeout_seconds: float) -> channel.NodeList:
+        """The nodes that the worker sees; WorkerUnavailableError when it cannot say."""
+        answer = await self._ask(channel.ListNodes, timeout_seconds)
+        if not isinstance(answer, channel.NodeList):
+            raise WorkerUnavailableError("the worker answers something else")
+        return answer
+
     async def kick(
         self, *, connection: str | None, address: str | None, jid: str | None, timeout_seconds: float
     ) -> int:
@@ -144,7 +151,7 @@ class Conversation:
     def answered(self, message: channel.FromWorker) -> None:
         """Hands an answer to whoever waits for it; one that comes too late is dropped."""
         match message:
-            case channel.Reply() | channel.LinkList():
+            case channel.Reply() | channel.LinkList() | channel.NodeList():
                 if (waiting := self._replies.pop(message.id, None)) is not None:
                     waiting.send_nowait(message)
             case channel.Reloaded():

@@ -8,6 +8,7 @@ from typing import Any
 
 from megaphone.config.hub import HubConfig
 from megaphone.config.schema import Config, Domain, Upstream
+from megaphone.dispatch.cluster_slots import ClusterSlot
 from megaphone.dispatch.counters import AdmissionSlot, Board, LinkSlot, Slot, UpstreamSlot
 from megaphone.metrics import CONNECTION_STATES, LINK_STATES, NodeFacts, WorkerFacts
 from megaphone.supervisor import process_facts
@@ -76,10 +77,23 @@ def status(supervisor: Supervisor, upgrade: Upgrade, *, admin_address: str) -> d
         "connections": sum(worker["connections"] for worker in workers),
         "workers": workers,
         "domains": [{"name": domain.name, "upstreams": domain.upstreams} for domain in supervisor.config.domain],
+        "cluster": _cluster_status(supervisor),
         "upstreams": [
             _upstream_status(supervisor, position, upstream)
             for position, upstream in enumerate(supervisor.config.upstream)
         ],
+    }
+
+
+def _cluster_status(supervisor: Supervisor) -> dict[str, Any] | None:
+    if supervisor.config.cluster is None:
+        return None
+    boards = [seat.board.counters for seat in supervisor.seats]
+    return {
+        "name": supervisor.config.cluster.name,
+        "nodes": max(board.get(ClusterSlot.NODES) for board in boards),
+        "connected_workers": sum(board.get(ClusterSlot.NATS_UP) for board in boards),
+        "workers": len(boards),
     }
 
 

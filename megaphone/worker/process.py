@@ -110,6 +110,10 @@ class Process(ABC):
     def links(self) -> list[dict[str, Any]]:
         """Return a row for each link (docs/reference/command-line.md, `links`)."""
 
+    def nodes(self) -> dict[str, Any]:
+        """Return what this worker sees of the cluster (supervisor.channel.NodeList)."""
+        return {"up": False, "trouble": "", "nodes": []}
+
     def end_sessions(self, jid: str, condition: str) -> int | None:
         """End the sessions of a JID that live here and return how many; None if there are only connections."""
         return None
@@ -187,6 +191,8 @@ class Process(ABC):
                 return {"type": "reply", "id": message["id"], "result": [row for _, row in rows]}
             case "links":
                 return {"type": "link_list", "id": message["id"], "links": self.links()}
+            case "nodes":
+                return {"type": "node_list", "id": message["id"], **self.nodes()}
             case "kick":
                 jid = message["jid"]
                 ended = None if jid is None else self.end_sessions(jid, message["condition"])

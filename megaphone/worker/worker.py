@@ -8,10 +8,13 @@ import socket
 import sys
 from contextlib import suppress
 from functools import partial
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from megaphone import log
+from megaphone.bus.members import INCARNATION_BYTES
 from megaphone.config import environment, load
+from megaphone.config.cluster_rules import node_name, read_access
 from megaphone.config.token_keys import read_token_keys
 from megaphone.dispatch.counters import Slot
 from megaphone.dispatch.dispatcher import Dispatcher
@@ -21,8 +24,9 @@ from megaphone.edge.clients import Clients
 from megaphone.edge.connection import connection_bytes, restore_connection
 from megaphone.edge.limits import ClientLimits, ListenerFacts
 from megaphone.edge.listener import Listener
-from megaphone.edge.sketch import Sketch, sketch_bytes
+from megaphone.edge.sketch import SEED_BYTES, Sketch, sketch_bytes
 from megaphone.embedded.embedded import Embedded
+from megaphone.embedded.nodes import NodesSettings
 from megaphone.errors import ConfigError, MoveError, StorageError, TLSError
 from megaphone.sockets.endpoint import parse_other_host
 from megaphone.sockets.tls_contexts import CertificateChoice, TLSContext
@@ -47,6 +51,7 @@ if TYPE_CHECKING:
 
 SWITCH_SECONDS = 0.0005
 _STEP_SECONDS = 0.05
+_ADDRESSES_LIMIT = 64
 
 
 class Worker(Process):
@@ -142,9 +147,28 @@ class Worker(Process):
                 listen_of=self._listen_of,
                 fault=self._log_fault,
                 taking_over=self.is_successor,
+                cluster=self._cluster(config, start),
+                report=self._node_report,
             )
         except StorageError as error:
             raise ConfigError(self._file, "service.data", str(error)) from None
+
+    def _cluster(self, config: Config, start: dict[str, Any]) -> NodesSettings | None:
+        """Return what the service needs to know of the cluster, None without."""
+        cluster = config.cluster
+        if cluster is None:
+            return None
+        # random, shared by all workers, and as old as the node's start
+        with mmap.mmap(start["sketch_fd"], SEED_BYTES, access=mmap.ACCESS_READ) as shared:
+            seed = shared[:SEED_BYTES]
+        return NodesSettings(
+            cluster.name,
+            read_access(cluster, self._file),
+            node_name=node_name(cluster),
+            incarnation=blake2b(seed, digest_size=INCARNATION_BYTES, person=b"incarnation").digest(),
+            lease_seconds=cluster.lease_seconds,
+            addresses=tuple(listen.address for listen in config.listen)[:_ADDRESSES_LIMIT],
+        )
 
     def _listen_of(self, connection: ClientConnection) -> int:
         """The place in the configuration of the listener that a connection came by."""
@@ -257,6 +281,11 @@ class Worker(Process):
         """Return a row for each link to an upstream."""
         return self.uplink.describe_links()
 
+    def nodes(self) -> dict[str, Any]:
+        """Return who of the cluster is alive."""
+        nodes = None if self.embedded is None else self.embedded.nodes
+        return super().nodes() if nodes is None else nodes.describe()
+
     def end_sessions(self, jid: str, condition: str) -> int | None:
         """End the sessions of the embedded service; its connections may be in other workers, or nowhere."""
         return None if self.embedded is None else self.embedded.end_sessions(jid, condition)
@@ -268,6 +297,7 @@ class Worker(Process):
         self.uplink.close()
         if self.embedded is not None:
             self.embedded.close()
+            await self.embedded.say_goodbye()
 
     async def _await_last_words(self) -> None:
         """Clients that left just before the hand-over may have said something that their server has not taken yet."""
@@ -285,6 +315,13 @@ class Worker(Process):
             listener.retry()
 
     # --- log ------------------------------------------------------------
+
+    def _node_report(self, event: str, *, trouble: bool = False, **fields: object) -> None:
+        with suppress(OSError):
+            if trouble:
+                self._log.warning(event, **fields)
+            else:
+                self._log.info(event, **fields)
 
     def _link_report(self, upstream: Upstream, link: int, trouble: str) -> None:
         with suppress(OSError):

@@ -49,7 +49,7 @@ class Chatter:
 
     def said(self) -> list[str]:
         """What the occupants said, without what the program tells."""
-        told = ("[JOIN] ", "[LEAVE] ", "[ROOM] ", "[SERVER] ", "[SUBJECT] ", "[NICK] ", "[ERROR] ")
+        told = ("[JOIN] ", "[LEAVE] ", "[ROOM] ", "[SERVER] ", "[SERVER UPDATE] ", "[SUBJECT] ", "[NICK] ", "[ERROR] ")
         return [line for line in self.lines if not line.startswith(told)]
 
     async def end(self) -> tuple[int, str]:

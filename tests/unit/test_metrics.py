@@ -10,6 +10,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from megaphone.dispatch.cluster_slots import ClusterSlot
 from megaphone.dispatch.counters import (
     BOARD_BYTES,
     AdmissionSlot,
@@ -283,6 +284,12 @@ def exported_slots(kind: type[OfNode | OfWorker | OfUpstream | OfAdmission | OfL
             yield from metric.samples.slots.values()
 
 
+def test_slots_that_only_python_knows_are_free_in_the_compiled_board() -> None:
+    taken = set(map(int, Slot)) | set(range(Slot.CLOSED_BY_REASON, Slot.CLOSED_BY_REASON + Reason.REASONS))
+    assert not taken & set(map(int, ClusterSlot))
+    assert all(105 < slot < Slot.HUB_LINKS_ATTACHED for slot in ClusterSlot)
+
+
 def test_every_slot_of_a_board_is_exported_or_internal() -> None:
     exported = {*exported_slots(OfNode), *exported_slots(OfWorker)}
     internal = set(INTERNAL_SLOTS)
@@ -290,7 +297,7 @@ def test_every_slot_of_a_board_is_exported_or_internal() -> None:
     blocks = {Slot.CLOSED_BY_REASON: int(Reason.REASONS), Slot.STANZAS_IN: len(Kind), Slot.STANZAS_OUT: len(Kind)}
     wanted = {
         int(slot) + offset
-        for slot in Slot
+        for slot in (*Slot, *ClusterSlot)
         if not slot.name.endswith("_BLOCKS")
         for offset in range(blocks.get(slot, 1))
     }

@@ -8,7 +8,7 @@ from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
 from megaphone.cli.chat_drawing import draw_event, draw_occupants, nick_style, time_of
-from megaphone.cli.chat_events import Event, Joined, NotSent, RoomSaid, Said, ServerChanged, SubjectChanged
+from megaphone.cli.chat_events import Event, Joined, NotSent, RoomSaid, Said, ServerChanged, ServersUpdated, SubjectChanged
 
 AT = datetime.datetime(2026, 1, 2, 3, 4, tzinfo=datetime.UTC)
 
@@ -28,6 +28,7 @@ def drawn(renderable: RenderableType, width: int) -> list[str]:
         (Said("Eve", "psst", private=True), ["03:04       to you Eve: psst"]),
         (Joined("John"), ["03:04            → John joined the chat"]),
         (SubjectChanged("", "tea"), ["03:04            # tea"]),
+        (ServersUpdated(("a", "b")), ["03:04            ! a, b"]),
         (ServerChanged("lost a:1, trying b:1"), ["03:04            ! lost a:1, trying b:1"]),
         (RoomSaid("a\nb"), ["03:04            · a", "03:04            · b"]),
         (NotSent("hi", "no"), ["03:04            ✗ not sent: hi: no"]),

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from megaphone.cli.chat_events import Joined, Left, NotSent, Present, Renamed, RoomSaid, Said, ServerChanged
+from megaphone.cli.chat_events import Joined, Left, NotSent, Present, Renamed, RoomSaid, Said
+from megaphone.cli.chat_events import ServerChanged, ServersUpdated
 from megaphone.cli.chat_events import SubjectChanged as Subject
 from megaphone.cli.chat_text import BODY_LIMIT_BYTES, NICK_LIMIT, readable, readable_nick, sendable, too_long
 
@@ -17,7 +18,8 @@ JOINERS = "\u200c\u200d"
 def test_nothing_that_steers_a_terminal_is_readable(text: str) -> None:
     events = [
         *(Joined(text), Left(text, text), Renamed(text, text), Said(text, text), Said(text, text, private=True)),
-        *(Subject(text, text), Present((text, text)), RoomSaid(text), ServerChanged(text), NotSent(text, text)),
+        *(Subject(text, text), Present((text, text)), RoomSaid(text), NotSent(text, text)),
+        *(ServerChanged(text), ServersUpdated((text, text))),
     ]
     for event in events:
         for line in event.lines():
@@ -36,6 +38,7 @@ def test_letters_blanks_and_emoji_stay() -> None:
         ("John", "John"),
         ("JOIN", '"JOIN"'),
         ("server", '"server"'),
+        ("Server Update", '"Server Update"'),
         ("Bob] hi [Eve", '"Bob] hi [Eve"'),
         ('"JOIN"', '""JOIN""'),
         (" John", '" John"'),

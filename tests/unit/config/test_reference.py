@@ -57,6 +57,8 @@ def declared() -> dict[str, inspect.Field]:
     fields: dict[str, inspect.Field] = {}
     for table in config.fields:
         shape, suffix = table.type, ""
+        if isinstance(shape, inspect.UnionType):  # a table that may be left out
+            (shape,) = [each for each in shape.types if not isinstance(each, inspect.NoneType)]
         if isinstance(shape, inspect.VarTupleType):
             shape, suffix = shape.item_type, "[]"
         assert isinstance(shape, inspect.StructType)

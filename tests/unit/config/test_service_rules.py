@@ -217,3 +217,70 @@ def test_every_key_of_the_service_can_be_set() -> None:
     """
     given, usual = settings(read(text)), settings(read())
     assert [name for name in usual if given[name] == usual[name]] == []
+
+
+NATS = '[cluster]\nservers = ["nats://127.0.0.1:4222"]\n'
+
+
+@pytest.mark.parametrize(
+    ("more", "key", "reason"),
+    [
+        ("[cluster]", "cluster.servers", "is required here and missing"),
+        ("[cluster]\nservers = []", "cluster.servers", "must name 1 to 64 servers"),
+        ('[cluster]\nservers = ["http://nats"]', "cluster.servers[0]", "no URL of a NATS server"),
+        ('[cluster]\nservers = ["na ts"]', "cluster.servers[0]", "no URL of a NATS server"),
+        ('[cluster]\nservers = ["nats://a", "nats://u:p@b"]', "cluster.servers[1]", "no user or password"),
+        ('[cluster]\nservers = ["nats://a,nats://b"]', "cluster.servers[0]", "names several"),
+        (NATS + 'name = "two words"', "cluster.name", "no name of a cluster"),
+        (NATS + 'node_name = "a, b"', "cluster.node_name", "without a comma"),
+        (NATS + 'user = "u"', "cluster.password_file", "belong together"),
+        (NATS + 'password_file = "p"', "cluster.user", "belong together"),
+        (NATS + 'token_file = "t"\nnkey_file = "n"', "cluster.nkey_file", "another"),
+        (NATS + 'certificate = "c"', "cluster.key", "belong together"),
+        (NATS + "lease_seconds = 1", "cluster.lease_seconds", "must be from 2 to 3600, not 1"),
+        (NATS + "keeper = 1", "cluster.keeper", 'did you mean "keepers"?'),
+    ],
+)
+def test_a_mistake_in_the_cluster_names_its_key(more: str, key: str, reason: str) -> None:
+    named, said = refusal(more)
+    assert named == key
+    assert reason in said
+
+
+def test_a_cluster_is_for_the_embedded_service_and_a_change_of_it_needs_a_restart() -> None:
+    assert refusal(NATS, SMALLEST_CONFIG)[0] == "cluster"
+    alone, together = read(), read(NATS + 'token_file = "nats.token"')
+    assert alone.cluster is None
+    assert together.cluster is not None
+    assert together.cluster.token_file == "/etc/megaphone/nats.token"
+    assert restart_needed(alone, together) == ("cluster",)
+    assert restart_needed(together, together) == ()
+    assert restart_needed(read(NATS), together) == ("cluster.token_file",)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("token_file", None, "No such file"),
+        ("token_file", "\nsecond", "the first line is empty"),
+        ("nkey_file", "SU", "not an nkey seed"),
+        ("ca", "no certificate", ""),
+    ],
+)
+def test_secrets_of_the_cluster_must_be_there(tmp_path: Path, name: str, content: str | None, reason: str) -> None:
+    if content is not None:
+        (tmp_path / "secret").write_text(content)
+    text = f'{SMALLEST_SERVICE}\n[service]\ndata = "data"\n{NATS}{name} = "secret"\n'
+    file = str(tmp_path / "megaphone.toml")
+    with pytest.raises(ConfigError) as caught:
+        check_environment(parse(text, file), file)
+    assert caught.value.key == f"cluster.{name}"
+    assert reason in caught.value.reason
+
+
+def test_a_nats_that_can_be_overheard_is_warned_of(tmp_path: Path) -> None:
+    text = f'{SMALLEST_SERVICE}\n[service]\ndata = "data"\n[cluster]\nservers = ["nats://nats.example", "tls://nats.example", "nats://[::1]"]\n'
+    file = str(tmp_path / "megaphone.toml")
+    warnings = [each for each in check_environment(parse(text, file), file) if each.startswith("cluster")]
+    assert len(warnings) == 1
+    assert warnings[0].startswith("cluster.servers[0]: what nodes say to nats://nats.example:4222")

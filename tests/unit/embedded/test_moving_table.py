@@ -11,10 +11,10 @@ ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs" / "reference" / "hand-over.md"
 PACKAGES = ("embedded", "service", "rooms", "bus")
 # What is there for the length of a call or of one hand-over, or only calls others.
-OF_CLUSTERS = ("nats", "keys", "members")  # modules of the bus between nodes, which no worker has yet
+OF_CLUSTERS = ("nats", "keys", "members")  # modules of the bus between nodes: the successor connects for itself
 PASSING = {
     *("Moving", "MovingUsers", "MovingService", "MovingBus", "Assembled", "Attempt", "Refusal", "Row"),
-    *("SessionOutlet", "PythonTaker", "Left"),
+    *("SessionOutlet", "PythonTaker", "Left", "Splice"),
 }
 _ROW = re.compile(r"^\| `(\w+)` \| (.+?) \| .+ \|$", re.MULTILINE)
 _CDEF = re.compile(r"^    cdef (?!class|inline)(?:readonly |public )?[\w.]+\*?\*? ?\*?(\w+)\s*(?:#.*)?$")

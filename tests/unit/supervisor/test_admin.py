@@ -211,7 +211,7 @@ async def test_bad_requests_get_a_reason(
         assert reason in json.loads(text)["error"]
 
 
-@pytest.mark.parametrize("path", ["/status", "/connections", "/links", "/kick", "/drain", "/reload"])
+@pytest.mark.parametrize("path", ["/status", "/connections", "/links", "/nodes", "/kick", "/drain", "/reload"])
 async def test_the_admin_address_only_shows_metrics_and_health(run_node: RunNode, path: str) -> None:
     async with run_node("silent", workers=1) as node:
         for method in ("GET", "POST"):

@@ -1,0 +1,182 @@
+"""Nodes as processes: they come, go, are killed and upgraded, and operators and clients are told; NATS may be away."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.link.server import run
+from tests.scenarios.chatter import chatting
+from tests.servers.certificates import CertificateAuthority
+from tests.servers.cluster import Cluster, ClusterNode
+from tests.servers.model import DOMAIN
+from tests.servers.process import Process, wait_until
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, authority: CertificateAuthority) -> Iterator[Cluster]:
+    with Cluster(tmp_path, authority) as made:
+        yield made
+
+
+def lines(node: ClusterNode) -> list[str]:
+    """Each view of the nodes that its log tells of."""
+    return [first or second for first, second in re.findall(r"nodes=(?:'([^']*)'|(\S+))", node.log.read_text())]
+
+
+def test_nodes_come_and_go_and_are_killed(cluster: Cluster) -> None:
+    a, b, c = cluster.nodes
+    assert lines(a)[-1] == "a, b, c"
+    assert len({node.key for node in cluster.nodes}) == 3
+    key = b.key
+    b.stop()
+    cluster.until_members("a", "c", timeout_seconds=2.0)  # at once: it has said goodbye
+    b.start_again()
+    cluster.until_members("a", "b", "c")
+    assert b.key == key
+    c.kill()
+    assert a.members() == ["a", "b", "c"]
+    cluster.until_members("a", "b")
+    c.start_again()
+    cluster.until_members("a", "b", "c")
+    assert lines(a)[-1] == "a, b, c"
+    assert a.metric("megaphone_nodes", worker="0") == a.metric("megaphone_nodes", worker="1") == 3
+    assert a.metric("megaphone_nats_up") == 2
+    assert a.metric("megaphone_nats_messages_total", direction="out") > 0
+
+
+def test_a_worker_that_is_killed_is_no_end_of_its_node(cluster: Cluster) -> None:
+    a, b, _ = cluster.nodes
+    for _ in range(2):
+        before = set(b.workers())
+        os.kill(b.workers()[0], signal.SIGKILL)
+        wait_until(lambda: len(b.workers()) == 2 and not before <= set(b.workers()), "a new worker")
+    cluster.until_members("a", "b", "c")
+    assert lines(a) == [*lines(a)[:-1], "a, b, c"]
+    assert "a, c" not in lines(a)
+
+
+def test_nodes_serve_without_nats_and_find_each_other_when_it_comes(
+    tmp_path: Path, authority: CertificateAuthority
+) -> None:
+    cluster = Cluster(tmp_path, authority, nodes=2)
+    try:
+        cluster.register()
+        for node in cluster.nodes:
+            node.start()
+            assert node.members() == [node.node_name]
+        cluster.until_nats(there=False)
+        wait_until(lambda: "NATS is away" in cluster.nodes[0].log.read_text(), "a line in the log")
+        cluster.nats.start()
+        cluster.until_members("a", "b")
+        cluster.nats.kill()
+        cluster.until_nats(there=False)
+        cluster.nats.delete_store()
+        cluster.nats.start()
+        cluster.until_nats()
+        cluster.until_members("a", "b")
+        assert lines(cluster.nodes[0]) == ["a, b"]  # nobody has left
+    finally:
+        cluster.stop()
+
+
+def test_an_upgrade_is_seen_by_no_other_node(cluster: Cluster) -> None:
+    a, b, _ = cluster.nodes
+    before = b.workers()
+    done = subprocess.run(
+        [sys.executable, "-m", "megaphone", "upgrade", "--force", "--config", str(b.config_path)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not set(before) & set(b.workers())
+    wait_until(lambda: b.nats_is(there=True), "NATS for the new workers")
+    cluster.until_members("a", "b", "c")
+    assert "a, c" not in lines(a)
+
+
+def test_operators_see_the_nodes(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
+    from megaphone.cli.main import main
+
+    a = cluster.nodes[0]
+    assert main(["cluster", "status", "--config", str(a.config_path)]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"^a \(this one\) +[0-9a-f]{16} ", shown, re.MULTILINE)
+    assert re.search(r"^c +[0-9a-f]{16} ", shown, re.MULTILINE)
+    assert main(["status", "--config", str(a.config_path)]) == 0
+    assert "cluster megaphone: 3 nodes, 2/2 workers connected to NATS" in capsys.readouterr().out
+    cluster.nats.kill()
+    cluster.until_nats(there=False)
+    assert main(["cluster", "status", "--config", str(a.config_path), "--json"]) == 1
+    answer = json.loads(capsys.readouterr().out)
+    assert [view["up"] for view in answer["workers"]] == [False, False]
+    assert main(["cluster", "check", f"nats://127.0.0.1:{cluster.nats.settings.port}"]) == 3
+
+
+def test_a_chat_shows_servers_that_come_and_go(tmp_path: Path, authority: CertificateAuthority) -> None:
+    """Chatty's second half: `[SERVER UPDATE]`, and a killed server costs its client a reconnect."""
+    with Cluster(tmp_path, authority, rooms={"create": "anyone"}) as cluster:
+        a, b, c = cluster.nodes
+        servers = ",".join(f"{node.plain.host}:{node.plain.port}" for node in cluster.nodes)
+        options = ("--server", servers, "--domain", DOMAIN, "--tls", "none")
+
+        async def session() -> None:
+            async with chatting("lobby", "Alice", options=options) as (alice,):
+                await asyncio.to_thread(c.stop)
+                await alice.shows("[SERVER UPDATE] a, b")
+                await asyncio.to_thread(c.start_again)
+                await alice.shows("[SERVER UPDATE] a, b, c")
+                await asyncio.to_thread(cluster.until_members, "a", "b", "c")
+                await asyncio.to_thread(a.kill)
+                await alice.shows(f"[SERVER] joined again through {b.plain.host}:{b.plain.port}")
+                await alice.shows("[SERVER UPDATE] b, c")
+                alice.type("still here")
+                await alice.shows("[Alice] still here")
+
+        run(session())
+
+
+def test_cluster_up(tmp_path: Path) -> None:
+    process = Process(
+        [sys.executable, "-m", "megaphone", "cluster", "up", "--nodes", "3", "--workers", "1", "--free-ports"],
+        directory=Path.cwd(),
+        log=tmp_path / "up.log",
+        environment=os.environ,
+    )
+    try:
+        process.wait_until(lambda: "Ctrl-C stops all" in process.log.read_text(), "three nodes", 90.0)
+        text = process.log.read_text()
+        nodes = re.findall(r"node (\w) +127.0.0.1:(\d+), pid (\d+)", text)
+        assert [name for name, _, _ in nodes] == ["a", "b", "c"]
+        for _, port, _ in nodes:
+            assert _greets(int(port))
+        process.signal(signal.SIGINT)
+        assert process.wait(60.0) == 0
+        for _, _, pid in nodes:
+            assert not Path(f"/proc/{pid}").exists()
+    finally:
+        process.stop()
+
+
+def _greets(port: int) -> bool:
+    async def ask() -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(
+            b"<stream:stream to='localhost' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'"
+            b" version='1.0'>"
+        )
+        found = await asyncio.wait_for(reader.readuntil(b"</stream:features>"), 10)
+        writer.close()
+        return found
+
+    return b"ANONYMOUS" in asyncio.run(ask())
