@@ -60,7 +60,7 @@ def receive(home: Home, stanza: Stanza, to: JID, now: float) -> None:
     """Deliver a message for a user whose home is here, keep it, or refuse it."""
     user = home.user(to.local)
     if user is None and home.elsewhere is not None:
-        home.ask(What.ROUTED, to.bare, stanza, refuse_unless_taken)
+        home.ask(What.ROUTED, to, stanza, refuse_unless_taken)
         return
     if user is None or (user.blocked and stanza.from_ is not None and user.blocks(stanza.from_)):
         raise Refusal("service-unavailable")

@@ -227,7 +227,7 @@ def receive_probe(home: Home, stanza: Stanza, to: JID) -> None:
             if reply.fate is Fate.NOBODY:
                 _refuse_probe(home, to, source)
 
-        home.ask(What.ROUTED, to.bare, stanza, answered)
+        home.ask(What.ROUTED, to, stanza, answered)
         return
     if user is not None and user.blocks(source):
         return

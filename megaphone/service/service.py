@@ -215,7 +215,7 @@ class Service:
         home = self.home
         user = home.users.get(to.local) if to.resource and home.elsewhere is None else home.user(to.local)
         if user is None and home.elsewhere is not None:
-            home.ask(What.ROUTED, to.bare, stanza, messages.refuse_unless_taken)
+            home.ask(What.ROUTED, to, stanza, messages.refuse_unless_taken)
             return
         blocked = user is not None and stanza.from_ is not None and user.blocks(stanza.from_)
         if user is None or (blocked and stanza.answerable):

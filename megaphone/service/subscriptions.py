@@ -100,7 +100,7 @@ def receive(home: Home, stanza: Stanza, to: JID, type_: str) -> None:
     user = home.user(to.local)
     contact = stanza.from_
     if user is None and home.elsewhere is not None:
-        home.elsewhere.tell(What.ROUTED, to.bare, stanza.data)  # a guest of another node, or nobody
+        home.elsewhere.tell(What.ROUTED, to, stanza.data)  # a guest of another node, or nobody
     if user is None or contact is None or contact.bare == user.jid:
         return  # nothing tells whether there is such a user
     # Who is blocked cannot ask and is not heard (XEP-0191 section 3.6), but the two rosters have to stay in step.
