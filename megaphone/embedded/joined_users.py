@@ -30,7 +30,9 @@ class JoinedUsers:
             new_stream=lambda: new_stream(embedded.streams, 0),
             moved=lambda session, node: None,
             came=lambda session: None,
+            taken_back=self.nodes.announce_again,
         )
+        self.nodes.is_lent = embedded.sessions.is_lent
         embedded.logins.user_nodes, embedded.logins.resuming = self.nodes, self.resuming
         self.give_up = self.nodes.give_up
 

@@ -435,6 +435,10 @@ class Sessions:
         else:
             self._lent.discard(stream)
 
+    def is_lent(self, session: Session) -> bool:
+        """Whether another node may have it."""
+        return _stream_of(session) in self._lent
+
     def give_away(self, stream: EmbeddedStream, stanzas: int) -> None:
         """Another node has this session, and the first stanzas of what its client has not acknowledged, for good."""
         session: Session = stream.session

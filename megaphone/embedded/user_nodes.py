@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from megaphone.embedded.promises import Promises
     from megaphone.embedded.router import Router
     from megaphone.service.service import Service
-    from megaphone.service.session import User
+    from megaphone.service.session import Session, User
 
 TAKES_SUBJECT: Final = "u"
 ANSWER_SECONDS: Final = 5.0
@@ -72,8 +72,11 @@ class _Interest:
 class UserNodes:
     """The users at home in one worker, as far as they have sessions on other nodes.
 
-    `waiting` is `storage.users.SQLiteUsers.waiting_users`.
+    `waiting` is `storage.users.SQLiteUsers.waiting_users`. `is_lent` tells whether a session is about to go to another
+    node; until somebody sets it, none is.
     """
+
+    is_lent: Callable[[Session], bool] = staticmethod(lambda _: False)
 
     def __init__(
         self,
@@ -96,7 +99,7 @@ class UserNodes:
         self._hear = self._take
         self.malformed = 0  # words that were none
         self.rounds = Rounds(
-            announce=self._announce_again,
+            announce=self.announce_again,
             ask_anew=partial(elsewhere.ask_anew, self._home),
             forward=self._forward,
             waiting=waiting,
@@ -309,7 +312,7 @@ class UserNodes:
         for theirs in here.sessions:
             ours = interest.sessions.get(theirs.resource)
             session = user.session(theirs.resource)
-            if ours is None or session is None:
+            if ours is None or session is None or self.is_lent(session):
                 continue
             if (theirs.bound_ms, here.node) > (ours[1], self._nodes.sender[0]):
                 self._service.overtaken(session, self._router.now(), quietly=theirs.available)
@@ -378,7 +381,8 @@ class UserNodes:
             self._home.refresh(self._home.users[local])
         return found
 
-    def _announce_again(self, local: str) -> None:
+    def announce_again(self, local: str) -> None:
+        """Say again which sessions a user has here; whoever has others says so."""
         interest = self._interests.get(local)
         if interest is not None:
             self._announce(local, interest, interest.said, asks=True)

@@ -60,7 +60,8 @@ class Resuming:
     """The sessions of one worker that come from, and go to, other nodes.
 
     `new_stream()` makes a stream without a connection. `moved(session, node)` and `came(session)` tell the rooms: of a
-    full JID that goes on at the node with this key, and of one that goes on here.
+    full JID that goes on at the node with this key, and of one that goes on here. `taken_back(local)`: a user's session
+    was lent, and nobody has said that it arrived.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Resuming:
         new_stream: Callable[[], EmbeddedStream],
         moved: Callable[[JID, str], None],
         came: Callable[[JID], None],
+        taken_back: Callable[[str], None],
     ) -> None:
         self._nodes = nodes
         self._router = router
@@ -81,6 +83,7 @@ class Resuming:
         self._new_stream = new_stream
         self._moved = moved
         self._came = came
+        self._taken_back = taken_back
         self._loans: dict[str, _Loan] = {}
         self._gone: dict[str, str] = {}  # sessions that have gone to another node: to which
         sessions.place = place(nodes.own.key, nodes.worker)
@@ -185,16 +188,13 @@ class Resuming:
         if session is None or management is None or not stream.detached or session.user.anonymous:
             reply(encode(Lent()))  # it has ended meanwhile, or its client is back
             return
-        lent = Lent(
-            moving.snapshot_session(session),
-            moving_management.snapshot(management),
-            self._sessions.deadline_of(stream),
-        )
+        moved = moving_management.snapshot(management)
+        lent = Lent(moving.snapshot_session(session), moved, self._sessions.deadline_of(stream))
         if not reply(encode(lent)):
             reply(encode(Lent()))  # more than can be said
         else:
             self._sessions.lend(stream, lent=True)
-            self._loans[previd] = _Loan(stream, len(lent.management.queue), self._router.now() + LENT_SECONDS)
+            self._loans[previd] = _Loan(stream, len(moved.queue), self._router.now() + LENT_SECONDS)
 
     def _take_done(self, message: Message) -> None:
         try:
@@ -215,7 +215,10 @@ class Resuming:
         if self._loans:
             now = self._router.now()
             for previd in [previd for previd, loan in self._loans.items() if loan.until <= now]:
-                self._sessions.lend(self._loans.pop(previd).stream, lent=False)
+                stream = self._loans.pop(previd).stream
+                self._sessions.lend(stream, lent=False)
+                if stream.session is not None:
+                    self._taken_back(stream.session.user.local)
 
 
 def _lent(answer: Answer) -> Lent:

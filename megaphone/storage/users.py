@@ -157,7 +157,7 @@ class SQLiteUsers:
 
         The first are beyond 0; there are none beyond the last.
         """
-        return self._storage.read(_USERS_WAITING, (after, self._storage.opening, _USERS_AT_ONCE))  # type: ignore[return-value]
+        return self._storage.read(_USERS_WAITING, (after, self._storage.opening, _USERS_AT_ONCE))
 
     def spool_add(self, user: JID, stanza: bytes, at: float) -> int:
         """Hold a message while a session of this process gets it; returns its number, not its position.

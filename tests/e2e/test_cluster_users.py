@@ -1,15 +1,21 @@
 """slixmpp's users on several nodes: what they say to each other, who is told when a node dies, what waits for whom."""
 
-import contextlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+
+from megaphone.service.ports import RosterItem
+from megaphone.storage.storage import Storage
+from megaphone.storage.users import SQLiteUsers
+from megaphone.stream.jid import JID
 
 from tests.scenarios.client import Client, stanza
 from tests.scenarios.company import Company, Script, event, play, soon
 from tests.servers.certificates import CertificateAuthority
 from tests.servers.cluster import Cluster
-from tests.servers.model import ALICE, BOB, CAROL
+from tests.servers.model import ALICE, BOB, CAROL, Account
 
 Played = Callable[[Script], None]
 CHAT = {"mtype": "chat"}
@@ -39,8 +45,8 @@ def bodies(client: Client) -> list[str]:
     ]
 
 
-async def enter(company: Company, cluster: Cluster, node: int, account: object, *plugins: str, **options: object) -> Client:
-    return await company.enter(account, *plugins, endpoint=cluster.nodes[node].direct, **options)  # type: ignore[arg-type]
+async def enter(company: Company, cluster: Cluster, node: int, account: Account, *plugins: str, **options: Any) -> Client:
+    return await company.enter(account, *plugins, endpoint=cluster.nodes[node].direct, **options)
 
 
 def test_messages_presence_and_requests_cross(played: Played, cluster: Cluster) -> None:
@@ -136,27 +142,47 @@ def test_a_session_is_resumed_on_another_node(played: Played, cluster: Cluster) 
     played(script)
 
 
-def test_a_dead_node_costs_its_clients_only(
-    tmp_path_factory: pytest.TempPathFactory, authority: CertificateAuthority
-) -> None:
+def befriend(cluster: Cluster, one: Account, other: Account) -> None:
+    """Let two users see each other, on nodes that do not run yet."""
+    for node in cluster.nodes:
+        storage = Storage(str(node.data))
+        try:
+            for user, contact in ((one, other), (other, one)):
+                item = RosterItem(JID.parse(contact.jid), subscription="both")
+                SQLiteUsers(storage).put_roster_item(JID.parse(user.jid), item, 1)
+        finally:
+            assert storage.close() == 0
+
+
+def test_a_dead_node_costs_its_clients_only(tmp_path: Path, authority: CertificateAuthority) -> None:
     """Contacts of who was there see them leave; what is said to them meanwhile waits, and comes when they are back."""
-    with contextlib.ExitStack() as stack:
-        cluster = stack.enter_context(Cluster(tmp_path_factory.mktemp("dying"), authority, nodes=3))
+    cluster = Cluster(tmp_path, authority, nodes=3, register=False)
+    cluster.register()
+    befriend(cluster, ALICE, BOB)
+    befriend(cluster, ALICE, CAROL)
 
-        async def script(company: Company) -> None:
-            alice = await enter(company, cluster, 0, ALICE)
-            bob = await enter(company, cluster, 1, BOB)
-            carol = await enter(company, cluster, 2, CAROL)
-            alice.send_presence_subscription(BOB.jid, ptype="subscribe")
-            await bob.expect(stanza("presence", kind="subscribe"))
-            bob.send_presence_subscription(ALICE.jid, ptype="subscribed")
-            await alice.expect(stanza("presence", of=bob.boundjid.full))
-            cluster.nodes[1].kill()
-            await alice.expect(stanza("presence", of=BOB.jid, kind="unavailable"))
-            carol.send_message(BOB.jid, "wait for me", **CHAT)
-            await carol.settle()
-            back = await enter(company, cluster, 0, BOB)
-            await back.expect(stanza("message", of=carol.boundjid.full))
-            await alice.settle()
+    async def script(company: Company) -> None:
+        bob = await enter(company, cluster, 1, BOB)
+        carol = await enter(company, cluster, 2, CAROL)
+        alice = await enter(company, cluster, 0, ALICE)
+        for contact in (bob, carol):
+            await alice.expect(stanza("presence", of=contact.boundjid.full))
+        cluster.nodes[1].kill()
+        await alice.expect(stanza("presence", of=BOB.jid, kind="unavailable"))
+        carol.send_message(BOB.jid, "wait for me", **CHAT)
+        await carol.settle()
+        back = await enter(company, cluster, 0, BOB)
+        await back.expect(stanza("message", of=carol.boundjid.full))
+        await alice.expect(stanza("presence", of=back.boundjid.full))
+        gone = [
+            entry.element.get("from")
+            for entry in alice.transcript.entries
+            if entry.client == alice.name
+            and entry.element is not None
+            and entry.element.tag == "{jabber:client}presence"
+            and entry.element.get("type") == "unavailable"
+        ]
+        assert gone == [BOB.jid]
 
+    with cluster:
         play(cluster.nodes[0], authority.certificate, script)
