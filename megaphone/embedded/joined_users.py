@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 class JoinedUsers:
     """The users of one worker, joined with those of other nodes. `waiting` is that of `storage.users`."""
 
-    def __init__(
-        self, embedded: Embedded, nodes: Nodes, waiting: Callable[[int], Sequence[tuple[int, str]]]
-    ) -> None:
+    def __init__(self, embedded: Embedded, nodes: Nodes, waiting: Callable[[int], Sequence[tuple[int, str]]]) -> None:
         self.nodes = UserNodes(nodes, embedded.service, embedded.router, embedded.promises, waiting)
         self.resuming = Resuming(
             nodes,

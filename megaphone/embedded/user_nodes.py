@@ -1,4 +1,4 @@
-"""Joins the homes of a user on several nodes: what `service.ports.Elsewhere` says, over NATS (megaphone.embedded.nodes).
+"""Joins the homes of a user on several nodes: what `service.ports.Elsewhere` says, over NATS (embedded.nodes).
 
     Service ── tell, ask ──► Said on the user's subject ──► this, at the user's homes on other nodes ──► their sessions
             ◄── then ─────── Answer ◄──────────────────────────────────────────┘ when it is safe there
@@ -11,6 +11,7 @@ sessions of a user knows who else has, by `Here`: for carbons, for conflicts, an
 
 from __future__ import annotations
 
+from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
 
 TAKES_SUBJECT: Final = "u"
 ANSWER_SECONDS: Final = 5.0
-DOUBT_SECONDS: Final = 2.0  # after a user's first session here: until then others may have sessions we do not know of
+DOUBT_SECONDS: Final = 2.0  # until others must have said what sessions of a user they have
 LEFT_LIMIT: Final = 64  # nodes of which we remember that they have left
 
 _NO_STANZA: Final = b"<presence/>"
@@ -59,14 +60,14 @@ _NO_STANZA: Final = b"<presence/>"
 class _Interest:
     """What one user with sessions here subscribes, and what was said of them."""
 
-    __slots__ = ("everybody", "said", "sessions", "since", "takers")
+    __slots__ = ("everybody", "known", "said", "sessions", "takers")
 
-    def __init__(self, everybody: Subscription, since: float) -> None:
+    def __init__(self, everybody: Subscription) -> None:
         self.everybody = everybody
         self.takers: Subscription | None = None
         self.sessions: dict[str, tuple[Subscription, int]] = {}  # and when each was bound, in ms
         self.said: tuple[HereSession, ...] = ()
-        self.since = since
+        self.known = False  # who else has sessions: the others have been asked, and had time to answer
 
 
 class UserNodes:
@@ -95,6 +96,7 @@ class UserNodes:
         self._abroad: dict[str, dict[bytes, Here]] = {}  # of users with sessions here, by node
         self._began: dict[str, None] = {}  # who takes messages since the last sweep
         self._asked: dict[Callable[[ports.Answer], None], None] = {}  # what waits for answers
+        self._asking: deque[tuple[float, str]] = deque()  # until when others may say what they have of a user
         self._left: dict[bytes, None] = {}  # incarnations of nodes that have left
         self._hear = self._take
         self.malformed = 0  # words that were none
@@ -126,7 +128,7 @@ class UserNodes:
             first = interest is None
             if interest is None:
                 everybody = self._nodes.subscribe(user_subject(bare), self._hear)
-                interest = self._interests[local] = _Interest(everybody, self._router.now())
+                interest = self._interests[local] = _Interest(everybody)
             self._subscribe(interest, bare, [session.resource for session in sessions])
             takes = any(session.takes_messages for session in sessions)
             if takes and interest.takers is None:
@@ -170,12 +172,13 @@ class UserNodes:
     def _announce(self, local: str, interest: _Interest, said: tuple[HereSession, ...], *, asks: bool) -> None:
         subject = user_subject(str(JID(local, self._home.domain)))
         interest.said = said
-        self._nodes.publish(subject, encode(Here(*self._nodes.sender, local, said, asks)))
+        if self._nodes.publish(subject, encode(Here(*self._nodes.sender, local, said, asks))) and asks:
+            self._asking.append((self._router.now() + DOUBT_SECONDS, local))
 
     def others(self, user: User) -> bool:
         """Whether a user with a session here has sessions on other nodes, as far as is known; True in doubt."""
         interest = self._interests.get(user.local)
-        return user.local in self._abroad or interest is None or self._is_doubtful(interest)
+        return user.local in self._abroad or interest is None or not interest.known
 
     def available(self, user: User) -> bool:
         """Whether one of those is available."""
@@ -183,10 +186,7 @@ class UserNodes:
         abroad = self._abroad.get(user.local, {})
         if any(session.available for here in abroad.values() for session in here.sessions):
             return True
-        return interest is None or self._is_doubtful(interest)
-
-    def _is_doubtful(self, interest: _Interest) -> bool:
-        return self._nodes.up and self._router.now() - interest.since < DOUBT_SECONDS
+        return self._nodes.up and (interest is None or not interest.known)
 
     def tell(self, what: What, to: JID, stanza: bytes, *, got: bytes = b"") -> None:
         """Tell all nodes that have sessions of `to`, or the one with that session."""
@@ -329,11 +329,20 @@ class UserNodes:
             for start in range(0, len(began), TAKES_LIMIT):
                 takes = Takes(*self._nodes.sender, tuple(began[start : start + TAKES_LIMIT]))
                 self._nodes.publish(TAKES_SUBJECT, encode(takes))
-        if self.rounds.sweep(alone=len(self._nodes.members) < 2):  # noqa: PLR2004 - ours is one
+        now = self._router.now()
+        while self._asking and self._asking[0][0] <= now:
+            _, local = self._asking.popleft()
+            interest, user = self._interests.get(local), self._home.users.get(local)
+            if interest is not None and user is not None and not interest.known:
+                interest.known = True
+                self._home.refresh(user)
+        if self.rounds.sweep(alone=len(self._nodes.members) < 2):
             self._router.drain()
 
     def _up(self, up: bool) -> None:
         if up:
+            for interest in self._interests.values():
+                interest.known = False
             self._go_round()
 
     def _node_joined(self, member: Member) -> None:
@@ -357,14 +366,12 @@ class UserNodes:
 
     def _worker_began(self, node: str, worker: int, epoch: bytes) -> None:
         """A worker of another node lives anew: the sessions of its life before are gone."""
-        gone = self._forget(
-            bytes.fromhex(node)[:8], lambda here: here.worker == worker and here.epoch != epoch
-        )
+        gone = self._forget(bytes.fromhex(node)[:8], lambda here: here.worker == worker and here.epoch != epoch)
         if gone:
             self.rounds.ask_all(list(self._interests))
 
     def _forget(self, node: bytes, is_gone: Callable[[Here], bool]) -> bool:
-        """Sessions on another node are gone; whoever is left with the lowest key speaks for them. Whether there were."""
+        """Sessions on another node are gone; the lowest key that is left speaks for them. Whether there were any."""
         found = False
         for local, abroad in list(self._abroad.items()):
             here = abroad.get(node)

@@ -1,13 +1,13 @@
-"""A session that is resumed on another node (XEP-0198): the node where it waits lends it, and forgets it when it is safe.
+"""A session that is resumed on another node (XEP-0198): where it waits it is lent, and forgotten when it is safe.
 
     client ─ <resume/> ─► its user's home here ── Resume ──► the worker that the id names: what it has handled is safe,
                                                ◄── Lent ───  the connection, if there still is one, is ended
                           all that is not acknowledged is written here
                           it waits here, and is resumed ─ Done ─► it is forgotten there, without a word to anybody
 
-A session that is lent is nobody's for LENT_SECONDS: if nothing is heard of it until then it waits on where it was. What
-comes for it there meanwhile goes the way of what an ended session has not acknowledged. A dead node answers nothing: the
-client hears <failed/>, item-not-found, and binds anew.
+A session that is lent is nobody's for LENT_SECONDS: if nothing is heard of it until then it waits on where it was.
+What comes for it there meanwhile goes the way of what an ended session has not acknowledged. A dead node answers
+nothing: the client hears <failed/>, item-not-found, and binds anew.
 """
 
 from __future__ import annotations

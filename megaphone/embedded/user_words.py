@@ -1,4 +1,4 @@
-"""What the homes of a user on several nodes say to each other, as bytes: MessagePack arrays (docs/reference/cluster.md).
+"""What the homes of a user on several nodes say to each other: MessagePack arrays (docs/reference/cluster.md).
 
     Said    something told or asked (service.ports.What)                 u.<user>, u.<user>.<resource>, u.<user>.m
     Answer  the answer to it
@@ -47,7 +47,7 @@ class Said(Struct, array_like=True, frozen=True, tag=1):
 
 
 class HereSession(Struct, array_like=True, frozen=True):
-    """One session: resource, when it was bound (milliseconds since 1970), whether available, whether it takes messages."""
+    """One session: resource, when it was bound (ms since 1970), whether available, whether it takes messages."""
 
     resource: _Text
     bound_ms: int

@@ -103,7 +103,7 @@ def abandoned(home: Home, session: Session) -> None:
 
 
 def forward(home: Home, local: str) -> None:
-    """Send what waits for a user to other nodes, if somebody takes it there; once more while it goes on is no change."""
+    """Send what waits for a user to other nodes, if somebody takes it there; while that goes on: no change."""
     if home.elsewhere is None or local in home.forwarded:
         return
     user = home.user(local)

@@ -10,7 +10,6 @@ from megaphone.service.ports import RosterItem
 from megaphone.storage.storage import Storage
 from megaphone.storage.users import SQLiteUsers
 from megaphone.stream.jid import JID
-
 from tests.scenarios.client import Client, stanza
 from tests.scenarios.company import Company, Script, event, play, soon
 from tests.servers.certificates import CertificateAuthority
@@ -45,7 +44,9 @@ def bodies(client: Client) -> list[str]:
     ]
 
 
-async def enter(company: Company, cluster: Cluster, node: int, account: Account, *plugins: str, **options: Any) -> Client:
+async def enter(
+    company: Company, cluster: Cluster, node: int, account: Account, *plugins: str, **options: Any
+) -> Client:
     return await company.enter(account, *plugins, endpoint=cluster.nodes[node].direct, **options)
 
 

@@ -1,7 +1,7 @@
-"""Nodes of one worker each, without sockets: their routers, services and `UserNodes` are real, what is between them is not.
+"""Nodes of one worker each, without sockets: routers, services and `UserNodes` are real, what is between them is not.
 
-A dialogue is as in tests.unit.service.world, with the node in front: `A:juliet/balcony >> <message .../>`. What one node
-has written is on the others when `copy` says so, as the rows of a cluster are.
+A dialogue is as in tests.unit.service.world, with the node in front: `A:juliet/balcony >> <message .../>`. What one
+node has written is on the others when `copy` says so, as the rows of a cluster are.
 """
 
 from __future__ import annotations

@@ -30,7 +30,8 @@ def test_a_conversation_between_two_nodes() -> None:
     cluster = Cluster()
     available(cluster, "A:juliet/balcony", "B:romeo/orchard")
     cluster.play("""
-        A:juliet/balcony >> <message to='romeo@example.org' type='chat' id='1'><body>Art thou not Romeo?</body></message>
+        A:juliet/balcony >> <message to='romeo@example.org' type='chat' id='1'>
+            <body>Art thou not Romeo?</body></message>
         B:romeo/orchard << <message to='romeo@example.org' from='juliet@example.org/balcony' type='chat' id='1'>
             <body>Art thou not Romeo?</body></message>
         B:romeo/orchard >> <message to='juliet@example.org/balcony'><body>Neither</body></message>
@@ -244,11 +245,14 @@ def test_a_guest_of_another_node_is_reached() -> None:
     available(cluster, "B:guest/x", "A:juliet/balcony")
     cluster.play(f"""
         A:juliet/balcony >> <message to='guest@example.org' type='chat'><body>Ho</body></message>
-        B:guest/x << <message to='guest@example.org' from='juliet@example.org/balcony' type='chat'><body>Ho</body></message>
+        B:guest/x << <message to='guest@example.org' from='juliet@example.org/balcony' type='chat'>
+            <body>Ho</body></message>
         B:guest/x >> <message to='juliet@example.org' type='chat'><body>Hey</body></message>
-        A:juliet/balcony << <message to='juliet@example.org' from='guest@example.org/x' type='chat'><body>Hey</body></message>
+        A:juliet/balcony << <message to='juliet@example.org' from='guest@example.org/x' type='chat'>
+            <body>Hey</body></message>
         A:juliet/balcony >> <iq type='get' id='1' to='guest@example.org/x'><q xmlns='q'/></iq>
-        B:guest/x << <iq type='get' id='1' from='juliet@example.org/balcony' to='guest@example.org/x'><q xmlns='q'/></iq>
+        B:guest/x << <iq type='get' id='1' from='juliet@example.org/balcony' to='guest@example.org/x'>
+            <q xmlns='q'/></iq>
         A:juliet/balcony >> <presence to='guest@example.org/x'/>
         B:guest/x << <presence from='juliet@example.org/balcony' to='guest@example.org/x'/>
         A:juliet/balcony >> <message to='nobody@example.org' id='2'><body>Ho</body></message>
@@ -339,7 +343,8 @@ def test_directed_presence_and_its_end() -> None:
         A:juliet/balcony >> <presence to='romeo@example.org/orchard'/>
         B:romeo/orchard << <presence from='juliet@example.org/balcony' to='romeo@example.org/orchard'/>
         A:juliet/balcony ends
-        B:romeo/orchard << <presence type='unavailable' from='juliet@example.org/balcony' to='romeo@example.org/orchard'/>
+        B:romeo/orchard << <presence type='unavailable' from='juliet@example.org/balcony'
+            to='romeo@example.org/orchard'/>
     """)
 
 
