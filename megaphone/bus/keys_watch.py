@@ -1,4 +1,6 @@
-"""Watches all keys of a bucket: first as they are, then every change, in order; from the beginning when it is in doubt.
+"""Watches all keys of a bucket: first as they are, then as they change, in order; from the beginning when in doubt.
+
+Of several changes of one key in quick succession the last is told for certain: the store keeps no other.
 
 A watch is an ephemeral consumer that pushes. Its messages are numbered, and heartbeats come when there is nothing to
 say: a gap or a silence means that something was missed, or that consumer or bucket is gone, and the watch begins anew.
