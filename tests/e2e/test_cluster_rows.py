@@ -1,4 +1,4 @@
-"""Accounts, rosters and vCards are the same on all nodes, whoever writes them, while NATS is there and after it was not."""
+"""Accounts, rosters and vCards are the same on all nodes, whoever writes them, also after NATS was away."""
 
 from __future__ import annotations
 
