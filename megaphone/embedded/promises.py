@@ -60,11 +60,11 @@ class Promises:
         self._stored: deque[tuple[Callable[[], object], int]] = deque()
         self._asked = 0  # requests to other nodes so far
         self._unanswered: dict[int, None] = {}  # their numbers, in order
-        self._held = False
+        self._held: frozenset[str] = frozenset()
 
-    def hold(self, held: bool) -> None:
-        """Keep nothing for a while: something has been delivered that could not be written."""
-        self._held = held
+    def hold(self, held: bool, what: str = "") -> None:
+        """Keep nothing for a while: something (`what`) has been delivered that could not be written."""
+        self._held = self._held | {what} if held else self._held - {what}
         self.look()
 
     def ask(self) -> int:
@@ -90,22 +90,26 @@ class Promises:
     def all_kept(self) -> bool:
         """Whether everything that was sent or written so far is safe."""
         return (
-            not self._held
+            self._is_written
             and not self._waiting
             and not self._unanswered
-            and self._writes.committed >= self._writes.position
             and not any(map(self._unconfirmed, self._others))
         )
 
     @property
     def settled(self) -> bool:
         """Whether nothing waits for the store or other nodes any more, but perhaps for peers."""
-        return not (self._held or self._local or self._stored or self._unanswered) and self._is_written
+        return self._is_written and not (self._local or self._stored or self._unanswered)
+
+    @property
+    def _is_written(self) -> bool:
+        position = self._writes.position  # first: to ask for it may show that something cannot be written
+        return not self._held and self._writes.committed >= position
 
     @property
     def held(self) -> bool:
         """Whether something has been delivered that could not be written."""
-        return self._held
+        return bool(self._held)
 
     def waiting(self) -> Iterator[tuple[Callable[[], object], tuple[tuple[int, int], ...]]]:
         """Yield what waits for peers, and for which of their serials."""
@@ -125,14 +129,14 @@ class Promises:
 
     def when_written(self, keep: Callable[[], object]) -> None:
         """Call `keep` as soon as everything that came here so far is durable, whatever peers have confirmed."""
-        if not self._held and not self._local and not self._unanswered and self._is_written:
+        if self._is_written and not self._local and not self._unanswered:
             keep()
         else:
             self._local.append((keep, self._writes.position, self._asked))
 
     def when_stored(self, keep: Callable[[], object]) -> None:
         """Call `keep` as soon as everything that was written here so far is durable, whatever others have answered."""
-        if not self._held and not self._stored and self._is_written:
+        if self._is_written and not self._stored:
             keep()
         else:
             self._stored.append((keep, self._writes.position))
@@ -153,10 +157,6 @@ class Promises:
             and self._confirmed(self._waiting[0][2])
         ):
             self._waiting.popleft()[0]()
-
-    @property
-    def _is_written(self) -> bool:
-        return self._writes.committed >= self._writes.position
 
     def _unconfirmed(self, peer: int) -> int:
         """The serial to wait for; 0 if there is nothing to wait for."""
