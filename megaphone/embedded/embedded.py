@@ -21,6 +21,7 @@ from megaphone.embedded.hand_over import HandOver, Record
 from megaphone.embedded.histories import Histories
 from megaphone.embedded.history_nodes import HistoryNodes
 from megaphone.embedded.host import Host, SessionOutlet
+from megaphone.embedded.joined_users import JoinedUsers
 from megaphone.embedded.logins import Logins
 from megaphone.embedded.moving import MovingService
 from megaphone.embedded.nodes import Nodes
@@ -195,6 +196,7 @@ class Embedded:
             Guesses(self.subjects, self.authenticator, index, time.time)
         self.nodes: Nodes | None = None
         self.room_nodes: RoomNodes | None = None
+        self.joined_users: JoinedUsers | None = None
         self.history_nodes: HistoryNodes | None = None
         if cluster is not None and report is not None:
             nodes = self.nodes = self._join(cluster, report, fault)
@@ -204,6 +206,7 @@ class Embedded:
             self.service.nodes_changed(nodes.names)
             self.room_nodes = self._join_rooms(nodes, service.resume_seconds, fault)
             self.histories.on_heard = self._heard
+            self.joined_users = JoinedUsers(self, nodes, users.waiting_users)
         self.changed_rows: ChangedRows | None = None
         self.tables: Tables | None = None
         if self.nodes is not None:
@@ -240,6 +243,7 @@ class Embedded:
         """Share accounts, rosters, rooms ... with other nodes: worker 0 carries rows, all hear of what is changed."""
         changed = self.changed_rows = ChangedRows(self.subjects, self.router)
         changed.refresh_room = self.rooms.refresh
+        changed.refresh_user = self.service.refresh
         changed.refresh_secret = lambda _: self.authenticator.use_secret(self.storage.secret("logins"))
         if nodes.worker == 0:
             self.tables = Tables(
@@ -333,6 +337,8 @@ class Embedded:
         if self.room_nodes is not None:
             self.room_nodes.sweep()
             self.router.drain()
+        if self.joined_users is not None:
+            self.joined_users.sweep()
         if self.tables is not None:
             self.tables.sweep()
         if self.changed_rows is not None:
