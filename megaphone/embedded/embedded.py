@@ -226,6 +226,7 @@ class Embedded:
     def _share_rows(self, nodes: Nodes) -> None:
         """Share accounts, rosters, rooms ... with other nodes: worker 0 carries rows, all hear of what is changed."""
         changed = self.changed_rows = ChangedRows(self.subjects, self.router)
+        changed.refresh_user = lambda local, _: self.service.home.forget(local)
         changed.refresh_secret = lambda _: self.authenticator.use_secret(self.storage.secret("logins"))
         if nodes.worker == 0:
             self.tables = Tables(
