@@ -412,6 +412,7 @@ class Embedded:
                 ClusterSlot.NATS_REFUSED: traffic.refused,
                 ClusterSlot.NATS_LOSSES: traffic.losses,
             }
+            counted |= self._histories_counted()
             board.set(ClusterSlot.NODES, len(self.nodes.members))
             board.set(ClusterSlot.NATS_UP, int(self.nodes.up))
         for slot, value in counted.items():
@@ -420,6 +421,17 @@ class Embedded:
         board.set(Slot.PROMISES_WAITING, len(self.promises))
         board.set(Slot.ROOMS, len(self.rooms))
         board.set(Slot.OCCUPANTS, len(self.router.occupants))
+
+    def _histories_counted(self) -> dict[int, int]:
+        nodes = self.history_nodes
+        if nodes is None:
+            return {}
+        return {
+            ClusterSlot.HISTORY_TOLD: nodes.told,
+            ClusterSlot.HISTORY_HEARD: self.histories.heard,
+            ClusterSlot.HISTORY_LOST: nodes.lost,
+            **{ClusterSlot[f"HISTORY_{refusal.name}"]: count for refusal, count in nodes.refused.items()},
+        }
 
     def end_sessions(self, jid: str, condition: str) -> int:
         """End the sessions here of a bare or full JID, those too that wait for their client; return how many."""
