@@ -157,7 +157,7 @@ class OtherNodes:
     def tell_changes(self, room: Room) -> None:
         """Tell the other nodes what has changed in a room, and let clashes of nicks end."""
         mirror, occupants = room.mirror, room.occupants
-        if mirror is None or occupants.touched is None:
+        if mirror is None or occupants.touched is None or not (occupants.touched or mirror.clashing):
             return
         mirror.origin = self.origin
         while True:

@@ -89,6 +89,8 @@ class Rooms:
             is_talk = stanza.kind == "message" and stanza.type == "groupchat" and retracts(stanza) is None
             self.touch(addressed.to.bare, talk=is_talk and not addressed.to.resource)
         nodes = self.surroundings.nodes
+        if nodes is not None:
+            nodes.now = now
         try:
             if not stanza.to.local:
                 self._receive_at_domain(addressed)
@@ -105,11 +107,9 @@ class Rooms:
         except ArchiveError as error:
             if stanza.answerable:
                 self._outlet.route(stanza.error(error.condition, text=error.text), stanza.from_)
-        if nodes is not None:
-            nodes.now = now
-            room = self._rooms.get(addressed.to.bare)
-            if room is not None:
-                nodes.tell_changes(room)
+        finally:
+            if nodes is not None and (changed := self._rooms.get(addressed.to.bare)) is not None:
+                nodes.tell_changes(changed)
 
     def refuse(self, stanza: Addressed, error: RoomError) -> None:
         """Answer a stanza that is refused."""
