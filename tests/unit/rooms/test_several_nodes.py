@@ -404,9 +404,9 @@ def test_a_session_goes_on_at_another_node_and_nobody_sees_it() -> None:
     sea = verona()
     enter(sea, "b", "juliet")
     hush(sea)
-    sea["b"].others.session_moved(person("juliet"), sea.now)
+    sea["b"].rooms.session_moved(person("juliet"), sea.now)
     assert person("juliet") not in sea["b"].audience[ROOM]
-    sea["c"].others.session_came(person("juliet"), sea.now)
+    sea["c"].rooms.session_came(person("juliet"), sea.now)
     sea.calm()
     assert sea["c"].audience[ROOM] == {person("juliet"): False}
     assert got(sea["a"], "romeo") == got(sea["b"], "juliet") == got(sea["c"], "juliet") == []
@@ -420,7 +420,7 @@ def test_a_session_that_nobody_goes_on_with_leaves() -> None:
     sea = verona()
     enter(sea, "b", "juliet")
     hush(sea)
-    sea["b"].others.session_moved(person("juliet"), sea.now)
+    sea["b"].rooms.session_moved(person("juliet"), sea.now)
     sea.pass_(RESUME_SECONDS + 1)
     sea.calm()
     assert got(sea["a"], "romeo") == ["-juliet 333"]
