@@ -25,8 +25,8 @@ from megaphone.dispatch.moving import SharedPart
 from megaphone.embedded.chunks import Assembled, chunks, with_descriptors
 from megaphone.embedded.left import Left
 from megaphone.embedded.moving_users import Ended, MovingUsers, UserGone, UserRecord, Waiting
-from megaphone.embedded.stream_record import restore_stream
 from megaphone.embedded.nodes_moving import NodesRecord
+from megaphone.embedded.stream_record import restore_stream
 from megaphone.errors import MoveError
 from megaphone.rooms import moving as moving_rooms
 from megaphone.rooms.moving import Listing, RoomGone, RoomSnapshot, Talk
@@ -184,7 +184,10 @@ class MovingService(SharedPart):
         self._run_down()
 
     async def settled(self) -> None:
-        """Wait for the commit of what was written, for passwords and other nodes' answers a moment; MoveError if nothing can be written."""
+        """Wait for the commit of what was written, and a moment for passwords and what other nodes were asked.
+
+        MoveError if nothing can be written.
+        """
         embedded = self._embedded
         writer = embedded.storage.writer
         deadline = time.monotonic() + _MOMENT_SECONDS

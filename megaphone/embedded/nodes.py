@@ -4,8 +4,8 @@
                            └─► bucket of the nodes ─► view ─► on_left, on_joined
 
 Worker 0 says the node's key and keeps its lease; the others watch. Whose words are whose is told by node key, worker
-and epoch: 8 random bytes for each life of a worker, which its successor in an upgrade goes on with. Each worker says its
-epoch on `w` when it comes, when NATS comes, and when it is asked (docs/reference/cluster.md).
+and epoch: 8 random bytes for each life of a worker, which its successor in an upgrade goes on with. Each worker says it
+on `w` when it comes, when NATS comes, and when it is asked (docs/reference/cluster.md).
 """
 
 from __future__ import annotations
