@@ -16,6 +16,7 @@ from megaphone.bus.subjects import Subjects
 from megaphone.dispatch.cluster_slots import ClusterSlot
 from megaphone.dispatch.counters import Slot
 from megaphone.edge.connection import ClientConnection, adopt_connection
+from megaphone.embedded.changed_rows import ChangedRows
 from megaphone.embedded.frames import HomeFrames
 from megaphone.embedded.guesses import Guesses
 from megaphone.embedded.hand_over import HandOver, Record
@@ -29,6 +30,7 @@ from megaphone.embedded.relay import Relay
 from megaphone.embedded.router import Router
 from megaphone.embedded.sessions import Sessions
 from megaphone.embedded.stream import Streams
+from megaphone.embedded.tables import Tables
 from megaphone.errors import StorageError
 from megaphone.rooms.ports import RoomConfig, RoomSettings
 from megaphone.rooms.rooms import Rooms
@@ -184,6 +186,10 @@ class Embedded:
             nodes = self.nodes = self._join(cluster, report, fault)
             nodes.on_members.append(lambda: self.service.nodes_changed(nodes.names))
             self.service.nodes_changed(nodes.names)
+        self.changed_rows: ChangedRows | None = None
+        self.tables: Tables | None = None
+        if self.nodes is not None:
+            self._share_rows(self.nodes)
         self.streams.home_of = self.router.home_of_user
         self.streams.domain = self.domain.encode()
         self.moving = MovingService(self)
@@ -203,6 +209,20 @@ class Embedded:
             report=report,
             fault=fault,
         )
+
+    def _share_rows(self, nodes: Nodes) -> None:
+        """Share accounts, rosters, rooms ... with other nodes: worker 0 carries rows, all hear of what is changed."""
+        changed = self.changed_rows = ChangedRows(self.subjects, self.router)
+        changed.refresh_secret = lambda _: self.authenticator.use_secret(self.storage.secret("logins"))
+        if nodes.worker == 0:
+            self.tables = Tables(
+                self.storage,
+                nodes.bus,
+                nodes.own.node_key,
+                when_written=self.promises.when_written,
+                changed=changed.tell,
+                resting=lambda: self.resting,
+            )
 
     def _turn(self, work: Callable[[], None]) -> None:
         """Do this in a turn of its own: what it causes is taken in order, and promises are looked at afterwards."""
@@ -283,6 +303,10 @@ class Embedded:
             self.hand_over.sweep()
         if self.nodes is not None:
             self.nodes.sweep(self._loop.time())
+        if self.tables is not None:
+            self.tables.sweep()
+        if self.changed_rows is not None:
+            self.changed_rows.sweep()
         self.sessions.sweep()
         if self._archived_days and self.router.index == 0 and self._loop.time() >= self._drop_at:
             self._drop_old_entries()
@@ -312,6 +336,8 @@ class Embedded:
 
     def leave(self) -> None:
         """Close what is open; nobody is told anything."""
+        if self.tables is not None:
+            self.tables.close()
         if self.nodes is not None:
             self.nodes.deafen()
         if self.hand_over is not None:

@@ -7,12 +7,15 @@ A migration that was released is never changed: a newer one follows it. An empty
     room ◄── affiliation                                    by the room's number; they go with their room
     history                                                 by the room's name: it may outlive the room's configuration
     log_*                                                   replicated histories, also in a file of their own: see LOG
+    row_*                                                   versions of the rows that all nodes have: replicated_tables
 
 People in rooms are kept by their JID: they need not have an account here. Accounts and rooms are kept by the local part
 of their JID: a database has one domain of users and one of rooms, whose names the configuration gives.
 """
 
 from typing import Final
+
+from megaphone.storage.replicated_tables import ROWS
 
 APPLICATION_ID: Final = 0x4D504731  # "MPG1", in the file's header: what `file` and we know the database by
 
@@ -215,4 +218,5 @@ CREATE TABLE archive (
 CREATE INDEX archive_peer ON archive (account, peer, id);
 """,
     LOG,
+    ROWS,
 )
