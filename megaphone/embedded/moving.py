@@ -197,6 +197,8 @@ class MovingService(SharedPart):
                 raise MoveError(f"nothing can be written: {writer.trouble}")
             under_way = embedded.logins.checking or (embedded.nodes is not None and not embedded.nodes.idle)
             waits = under_way and time.monotonic() < deadline
+            if not waits and embedded.joined_users is not None:
+                embedded.joined_users.give_up()
             if embedded.promises.settled and embedded.subjects.idle and not waits:
                 await asyncio.sleep(0)  # whoever was about to move to another worker does it now
                 self._run_down()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 from typing import TYPE_CHECKING, cast
 
-from megaphone.errors import RoomError
+from megaphone.errors import ArchiveError, RoomError
 from megaphone.rooms import entering, leaving, ownership, reception
 from megaphone.rooms.directory import Directory
 from megaphone.rooms.discovery import info
@@ -102,6 +102,9 @@ class Rooms:
                     # as in XEP-0045's examples (section 7.2): by it slixmpp knows that entering has failed
                     answer = add_child(answer, element(b"x", MUC))
                 self._outlet.route(answer, stanza.from_)
+        except ArchiveError as error:
+            if stanza.answerable:
+                self._outlet.route(stanza.error(error.condition, text=error.text), stanza.from_)
 
     def _creates(self, stanza: Addressed) -> bool:
         return self.settings.join_without_x or stanza.child(MUC, "x") is not None

@@ -178,7 +178,7 @@ def apply(connection: sqlite3.Connection, heard: Sequence[Heard], now_ms: int) -
             continue
         greatest = max(greatest, row.clock)
         ours = _ours(connection, row)
-        if ours is not None and ours.row.version == row.version and row.kind != ROOM:
+        if ours is not None and ours.row == row:
             _take_note(connection, ours.number, revision)
             applied.found.append((Found.SAME, ours.number))
             continue

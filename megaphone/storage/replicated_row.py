@@ -71,11 +71,6 @@ class Row(Struct, frozen=True):
     origin: bytes
     columns: Columns | None
 
-    @property
-    def version(self) -> tuple[int, int, bytes, bool]:
-        """What tells two versions of a row apart, but for those of rooms (see `merge`)."""
-        return (self.life, self.clock, self.origin, self.columns is None)
-
 
 _DECODER: Final = msgspec.msgpack.Decoder(_Told)
 _NIL: Final = msgspec.msgpack.encode(None)

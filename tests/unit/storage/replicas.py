@@ -5,7 +5,9 @@ What a node does with the store is what embedded.tables does, one step at a time
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import sqlite3
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -55,13 +57,18 @@ class Node:
     """One node: its database, its stores, and how far it has heard of the store of keys."""
 
     def __init__(self, directory: str, number: int) -> None:
+        self.directory = directory
+        self.number = number
         self.origin = bytes([number + 1]) * 8
-        self.storage = Storage(directory, worker=number, gather_seconds=0.0)
+        self.reachable = True
+        self._open()
+
+    def _open(self) -> None:
+        self.storage = Storage(self.directory, worker=self.number, gather_seconds=0.0)
         self.users = SQLiteUsers(self.storage)
         self.rooms = SQLiteRooms(self.storage, ROOMS_DOMAIN)
-        self.book = AccountBook(directory)
-        self.connection = connect(database_path(directory))
-        self.reachable = True
+        self.book = AccountBook(self.directory)
+        self.connection = connect(database_path(self.directory))
         self.begin()
 
     @property
@@ -73,6 +80,20 @@ class Node:
         assert self.writer.dropped == 0
         self.book.close()
         self.connection.close()
+
+    def back_up(self, path: str) -> None:
+        """Copy the database to a file."""
+        assert self.writer.flush()
+        with contextlib.closing(sqlite3.connect(path)) as copy_:
+            self.connection.backup(copy_)
+
+    def restore(self, path: str) -> None:
+        """End, and start again with the database that was copied to a file."""
+        self.close()
+        kept, restored = sqlite3.connect(path), connect(database_path(self.directory))
+        with contextlib.closing(kept), contextlib.closing(restored):
+            kept.backup(restored)
+        self._open()
 
     def join(self) -> None:
         """Be in a cluster from now on."""

@@ -50,6 +50,7 @@ class Cluster(RuleBasedStateMachine):
             self.nodes.append(node)
             node.join()
             node.connection.execute("UPDATE row_clock SET last = last + ?", (ahead << 16,))
+            node.back_up(self.copy_of(number))
         self.backup = self.store.copy()
 
     def teardown(self) -> None:
@@ -155,6 +156,17 @@ class Cluster(RuleBasedStateMachine):
     def heal(self, node: int) -> None:
         self.nodes[node].reachable = True
         self.nodes[node].begin()
+
+    def copy_of(self, node: int) -> str:
+        return str(Path(self.directory) / f"copy-{node}")
+
+    @rule(node=NODES)
+    def back_up_node(self, node: int) -> None:
+        self.nodes[node].back_up(self.copy_of(node))
+
+    @rule(node=NODES)
+    def roll_back_node(self, node: int) -> None:
+        self.nodes[node].restore(self.copy_of(node))
 
     def in_doubt(self) -> None:
         for node in self.nodes:
