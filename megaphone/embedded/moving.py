@@ -179,6 +179,8 @@ class MovingService(SharedPart):
             self._bus.freeze()
         if embedded.hand_over is not None:
             embedded.hand_over.freeze()
+        if embedded.room_nodes is not None:
+            embedded.room_nodes.freeze()
         if embedded.nodes is not None:
             embedded.nodes.freeze()
         self._run_down()
