@@ -186,7 +186,10 @@ class MovingService(SharedPart):
         self._run_down()
 
     async def settled(self) -> None:
-        """Wait for the commit of what was written, for passwords and other nodes' answers a moment; MoveError if nothing can be written."""
+        """Wait for the commit of what was written, and a moment for passwords and what other nodes were asked.
+
+        MoveError if nothing can be written.
+        """
         embedded = self._embedded
         writer = embedded.storage.writer
         deadline = time.monotonic() + _MOMENT_SECONDS

@@ -52,6 +52,10 @@ def here(nick: str) -> Any:
     return stanza("presence", of=f"{GARDEN}/{nick}")
 
 
+def said(text: str) -> Any:
+    return lambda element: element.findtext(BODY) == text
+
+
 def test_occupants_of_three_nodes(cluster: Cluster, played: Callable[[Script], None]) -> None:
     async def script(company: Company) -> None:
         alice, bob, carol = await people(company, cluster)
@@ -162,8 +166,16 @@ def test_a_cut_and_a_clash_of_nicks(cluster: Cluster, played: Callable[[Script],
         cluster.until_nats(there=False)
         await enter(bob, "Count", GARDEN)
         await enter(carol, "Count", GARDEN)
+        speakers = {"Alice": alice, "Count": bob, "Count (c)": carol}
+        for speaker in speakers.values():
+            speaker.send_message(GARDEN, f"from {speaker.name} alone", mtype="groupchat")
+            await speaker.expect(stanza("message", kind="groupchat", child=BODY))
         cluster.nats.start()
         cluster.until_members("a", "b", "c")
+        for speaker in speakers.values():
+            for other in {*speakers.values()} - {speaker}:
+                heard = await other.expect(said(f"from {speaker.name} alone"))
+                assert heard
         (renamed,) = await carol.expect(gone("Count"))
         assert {"110", "303"} <= statuses(renamed)
         (own,) = await carol.expect(here("Count (c)"))
