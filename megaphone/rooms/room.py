@@ -236,6 +236,10 @@ class Room:
     def save_all(self) -> None:
         """Keep everything about a room that has become persistent."""
         self.save_rows()
+        self.archive_said()
+
+    def archive_said(self) -> None:
+        """Add to the archive what was said before the room had one: their ids are others from now on."""
         said = () if self._tail is None else self._tail.all()
         if not said:
             self._tail = None  # there may be something in the archive, of other nodes
