@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 from megaphone import log
 from megaphone.bus.keys import Keys
 from megaphone.bus.keys_reading import Reading
+from megaphone.dispatch.cluster_slots import ClusterSlot
 from megaphone.embedded.rows_on_disk import NUMBERS_AT_ONCE, ROWS_AT_ONCE, RowsOnDisk
 from megaphone.embedded.store_view import MARKS, StoreView
 from megaphone.errors import BucketMissingError, BusError, KeysError, RowError, StorageError, WrongRevisionError
@@ -102,6 +103,16 @@ class Tables:
             value_limit_bytes=VALUE_LIMIT_BYTES,
             bucket_limit_bytes=-1,
         )
+
+    @property
+    def counted(self) -> dict[int, int]:
+        """What metrics show."""
+        return {
+            ClusterSlot.ROWS_TOLD: self.counts.told,
+            ClusterSlot.ROWS_HEARD: self.counts.heard,
+            ClusterSlot.ROWS_APPLIED: self.counts.applied,
+            ClusterSlot.ROWS_REFUSED: self.counts.refused,
+        }
 
     # --- life ------------------------------------------------------------
 
