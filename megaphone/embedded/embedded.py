@@ -21,6 +21,7 @@ from megaphone.embedded.hand_over import HandOver, Record
 from megaphone.embedded.histories import Histories
 from megaphone.embedded.history_nodes import HistoryNodes
 from megaphone.embedded.host import Host, SessionOutlet
+from megaphone.embedded.joined_users import JoinedUsers
 from megaphone.embedded.logins import Logins
 from megaphone.embedded.moving import MovingService
 from megaphone.embedded.nodes import Nodes
@@ -28,6 +29,7 @@ from megaphone.embedded.occupants import Occupants
 from megaphone.embedded.promises import Promises
 from megaphone.embedded.relay import Relay
 from megaphone.embedded.retention import RetentionSettings
+from megaphone.embedded.room_nodes import RoomNodes
 from megaphone.embedded.router import Router
 from megaphone.embedded.sessions import Sessions
 from megaphone.embedded.stream import Streams
@@ -62,6 +64,7 @@ if TYPE_CHECKING:
     from megaphone.service.session import Session
     from megaphone.service.tokens import TokenKey
     from megaphone.sockets.poller import Poller
+    from megaphone.stream.archive import Archived
 
 
 class Embedded:
@@ -193,6 +196,8 @@ class Embedded:
         if self.bus is not None:
             Guesses(self.subjects, self.authenticator, index, time.time)
         self.nodes: Nodes | None = None
+        self.room_nodes: RoomNodes | None = None
+        self.joined_users: JoinedUsers | None = None
         self.history_nodes: HistoryNodes | None = None
         if cluster is not None and report is not None:
             nodes = self.nodes = self._join(cluster, report, fault)
@@ -200,6 +205,9 @@ class Embedded:
             self.history_nodes = HistoryNodes(nodes, self.histories, keepers=keepers)
             nodes.on_members.append(lambda: self.service.nodes_changed(nodes.names))
             self.service.nodes_changed(nodes.names)
+            self.room_nodes = self._join_rooms(nodes, service.resume_seconds, fault)
+            self.histories.on_heard = self._heard
+            self.joined_users = JoinedUsers(self, nodes, users.waiting_users)
         self.changed_rows: ChangedRows | None = None
         self.tables: Tables | None = None
         if self.nodes is not None:
@@ -224,10 +232,19 @@ class Embedded:
             fault=fault,
         )
 
+    def _join_rooms(self, nodes: Nodes, resume_seconds: float, fault: Callable[[Exception], None]) -> RoomNodes:
+        return RoomNodes(nodes, self.rooms, resume_seconds=resume_seconds, now=time.time, fault=fault)
+
+    def _heard(self, kind: str, owner: JID, entries: Sequence[Archived]) -> None:
+        """Other nodes have added to a log."""
+        if kind == "muc":
+            self.rooms.heard(owner, entries, time.time())
+
     def _share_rows(self, nodes: Nodes) -> None:
         """Share accounts, rosters, rooms ... with other nodes: worker 0 carries rows, all hear of what is changed."""
         changed = self.changed_rows = ChangedRows(self.subjects, self.router)
-        changed.refresh_user = lambda local, _: self.service.home.forget(local)
+        changed.refresh_room = self.rooms.refresh
+        changed.refresh_user = self.service.refresh
         changed.refresh_secret = lambda _: self.authenticator.use_secret(self.storage.secret("logins"))
         if nodes.worker == 0:
             self.tables = Tables(
@@ -293,6 +310,8 @@ class Embedded:
         self.rooms.apply(self._room_settings(config))
         self.histories.retention.settings = _retention(config)
         self.sessions.apply(config.service.resume_seconds, _sm_limits(config))
+        if self.room_nodes is not None:
+            self.room_nodes.others.resume_seconds = config.service.resume_seconds
 
     def open(self) -> None:
         """Start talking to the other workers."""
@@ -316,6 +335,11 @@ class Embedded:
             self.hand_over.sweep()
         if self.nodes is not None:
             self.nodes.sweep(self._loop.time())
+        if self.room_nodes is not None:
+            self.room_nodes.sweep()
+            self.router.drain()
+        if self.joined_users is not None:
+            self.joined_users.sweep()
         if self.tables is not None:
             self.tables.sweep()
         if self.changed_rows is not None:
