@@ -26,7 +26,7 @@ from megaphone.edge.limits import ClientLimits, ListenerFacts
 from megaphone.edge.listener import Listener
 from megaphone.edge.sketch import SEED_BYTES, Sketch, sketch_bytes
 from megaphone.embedded.embedded import Embedded
-from megaphone.embedded.nodes import NodesSettings
+from megaphone.embedded.nodes_settings import NodesSettings
 from megaphone.errors import ConfigError, MoveError, StorageError, TLSError
 from megaphone.sockets.endpoint import parse_other_host
 from megaphone.sockets.tls_contexts import CertificateChoice, TLSContext

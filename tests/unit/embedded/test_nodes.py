@@ -11,7 +11,8 @@ import pytest
 from megaphone.bus.homes import home_of
 from megaphone.bus.ports import Message, NoAnswer, NobodyThere
 from megaphone.bus.subjects import Subjects
-from megaphone.embedded.nodes import Nodes, NodesSettings
+from megaphone.embedded.nodes import Nodes
+from megaphone.embedded.nodes_settings import NodesSettings
 from megaphone.stream.jid import JID
 from tests.servers.nats import NATS
 from tests.unit.bus.test_nats import run, until
