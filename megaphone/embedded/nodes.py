@@ -23,7 +23,7 @@ from megaphone.bus.members import EPOCH_BYTES, Member
 from megaphone.bus.membership import Membership, Onlooker
 from megaphone.bus.nats import NATSBus
 from megaphone.bus.ports import Limits, Message
-from megaphone.bus.tokens import worker_subject
+from megaphone.bus.tokens import token_of, worker_subject
 from megaphone.embedded.epochs import WORKERS_LIMIT, Epochs
 from megaphone.embedded.nodes_moving import NodesRecord, Splice
 from megaphone.errors import BusError
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 LIMITS = Limits(subscriptions=2_000_000, requests=65_536)
 REPLACED_SUBJECT = "nodes.replaced"  # within the node
 _WORKERS = "workers="
+_SERVES = "serves="  # the token of its domains
 
 
 class Nodes:
@@ -67,7 +68,7 @@ class Nodes:
             since_ms=int(time.time() * 1000),
             lease_seconds=settings.lease_seconds,
             addresses=settings.addresses,
-            offers=(f"{_WORKERS}{workers}",),
+            offers=(f"{_WORKERS}{workers}", _SERVES + token_of(" ".join(settings.serves))),
         )
         self.worker = worker
         self.epoch = os.urandom(EPOCH_BYTES)
@@ -381,8 +382,17 @@ class Nodes:
         self.members = dict(self._watching.view.members) | {self.own.key: self.own}
         if self.worker == 0:
             self._report("nodes", nodes=", ".join(self.names))
+            self._look_for_others()
         for told in self.on_members:
             self._turn(told)
+
+    def _look_for_others(self) -> None:
+        """Say which nodes serve other domains: what they say makes no sense here."""
+        ours = self.own.offers[1]
+        for member in self.members.values():
+            if any(each.startswith(_SERVES) and each != ours for each in member.offers):
+                event = "a node of the cluster serves other domains: give it another cluster.name, or our domains"
+                self._report(event, trouble=True, node=member.name)
 
     def _was_replaced(self) -> None:
         self._local.publish(REPLACED_SUBJECT, b"")

@@ -14,12 +14,14 @@ class NodesSettings:
     """The cluster, how NATS is reached, and who the node is.
 
     `incarnation` is the same for all workers of a node from its start to its end, upgrades and crashes included.
+    `serves` are the domains of users and rooms, which all nodes must have in common.
     """
 
     cluster: str
     access: Access
     node_name: str
     incarnation: bytes
+    serves: tuple[str, ...] = ()
     lease_seconds: int = 10
     addresses: tuple[str, ...] = ()
 

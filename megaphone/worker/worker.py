@@ -166,6 +166,7 @@ class Worker(Process):
             read_access(cluster, self._file),
             node_name=node_name(cluster),
             incarnation=blake2b(seed, digest_size=INCARNATION_BYTES, person=b"incarnation").digest(),
+            serves=(config.domain[0].name, config.rooms.domain),
             lease_seconds=cluster.lease_seconds,
             addresses=tuple(listen.address for listen in config.listen)[:_ADDRESSES_LIMIT],
         )

@@ -97,6 +97,31 @@ def test_nodes_serve_without_nats_and_find_each_other_when_it_comes(
         cluster.stop()
 
 
+def test_a_node_that_nats_does_not_let_in_says_why_and_serves(tmp_path: Path, authority: CertificateAuthority) -> None:
+    (tmp_path / "token").write_text("hush\n")
+    token = {"token_file": str(tmp_path / "token")}
+    cluster = Cluster(tmp_path, authority, nodes=2, nats_options={"token": "hush"}, cluster=token)
+    a, b = cluster.nodes
+    b.tables["cluster"]["token_file"] = str(tmp_path / "wrong")
+    (tmp_path / "wrong").write_text("no\n")
+    try:
+        cluster.nats.start()
+        cluster.register()
+        a.start()
+        b.start()
+        wait_until(lambda: "NATS is away" in b.log.read_text(), "a line in the log")
+        assert "authorization violation" in b.log.read_text().lower()
+        assert all("authorization" in view["trouble"].lower() for view in b.views())
+        assert a.nats_is(there=True)
+        assert a.members() == ["a"]
+        (tmp_path / "wrong").write_text("hush\n")
+        b.stop()
+        b.start_again()
+        cluster.until_members("a", "b")
+    finally:
+        cluster.stop()
+
+
 def test_an_upgrade_is_seen_by_no_other_node(cluster: Cluster) -> None:
     a, b, _ = cluster.nodes
     before = b.workers()
