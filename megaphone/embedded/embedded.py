@@ -129,13 +129,14 @@ class Embedded:
         self.histories = Histories(
             self.storage,
             service.data,
-            is_home=lambda jid: self.router.home(jid) == index,
+            is_home=lambda jid: self.router.is_local_domain(jid.domain) and self.router.home(jid) == index,
             now=time.time,
             began=self._began,
             settings=_retention(config),
         )
         self.promises = Promises(self.histories.writes, self.bus)
         self.histories.hold, self.histories.later = self.promises.hold, self.router.later
+        self.histories.wait = loop.call_later
         self.sessions = Sessions(
             board=board,
             router=self.router,
@@ -181,7 +182,7 @@ class Embedded:
             promises=self.promises,
             sessions=self.sessions,
             logins=self.logins,
-            seal=self.histories.flush,
+            seal=self.histories.turn_ended,
         )
         self.streams.plain_targets = self.service.plain_targets
         self.router.service = self.service

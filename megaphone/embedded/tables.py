@@ -40,7 +40,7 @@ _T = TypeVar("_T")
 
 VALUE_LIMIT_BYTES: Final = 1_000_000
 ROWS_AT_ONCE: Final = 256
-PUTS_AT_ONCE: Final = 64
+OWN_LIMIT: Final = 4096  # revisions of ours that are remembered until they are heard
 NUMBERS_AT_ONCE: Final = 4096
 PAUSE_SECONDS: Final = 0.002  # between two batches: other work of this worker has its turn
 _AGAIN_SECONDS: Final = 0.1  # after the store was away, and then twice as long, until
@@ -116,6 +116,8 @@ class Tables:
         self._pause_seconds = pause_seconds
         self._log = log.get_logger("tables")
         self._seen = Seen()
+        self._own: set[int] = set()  # revisions of what we have put that are still to be heard
+        self._heard_to = 0
         self._wake = asyncio.Event()
         self._versions_given = asyncio.Event()
         self._data_version = 0
@@ -182,6 +184,8 @@ class Tables:
     async def _hear_all(self) -> None:
         """Read the store, then its changes; BusError when any may have been missed."""
         self._seen = Seen()
+        self._own.clear()
+        self._heard_to = 0
         reading = Reading(self._keys)
         try:
             await reading.open()
@@ -201,10 +205,15 @@ class Tables:
         for change in changes:
             if change.value is None:
                 continue  # the store forgets an old deletion, or loses a row: that is no word about the row
+            if change.revision in self._own:
+                continue
             try:
                 heard.append(Heard(decode_row(change.key, change.value), change.revision))
             except RowError as error:
                 self._refuse(str(error))
+        if changes:
+            self._heard_to = changes[-1].revision
+            self._own = {revision for revision in self._own if revision > self._heard_to}
         if heard:
             await self._apply(heard)
 
@@ -255,21 +264,19 @@ class Tables:
                 self._wake.set()
 
     async def _tell(self, rows: Sequence[Unsent]) -> None:
-        for start in range(0, len(rows), PUTS_AT_ONCE):
-            some = rows[start : start + PUTS_AT_ONCE]
-            results = await asyncio.gather(*(self._put(each) for each in some), return_exceptions=True)
-            told = [result for result in results if isinstance(result, Told)]
-            heard = [result for result in results if isinstance(result, Heard)]
-            lost = [result for result in results if isinstance(result, Lost)]
-            if told:
-                await self._perform(replicated.told, told)
-            if heard:
-                await self._apply(heard)
-            if lost:
-                await self._perform(replicated.lost, lost)
-            for result in results:
-                if isinstance(result, BaseException):
-                    raise result
+        results = await asyncio.gather(*(self._put(each) for each in rows), return_exceptions=True)
+        told = [result for result in results if isinstance(result, Told)]
+        heard = [result for result in results if isinstance(result, Heard)]
+        lost = [result for result in results if isinstance(result, Lost)]
+        if told:
+            await self._perform(replicated.told, told)
+        if heard:
+            await self._apply(heard)
+        if lost:
+            await self._perform(replicated.lost, lost)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
 
     async def _put(self, unsent: Unsent) -> Told | Heard | Lost:
         """Tell one row; what the store has now, which may be another version, or nothing."""
@@ -296,6 +303,8 @@ class Tables:
                 return Lost(unsent.number, found.revision)
         self._seen.add(unsent.number)
         self.counts.told += 1
+        if revision > self._heard_to and len(self._own) < OWN_LIMIT:
+            self._own.add(revision)
         return Told(unsent.number, revision, row)
 
     async def _drop_deleted(self) -> None:
