@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from megaphone.dispatch.moving import RestoreConnection, RestoreOwner
     from megaphone.edge.clients import Clients
     from megaphone.edge.limits import ListenerFacts
-    from megaphone.embedded.nodes import NodesSettings, Report
+    from megaphone.embedded.nodes_settings import NodesSettings, Report
     from megaphone.embedded.relay import RemoteConnection
     from megaphone.embedded.stream import EmbeddedStream
     from megaphone.service.session import Session
@@ -129,7 +129,7 @@ class Embedded:
         self.histories = Histories(
             self.storage,
             service.data,
-            is_home=lambda jid: self.router.home(jid) == index,
+            is_home=lambda jid: self.router.is_local_domain(jid.domain) and self.router.home(jid) == index,
             now=time.time,
             began=self._began,
             settings=_retention(config),
