@@ -287,6 +287,18 @@ class OtherNodes:
                     mirroring.settle(room, mirror, session, why=presence.Why((Status.ERROR,)))
                 self.telling.tell_changes(room)
 
+    # --- a session goes on at another node ------------------------------------------------------------
+
+    def session_moved(self, session: JID, now: float) -> None:
+        """A session of ours goes on at another node, which will claim it in all its rooms."""
+        self.now = now
+        self.moved.leave(session, now, self.resume_seconds)
+
+    def session_came(self, session: JID, now: float) -> None:
+        """A session of another node's goes on here, in all its rooms; nobody sees a difference."""
+        self.now = now
+        self.moved.come(session, now)
+
     # --- what is due ------------------------------------------------------------
 
     def sweep(self, now: float) -> None:

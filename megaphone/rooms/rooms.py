@@ -254,14 +254,13 @@ class Rooms:
 
     def session_moved(self, session: JID, now: float) -> None:
         """A session of ours, by its full JID, goes on at another node, which will claim it in all its rooms."""
-        nodes = self.surroundings.nodes
-        if nodes is not None:
-            nodes.moved.leave(session, now, nodes.resume_seconds)
+        if self.surroundings.nodes is not None:
+            self.surroundings.nodes.session_moved(session, now)
 
     def session_came(self, session: JID, now: float) -> None:
         """A session of another node's goes on here, in all its rooms."""
         if self.surroundings.nodes is not None:
-            self.surroundings.nodes.moved.come(session, now)
+            self.surroundings.nodes.session_came(session, now)
 
     # --- homes ---
 
