@@ -168,9 +168,7 @@ def _prepare(args: argparse.Namespace, nodes: list[Node], nats: str, directory: 
         passwords = {user: secrets.token_hex(4) for user in USERS}
         kept.touch(mode=0o600)
         kept.write_text(json.dumps(passwords) + "\n")
-    made = {
-        user: make_credentials(password, secrets.token_bytes(16), 10_000) for user, password in passwords.items()
-    }
+    made = {user: make_credentials(password, secrets.token_bytes(16), 10_000) for user, password in passwords.items()}
     for index, node in enumerate(nodes):
         node.directory.mkdir(exist_ok=True)
         node.config.write_text(
