@@ -12,6 +12,7 @@ from megaphone.bus.nats_access import Access
 from megaphone.storage.database import database_path
 from tests.bench import usage
 from tests.bench.services import MegaphoneService
+from tests.servers.megaphone import Node
 from tests.servers.nats import NATS
 from tests.servers.process import ServerError, wait_until
 
@@ -38,6 +39,10 @@ class ClusterService(MegaphoneService):
     def database(self) -> str:
         """Its file."""
         return database_path(str(self._data))
+
+    def worker_processes(self) -> list[int]:
+        """The process ids of its workers."""
+        return Node.workers(self)
 
     def rows(self, query: str, *values: object) -> list[Any]:
         """What a query of its database gives; nothing while there is no such table."""

@@ -106,7 +106,7 @@ def measure_room(occupants: int, rounds: int, messages: int) -> list[Figure]:
 def shares(talking: Crowd, way: str, directory: Path) -> dict[str, float]:
     """Which part of the CPU time of all servers goes where, while they are sampled."""
     messages, spent_nodes, spent_engine, seconds = 32, 0.0, 0.0, 0.0
-    workers = [pid for node in talking.servers.nodes for pid in node.workers()]
+    workers = [pid for node in talking.servers.nodes for pid in node.worker_processes()]
     with sampled(workers, directory) as stacks:
         while seconds < SAMPLED_SECONDS:
             answer, nodes, engine = talking.talk(way, messages)
