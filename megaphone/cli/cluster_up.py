@@ -120,6 +120,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _interrupt(*_: object) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):  # once: who says it twice would leave NATS or a node behind
+        signal.signal(number, lambda *_: None)
     raise KeyboardInterrupt
 
 

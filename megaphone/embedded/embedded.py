@@ -129,7 +129,7 @@ class Embedded:
         self.histories = Histories(
             self.storage,
             service.data,
-            is_home=lambda jid: self.router.home(jid) == index,
+            is_home=lambda jid: self.router.is_local_domain(jid.domain) and self.router.home(jid) == index,
             now=time.time,
             began=self._began,
             settings=_retention(config),
