@@ -13,7 +13,6 @@ from tests.adversity.embedded_talker import kind_of, statuses
 from tests.link.server import run
 from tests.scenarios.histories import assert_whole_and_equal, become_equal, said_in
 from tests.scenarios.lan import Lan, lan, needs_networks
-from tests.scenarios.parts import needs_rooms_over_nodes
 from tests.servers.certificates import CertificateAuthority
 from tests.servers.cluster import Cluster
 from tests.servers.model import ROOMS
@@ -21,7 +20,7 @@ from tests.servers.nats import NATS
 
 __all__ = ["lan"]
 
-pytestmark = [needs_networks, needs_rooms_over_nodes]
+pytestmark = needs_networks
 
 NAMES = ("a", "b", "c")
 PEOPLE = {"a": "anna", "b": "bert", "c": "carl"}

@@ -16,13 +16,10 @@ from tests.adversity.embedded_node import register_names
 from tests.adversity.embedded_talker import statuses
 from tests.link.server import run
 from tests.scenarios.histories import assert_whole_and_equal, become_equal, said_in, texts, verified
-from tests.scenarios.parts import needs_rooms_over_nodes
 from tests.servers.certificates import CertificateAuthority
 from tests.servers.cluster import Cluster
 from tests.servers.model import ROOMS
 from tests.servers.process import ServerError
-
-pytestmark = needs_rooms_over_nodes
 
 NAMES = ("a", "b", "c")
 PEOPLE = {"a": "anna", "b": "bert", "c": "carl"}

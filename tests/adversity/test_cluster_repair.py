@@ -12,12 +12,9 @@ from tests.adversity.cluster_people import Chronicler
 from tests.adversity.embedded_node import register_names
 from tests.link.server import run
 from tests.scenarios.histories import assert_whole_and_equal, become_equal, shown, verified
-from tests.scenarios.parts import needs_rooms_over_nodes
 from tests.servers.certificates import CertificateAuthority
 from tests.servers.cluster import Cluster, ClusterNode
 from tests.servers.model import ROOMS
-
-pytestmark = needs_rooms_over_nodes
 
 PEOPLE = ("anna", "bert", "carl")
 LINES = 40
