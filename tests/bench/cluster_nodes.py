@@ -51,7 +51,7 @@ class ClusterService(MegaphoneService):
 
 
 class Spent(NamedTuple):
-    """CPU seconds: of the nodes and of NATS; and what of the nodes' the workers' loops took, and their SQLite writers."""
+    """CPU seconds: of the nodes and of NATS; and of the nodes', those of workers' loops and of their SQLite writers."""
 
     nodes: float
     engine: float
