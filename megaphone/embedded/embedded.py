@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from megaphone.dispatch.moving import RestoreConnection, RestoreOwner
     from megaphone.edge.clients import Clients
     from megaphone.edge.limits import ListenerFacts
-    from megaphone.embedded.nodes import NodesSettings, Report
+    from megaphone.embedded.nodes_settings import NodesSettings, Report
     from megaphone.embedded.relay import RemoteConnection
     from megaphone.embedded.stream import EmbeddedStream
     from megaphone.service.session import Session
@@ -414,6 +414,9 @@ class Embedded:
                 ClusterSlot.NATS_LOSSES: traffic.losses,
             }
             counted |= self._histories_counted()
+            if self.tables is not None:
+                counted |= self.tables.counted
+                board.set(ClusterSlot.ROWS_SHARED, int(self.tables.whole))
             board.set(ClusterSlot.NODES, len(self.nodes.members))
             board.set(ClusterSlot.NATS_UP, int(self.nodes.up))
         for slot, value in counted.items():
