@@ -111,7 +111,12 @@ class LogArchives:
         if began < _FAR:
             self._replica.clock.observe(_clock(began))  # so that whatever is said from now on is behind it
         found = self._open[owner] = log, began
-        self._opened(owner, log)
+        try:
+            self._opened(owner, log)
+        except BaseException:
+            del self._open[owner]
+            self._replica.close(log.room)
+            raise
         return found
 
     # --- writing ------------------------------------------------------------

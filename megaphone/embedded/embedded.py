@@ -414,6 +414,9 @@ class Embedded:
                 ClusterSlot.NATS_LOSSES: traffic.losses,
             }
             counted |= self._histories_counted()
+            if self.tables is not None:
+                counted |= self.tables.counted
+                board.set(ClusterSlot.ROWS_SHARED, int(self.tables.whole))
             board.set(ClusterSlot.NODES, len(self.nodes.members))
             board.set(ClusterSlot.NATS_UP, int(self.nodes.up))
         for slot, value in counted.items():

@@ -135,6 +135,7 @@ class Histories:
         if self._damaged:
             self._reload()
         if not self.replica.unsealed:
+            self._go_on()
             return
         try:
             batches = self.replica.flush(int(self.now() * 1000))
@@ -154,6 +155,9 @@ class Histories:
             for batch in batches:
                 if len(self._waiting) < WAITING_LIMIT:
                     self._waiting.append((position, self.replica.logs[batch.room], batch))
+        self._go_on()
+
+    def _go_on(self) -> None:
         if self._stuck:
             self._stuck = False
             self.hold(False, UNWRITTEN)

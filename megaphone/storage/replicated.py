@@ -148,6 +148,12 @@ def lost(connection: sqlite3.Connection, rows: Iterable[Lost]) -> None:
     )
 
 
+def told_before(connection: sqlite3.Connection) -> int:
+    """Return how many rows the store should have at least."""
+    ((count,),) = connection.execute("SELECT count(*) FROM row_version WHERE revision > 0").fetchall()
+    return int(count)
+
+
 def numbers_after(connection: sqlite3.Connection, after: int, limit: int) -> list[int]:
     """Return the numbers of versions, in order."""
     found = connection.execute(
