@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -10,7 +11,7 @@ from megaphone.service.ports import RosterItem
 from megaphone.storage.storage import Storage
 from megaphone.storage.users import SQLiteUsers
 from megaphone.stream.jid import JID
-from tests.scenarios.client import Client, stanza
+from tests.scenarios.client import Client, Match, stanza
 from tests.scenarios.company import Company, Script, event, play, soon
 from tests.servers.certificates import CertificateAuthority
 from tests.servers.cluster import Cluster
@@ -42,6 +43,20 @@ def bodies(client: Client) -> list[str]:
         and entry.element.tag == "{jabber:client}message"
         and entry.element.find("{jabber:client}body") is not None
     ]
+
+
+def pushed(contact: Account, subscription: str) -> Match:
+    """A roster push of this contact."""
+
+    def match(element: ET.Element) -> bool:
+        item = element.find("{jabber:iq:roster}query/{jabber:iq:roster}item")
+        return (
+            element.get("type") == "set"
+            and item is not None
+            and (item.get("jid"), item.get("subscription")) == (contact.jid, subscription)
+        )
+
+    return match
 
 
 async def enter(
@@ -114,6 +129,44 @@ def test_a_resource_is_bound_on_one_node_only(played: Played, cluster: Cluster) 
         bob = await enter(company, cluster, 2, BOB)
         bob.send_message(second.boundjid, "to the second", **CHAT)
         await second.expect(stanza("message", of=bob.boundjid.full))
+
+    played(script)
+
+
+def test_contacts_are_made_and_blocked_over_nodes(played: Played, cluster: Cluster) -> None:
+    """What one client changes the user's other clients hear, on whatever node, and so do the contacts."""
+
+    async def script(company: Company) -> None:
+        desk = await enter(company, cluster, 0, ALICE, resource="desk")
+        phone = await enter(company, cluster, 1, ALICE, "xep_0191", resource="phone")
+        bob = await enter(company, cluster, 2, BOB)
+        await phone.plugin["xep_0191"].get_blocked()
+        desk.send_presence_subscription(BOB.jid, ptype="subscribe")
+        await bob.expect(stanza("presence", of=ALICE.jid, kind="subscribe"))
+        bob.send_presence_subscription(ALICE.jid, ptype="subscribed")
+        for client in (desk, phone):
+            await client.expect(stanza("presence", of=bob.boundjid.full))
+            await client.expect(pushed(BOB, "to"))
+        bob.send_presence_subscription(ALICE.jid, ptype="subscribe")
+        await desk.expect(stanza("presence", of=BOB.jid, kind="subscribe"))
+        desk.send_presence_subscription(BOB.jid, ptype="subscribed")
+        for client in (desk, phone):
+            await client.expect(pushed(BOB, "both"))
+            await bob.expect(stanza("presence", of=client.boundjid.full))
+        desk.register_plugin("xep_0191")
+        await desk.plugin["xep_0191"].block([BOB.jid])
+        await phone.expect(stanza("iq", kind="set", child="{urn:xmpp:blocking}block"))
+        for client in (desk, phone):
+            await bob.expect(stanza("presence", of=client.boundjid.full, kind="unavailable"))
+        answer = event(bob, "message_error")
+        bob.send_message(phone.boundjid, "let me in", **CHAT)
+        assert (await soon(answer))["error"]["condition"] == "service-unavailable"
+        await desk.plugin["xep_0191"].unblock([BOB.jid])
+        await phone.expect(stanza("iq", kind="set", child="{urn:xmpp:blocking}unblock"))
+        for client in (desk, phone):
+            await bob.expect(stanza("presence", of=client.boundjid.full))
+        await phone.del_roster_item(BOB.jid)
+        await desk.expect(pushed(BOB, "remove"))
 
     played(script)
 
