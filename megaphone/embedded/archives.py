@@ -123,6 +123,7 @@ class LogArchives:
         kind, stanza, target = said.kind, said.stanza, None
         if erases is not None:
             target = from_stanza_id(erases.id)
+            self._flush()  # it may have been said in this turn
             found = self._find(log, erases.id)
             author = "" if found is None or found.entry.content is None else decode(found.entry.content).author
             stanza += erases.placeholder + b"<author>%b</author>" % escape(author)

@@ -29,6 +29,7 @@ from megaphone.embedded.occupants import Occupants
 from megaphone.embedded.promises import Promises
 from megaphone.embedded.relay import Relay
 from megaphone.embedded.retention import RetentionSettings
+from megaphone.embedded.room_nodes import RoomNodes
 from megaphone.embedded.router import Router
 from megaphone.embedded.sessions import Sessions
 from megaphone.embedded.stream import Streams
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
     from megaphone.service.session import Session
     from megaphone.service.tokens import TokenKey
     from megaphone.sockets.poller import Poller
+    from megaphone.stream.archive import Archived
 
 
 class Embedded:
@@ -134,6 +136,7 @@ class Embedded:
         )
         self.promises = Promises(self.histories.writes, self.bus)
         self.histories.hold, self.histories.later = self.promises.hold, self.router.later
+        self.histories.wait = loop.call_later
         self.sessions = Sessions(
             board=board,
             router=self.router,
@@ -179,7 +182,7 @@ class Embedded:
             promises=self.promises,
             sessions=self.sessions,
             logins=self.logins,
-            seal=self.histories.flush,
+            seal=self.histories.turn_ended,
         )
         self.streams.plain_targets = self.service.plain_targets
         self.router.service = self.service
@@ -193,6 +196,7 @@ class Embedded:
         if self.bus is not None:
             Guesses(self.subjects, self.authenticator, index, time.time)
         self.nodes: Nodes | None = None
+        self.room_nodes: RoomNodes | None = None
         self.joined_users: JoinedUsers | None = None
         self.history_nodes: HistoryNodes | None = None
         if cluster is not None and report is not None:
@@ -201,6 +205,8 @@ class Embedded:
             self.history_nodes = HistoryNodes(nodes, self.histories, keepers=keepers)
             nodes.on_members.append(lambda: self.service.nodes_changed(nodes.names))
             self.service.nodes_changed(nodes.names)
+            self.room_nodes = self._join_rooms(nodes, service.resume_seconds, fault)
+            self.histories.on_heard = self._heard
             self.joined_users = JoinedUsers(self, nodes, users.waiting_users)
         self.changed_rows: ChangedRows | None = None
         self.tables: Tables | None = None
@@ -226,9 +232,18 @@ class Embedded:
             fault=fault,
         )
 
+    def _join_rooms(self, nodes: Nodes, resume_seconds: float, fault: Callable[[Exception], None]) -> RoomNodes:
+        return RoomNodes(nodes, self.rooms, resume_seconds=resume_seconds, now=time.time, fault=fault)
+
+    def _heard(self, kind: str, owner: JID, entries: Sequence[Archived]) -> None:
+        """Other nodes have added to a log."""
+        if kind == "muc":
+            self.rooms.heard(owner, entries, time.time())
+
     def _share_rows(self, nodes: Nodes) -> None:
         """Share accounts, rosters, rooms ... with other nodes: worker 0 carries rows, all hear of what is changed."""
         changed = self.changed_rows = ChangedRows(self.subjects, self.router)
+        changed.refresh_room = self.rooms.refresh
         changed.refresh_user = self.service.refresh
         changed.refresh_secret = lambda _: self.authenticator.use_secret(self.storage.secret("logins"))
         if nodes.worker == 0:
@@ -295,6 +310,8 @@ class Embedded:
         self.rooms.apply(self._room_settings(config))
         self.histories.retention.settings = _retention(config)
         self.sessions.apply(config.service.resume_seconds, _sm_limits(config))
+        if self.room_nodes is not None:
+            self.room_nodes.others.resume_seconds = config.service.resume_seconds
 
     def open(self) -> None:
         """Start talking to the other workers."""
@@ -318,6 +335,9 @@ class Embedded:
             self.hand_over.sweep()
         if self.nodes is not None:
             self.nodes.sweep(self._loop.time())
+        if self.room_nodes is not None:
+            self.room_nodes.sweep()
+            self.router.drain()
         if self.joined_users is not None:
             self.joined_users.sweep()
         if self.tables is not None:
@@ -393,6 +413,7 @@ class Embedded:
                 ClusterSlot.NATS_REFUSED: traffic.refused,
                 ClusterSlot.NATS_LOSSES: traffic.losses,
             }
+            counted |= self._histories_counted()
             board.set(ClusterSlot.NODES, len(self.nodes.members))
             board.set(ClusterSlot.NATS_UP, int(self.nodes.up))
         for slot, value in counted.items():
@@ -401,6 +422,17 @@ class Embedded:
         board.set(Slot.PROMISES_WAITING, len(self.promises))
         board.set(Slot.ROOMS, len(self.rooms))
         board.set(Slot.OCCUPANTS, len(self.router.occupants))
+
+    def _histories_counted(self) -> dict[int, int]:
+        nodes = self.history_nodes
+        if nodes is None:
+            return {}
+        return {
+            ClusterSlot.HISTORY_TOLD: nodes.told,
+            ClusterSlot.HISTORY_HEARD: self.histories.heard,
+            ClusterSlot.HISTORY_LOST: nodes.lost,
+            **{ClusterSlot[f"HISTORY_{refusal.name}"]: count for refusal, count in nodes.refused.items()},
+        }
 
     def end_sessions(self, jid: str, condition: str) -> int:
         """End the sessions here of a bare or full JID, those too that wait for their client; return how many."""

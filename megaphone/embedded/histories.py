@@ -1,8 +1,10 @@
 """The logs whose home is one worker: of its rooms and users, signed with the node's key, on the node's database.
 
-    rooms, service ─► LogArchives ─► Replica ─► flush, at the end of a turn ─► SQLiteHistory ─► committed ─► other nodes
+    rooms, service ─► LogArchives ─► Replica ─► flush, 10 ms after a turn ─► SQLiteHistory ─► committed ─► other nodes
+                                                  └─ at once, if somebody asks for it, or is promised that it is safe
 
-Each log has one writer in a node, its home worker: nobody else appends to it, or takes others' entries into it.
+A signature costs as much as ten messages: whatever is said in a log meanwhile is sealed together. Each log has one
+writer in a node, its home worker: nobody else appends to it, or takes others' entries into it.
 """
 
 from __future__ import annotations
@@ -42,18 +44,20 @@ if TYPE_CHECKING:
 
 WAITING_LIMIT: Final = 4_096  # batches that wait for their commit to be told to others; the rest they get by sync
 UNWRITTEN: Final = "histories"
+GATHER_SECONDS: Final = 0.01
 
 
 class Histories:
     """The histories of one worker.
 
     `began(kind, owner)` says since when there is a room or user of a name (Unix seconds; 0 if unknown, infinity if
-    there is none); `is_home` whether a bare JID is at home here. `hold` (`Promises.hold`) and `later` (`Router.later`)
-    are set before the first stanza.
+    there is none); `is_home` whether a bare JID is at home here. `hold` (`Promises.hold`), `later` (`Router.later`) and
+    `wait` (`loop.call_later`) are set before the first stanza.
     """
 
     hold: Callable[[bool, str], None]
     later: Callable[[Callable[[], None]], None]
+    wait: Callable[[float, Callable[[], None]], object]
 
     def __init__(
         self,
@@ -86,6 +90,7 @@ class Histories:
         self._log = logs.get_logger("history")
         self._damaged: set[RoomID] = set()
         self._stuck = False
+        self._gathering = False
         self._waiting: deque[tuple[int, Log, Batch]] = deque()
         self.store = SQLiteHistory(storage, verifier=verify, on_damage=self._note_damage)
         self.replica = Replica(self.store, HybridClock(), self.key, verify, self.trusted.__contains__)
@@ -114,6 +119,16 @@ class Histories:
         self.store.close_reader()
 
     # --- writing ------------------------------------------------------------
+
+    def turn_ended(self) -> None:
+        """See to it that what was said in a turn is written soon."""
+        if self.replica.unsealed and not self._gathering:
+            self._gathering = True
+            self.wait(GATHER_SECONDS, self._gathered)
+
+    def _gathered(self) -> None:
+        self._gathering = False
+        self.flush()
 
     def flush(self) -> None:
         """Seal and store what was appended. What cannot be stored now waits, and nobody is told that it is safe."""

@@ -51,18 +51,18 @@ class Line:
         now_ms: Callable[[], int],
         offers: Callable[[Log], bool],
         begun: Callable[[Line], None],
+        lost: Callable[[], None],
     ) -> None:
         self.node = node
         self.worker = worker
         self.conversation: Conversation | None = None
-        self.lost = 0
-        """How often it was given up."""
         self._nodes = nodes
         self._replica = replica
         self._now = now
         self._now_ms = now_ms
         self._offers = offers
         self._begun = begun
+        self._lost = lost
         self._subject = worker_subject(node.hex(), worker, HISTORY)
         self._leads = replica.origin < node
         self._number = 0
@@ -104,8 +104,9 @@ class Line:
 
     def lose(self) -> None:
         """Give the conversation up, with all that waits; it begins anew later."""
+        if self.conversation is not None:
+            self._lost()
         self.conversation = None
-        self.lost += 1
         self._waiting.clear()
         self._waiting_bytes = self._under_way = self._under_way_bytes = 0
         self._life += 1

@@ -65,6 +65,8 @@ class HistoryNodes:
     ) -> None:
         self.refused: dict[Refusal, int] = {}
         """How many batches of others were refused, by reason."""
+        self.lost = 0
+        """Conversations that were given up."""
         self.told = 0
         """Batches that were told to another node."""
         self._nodes = nodes
@@ -139,8 +141,12 @@ class HistoryNodes:
                 now_ms=lambda: int(self._histories.now() * 1000),
                 offers=lambda log: self._offers(log, node, worker),
                 begun=self._begun,
+                lost=self._count_lost,
             )
         return line
+
+    def _count_lost(self) -> None:
+        self.lost += 1
 
     def _all_lines(self) -> Iterator[Line]:
         """Yield the lines to all workers that may be the home of something that is at home here."""

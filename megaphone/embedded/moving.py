@@ -179,12 +179,17 @@ class MovingService(SharedPart):
             self._bus.freeze()
         if embedded.hand_over is not None:
             embedded.hand_over.freeze()
+        if embedded.room_nodes is not None:
+            embedded.room_nodes.freeze()
         if embedded.nodes is not None:
             embedded.nodes.freeze()
         self._run_down()
 
     async def settled(self) -> None:
-        """Wait for the commit of what was written, for passwords and other nodes' answers a moment; MoveError if nothing can be written."""
+        """Wait for the commit of what was written, and a moment for passwords and what other nodes were asked.
+
+        MoveError if nothing can be written.
+        """
         embedded = self._embedded
         writer = embedded.storage.writer
         deadline = time.monotonic() + _MOMENT_SECONDS

@@ -4,8 +4,8 @@
                            └─► bucket of the nodes ─► view ─► on_left, on_joined
 
 Worker 0 says the node's key and keeps its lease; the others watch. Whose words are whose is told by node key, worker
-and epoch: 8 random bytes for each life of a worker, which its successor in an upgrade goes on with. Each worker says its
-epoch on `w` when it comes, when NATS comes, and when it is asked (docs/reference/cluster.md).
+and epoch: 8 random bytes for each life of a worker, which its successor in an upgrade goes on with. Each worker says it
+on `w` when it comes, when NATS comes, and when it is asked (docs/reference/cluster.md).
 """
 
 from __future__ import annotations
@@ -377,6 +377,7 @@ class Nodes:
 
     def _joined(self, member: Member) -> None:
         if member.key == self.own.key:
+            self._own_key_is(member)
             return
         self._know()
         self._hello_due = self._asks = True
@@ -387,8 +388,16 @@ class Nodes:
 
     def _joined_anew(self, member: Member) -> None:
         """A node says something else of itself, and is the same."""
-        if member.key != self.own.key:
+        if member.key == self.own.key:
+            self._own_key_is(member)
+        else:
             self._know()
+
+    def _own_key_is(self, member: Member) -> None:
+        """Take over since when the node is there: a worker may have been started again."""
+        if member.incarnation == self.own.incarnation:
+            self.own = msgspec.structs.replace(self.own, since_ms=member.since_ms)
+            self.members = {**self.members, self.own.key: self.own}
 
     def _left(self, member: Member) -> None:
         if member.key == self.own.key:

@@ -18,6 +18,8 @@ import msgspec
 
 from megaphone.history.entry import Kind
 from megaphone.rooms.entering import occupant_mark
+from megaphone.rooms.events import Claim, Origin
+from megaphone.rooms.mirror import Mirror, Peer
 from megaphone.rooms.occupants import Asked, Occupant
 from megaphone.rooms.ports import Affiliated, Affiliation, Role, RoomConfig, RoomRecord, Subject
 from megaphone.rooms.room import Room
@@ -63,6 +65,14 @@ class Talk(msgspec.Struct, array_like=True, frozen=True, tag="talk"):
     ids: tuple[str, ...] = ()
 
 
+class Claims(msgspec.Struct, array_like=True, frozen=True):
+    """What the nodes of a cluster claim of a room: what we have told, and each peer's: origin, seq, lost, claims."""
+
+    seq: int
+    own: tuple[Claim, ...]
+    peers: tuple[tuple[Origin, int, bool, tuple[Claim, ...]], ...]
+
+
 class RoomSnapshot(msgspec.Struct, array_like=True, frozen=True, tag="room"):
     """One room. `sessions` and `users` are there only if their order is not that of `occupants`."""
 
@@ -77,6 +87,7 @@ class RoomSnapshot(msgspec.Struct, array_like=True, frozen=True, tag="room"):
     occupants: tuple[OccupantSnapshot, ...]
     sessions: tuple[JID, ...]
     users: tuple[tuple[JID, tuple[str, ...]], ...]
+    claims: Claims | None = None
 
 
 class RoomGone(msgspec.Struct, array_like=True, frozen=True, tag="room_gone"):
@@ -181,6 +192,7 @@ def snapshot(room: Room) -> RoomSnapshot:
         tuple(map(_occupant, occupants)),
         () if sessions == tuple(jid for each in occupants for jid in each.sessions) else sessions,
         () if users == tuple((bare, tuple(nicks)) for bare, nicks in found.items()) else users,
+        None if room.mirror is None else _claims(room.mirror),
     )
 
 
@@ -234,6 +246,8 @@ def restore(rooms: Rooms, moved: RoomSnapshot) -> Room:
         {} if former is None or former.secret != room.secret else {each.bare: each.mark for each in former.occupants}
     )
     _restore_occupants(room, moved, marks)
+    if room.mirror is not None and moved.claims is not None:
+        _restore_claims(room, room.mirror, moved.claims)
     follow(room, moved.talk)
     if former is not None:
         rooms.remove(former)
@@ -274,6 +288,25 @@ def _restore_occupants(room: Room, moved: RoomSnapshot, marks: dict[JID, bytes])
         occupants.by_session = {jid: occupants.by_session[jid] for jid in moved.sessions}
     if moved.users:
         occupants.by_bare = {bare: [occupants.by_nick[nick] for nick in nicks] for bare, nicks in moved.users}
+
+
+def _claims(mirror: Mirror) -> Claims:
+    peers = tuple((origin, each.seq, each.lost, tuple(each.claims.values())) for origin, each in mirror.peers.items())
+    return Claims(mirror.seq, tuple(mirror.own.values()), peers)
+
+
+def _restore_claims(room: Room, mirror: Mirror, moved: Claims) -> None:
+    mirror.seq = moved.seq
+    mirror.own = {claim.session: claim for claim in moved.own}
+    for origin, seq, lost, claims in moved.peers:
+        peer = mirror.peers[origin] = Peer()
+        peer.seq, peer.lost = seq, lost
+        peer.claims = {claim.session: claim for claim in claims}
+        for claim in claims:
+            if claim.session not in room.occupants.by_session:
+                mirror.clashing.setdefault(claim.nick, {})[claim.session] = None
+            elif claim.session not in mirror.own:
+                room.occupants.remote[claim.session] = origin
 
 
 def _occupant(occupant: Occupant) -> OccupantSnapshot:

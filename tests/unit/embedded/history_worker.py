@@ -38,6 +38,8 @@ class Worker:
         )
         self.later: list[Callable[[], None]] = []
         self.histories.later = self.later.append
+        self.timers: list[Callable[[], None]] = []
+        self.histories.wait = lambda seconds, work: self.timers.append(work)
         self.promises = Promises(self.histories.writes, None)
         self.histories.hold = self.promises.hold
         self.rooms, self.users = self.histories.rooms, self.histories.users

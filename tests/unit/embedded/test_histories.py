@@ -55,13 +55,17 @@ def test_what_was_said_is_there_after_a_restart(start: Callable[..., Worker], di
     assert assert_whole(directory) == 7
 
 
-def test_a_turn_is_one_batch(start: Callable[..., Worker]) -> None:
+def test_what_is_said_meanwhile_is_one_batch(start: Callable[..., Worker]) -> None:
     worker = start()
     for number in range(20):
         worker.say(f"{number}")
+        worker.histories.turn_ended()
     assert worker.histories.flushed == 0
-    worker.histories.flush()
+    (gathered,) = worker.timers
+    gathered()
     assert worker.histories.flushed == 1
+    worker.histories.turn_ended()
+    assert len(worker.timers) == 1
 
 
 def test_nothing_counts_as_safe_before_it_is_sealed_and_written(start: Callable[..., Worker]) -> None:

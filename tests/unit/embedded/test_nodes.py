@@ -234,9 +234,8 @@ def test_two_with_one_key_do_not_stay(nats: NATS) -> None:
     """Somebody has copied a data directory: the later one stays, the earlier one leaves and says why."""
 
     async def scenario() -> None:
-        a = Worker(nats, "alba").open()
-        await until(lambda: a.nodes.up and len(a.reported("NATS is there")) == 1)
-        await a.nodes.bus.round_trip()
+        a, b = Worker(nats, "alba").open(), Worker(nats, "bella").open()
+        await until(lambda: b.nodes.names == ("alba", "bella"))
         twin = Worker(nats, "alba").open()
         await until(lambda: a.nodes.replaced)
         assert not a.nodes.up
@@ -244,6 +243,9 @@ def test_two_with_one_key_do_not_stay(nats: NATS) -> None:
         assert a.events[-1] == ("up", False)
         assert any(trouble and "key of this node" in event for event, trouble, _ in a.reports)
         assert twin.nodes.up
+        await until(lambda: b.nodes.epochs == {(a.nodes.own.key, 0): twin.nodes.epoch})
+        assert b.nodes.members[a.nodes.own.key].incarnation == twin.nodes.own.incarnation
+        await b.close()
         await a.close()
         await twin.close()
 
