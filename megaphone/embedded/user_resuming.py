@@ -26,7 +26,7 @@ from megaphone.stream import moving as moving_management
 from megaphone.stream.jid import JID
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from megaphone.bus.ports import Answer, Message
     from megaphone.embedded.nodes import Nodes
@@ -59,9 +59,9 @@ class _Loan:
 class Resuming:
     """The sessions of one worker that come from, and go to, other nodes.
 
-    `new_stream()` makes a stream without a connection. `moved(session, node)` and `came(session)` tell the rooms: of a
-    full JID that goes on at the node with this key, and of one that goes on here. `taken_back(local)`: a user's session
-    was lent, and nobody has said that it arrived.
+    `new_stream()` makes a stream without a connection. `moved(session)` and `came(session, directed)` tell the rooms:
+    of a full JID that goes on elsewhere, and of one that goes on here and has sent presence to those. `taken_back(local)`
+    is called when a user's session was lent, and nobody has said that it arrived.
     """
 
     def __init__(
@@ -72,8 +72,8 @@ class Resuming:
         promises: Promises,
         *,
         new_stream: Callable[[], EmbeddedStream],
-        moved: Callable[[JID, str], None],
-        came: Callable[[JID], None],
+        moved: Callable[[JID], None],
+        came: Callable[[JID, Collection[JID]], None],
         taken_back: Callable[[str], None],
     ) -> None:
         self._nodes = nodes
@@ -159,8 +159,12 @@ class Resuming:
         stream = self._sessions.by_id(previd)
         if stream is not None:
             self._gone.pop(previd, None)
-            self._nodes.publish(worker_subject(*where, "resumed"), encode(Done(*self._nodes.sender, previd)))
-            self._came(stream.session.jid)
+            jid, directed = stream.session.jid, tuple(stream.session.direct or ())
+            done = encode(Done(*self._nodes.sender, previd))
+            # the rooms there must know before ours claim it
+            self._nodes.request(
+                worker_subject(*where, "resumed"), done, ASK_SECONDS, lambda _: self._came(jid, directed)
+            )
         then(None)
 
     # --- where it was ------------------------------------------------------------
@@ -196,19 +200,20 @@ class Resuming:
             self._sessions.lend(stream, lent=True)
             self._loans[previd] = _Loan(stream, len(moved.queue), self._router.now() + LENT_SECONDS)
 
-    def _take_done(self, message: Message) -> None:
+    def _take_done(self, message: Message) -> bytes:
         try:
             done = decode_done(message.payload)
         except msgspec.MsgspecError:
-            return
+            return b""
         loan = self._loans.pop(done.previd, None)
         if loan is not None and loan.stream.session is not None:
             node = next((key for key in self._nodes.members if key.startswith(done.node.hex())), "")
-            self._moved(loan.stream.session.jid, node)
+            self._moved(loan.stream.session.jid)
             self._sessions.give_away(loan.stream, loan.stanzas)
             self._gone[done.previd] = node
             if len(self._gone) > GONE_LIMIT:
                 del self._gone[next(iter(self._gone))]
+        return b""
 
     def sweep(self) -> None:
         """Take back what was lent and is not heard of; called 8 times a second."""

@@ -15,10 +15,11 @@ from tests.scenarios.client import Client, Match, stanza
 from tests.scenarios.company import Company, Script, event, play, soon
 from tests.servers.certificates import CertificateAuthority
 from tests.servers.cluster import Cluster
-from tests.servers.model import ALICE, BOB, CAROL, Account
+from tests.servers.model import ALICE, BOB, CAROL, ROOMS, Account
 
 Played = Callable[[Script], None]
 CHAT = {"mtype": "chat"}
+INSTANT = "<query xmlns='http://jabber.org/protocol/muc#owner'><x xmlns='jabber:x:data' type='submit'/></query>"
 
 
 @pytest.fixture(scope="module")
@@ -192,6 +193,44 @@ def test_a_session_is_resumed_on_another_node(played: Played, cluster: Cluster) 
             await alice.settle()
             assert bodies(alice) == expected
         assert bodies(bob) == [f"from {turn}" for turn in range(4)]
+
+    played(script)
+
+
+def test_an_occupant_is_resumed_on_another_node(played: Played, cluster: Cluster) -> None:
+    """Nobody in the room sees anything of it, whether the other node has somebody in that room or not."""
+
+    async def script(company: Company) -> None:
+        room = f"resumed@{ROOMS}"
+        alice = await enter(company, cluster, 0, ALICE, "xep_0045", resource="desk", stream_management=True)
+        bob = await enter(company, cluster, 2, BOB, "xep_0045")
+        await soon(alice.plugin["xep_0045"].join_muc_wait(room, "alice", maxstanzas=0))
+        await soon(alice.make_iq_set(ET.fromstring(INSTANT), ito=room).send())
+        await soon(bob.plugin["xep_0045"].join_muc_wait(room, "bob", maxstanzas=0))
+        await bob.expect(stanza("presence", of=f"{room}/alice"))
+        for turn, node in enumerate((1, 2, 0)):
+            await alice.cut()
+            bob.send_message(room, f"while away {turn}", mtype="groupchat")
+            await bob.settle()
+            alice.endpoint = cluster.nodes[node].direct
+            await alice.resume()
+            await alice.expect(stanza("message", of=f"{room}/bob"))
+            bob.send_message(room, f"back {turn}", mtype="groupchat")
+            await alice.expect(stanza("message", of=f"{room}/bob"))
+            alice.send_message(room, f"from {turn}", mtype="groupchat")
+            await bob.expect(stanza("message", of=f"{room}/alice"))
+            await alice.expect(stanza("message", of=f"{room}/alice"))
+            bob.send_message(f"{room}/alice", f"between us {turn}", mtype="chat")
+            await alice.expect(stanza("message", of=f"{room}/bob", kind="chat"))
+        seen = [
+            entry.element
+            for entry in bob.transcript.entries
+            if entry.client == bob.name
+            and entry.element is not None
+            and entry.element.tag == "{jabber:client}presence"
+            and entry.element.get("from") == f"{room}/alice"
+        ]
+        assert [each.get("type") for each in seen] == [None]
 
     played(script)
 
