@@ -212,7 +212,7 @@ class UserNodes:
             try:
                 then(_reply(answer), self._router.now())
             except Exception as error:  # noqa: BLE001 - whatever it is, whoever waits for an answer gets one
-                if what in (What.KEPT, What.CLAIM):
+                if what in (What.KEPT, What.CLAIM, What.LATE):
                     self._router.fault(error)
                 else:
                     self._router.failed(Stanza.read(stanza), error)
@@ -418,7 +418,7 @@ def _takers_subject(bare: str) -> str:
 
 def _subject(what: What, to: JID) -> str:
     bare = str(to.bare)
-    if what in (What.SESSION, What.CLAIM):
+    if what in (What.SESSION, What.CLAIM, What.LATE):
         return session_subject(bare, to.resource)
     return _takers_subject(bare) if what in (What.TAKERS, What.KEPT) else user_subject(bare)
 

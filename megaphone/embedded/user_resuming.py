@@ -6,8 +6,8 @@
                           it waits here, and is resumed ─ Done ─► it is forgotten there, without a word to anybody
 
 A session that is lent is nobody's for LENT_SECONDS: if nothing is heard of it until then it waits on where it was.
-What comes for it there meanwhile goes the way of what an ended session has not acknowledged. A dead node answers
-nothing: the client hears <failed/>, item-not-found, and binds anew.
+What comes for it there meanwhile is passed on. A dead node answers nothing: the client hears <failed/>,
+item-not-found, and binds anew.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from megaphone.bus.tokens import worker_subject
 from megaphone.embedded.user_words import Done, Lent, Resume, decode_done, decode_lent, decode_resume, encode
 from megaphone.errors import StorageError
 from megaphone.service import moving
+from megaphone.service.ports import Fate, What
 from megaphone.stream import moving as moving_management
 from megaphone.stream.jid import JID
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable
 
     from megaphone.bus.ports import Answer, Message
     from megaphone.embedded.nodes import Nodes
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from megaphone.embedded.router import Router
     from megaphone.embedded.sessions import Sessions
     from megaphone.embedded.stream import EmbeddedStream
+    from megaphone.service.ports import Reply
+    from megaphone.service.session import Session
 
 LENT_SECONDS: Final = 10.0
 ASK_SECONDS: Final = 5.0
@@ -59,9 +62,9 @@ class _Loan:
 class Resuming:
     """The sessions of one worker that come from, and go to, other nodes.
 
-    `new_stream()` makes a stream without a connection. `moved(session)` and `came(session, directed)` tell the rooms:
-    of a full JID that goes on elsewhere, and of one that goes on here and has sent presence to those. `taken_back(local)`
-    is called when a user's session was lent, and nobody has said that it arrived.
+    `new_stream()` makes a stream without a connection. `moved(jid)` and `came(session)` tell the rooms: of a
+    full JID that goes on elsewhere, and of a session that goes on here. `taken_back(local)` is called when a user's
+    session was lent, and nobody has said that it arrived.
     """
 
     def __init__(
@@ -73,7 +76,7 @@ class Resuming:
         *,
         new_stream: Callable[[], EmbeddedStream],
         moved: Callable[[JID], None],
-        came: Callable[[JID, Collection[JID]], None],
+        came: Callable[[Session], None],
         taken_back: Callable[[str], None],
     ) -> None:
         self._nodes = nodes
@@ -156,16 +159,18 @@ class Resuming:
         return True
 
     def _adopted(self, previd: str, where: tuple[str, int], then: Callable[[int | None], None]) -> None:
-        stream = self._sessions.by_id(previd)
-        if stream is not None:
-            self._gone.pop(previd, None)
-            jid, directed = stream.session.jid, tuple(stream.session.direct or ())
-            done = encode(Done(*self._nodes.sender, previd))
-            # the rooms there must know before ours claim it
-            self._nodes.request(
-                worker_subject(*where, "resumed"), done, ASK_SECONDS, lambda _: self._came(jid, directed)
-            )
-        then(None)
+        """All of it is safe here: say so there, then to the rooms, which must not claim it earlier, then go on."""
+        self._gone.pop(previd, None)
+
+        def answered(_: Answer) -> None:
+            stream = self._sessions.by_id(previd)
+            if stream is not None and stream.session is not None:
+                self._came(stream.session)
+            then(None)
+
+        done = encode(Done(*self._nodes.sender, previd))
+        if not self._nodes.request(worker_subject(*where, "resumed"), done, ASK_SECONDS, answered):
+            then(None)
 
     # --- where it was ------------------------------------------------------------
 
@@ -208,12 +213,24 @@ class Resuming:
         loan = self._loans.pop(done.previd, None)
         if loan is not None and loan.stream.session is not None:
             node = next((key for key in self._nodes.members if key.startswith(done.node.hex())), "")
-            self._moved(loan.stream.session.jid)
-            self._sessions.give_away(loan.stream, loan.stanzas)
+            session = loan.stream.session
+            self._moved(session.jid)
+            for stanza, key in self._sessions.give_away(loan.stream, loan.stanzas):
+                self._pass_on(session, stanza, key)
             self._gone[done.previd] = node
             if len(self._gone) > GONE_LIMIT:
                 del self._gone[next(iter(self._gone))]
         return b""
+
+    def _pass_on(self, session: Session, stanza: bytes, key: int) -> None:
+        """Bring what came for a session since it was lent to where it is now."""
+        elsewhere = self._router.service.home.elsewhere
+        assert elsewhere is not None  # noqa: S101 - there are other nodes
+
+        def answered(reply: Reply, _: float) -> None:
+            self._sessions.came_late(session, stanza, key, taken=reply.fate is Fate.TAKEN)
+
+        elsewhere.ask(What.LATE, session.jid, stanza, answered, keep=key > 0)
 
     def sweep(self) -> None:
         """Take back what was lent and is not heard of; called 8 times a second."""

@@ -155,6 +155,8 @@ class What(IntEnum):
     """A client wants to bind the resource of the full JID; there is no stanza."""
     CONTACT = 12
     """An item of the user's roster has changed; in place of a stanza there is a `service.contact.ContactSnapshot`."""
+    LATE = 13
+    """A stanza that came for the one session where it was before."""
 
 
 class Fate(Enum):

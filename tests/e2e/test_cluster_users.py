@@ -198,39 +198,51 @@ def test_a_session_is_resumed_on_another_node(played: Played, cluster: Cluster) 
 
 
 def test_an_occupant_is_resumed_on_another_node(played: Played, cluster: Cluster) -> None:
-    """Nobody in the room sees anything of it, whether the other node has somebody in that room or not."""
+    """Nobody in the room sees it leave, whether the other node has somebody in that room (the last two) or not."""
 
     async def script(company: Company) -> None:
         room = f"resumed@{ROOMS}"
         alice = await enter(company, cluster, 0, ALICE, "xep_0045", resource="desk", stream_management=True)
         bob = await enter(company, cluster, 2, BOB, "xep_0045")
+        carol = await enter(company, cluster, 0, CAROL, "xep_0045")
         await soon(alice.plugin["xep_0045"].join_muc_wait(room, "alice", maxstanzas=0))
         await soon(alice.make_iq_set(ET.fromstring(INSTANT), ito=room).send())
-        await soon(bob.plugin["xep_0045"].join_muc_wait(room, "bob", maxstanzas=0))
-        await bob.expect(stanza("presence", of=f"{room}/alice"))
-        for turn, node in enumerate((1, 2, 0)):
+        for client, nick in ((bob, "bob"), (carol, "carol")):
+            await soon(client.plugin["xep_0045"].join_muc_wait(room, nick, maxstanzas=0))
+        for client in (bob, carol):
+            await client.expect(stanza("presence", of=f"{room}/alice"))
+        said: list[str] = []
+
+        async def say(author: Client, nick: str, text: str, *hear: Client) -> None:
+            author.send_message(room, text, mtype="groupchat")
+            said.append(text)
+            for client in hear:
+                await client.expect(stanza("message", of=f"{room}/{nick}"))
+
+        for node, witness in ((1, carol), (2, None), (0, bob)):
             await alice.cut()
-            bob.send_message(room, f"while away {turn}", mtype="groupchat")
-            await bob.settle()
+            if witness is not None:  # it is at the node where the session waits: what it hears waits there, too
+                await say(carol, "carol", f"before {node}", witness)
             alice.endpoint = cluster.nodes[node].direct
             await alice.resume()
-            await alice.expect(stanza("message", of=f"{room}/bob"))
-            bob.send_message(room, f"back {turn}", mtype="groupchat")
-            await alice.expect(stanza("message", of=f"{room}/bob"))
-            alice.send_message(room, f"from {turn}", mtype="groupchat")
-            await bob.expect(stanza("message", of=f"{room}/alice"))
-            await alice.expect(stanza("message", of=f"{room}/alice"))
-            bob.send_message(f"{room}/alice", f"between us {turn}", mtype="chat")
+            if witness is not None:
+                await alice.expect(stanza("message", of=f"{room}/carol"))
+            await say(alice, "alice", f"from {node}", alice, bob)
+            await say(bob, "bob", f"to {node}", alice, carol)
+            bob.send_message(f"{room}/alice", f"between us {node}", mtype="chat")
+            said.append(f"between us {node}")
             await alice.expect(stanza("message", of=f"{room}/bob", kind="chat"))
+        assert bodies(alice) == said
         seen = [
-            entry.element
+            entry.element.get("type")
             for entry in bob.transcript.entries
             if entry.client == bob.name
+            and entry.direction == "in"
             and entry.element is not None
             and entry.element.tag == "{jabber:client}presence"
             and entry.element.get("from") == f"{room}/alice"
         ]
-        assert [each.get("type") for each in seen] == [None]
+        assert set(seen) == {None}
 
     played(script)
 
