@@ -178,6 +178,7 @@ def test_a_session_is_resumed_on_another_node(played: Played, cluster: Cluster) 
         bob = await enter(company, cluster, 2, BOB)
         full, expected = alice.boundjid.full, []
         for turn, node in enumerate((1, 2, 0, 1)):
+            company.transcript.begin(f"turn {turn}")
             texts = [f"before {turn}", f"at {turn}", f"after {turn}"]
             bob.send_message(full, texts[0], **CHAT)
             await alice.expect(stanza("message", of=bob.boundjid.full))
@@ -220,6 +221,7 @@ def test_an_occupant_is_resumed_on_another_node(played: Played, cluster: Cluster
                 await client.expect(stanza("message", of=f"{room}/{nick}"))
 
         for node, witness in ((1, carol), (2, None), (0, bob)):
+            company.transcript.begin(f"to {node}")
             await alice.cut()
             if witness is not None:  # it is at the node where the session waits: what it hears waits there, too
                 await say(carol, "carol", f"before {node}", witness)
