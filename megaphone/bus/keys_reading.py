@@ -35,12 +35,16 @@ _REQUEST_ENDS = (b"batch completed", b"exceeds maxbytes", b"maxbytes")  # 409s a
 
 
 class Reading:
-    """One reading of a bucket. `heartbeat_seconds`, at least 0.1: a store that is silent for three of them is gone."""
+    """One reading of a bucket, or of what was written after a revision.
 
-    def __init__(self, keys: Keys, *, batch: int = BATCH, heartbeat_seconds: float = 1.0) -> None:
+    `heartbeat_seconds`, at least 0.1: a store that is silent for three of them is gone.
+    """
+
+    def __init__(self, keys: Keys, *, after: int = 0, batch: int = BATCH, heartbeat_seconds: float = 1.0) -> None:
         self.pending: int | None = None
         """How many changes the store had still to give behind the last one that was taken; None: not known yet."""
         self._keys = keys
+        self._after = after
         self._batch = batch
         self._heartbeat_seconds = heartbeat_seconds
         self._name = new_name()
@@ -63,7 +67,12 @@ class Reading:
                 "stream_name": self._keys.stream,
                 "config": {
                     "name": self._name,
-                    "deliver_policy": "all",  # a key has one message in the bucket, its last
+                    # a key has one message in the bucket, its last
+                    **(
+                        {"deliver_policy": "by_start_sequence", "opt_start_seq": self._after + 1}
+                        if self._after
+                        else {"deliver_policy": "all"}
+                    ),
                     "filter_subject": f"{self._keys.prefix}>",
                     "ack_policy": "none",
                     "replay_policy": "instant",

@@ -14,6 +14,11 @@ class ClusterSlot(IntEnum):
     NATS_BYTES_OUT = 111
     NATS_REFUSED = 112  # messages not sent: no connection, no room, or too large
     NATS_LOSSES = 113  # connections that ended
+    ROWS_SHARED = 114  # gauge: 1 while the worker that carries rows has read all of the store
+    ROWS_TOLD = 115
+    ROWS_HEARD = 116
+    ROWS_APPLIED = 117
+    ROWS_REFUSED = 118
     HISTORY_TOLD = 140  # batches told to another node
     HISTORY_HEARD = 141  # entries of others that were new here
     HISTORY_LOST = 142  # conversations that were given up

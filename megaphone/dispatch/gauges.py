@@ -32,6 +32,7 @@ PROCESS_GAUGES: Final = (
     Slot.PROMISES_WAITING,
     ClusterSlot.NODES,
     ClusterSlot.NATS_UP,
+    ClusterSlot.ROWS_SHARED,
     Slot.HUB_LINKS_ATTACHED,
     Slot.HUB_LINKS_WAITING,
     Slot.HUB_KEPT_BYTES,

@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from megaphone.dispatch.moving import RestoreConnection, RestoreOwner
     from megaphone.edge.clients import Clients
     from megaphone.edge.limits import ListenerFacts
-    from megaphone.embedded.nodes import NodesSettings, Report
+    from megaphone.embedded.nodes_settings import NodesSettings, Report
     from megaphone.embedded.relay import RemoteConnection
     from megaphone.embedded.stream import EmbeddedStream
     from megaphone.service.session import Session
@@ -129,7 +129,7 @@ class Embedded:
         self.histories = Histories(
             self.storage,
             service.data,
-            is_home=lambda jid: self.router.home(jid) == index,
+            is_home=lambda jid: self.router.is_local_domain(jid.domain) and self.router.home(jid) == index,
             now=time.time,
             began=self._began,
             settings=_retention(config),
@@ -414,6 +414,9 @@ class Embedded:
                 ClusterSlot.NATS_LOSSES: traffic.losses,
             }
             counted |= self._histories_counted()
+            if self.tables is not None:
+                counted |= self.tables.counted
+                board.set(ClusterSlot.ROWS_SHARED, int(self.tables.whole))
             board.set(ClusterSlot.NODES, len(self.nodes.members))
             board.set(ClusterSlot.NATS_UP, int(self.nodes.up))
         for slot, value in counted.items():

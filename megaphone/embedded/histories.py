@@ -135,6 +135,7 @@ class Histories:
         if self._damaged:
             self._reload()
         if not self.replica.unsealed:
+            self._go_on()
             return
         try:
             batches = self.replica.flush(int(self.now() * 1000))
@@ -154,6 +155,9 @@ class Histories:
             for batch in batches:
                 if len(self._waiting) < WAITING_LIMIT:
                     self._waiting.append((position, self.replica.logs[batch.room], batch))
+        self._go_on()
+
+    def _go_on(self) -> None:
         if self._stuck:
             self._stuck = False
             self.hold(False, UNWRITTEN)
@@ -203,7 +207,7 @@ class Histories:
             return
         heard: list[Archived] = []
         for placed in entries:
-            if placed.origin == self.key.origin:
+            if placed.origin == self.key.origin or not archives.shows(owner, placed):
                 continue
             if placed.entry.kind in TOMBSTONES and placed.entry.content is not None:
                 target = self.store.find(room, target_of(placed))

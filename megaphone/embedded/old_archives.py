@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from megaphone import log as logs
-from megaphone.errors import HistoryError, StorageError
+from megaphone.errors import HistoryError, StorageError, StorageFullError
 from megaphone.history.content import Content, content_hash
 from megaphone.history.entry import Kind
 from megaphone.history.tombstones import TOMBSTONES
@@ -57,6 +57,8 @@ class OldArchives:
             moved += sum(self._append(log, entry, known) for entry in entries)
             last = entries[-1].id
             self._flush()
+            if self._replica.unsealed:  # the rows stay until what they say is in the log
+                raise StorageFullError(self._writer.path, self._writer.trouble or "nothing can be written")
             self._upkeep.remove_old(kind, owner.local, last)
             self._writer.settle_all()  # however much there is, little waits
             entries = self._upkeep.old(kind, owner.local, last, AT_ONCE)

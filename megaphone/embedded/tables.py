@@ -4,44 +4,40 @@
                               └─ it is not ─► get ─► apply ─► ours counts: unsent again
     the store ─► read, all of it, then every change ─► apply ─► what a running service has in memory is read again
 
-The nodes' databases are the truth, the store is how they hear of each other. Whenever it was away all of it is read,
-and what it has not got, or has in an older version, is told again: so it may be empty, older, or damaged. One bit is
-kept per row meanwhile, and no more rows at once than one batch.
+The nodes' databases are the truth, the store is how they hear of each other. At the start all of it is read, and what
+it has not got, or has in an older version, is told again: so it may be empty, older, or damaged. When it was away that
+is done again, or what is new is enough, if it is sure to be the same (embedded.store_view).
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from megaphone import log
 from megaphone.bus.keys import Keys
 from megaphone.bus.keys_reading import Reading
-from megaphone.errors import BucketMissingError, BusError, RowError, StorageError, StorageFullError, WrongRevisionError
+from megaphone.dispatch.cluster_slots import ClusterSlot
+from megaphone.embedded.rows_on_disk import NUMBERS_AT_ONCE, ROWS_AT_ONCE, RowsOnDisk
+from megaphone.embedded.store_view import MARKS, StoreView
+from megaphone.errors import BucketMissingError, BusError, KeysError, RowError, StorageError, WrongRevisionError
 from megaphone.history.clock import Clock, milliseconds
 from megaphone.storage import replicated
-from megaphone.storage.database import connect, words
 from megaphone.storage.replicated import Applied, Found, Heard, Lost, Told, Unsent
 from megaphone.storage.replicated_row import ORIGIN_BYTES, decode_row, encode_row, key_of
-from megaphone.storage.transaction import Program
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Sequence
 
     from megaphone.bus.keys import Change
     from megaphone.bus.nats import NATSBus
     from megaphone.storage.storage import Storage
 
-_T = TypeVar("_T")
-
 VALUE_LIMIT_BYTES: Final = 1_000_000
-ROWS_AT_ONCE: Final = 256
-PUTS_AT_ONCE: Final = 64
-NUMBERS_AT_ONCE: Final = 4096
 PAUSE_SECONDS: Final = 0.002  # between two batches: other work of this worker has its turn
 _AGAIN_SECONDS: Final = 0.1  # after the store was away, and then twice as long, until
 _LONGEST_PAUSE_SECONDS: Final = 5.0
@@ -63,26 +59,6 @@ class Counts:
     applied: int = 0
     told: int = 0
     refused: int = 0
-
-
-class Seen:
-    """Numbers of versions that the store has been found to have: one bit each."""
-
-    __slots__ = ("_bits",)
-
-    def __init__(self) -> None:
-        self._bits = bytearray()
-
-    def add(self, number: int) -> None:
-        """Take note of one."""
-        at = number >> 3
-        if at >= len(self._bits):
-            self._bits.extend(bytes(max(at + 1 - len(self._bits), 4096)))
-        self._bits[at] |= 1 << (number & 7)
-
-    def __contains__(self, number: int) -> bool:
-        at = number >> 3
-        return at < len(self._bits) and bool(self._bits[at] >> (number & 7) & 1)
 
 
 class Tables:
@@ -110,12 +86,11 @@ class Tables:
         self.trouble = ""
         """Why the store cannot be used at the moment."""
         self._storage = storage
-        self._when_written = when_written
+        self._disk = RowsOnDisk(storage, node_key[:ORIGIN_BYTES], when_written, resting)
         self._changed = changed
-        self._resting = resting
         self._pause_seconds = pause_seconds
         self._log = log.get_logger("tables")
-        self._seen = Seen()
+        self._view = StoreView(node_key[:ORIGIN_BYTES])
         self._wake = asyncio.Event()
         self._versions_given = asyncio.Event()
         self._data_version = 0
@@ -128,10 +103,16 @@ class Tables:
             value_limit_bytes=VALUE_LIMIT_BYTES,
             bucket_limit_bytes=-1,
         )
-        with words(storage.path), contextlib.closing(connect(storage.path)) as connection:
-            replicated.enable(connection, node_key[:ORIGIN_BYTES])
-        with words(storage.path):
-            self._reader = connect(storage.path, read_only=True)
+
+    @property
+    def counted(self) -> dict[int, int]:
+        """What metrics show."""
+        return {
+            ClusterSlot.ROWS_TOLD: self.counts.told,
+            ClusterSlot.ROWS_HEARD: self.counts.heard,
+            ClusterSlot.ROWS_APPLIED: self.counts.applied,
+            ClusterSlot.ROWS_REFUSED: self.counts.refused,
+        }
 
     # --- life ------------------------------------------------------------
 
@@ -161,7 +142,7 @@ class Tables:
     # --- what the store says ------------------------------------------------------------
 
     async def _hear_on(self) -> None:
-        while await self._perform(replicated.give_versions):  # noqa: ASYNC110 - it is work, not an event
+        while await self._disk.perform(replicated.give_versions):  # noqa: ASYNC110 - it is work, not an event
             await asyncio.sleep(self._pause_seconds)
         self._versions_given.set()
         pause = _AGAIN_SECONDS
@@ -180,16 +161,19 @@ class Tables:
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
     async def _hear_all(self) -> None:
-        """Read the store, then its changes; BusError when any may have been missed."""
-        self._seen = Seen()
-        reading = Reading(self._keys)
+        """Read the store, or what is new in it, then its changes; BusError when any may have been missed."""
+        mark = await self._mark()
+        self._view.begin(from_mark=bool(mark))
+        reading = Reading(self._keys, after=mark)
         try:
             await reading.open()
             while True:
                 if reading.pending == 0 and not self.whole:
-                    await self._tell_unseen()
+                    await (self._tell_expected() if mark else self._tell_unseen())
                     self.whole = True
                     self._say("")
+                if self.whole and self._view.mark_due:
+                    await self._put_mark()
                 await self._hear(await reading.next())
                 if not self.whole:
                     await asyncio.sleep(self._pause_seconds)
@@ -198,38 +182,71 @@ class Tables:
 
     async def _hear(self, changes: Sequence[Change]) -> None:
         heard: list[Heard] = []
-        for change in changes:
-            if change.value is None:
-                continue  # the store forgets an old deletion, or loses a row: that is no word about the row
+        for change in self._view.rows_of(changes):
             try:
-                heard.append(Heard(decode_row(change.key, change.value), change.revision))
+                heard.append(Heard(decode_row(change.key, change.value or b""), change.revision))
             except RowError as error:
                 self._refuse(str(error))
         if heard:
             await self._apply(heard)
+        self._view.heard(changes)
 
-    async def _apply(self, heard: Sequence[Heard]) -> None:
-        applied = await self._perform(replicated.apply, heard, time.time_ns() // 1_000_000)
+    async def _apply(self, heard: Sequence[Heard]) -> Applied:
+        applied = await self._disk.perform(replicated.apply, heard, time.time_ns() // 1_000_000)
         self.counts.heard += len(heard)
         for found, number in applied.found:
             if number:
-                self._seen.add(number)
+                self._view.found(number)
             self.counts.applied += found in (Found.THEIRS, Found.MIXED)
         for reason in applied.refusals:
             self._refuse(reason)
         if applied.users or applied.rooms or applied.secrets:
             self._changed(applied)
+        if any(found is not Found.SAME for found, _ in applied.found):
+            self._wake.set()
+        return applied
 
     async def _tell_unseen(self) -> None:
         """Let everything be told that the store has not got."""
         after = 0
-        while numbers := await asyncio.to_thread(self._numbers_after, after):
+        while numbers := await self._disk.numbers_after(after):
             after = numbers[-1]
-            unseen = [number for number in numbers if number not in self._seen]
-            if unseen:
-                await self._perform(replicated.tell_again, unseen)
+            await self._tell_again(numbers)
             await asyncio.sleep(self._pause_seconds)
         self._wake.set()
+
+    async def _tell_expected(self) -> None:
+        """Let what we had found after the mark be told again if the store has not got it any more.
+
+        What it has lost from before the mark shows by its number of keys: then all is read, after an error.
+        """
+        expected = self._view.expected
+        for start in range(0, len(expected), NUMBERS_AT_ONCE):
+            await self._tell_again(expected[start : start + NUMBERS_AT_ONCE])
+        if await self._keys.count(besides=f"{MARKS}*") < await self._disk.told_before():
+            self._view.mark = None
+            raise KeysError("the store has lost some of its keys")
+        self._wake.set()
+
+    async def _tell_again(self, numbers: Sequence[int]) -> None:
+        unseen = self._view.unseen(numbers)
+        if unseen:
+            await self._disk.perform(replicated.tell_again, unseen)
+
+    # --- where a reading may go on ------------------------------------------------------------
+
+    async def _mark(self) -> int:
+        """Return the revision from which the store is as we knew it; 0 if that is not sure."""
+        mark = self._view.mark
+        if mark is None:
+            return 0
+        found = await self._keys.get(self._view.mark_key)
+        return mark[0] if found is not None and (found.revision, found.value) == mark else 0
+
+    async def _put_mark(self) -> None:
+        value = os.urandom(16)
+        self._view.put_mark(value)
+        await self._keys.put(self._view.mark_key, value)
 
     # --- what is told to it ------------------------------------------------------------
 
@@ -246,7 +263,7 @@ class Tables:
                 if loop.time() >= drop_at and self.whole:
                     drop_at = loop.time() + _DROP_SECONDS
                     await self._drop_deleted()
-                while self._bus.up and (rows := await asyncio.to_thread(self._unsent)):
+                while self._bus.up and (rows := await self._disk.unsent()):
                     await self._tell(rows)
                     await asyncio.sleep(self._pause_seconds)
             except (BusError, StorageError) as error:
@@ -255,21 +272,22 @@ class Tables:
                 self._wake.set()
 
     async def _tell(self, rows: Sequence[Unsent]) -> None:
-        for start in range(0, len(rows), PUTS_AT_ONCE):
-            some = rows[start : start + PUTS_AT_ONCE]
-            results = await asyncio.gather(*(self._put(each) for each in some), return_exceptions=True)
-            told = [result for result in results if isinstance(result, Told)]
-            heard = [result for result in results if isinstance(result, Heard)]
-            lost = [result for result in results if isinstance(result, Lost)]
-            if told:
-                await self._perform(replicated.told, told)
-            if heard:
-                await self._apply(heard)
-            if lost:
-                await self._perform(replicated.lost, lost)
-            for result in results:
-                if isinstance(result, BaseException):
-                    raise result
+        results = await asyncio.gather(*(self._put(each) for each in rows), return_exceptions=True)
+        told = [result for result in results if isinstance(result, Told)]
+        lost = [result for result in results if isinstance(result, Lost)]
+        others = [(row, result) for row, result in zip(rows, results, strict=True) if isinstance(result, Heard)]
+        if others:
+            applied = await self._apply([heard for _, heard in others])
+            for (unsent, _), (found, _) in zip(others, applied.found, strict=True):
+                if found is Found.REFUSED:  # the store keeps what it has; ours is told when all is read again
+                    told.append(Told(unsent.number, unsent.revision, unsent.row))
+        if told:
+            await self._disk.perform(replicated.told, told)
+        if lost:
+            await self._disk.perform(replicated.lost, lost)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
 
     async def _put(self, unsent: Unsent) -> Told | Heard | Lost:
         """Tell one row; what the store has now, which may be another version, or nothing."""
@@ -294,56 +312,21 @@ class Tables:
             except RowError as error:  # nobody can read it: ours goes in its place
                 self._refuse(str(error))
                 return Lost(unsent.number, found.revision)
-        self._seen.add(unsent.number)
+        self._view.told(unsent.number, revision)
         self.counts.told += 1
         return Told(unsent.number, revision, row)
 
     async def _drop_deleted(self) -> None:
         dropped = ROWS_AT_ONCE
         while dropped == ROWS_AT_ONCE:
-            dropped = await self._perform(replicated.drop_deleted, time.time_ns() // 1_000_000, ROWS_AT_ONCE)
+            dropped = await self._disk.perform(replicated.drop_deleted, time.time_ns() // 1_000_000, ROWS_AT_ONCE)
             await asyncio.sleep(self._pause_seconds)
-
-    # --- the database ------------------------------------------------------------
-
-    def _unsent(self) -> list[Unsent]:
-        with words(self._storage.path):
-            return replicated.unsent(self._reader, ROWS_AT_ONCE)
-
-    def _numbers_after(self, after: int) -> list[int]:
-        with words(self._storage.path):
-            return replicated.numbers_after(self._reader, after, NUMBERS_AT_ONCE)
-
-    async def _perform(self, run: Callable[..., _T], *values: Any) -> _T:
-        """Run this on the connection that writes, in turn with all other writes; its result when that is committed.
-
-        While the disk takes nothing it waits. StorageError if the database refuses just this.
-        """
-        results: list[_T] = []
-
-        def perform(connection: sqlite3.Connection) -> None:
-            results[:] = [run(connection, *values)]  # perhaps again, after a transaction that failed
-
-        while self._resting():  # noqa: ASYNC110 - mostly for good
-            await asyncio.sleep(_FULL_SECONDS)
-        while True:
-            try:
-                self._storage.writer.perform(Program("replicated rows", perform), ())
-                break
-            except StorageFullError as error:
-                self._say(str(error))
-                await asyncio.sleep(_FULL_SECONDS)
-        written = asyncio.Event()
-        self._when_written(written.set)
-        await written.wait()
-        if not results:
-            raise StorageError(self._storage.path, "refuses what other nodes have written")
-        return results[0]
 
     # --- what is said of it ------------------------------------------------------------
 
     def _refuse(self, reason: str) -> None:
         self.counts.refused += 1
+        self._view.doubt()
         self._log.warning("row refused", reason=reason)
 
     def _say(self, trouble: str) -> None:

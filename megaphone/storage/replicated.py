@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 AHEAD_MS: Final = 60_000  # how far another node's clock may be ahead of ours
 DELETIONS_KEPT_DAYS: Final = 30  # a node that was away for longer must begin with an empty database
+UNSENT_BYTES: Final = 4_194_304
 PARENTS_AT_ONCE: Final = 64  # accounts or rooms that get their versions in one transaction
 
 _OF_USERS: Final = (ACCOUNT, ROSTER, BLOCK, PRIVATE, VCARD)
@@ -107,11 +108,13 @@ def enable(connection: sqlite3.Connection, origin: bytes) -> None:
     )
 
 
-def unsent(connection: sqlite3.Connection, limit: int) -> list[Unsent]:
+def unsent(connection: sqlite3.Connection, limit: int, limit_bytes: int = UNSENT_BYTES) -> list[Unsent]:
     """Return rows that the store is to be told, at most `limit`, accounts and rooms first; in a transaction of its own.
 
-    Read only: what it finds is from one moment.
+    Read only: what it finds is from one moment. Behind `limit_bytes` of texts and blobs it ends early.
     """
+    found: list[Unsent] = []
+    size = 0
     connection.execute("BEGIN")
     try:
         versions = connection.execute(
@@ -119,7 +122,13 @@ def unsent(connection: sqlite3.Connection, limit: int) -> list[Unsent]:
             " WHERE unsent = 1 ORDER BY kind, number LIMIT ?",
             (limit,),
         ).fetchall()
-        return [Unsent(number, revision, _row(connection, *rest)) for number, revision, *rest in versions]
+        for number, revision, *rest in versions:
+            row = _row(connection, *rest)
+            found.append(Unsent(number, revision, row))
+            size += sum(len(each) for each in row.columns or () if isinstance(each, str | bytes))
+            if size >= limit_bytes:
+                break
+        return found
     finally:
         connection.execute("COMMIT")
 
@@ -137,6 +146,12 @@ def lost(connection: sqlite3.Connection, rows: Iterable[Lost]) -> None:
     connection.executemany(
         "UPDATE row_version SET revision = ? WHERE number = ?", [(each.revision, each.number) for each in rows]
     )
+
+
+def told_before(connection: sqlite3.Connection) -> int:
+    """Return how many rows the store should have at least."""
+    ((count,),) = connection.execute("SELECT count(*) FROM row_version WHERE revision > 0").fetchall()
+    return int(count)
 
 
 def numbers_after(connection: sqlite3.Connection, after: int, limit: int) -> list[int]:

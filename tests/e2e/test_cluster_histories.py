@@ -1,18 +1,20 @@
-"""Archives of users on two nodes, as processes on a real NATS: the same on both, also after a cut and a kill."""
+"""Archives of users and rooms on two nodes, processes on a real NATS: the same on both, also after a cut and a kill."""
 
+import asyncio
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from megaphone.history.manifest import USER, Manifest
+from megaphone.history.manifest import MUC, USER, Manifest
 from megaphone.storage.database import database_path
 from megaphone.storage.history_file import HistoryLook
-from tests.e2e.test_embedded_archive import BODY, USER_PLUGINS, pages
+from tests.e2e.test_embedded_archive import BODY, LIBRARY, ROOM_PLUGINS, USER_PLUGINS, pages
+from tests.e2e.test_embedded_rooms import configure, enter
 from tests.scenarios.client import stanza
-from tests.scenarios.company import Company, Script, play
+from tests.scenarios.company import WAIT_SECONDS, Company, Script, play
 from tests.servers.certificates import CertificateAuthority
 from tests.servers.cluster import Cluster, ClusterNode
 from tests.servers.model import ALICE, BOB
@@ -50,21 +52,25 @@ def read(into: list[tuple[str, str]]) -> Script:
     return script
 
 
-def entries(node: ClusterNode) -> list[str]:
-    """What the node has of both archives, in order."""
+ARCHIVES = tuple(Manifest(USER, account.jid) for account in (ALICE, BOB))
+ROOM = Manifest(MUC, str(LIBRARY))
+
+
+def entries(node: ClusterNode, logs: Sequence[Manifest]) -> list[str]:
+    """What the node has of some logs, in order."""
     look = HistoryLook(database_path(str(node.data)))
     try:
-        archives = [look.newest(Manifest(USER, account.jid).id, 10_000) for account in (ALICE, BOB)]
+        archives = [look.newest(each.id, 10_000) for each in logs]
     finally:
         look.close_reader()
     return [each.id.hex() for archive in archives for each in archive]
 
 
-def until_equal(cluster: Cluster, count: int) -> None:
+def until_equal(cluster: Cluster, count: int, logs: Sequence[Manifest] = ARCHIVES) -> None:
     """Return when both nodes have so many entries, the same ones."""
 
     def equal() -> bool:
-        first, *others = [entries(node) for node in cluster.nodes]
+        first, *others = [entries(node, logs) for node in cluster.nodes]
         return len(first) == count and all(each == first for each in others)
 
     wait_until(equal, f"{count} entries on all nodes", HEAL_SECONDS)
@@ -112,3 +118,40 @@ def test_both_go_on_without_nats_and_have_the_same_afterwards(
     until_equal(cluster, 56)
     for node in cluster.nodes:
         verify(node)
+
+
+def test_a_room_is_read_on_whichever_node(cluster: Cluster, played: Callable[[ClusterNode, Script], None]) -> None:
+    """Written on both sides of a cut; a client begins to read it on one node and goes on at the other."""
+    a, b = cluster.nodes
+
+    async def script(company: Company) -> None:
+        alice, bob = [
+            await company.enter(account, *ROOM_PLUGINS, endpoint=node.direct)
+            for account, node in zip((ALICE, BOB), cluster.nodes, strict=True)
+        ]
+        await enter(alice, "Alice", LIBRARY)
+        await configure(alice, LIBRARY, persistentroom=True)
+        await enter(bob, "Bob", LIBRARY)
+        cluster.nats.kill()
+        await asyncio.to_thread(cluster.until_nats, there=False)
+        for nick, speaker in (("Alice", alice), ("Bob", bob)):
+            for number in range(15):
+                speaker.send_message(LIBRARY, f"{nick} {number}", mtype="groupchat")
+                await speaker.expect(stanza("message", kind="groupchat", of=f"{LIBRARY}/{nick}", child=BODY))
+        cluster.nats.start()
+        await asyncio.to_thread(until_equal, cluster, 30, [ROOM])
+        whole = await pages(alice, LIBRARY)
+        assert sorted(body for _, body in whole) == sorted(
+            f"{nick} {n}" for nick in ("Alice", "Bob") for n in range(15)
+        )
+        assert await pages(bob, LIBRARY) == whole
+        read, readers = whole[:1], [alice, bob] * 15
+        while len(read) < 30:
+            rsm = {"max": 4, "after": read[-1][0]}
+            page = await readers.pop().plugin["xep_0313"].retrieve(LIBRARY, rsm=rsm, timeout=WAIT_SECONDS)
+            results = [each["mam_result"] for each in page["mam"]["results"]]
+            read = [*read, *((each["id"], each["forwarded"]["stanza"]["body"]) for each in results)]
+        assert read == whole
+
+    played(a, script)
+    verify(b)

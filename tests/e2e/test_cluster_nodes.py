@@ -97,6 +97,31 @@ def test_nodes_serve_without_nats_and_find_each_other_when_it_comes(
         cluster.stop()
 
 
+def test_a_node_that_nats_does_not_let_in_says_why_and_serves(tmp_path: Path, authority: CertificateAuthority) -> None:
+    (tmp_path / "token").write_text("hush\n")
+    token = {"token_file": str(tmp_path / "token")}
+    cluster = Cluster(tmp_path, authority, nodes=2, nats_options={"token": "hush"}, cluster=token)
+    a, b = cluster.nodes
+    b.tables["cluster"]["token_file"] = str(tmp_path / "wrong")
+    (tmp_path / "wrong").write_text("no\n")
+    try:
+        cluster.nats.start()
+        cluster.register()
+        a.start()
+        b.start()
+        wait_until(lambda: "NATS is away" in b.log.read_text(), "a line in the log")
+        assert "authorization violation" in b.log.read_text().lower()
+        assert all("authorization" in view["trouble"].lower() for view in b.views())
+        assert a.nats_is(there=True)
+        assert a.members() == ["a"]
+        (tmp_path / "wrong").write_text("hush\n")
+        b.stop()
+        b.start_again()
+        cluster.until_members("a", "b")
+    finally:
+        cluster.stop()
+
+
 def test_an_upgrade_is_seen_by_no_other_node(cluster: Cluster) -> None:
     a, b, _ = cluster.nodes
     before = b.workers()
@@ -133,7 +158,9 @@ def test_operators_see_the_nodes(cluster: Cluster, capsys: pytest.CaptureFixture
 
 def test_a_chat_shows_servers_that_come_and_go(tmp_path: Path, authority: CertificateAuthority) -> None:
     """Chatty's second half: `[SERVER UPDATE]`, and a killed server costs its client a reconnect."""
-    with Cluster(tmp_path, authority, rooms={"create": "anyone"}) as cluster:
+    # a guest comes back as somebody else, who gets the nick when the dead node's time to resume is over
+    service = {"resume_seconds": 1}
+    with Cluster(tmp_path, authority, rooms={"create": "anyone"}, service=service) as cluster:
         a, b, c = cluster.nodes
         servers = ",".join(f"{node.plain.host}:{node.plain.port}" for node in cluster.nodes)
         options = ("--server", servers, "--domain", DOMAIN, "--tls", "none")
@@ -146,8 +173,8 @@ def test_a_chat_shows_servers_that_come_and_go(tmp_path: Path, authority: Certif
                 await alice.shows("[SERVER UPDATE] a, b, c")
                 await asyncio.to_thread(cluster.until_members, "a", "b", "c")
                 await asyncio.to_thread(a.kill)
-                await alice.shows(f"[SERVER] joined again through {b.plain.host}:{b.plain.port}")
                 await alice.shows("[SERVER UPDATE] b, c")
+                await alice.shows(f"[SERVER] joined again through {b.plain.host}:{b.plain.port}")
                 alice.type("still here")
                 await alice.shows("[Alice] still here")
 

@@ -263,6 +263,20 @@ def test_what_an_earlier_version_writes_after_that_moves_too(start: Callable[...
     assert assert_whole(directory) == 6
 
 
+def test_old_archives_stay_while_nothing_can_be_written(start: Callable[..., Worker], directory: str) -> None:
+    old_rows(directory, rooms=3)
+    worker = start()
+    worker.storage.writer.trouble = "the disk is full"
+    with pytest.raises(StorageFullError):
+        worker.rooms.tail(HALL, 5)
+    worker.storage.writer.trouble = ""
+    worker.histories.flush()
+    assert not worker.promises.held
+    assert len(worker.storage.read("SELECT 1 FROM history")) == 3
+    assert worker.bodies() == ["old 0", "old 1", "old 2"]
+    assert assert_whole(directory) == 3
+
+
 # --- the key ---
 
 

@@ -11,8 +11,10 @@ import msgspec
 import pytest
 
 from megaphone.bus.keys import Keys
+from megaphone.embedded import store_view
 from megaphone.embedded.promises import Promises
-from megaphone.embedded.tables import ROWS_AT_ONCE, VALUE_LIMIT_BYTES, Seen, Tables, bucket_of
+from megaphone.embedded.rows_on_disk import ROWS_AT_ONCE
+from megaphone.embedded.tables import VALUE_LIMIT_BYTES, Tables, bucket_of
 from megaphone.service.ports import RosterItem
 from megaphone.storage.accounts import AccountBook
 from megaphone.storage.database import prepare
@@ -225,9 +227,47 @@ def test_a_row_that_is_too_large_stays_and_holds_up_nobody(nats: NATS, tmp_path:
     run(scenario())
 
 
-def test_what_was_seen_takes_a_bit_each() -> None:
-    seen = Seen()
-    numbers = [1, 7, 8, 9, 100_000, 5_000_000]
-    for number in numbers:
-        seen.add(number)
-    assert [number for number in (*range(20), 100_000, 4_999_999, 5_000_000, 9_999_999) if number in seen] == numbers
+@pytest.mark.parametrize("trouble", ["nothing", "a key is lost", "what came last is lost"])
+def test_after_a_cut_only_what_is_new_is_read_unless_something_is_lost(
+    nats: NATS, tmp_path: Path, trouble: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_view, "SINCE_LIMIT", 20)
+
+    async def scenario() -> None:
+        async with cluster(nats, tmp_path, 2) as nodes:
+            for number in range(30):
+                write(nodes[0], number)
+            await equal(nodes)
+            await until(lambda: nodes[1].tables.counts.heard >= 90)
+            await until(lambda: all(len(node.tables._view.expected_next) <= 20 for node in nodes))
+            heard = nodes[1].tables.counts.heard
+            keys = Keys(nodes[0].bus.connection, nodes[0].bus.prefix, bucket_of("test"))
+            kept = nats.settings.directory / "store"
+            if trouble == "what came last is lost":
+                await stopped(nats, nodes)
+                shutil.copytree(kept, tmp_path / "before")
+                nats.start()
+                await equal(nodes)
+            write(nodes[1], 100)
+            await equal(nodes)
+            if trouble == "a key is lost":
+                lost = f"{keys.prefix}{key_of(VCARD, 'user3', '')}"
+                await keys.api(f"STREAM.PURGE.{keys.stream}", {"filter": lost})
+            await stopped(nats, nodes)
+            write(nodes[1], 101)
+            if trouble == "what came last is lost":
+                shutil.rmtree(kept)
+                shutil.copytree(tmp_path / "before", kept)
+            nats.start()
+            await equal(nodes)
+            assert await keys.count(besides="mark.*") == 3 * 32
+            assert (nodes[1].tables.counts.heard - heard > 60) is (trouble == "a key is lost")
+            keys.close()
+
+    run(scenario())
+
+
+async def stopped(nats: NATS, nodes: list[Node]) -> None:
+    """Kill the server, and return when all have noticed."""
+    nats.kill()
+    await until(lambda: not any(node.tables.whole for node in nodes))

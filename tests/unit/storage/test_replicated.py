@@ -57,6 +57,7 @@ def meet(nodes: list[Node]) -> None:
     """Let all nodes hear of each other, over a store that knows nothing."""
     settle(nodes, Store())
     assert all(node.rows() == nodes[0].rows() for node in nodes)
+    assert all(node.versions() == nodes[0].versions() for node in nodes)
     assert all(node.count("unsent = 1 OR held IS NOT NULL") == 0 for node in nodes)
 
 

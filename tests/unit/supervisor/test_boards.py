@@ -5,6 +5,7 @@ import os
 
 import pytest
 
+from megaphone.dispatch.cluster_slots import ClusterSlot
 from megaphone.dispatch.counters import BOARD_BYTES, AdmissionSlot, Board, LinkSlot, Slot, UpstreamSlot
 from megaphone.dispatch.gauges import MAX_LINKS, MAX_UPSTREAMS
 from megaphone.supervisor.boards import SharedMemory, WorkerBoard
@@ -58,6 +59,9 @@ def test_only_gauges_of_the_process_are_cleared() -> None:
         Slot.HUB_LINKS_WAITING,
         Slot.HUB_KEPT_BYTES,
         Slot.HUB_UNSENT_BYTES,
+        ClusterSlot.NODES,
+        ClusterSlot.NATS_UP,
+        ClusterSlot.ROWS_SHARED,
     }
     board.close()
 
