@@ -51,7 +51,7 @@ def settle(
 def let_go(room: Room, session: JID) -> None:
     """A session of ours is connected to another node now; nobody sees a difference."""
     nodes = room.surroundings.nodes
-    if nodes is None or not nodes.has_moved(room, session):
+    if nodes is None or not nodes.moved.has_left(room, session):
         room.outlet.occupant_removed(room.jid, session)
     answer_for(room, room.occupants.by_session[session], session)
     if room.occupants.touched is not None:

@@ -70,7 +70,7 @@ def destroy(room: Room, venue: JID | None = None, *, reason: str = "", password:
         content += element(b"password", content=escape(password))
     content = element(b"destroy", content=content, jid=None if venue is None else str(venue))
     if room.surroundings.nodes is not None:
-        room.surroundings.nodes.destroyed(room, content)
+        room.surroundings.nodes.telling.destroyed(room, content)
     if room.persistent:
         room.forget()
     end(room, content)

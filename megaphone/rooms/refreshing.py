@@ -35,6 +35,8 @@ def refresh(rooms: Rooms, jid: JID) -> None:
     else:
         was_locked, maker = room.locked, room.creator
         room.locked = False
+        if was_locked:
+            room.archive_said()
         _take_record(rooms, room, record, anew=was_locked)
         _take_affiliations(room, keeping=maker if was_locked else None)
         if rooms.room(jid) is room:

@@ -198,17 +198,17 @@ class Room:
     def tell_nodes(self, stanza: bytes, audience: Audience = Audience.ALL) -> None:
         """Send a stanza without `to`, that is not archived, to the occupants who are connected to other nodes."""
         if self.surroundings.nodes is not None:
-            self.surroundings.nodes.tell(self, stanza, audience)
+            self.surroundings.nodes.telling.tell(self, stanza, audience)
 
     def act(self, occupant: Occupant, role: Role, why: Why) -> None:
         """Let the nodes to which an occupant is connected give it another role; NONE removes it."""
         if self.surroundings.nodes is not None:
-            self.surroundings.nodes.act(self, occupant, role, why)
+            self.surroundings.nodes.telling.act(self, occupant, role, why)
 
     def forward(self, stanza: Addressed, session: JID) -> None:
         """Give a stanza for an occupant to the room of the node to which it is connected."""
         if self.surroundings.nodes is not None:
-            self.surroundings.nodes.forward(self, stanza, session)
+            self.surroundings.nodes.telling.forward(self, stanza, session)
 
     def say_statuses(self, *statuses: int) -> None:
         """Tell all occupants of changes that have a code (XEP-0045 section 10.2.1)."""
@@ -236,6 +236,10 @@ class Room:
     def save_all(self) -> None:
         """Keep everything about a room that has become persistent."""
         self.save_rows()
+        self.archive_said()
+
+    def archive_said(self) -> None:
+        """Add to the archive what was said before the room had one: their ids are others from now on."""
         said = () if self._tail is None else self._tail.all()
         if not said:
             self._tail = None  # there may be something in the archive, of other nodes

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from megaphone.rooms.addressed import Addressed
-    from megaphone.rooms.other_nodes import Wire
     from megaphone.rooms.ports import Outlet, RoomSettings, RoomStore
+    from megaphone.rooms.wire import Wire
     from megaphone.stream.archive import Archive, Archived
     from megaphone.stream.stanza import Stanza
 
@@ -89,6 +89,8 @@ class Rooms:
             is_talk = stanza.kind == "message" and stanza.type == "groupchat" and retracts(stanza) is None
             self.touch(addressed.to.bare, talk=is_talk and not addressed.to.resource)
         nodes = self.surroundings.nodes
+        if nodes is not None:
+            nodes.now = now
         try:
             if not stanza.to.local:
                 self._receive_at_domain(addressed)
@@ -105,11 +107,9 @@ class Rooms:
         except ArchiveError as error:
             if stanza.answerable:
                 self._outlet.route(stanza.error(error.condition, text=error.text), stanza.from_)
-        if nodes is not None:
-            nodes.now = now
-            room = self._rooms.get(addressed.to.bare)
-            if room is not None:
-                nodes.tell_changes(room)
+        finally:
+            if nodes is not None and (changed := self._rooms.get(addressed.to.bare)) is not None:
+                nodes.telling.tell_changes(changed)
 
     def refuse(self, stanza: Addressed, error: RoomError) -> None:
         """Answer a stanza that is refused."""
@@ -250,7 +250,17 @@ class Rooms:
         refreshing.refresh(self, jid)
         room = self._rooms.get(jid)
         if nodes is not None and room is not None:
-            nodes.tell_changes(room)
+            nodes.telling.tell_changes(room)
+
+    def session_moved(self, session: JID, now: float) -> None:
+        """A session of ours, by its full JID, goes on at another node, which will claim it in all its rooms."""
+        if self.surroundings.nodes is not None:
+            self.surroundings.nodes.session_moved(session, now)
+
+    def session_came(self, session: JID, now: float) -> None:
+        """A session of another node's goes on here, in all its rooms."""
+        if self.surroundings.nodes is not None:
+            self.surroundings.nodes.session_came(session, now)
 
     # --- homes ---
 
@@ -261,7 +271,7 @@ class Rooms:
             leaving.lose(room, is_lost)
             if self.surroundings.nodes is not None:
                 self.surroundings.nodes.now = now
-                self.surroundings.nodes.tell_changes(room)
+                self.surroundings.nodes.telling.tell_changes(room)
         self.directory.lose(is_lost)
 
     def list_anew(self) -> None:
@@ -275,7 +285,7 @@ class Rooms:
         for room in self._rooms.values():
             leaving.shut_down(room)
             if self.surroundings.nodes is not None:
-                self.surroundings.nodes.shut_down(room)
+                self.surroundings.nodes.telling.shut_down(room)
         self._rooms.clear()
         self._created.clear()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from tests.servers.cluster import Cluster
 from tests.servers.model import ALICE, BOB, CAROL, ROOMS
 
 GARDEN = JID(f"garden@{ROOMS}")
+DISCO = "<query xmlns='http://jabber.org/protocol/disco#info'/>"
 RESUME_SECONDS = 6
 BODY = "{jabber:client}body"
 
@@ -48,6 +51,10 @@ async def people(company: Company, cluster: Cluster) -> tuple[Client, Client, Cl
 
 def here(nick: str) -> Any:
     return stanza("presence", of=f"{GARDEN}/{nick}")
+
+
+def said(text: str) -> Any:
+    return lambda element: element.findtext(BODY) == text
 
 
 def test_occupants_of_three_nodes(cluster: Cluster, played: Callable[[Script], None]) -> None:
@@ -131,6 +138,85 @@ def test_configuration_and_affiliations_cross_nodes(cluster: Cluster, played: Ca
         assert refused.value.condition == "forbidden"
         await muc(alice).destroy(GARDEN)
         await bob.expect(gone("Bob"))
+
+    played(script)
+
+
+def test_between_two_occupants(cluster: Cluster, played: Callable[[Script], None]) -> None:
+    async def script(company: Company) -> None:
+        alice, bob, carol = await people(company, cluster)
+        await enter(bob, "Bob", GARDEN)
+        await alice.expect(here("Bob"))
+        alice.send_message(f"{GARDEN}/Bob", "between us", mtype="chat")
+        (private,) = await bob.expect(stanza("message", kind="chat", of=f"{GARDEN}/Alice"))
+        assert private.findtext(BODY) == "between us"
+        version = await alice.ask("get", DISCO, f"{GARDEN}/Bob")
+        assert (version.get("type"), version.get("from")) == ("result", f"{GARDEN}/Bob")
+        muc(alice).invite(GARDEN, CAROL.jid, reason="come")
+        await carol.expect(stanza("message", of=str(GARDEN), child=f"{USER}invite"))
+        await muc(alice).destroy(GARDEN)
+        await bob.expect(gone("Bob"))
+
+    played(script)
+
+
+def test_a_cut_and_a_clash_of_nicks(cluster: Cluster, played: Callable[[Script], None]) -> None:
+    async def script(company: Company) -> None:
+        alice, bob, carol = await people(company, cluster)
+        for client in (bob, carol):  # the room's rows are everywhere, so that it is the same room
+            while (await client.ask("get", DISCO, str(GARDEN))).get("type") == "error":
+                await asyncio.sleep(0.1)
+        cluster.nats.kill()
+        cluster.until_nats(there=False)
+        await enter(bob, "Count", GARDEN)
+        await enter(carol, "Count", GARDEN)
+        speakers = {"Alice": alice, "Count": bob, "Count (c)": carol}
+        for speaker in speakers.values():
+            speaker.send_message(GARDEN, f"from {speaker.name} alone", mtype="groupchat")
+            await speaker.expect(stanza("message", kind="groupchat", child=BODY))
+        cluster.nats.start()
+        cluster.until_members("a", "b", "c")
+        for speaker in speakers.values():
+            for other in {*speakers.values()} - {speaker}:
+                await other.expect(said(f"from {speaker.name} alone"))
+        (renamed,) = await carol.expect(gone("Count"))
+        assert {"110", "303"} <= statuses(renamed)
+        (own,) = await carol.expect(here("Count (c)"))
+        assert {"110", "210"} <= statuses(own)
+        await carol.expect(here("Count"))
+        await bob.expect(here("Count (c)"))
+        await alice.expect(here("Count"))
+        await alice.expect(here("Count (c)"))
+        await muc(alice).destroy(GARDEN)
+        await carol.expect(gone("Count (c)"))
+
+    played(script)
+
+
+def test_an_upgrade_is_seen_by_nobody(cluster: Cluster, played: Callable[[Script], None]) -> None:
+    async def script(company: Company) -> None:
+        alice, bob, carol = await people(company, cluster)
+        await enter(bob, "Bob", GARDEN)
+        await enter(carol, "Carol", GARDEN)
+        await alice.expect(here("Bob"))
+        await alice.expect(here("Carol"))
+        await bob.expect(here("Carol"))
+        before = len(company.transcript.entries)
+        upgrade = [sys.executable, "-m", "megaphone", "upgrade", "--force", "--config"]
+        upgrading = await asyncio.create_subprocess_exec(*upgrade, str(cluster.nodes[1].config_path))
+        assert await upgrading.wait() == 0
+        assert await muc(carol).set_self_nick(GARDEN, "Caroline", timeout=WAIT_SECONDS) == "Caroline"
+        await bob.expect(here("Caroline"))
+        assert await muc(bob).set_self_nick(GARDEN, "Bobby", timeout=WAIT_SECONDS) == "Bobby"
+        await alice.expect(here("Bobby"))
+        await carol.expect(here("Bobby"))
+        bob.send_message(GARDEN, "hello", mtype="groupchat")
+        await carol.expect(stanza("message", kind="groupchat", of=f"{GARDEN}/Bobby", child=BODY))
+        since = [each.element for each in company.transcript.entries[before:] if each.direction == "in"]
+        left = [each for each in since if each is not None and each.get("type") == "unavailable"]
+        assert all("303" in statuses(each) for each in left)
+        await muc(alice).destroy(GARDEN)
+        await bob.expect(gone("Bobby"))
 
     played(script)
 

@@ -250,6 +250,23 @@ def test_archives_of_users_too(bus: Bus, make: Callable[..., Site]) -> None:
     assert ("user", ROMEO) in [(kind, owner) for kind, owner, _ in other.heard]
 
 
+def test_what_was_said_in_a_room_before_it_was_made_is_not_heard(bus: Bus, make: Callable[..., Site]) -> None:
+    a, b, c = (make(name) for name in "abc")
+    bus.run(2)
+    bus.cut(c)
+    c.say("in the first")
+    bus.run(20)
+    for site in (a, b):
+        site.worker.rooms.forget(HALL)
+        site.worker.began[HALL] = site.worker.time
+    a.say("in the second")
+    bus.run(1)
+    bus.heal()
+    bus.run(10)
+    assert a.bodies() == b.bodies() == ["in the second"]
+    assert [body(each) for site in (a, b) for _, _, entries in site.heard for each in entries] == ["in the second"]
+
+
 def test_both_sides_of_a_cut_go_on(bus: Bus, make: Callable[..., Site]) -> None:
     a, b, c = (make(name) for name in "abc")
     bus.run(2)

@@ -308,6 +308,26 @@ def test_a_room_made_on_two_nodes_at_once() -> None:
     assert {nick: each[1] for nick, each in views["a"].items()} == {"romeo": Role.MODERATOR, "juliet": Role.MODERATOR}
 
 
+def test_what_was_said_in_a_room_that_is_being_made_is_not_lost_when_another_has_made_it() -> None:
+    sea = Sea("a", "b")
+    sea.separate("a", "b")
+    enter(sea, "a", "romeo")
+    sea["a"].say("romeo", OPEN)
+    sea.pass_(1)
+    enter(sea, "b", "juliet")
+    sea["b"].say("juliet", f"<message to='{ROOM}' type='groupchat'><body>alone</body></message>")
+    assert not sea["b"].archive.entries
+    sea.heal("a", "b")
+    sea.replicate()
+    sea.calm()
+    room = sea["b"].rooms.room(ROOM)
+    assert room is not None
+    assert not room.locked
+    assert room.creator == person("romeo").bare
+    assert room.affiliations.of(person("juliet")) is Affiliation.OWNER
+    assert [b"alone" in each.said.stanza for each in sea["b"].archive.entries[ROOM]] == [True]
+
+
 def test_limits_count_all_nodes() -> None:
     sea = Sea("a", "b", settings=replace(SETTINGS, occupants_limit=2))
     enter(sea, "a", "romeo")
@@ -404,9 +424,9 @@ def test_a_session_goes_on_at_another_node_and_nobody_sees_it() -> None:
     sea = verona()
     enter(sea, "b", "juliet")
     hush(sea)
-    sea["b"].others.session_moved(person("juliet"), sea.now)
+    sea["b"].rooms.session_moved(person("juliet"), sea.now)
     assert person("juliet") not in sea["b"].audience[ROOM]
-    sea["c"].others.session_came(person("juliet"), sea.now)
+    sea["c"].rooms.session_came(person("juliet"), sea.now)
     sea.calm()
     assert sea["c"].audience[ROOM] == {person("juliet"): False}
     assert got(sea["a"], "romeo") == got(sea["b"], "juliet") == got(sea["c"], "juliet") == []
@@ -420,7 +440,7 @@ def test_a_session_that_nobody_goes_on_with_leaves() -> None:
     sea = verona()
     enter(sea, "b", "juliet")
     hush(sea)
-    sea["b"].others.session_moved(person("juliet"), sea.now)
+    sea["b"].rooms.session_moved(person("juliet"), sea.now)
     sea.pass_(RESUME_SECONDS + 1)
     sea.calm()
     assert got(sea["a"], "romeo") == ["-juliet 333"]
