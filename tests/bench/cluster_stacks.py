@@ -1,8 +1,10 @@
-"""What worker processes are busy with: their Python stacks, looked at by py-spy a hundred times a second.
+"""What the loops of workers are busy with: their Python stacks, looked at by py-spy a hundred times a second.
 
-A stack counts for the first of these that one of its frames belongs to; what a compiled module does, for who called it:
+Only what holds the interpreter's lock is looked at: who waits, in epoll or for a lock, has given it away. Other threads
+are left out, as SQLite works without it; the kernel's clock of each thread knows what they take. A stack counts for the
+first of these that one of its frames belongs to; what a compiled module does, for who called it:
 
-    history         the signed log: megaphone/history, its archives, and what SQLite does for them
+    history         the signed log: megaphone/history, its archives, and what is read from and given to SQLite
     between nodes   the client of NATS, and what puts words to other nodes together
     edge and rooms  all else: sockets, streams, sessions, rooms
 """
@@ -25,6 +27,7 @@ WHERE = {
     "between nodes": re.compile(r"megaphone/(bus/(nats|keys|member)|embedded/(nodes|\w+_nodes|tables))"),
 }
 PARTS = (*WHERE, REST)
+OTHER_THREAD = "_bootstrap_inner ("  # of threading.py, which begins all but the first
 END_SECONDS = 30.0
 
 
@@ -38,7 +41,7 @@ class Stacks:
         """Add lines of py-spy's raw format: frames from the outermost one on, separated by ";", and how often."""
         for line in text.splitlines():
             frames, _, count = line.rpartition(" ")
-            if frames and count.isdecimal():
+            if frames and count.isdecimal() and OTHER_THREAD not in frames:
                 self.seen[part_of(frames)] += int(count)
 
     def shares(self) -> dict[str, float]:
@@ -62,7 +65,7 @@ def sampled(pids: Sequence[int], directory: Path) -> Iterator[Stacks]:
         raise ServerError("py-spy is not installed: pip install py-spy")
     stacks = Stacks()
     files = [directory / f"stacks-{pid}.txt" for pid in pids]
-    command = [str(program), "record", "--rate", str(RATE), "--format", "raw", "--duration", "unlimited"]
+    command = [str(program), "record", "--gil", "--rate", str(RATE), "--format", "raw", "--duration", "unlimited"]
     children = []
     try:
         for pid, file in zip(pids, files, strict=True):
