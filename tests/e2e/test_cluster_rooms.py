@@ -239,9 +239,10 @@ def test_a_worker_is_killed_and_who_comes_back_has_not_been_away(
         await configure(alice, room)
         await enter(bob, "Bob", room)
         await alice.expect(stanza("presence", of=f"{room}/Bob"))
-        before = cluster.nodes[1].workers()
-        os.kill(before[home_of(str(room), 2)], signal.SIGKILL)
-        while len(now := cluster.nodes[1].workers()) < 2 or now == before:
+        workers = cluster.nodes[1].request("GET", "/status")["workers"]
+        (killed,) = [each["pid"] for each in workers if each["worker"] == home_of(str(room), 2)]
+        os.kill(killed, signal.SIGKILL)
+        while len(now := cluster.nodes[1].workers()) < 2 or killed in now:
             await asyncio.sleep(0.1)
         ping = bob.plugin["xep_0410"].send_self_ping
         while await ping(JID(f"{room}/Bob"), timeout=1) is not PingStatus.DISCONNECTED:
