@@ -31,7 +31,7 @@ from megaphone.storage.replicated import Applied, Found, Heard, Lost, Told, Unse
 from megaphone.storage.replicated_row import ORIGIN_BYTES, decode_row, encode_row, key_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from megaphone.bus.keys import Change
     from megaphone.bus.nats import NATSBus
@@ -123,7 +123,8 @@ class Tables:
         """Begin, and look whether anybody has written; called 8 times a second."""
         if not self._tasks:
             self._bus.connection.listeners.append(self._connection_changed)
-            self._tasks = [asyncio.create_task(work) for work in (self._hear_on(), self._tell_on(), self._hear_again())]
+            works = (self._hear_on, self._tell_on, self._hear_again)
+            self._tasks = [asyncio.create_task(self._go_on(work)) for work in works]
         with contextlib.suppress(StorageError):
             ((version,),) = self._storage.read("PRAGMA data_version")
             if version != self._data_version:
@@ -141,6 +142,15 @@ class Tables:
     def _connection_changed(self, up: bool, _: str) -> None:
         if up:
             self._wake.set()
+
+    async def _go_on(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do this until we are closed: a mistake of ours is told, and the work begins anew."""
+        while True:
+            try:
+                await work()
+            except Exception as error:  # noqa: BLE001 - whatever it is, rows must go on
+                self._log.error("internal error", exc_info=error)
+                await asyncio.sleep(_LONGEST_PAUSE_SECONDS)
 
     # --- what the store says ------------------------------------------------------------
 

@@ -1,5 +1,6 @@
 """A room of thousands over three nodes: deliveries, how long the last one takes, and who uses the CPU for it."""
 
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.cluster_nodes import ALONE, CLUSTER, Running, Spent, running, running_alone
-from tests.bench.cluster_stacks import PARTS, REST, sampled
+from tests.bench.cluster_stacks import PARTS, REST, program, sampled
 from tests.bench.report.figure import Figure
 from tests.bench.service_room import WARM_UP_MESSAGES, WAYS
 from tests.bench.services import MECHANISM
@@ -97,6 +98,11 @@ def measure_room(occupants: int, rounds: int, messages: int) -> list[Figure]:
                 for each in crowds:
                     answer, spent = each.talk(what, messages)
                     way.add(each.servers.name, answer, spent.whole)
+        if program() is None:
+            print(
+                "py-spy is not installed, so nothing is said of shares of the CPU: pip install py-spy", file=sys.stderr
+            )
+            return [figure for way in ways.values() for figure in way.figures if figure.rounds]
         for what, way in ways.items():
             for each in crowds:
                 for part, share in shares(each, what, Path(name)).items():

@@ -9,7 +9,9 @@ first of these that one of its frames belongs to; what a compiled module does, f
     edge and rooms  all else: sockets, streams, sessions, rooms
 """
 
+import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -57,15 +59,20 @@ def part_of(frames: str) -> str:
     return next((part for part, where in WHERE.items() if where.search(frames)), REST)
 
 
+def program() -> str | None:
+    """Where py-spy is, if it is there."""
+    return shutil.which("py-spy", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+
+
 @contextmanager
 def sampled(pids: Sequence[int], directory: Path) -> Iterator[Stacks]:
     """Sample these processes meanwhile. ServerError if py-spy is not there."""
-    program = Path(sys.executable).parent / "py-spy"
-    if not program.exists():
+    spy = program()
+    if spy is None:
         raise ServerError("py-spy is not installed: pip install py-spy")
     stacks = Stacks()
     files = [directory / f"stacks-{pid}.txt" for pid in pids]
-    command = [str(program), "record", "--gil", "--rate", str(RATE), "--format", "raw", "--duration", "unlimited"]
+    command = [spy, "record", "--gil", "--rate", str(RATE), "--format", "raw", "--duration", "unlimited"]
     children = []
     try:
         for pid, file in zip(pids, files, strict=True):
