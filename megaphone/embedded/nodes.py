@@ -190,6 +190,11 @@ class Nodes:
 
     # --- the bus ------------------------------------------------------------
 
+    @property
+    def arriving(self) -> bool:
+        """Whether this process goes on for another, and NATS is about to be there: what is said now would be lost."""
+        return self._splice is not None and self._splice.waits and not self._bus.up
+
     def publish(self, subject: str, payload: bytes) -> bool:
         """Bring this to everybody who subscribes, on all nodes; see bus.ports.Bus. False while NATS is away."""
         if self.replaced:

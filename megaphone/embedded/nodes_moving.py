@@ -85,6 +85,11 @@ class Splice:
         splice._own = [nodes.bus.subscribe(nodes.own_subject("late"), splice._take_late)]
         return splice
 
+    @property
+    def waits(self) -> bool:
+        """Whether it is the successor's, and has not heard of the predecessor yet."""
+        return self._waits and not self._ended
+
     def hold(self, subscription: NodesSubscription, message: Message) -> bool:
         """Keep a message for later; False if it is for now."""
         if self._ended:
