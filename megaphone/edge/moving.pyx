@@ -19,6 +19,7 @@ from megaphone.dispatch.counters cimport CLOSED_BY_REASON, SYSTEM_SHUTDOWN
 from megaphone.dispatch.fingerprint cimport mixed
 from megaphone.edge.clients cimport Clients
 from megaphone.edge.relay cimport AUTHENTICATED, CLOSED, CLOSING, HANDSHAKE, NEGOTIATING
+from megaphone.edge.websocket cimport SPEAKS_HTTP, SPEAKS_XMPP
 from megaphone.sockets.poller cimport TICKS_PER_SECOND
 from megaphone.sockets.moving cimport (
     activate_socket, export_socket, milliseconds_of, restore_socket, socket_fingerprint, ticks_from,
@@ -39,6 +40,8 @@ cdef enum:          # of a record; never given another meaning
     ADMITTED = 16       # counted in the address sketch, which stays as it is
     HEADER_SENT = 32    # the edge has answered this stream's header itself
     CLIENT_ENDED = 64   # the client's last byte has come
+    IN_STARTTLS = 128   # TLS was begun with STARTTLS
+    HEARD = 256         # it speaks XMPP, not HTTP
 
 cdef enum:
     ALLOWANCE_PARTS = 10000     # of a stanza or byte, in a record
@@ -52,12 +55,13 @@ cdef class MovableConnection(ClosableConnection):
     """The part of a client connection that moves it to another process."""
 
     cdef bint movable(self):
-        return not (self.state >= CLOSING or self.state == HANDSHAKE or self.offering or self.state == NEGOTIATING and self.session is not None)
+        return not (self.speech >= SPEAKS_HTTP or self.awaits_admission or self.state >= CLOSING or self.state == HANDSHAKE or self.offering or self.state == NEGOTIATING and self.session is not None)
 
     cdef int flags(self) noexcept:
         return ((OPAQUE if self.opaque else 0) | (OUTBOUND_LOST if self.outbound_lost else 0) | (THROTTLED if self.throttled else 0)
                 | (CREDIT if self.credit else 0) | (ADMITTED if self.admitted else 0) | (HEADER_SENT if self.header_sent else 0)
-                | (CLIENT_ENDED if self.client_ended else 0))
+                | (CLIENT_ENDED if self.client_ended else 0)
+                | (IN_STARTTLS if self.in_starttls else 0) | (HEARD if self.speech == SPEAKS_XMPP else 0))
 
     cdef uint64_t fingerprint(self):
         cdef uint64_t print = mixed(self.state, self.flags())
@@ -104,6 +108,9 @@ cdef class MovableConnection(ClosableConnection):
         self.admitted = flags & ADMITTED != 0
         self.header_sent = flags & HEADER_SENT != 0
         self.client_ended = flags & CLIENT_ENDED != 0
+        self.in_starttls = flags & IN_STARTTLS != 0
+        if flags & HEARD or self.pending:
+            self.speech = SPEAKS_XMPP
         self.bytes_in, self.bytes_out, self.reason = record.bytes_in, record.bytes_out, record.reason
         self.stanza_tokens = record.stanza_allowance // (ALLOWANCE_PARTS // TICKS_PER_SECOND)
         self.byte_tokens = record.byte_allowance // (ALLOWANCE_PARTS // TICKS_PER_SECOND)

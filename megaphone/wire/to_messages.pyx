@@ -183,6 +183,23 @@ cdef class ToMessages:
         return b"".join([declaration for name, declaration in self.declarations if name not in own])
 
 
+def message(bytes stanza not None):
+    """The frame of one whole stanza of a stream with RFC 6120's own header; ValueError if it does not begin with a start tag."""
+    cdef Pieces pieces
+    cdef ToMessages messages = ToMessages.__new__(ToMessages)
+    messages.put(STANZA, <const uint8_t*> <const char*> stanza, len(stanza), &pieces)
+    return joined(&pieces)
+
+
+cdef bytes joined(Pieces* pieces):
+    return (
+        PyBytes_FromStringAndSize(<const char*> pieces.lead, pieces.lead_length)
+        + PyBytes_FromStringAndSize(<const char*> pieces.name, pieces.name_length)
+        + PyBytes_FromStringAndSize(<const char*> pieces.declared, pieces.declared_length)
+        + PyBytes_FromStringAndSize(<const char*> pieces.rest, pieces.rest_length)
+    )
+
+
 cdef class StreamToMessages:
     """The whole for Python: the stream's bytes in any pieces, WebSocket frames out."""
 
@@ -215,11 +232,6 @@ cdef class StreamToMessages:
             if event == ERROR:
                 raise ValueError("not-well-formed", "no XML stream")
             if self.messages.put(event, &data[offset], result.offset, &pieces):
-                frames += (
-                    PyBytes_FromStringAndSize(<const char*> pieces.lead, pieces.lead_length)
-                    + PyBytes_FromStringAndSize(<const char*> pieces.name, pieces.name_length)
-                    + PyBytes_FromStringAndSize(<const char*> pieces.declared, pieces.declared_length)
-                    + PyBytes_FromStringAndSize(<const char*> pieces.rest, pieces.rest_length)
-                )
+                frames += joined(&pieces)
             offset += result.offset
         return frames
