@@ -16,6 +16,7 @@ from megaphone.config.schema import Config, Domain, Limits, WebSocket
 from megaphone.config.schema import Upstream as UpstreamTable
 from megaphone.dispatch.counters import BOARD_BYTES, Board, Reason, Slot, UpstreamSlot
 from megaphone.dispatch.dispatcher import Dispatcher
+from megaphone.dispatch.websocket_slots import WebSocketSlot
 from megaphone.edge import opening
 from megaphone.edge.admission import Admission
 from megaphone.edge.clients import Clients
@@ -310,6 +311,7 @@ class EdgeUnderTest:
         assert self.gauges() == {}
         self.clients.sweep(1)
         assert self.count(Slot.MAILBOX_BYTES) == 0
+        assert self.board.get(WebSocketSlot.OPEN) == 0
         assert sum(self.count(Slot(Slot.CLOSED_BY_REASON + reason)) for reason in range(Reason.REASONS)) == (
             self.count(Slot.ACCEPTED) + self.count(Slot.LIMIT_WORKER_CONNECTIONS)
         )
