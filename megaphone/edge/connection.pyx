@@ -192,13 +192,14 @@ cdef class ClientConnection(MovableConnection):
         cdef Scan result
         cdef int event
         cdef bytes pending
-        if self.over_preauth():
-            return
         if self.state == AWAITING_PROXY:
-            self.pending += PyBytes_FromStringAndSize(<const char*> data, length)
-            opening.take_proxy_header(self)
+            if not self.over_preauth():
+                self.pending += PyBytes_FromStringAndSize(<const char*> data, length)
+                opening.take_proxy_header(self)
             return
         if self.speech == UNHEARD and (self.listener.websocket or self.listener.tls == "both") and not self.tell_apart(data, length):
+            return
+        if self.over_preauth():
             return
         if self.speech == SPEAKS_HTTP:
             self.pending += PyBytes_FromStringAndSize(<const char*> data, length)

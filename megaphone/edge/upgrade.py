@@ -97,6 +97,7 @@ def _read(connection: ClientConnection, head: bytes) -> Any:
         request = reader.next_event()
     except h11.RemoteProtocolError as error:
         status = error.error_status_hint
+        error.__traceback__ = None  # whose frames refer to the error: nothing would let go of the connection
         refuse(connection, status if status in _REASONS else 400, "this is no HTTP/1.1 request")
         return None
     if not isinstance(request, h11.Request):
