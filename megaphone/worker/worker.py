@@ -68,6 +68,7 @@ class Worker(Process):
         limits = ClientLimits(config.limits)
         self.clients = Clients(self.poller, self.dispatcher, self.board, limits)
         self.clients.admission = Admission(sketch, config.limits)
+        self.clients.websocket = WebSocketLimits(config.websocket)
         self.pool = Pool(config, self.board, workers, self._file)
         self.uplink = Uplink(self.poller, self.dispatcher, self.board, self.pool, self._carriers(config, limits))
         self.embedded = self._embed(config, start) if config.embedded else None
