@@ -353,7 +353,8 @@ METRICS: Final = (
            "Pings from clients, and those of the edge to silent ones.",
            OfNode({("in",): WebSocketSlot.PINGS_IN, ("out",): WebSocketSlot.PINGS_OUT})),
     Metric("megaphone_websocket_frames_refused_total", "counter", (),
-           "Connections ended for a frame that RFC 6455 or a limit forbids.", OfNode({(): WebSocketSlot.FRAMES_REFUSED})),
+           "Connections ended for a frame that RFC 6455 or a limit forbids.",
+           OfNode({(): WebSocketSlot.FRAMES_REFUSED})),
     # embedded service
     Metric("megaphone_sessions", "gauge", ("worker", "state"),
            "Sessions of the embedded service at home in the worker.",

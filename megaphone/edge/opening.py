@@ -166,7 +166,7 @@ def stream_error(connection: ClientConnection, condition: str) -> bytes:
 
 
 def last_messages(connection: ClientConnection, condition: str, opens: bool) -> bytes:
-    """Return the frames that end a WebSocket's stream: <open/> if it `opens` only now, the error, <close/> (RFC 7395)."""
+    """Return the frames that end a WebSocket's stream: <open/> if it `opens` only now, the error, <close/>."""
     opened = [framing_element.open_element(header.read_stream_header(own_header(connection)))] if opens else []
     said = b"".join([text_header(len(text)) + text for text in opened])
     said += to_messages.message(stream_error(connection, condition))

@@ -1,7 +1,7 @@
 """The HTTP request that a WebSocket begins with (RFC 6455 section 4.2): read, answered, and who its client is.
 
-It happens once per connection, so it is ordinary Python, and HTTP itself is h11's to read. One request is all there is on a
-connection: whatever is not answered with 101 ends it.
+It happens once per connection, so it is ordinary Python, and HTTP itself is h11's to read. One request is all there is
+on a connection: whatever is not answered with 101 ends it.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def _client_of(connection: ClientConnection, headers: Iterable[tuple[bytes, byte
     address = connection.client_address
     values = [value.decode("latin-1") for name, value in headers if name.lower() == settings.forwarded_header]
     for element in reversed(",".join(values).split(",")):
-        # each proxy has added whom it heard it from at the end, so what is left of a stranger's address is his own invention
+        # each proxy adds whom it heard it from at the end: what stands before a stranger's address is his own invention
         if not in_networks(address, settings.forwarded_ranges):
             break
         found = _address_in(element, settings.forwarded_header)
@@ -162,6 +162,6 @@ def _refuse(connection: ClientConnection, response: bytes, reason: Reason) -> No
 def _response(status: int, reason: str) -> bytes:
     body = reason.encode() + b"\n"
     return (
-        b"HTTP/1.1 %d %b\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n\r\n%b"
-        % (status, _REASONS[status], len(body), body)
+        b"HTTP/1.1 %d %b\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n"
+        b"Content-Length: %d\r\n\r\n%b" % (status, _REASONS[status], len(body), body)
     )

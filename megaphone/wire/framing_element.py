@@ -1,4 +1,4 @@
-"""`<open/>` and `<close/>` (RFC 7395 section 3.3): what they are on an XML stream, and what a stream's header is as `<open/>`.
+"""`<open/>` and `<close/>` (RFC 7395 section 3.3): what they are on a stream, and what its header is as `<open/>`.
 
     <open xmlns='urn:ietf:params:xml:ns:xmpp-framing' to='example.org' version='1.0'/>      a message of its own
     <stream:stream xmlns='jabber:client' xmlns:stream='...' to='example.org' version='1.0'>  the same on a stream
@@ -30,7 +30,7 @@ class Framing(IntEnum):
 
 
 def read_framing(text: bytes) -> tuple[Framing, bytes]:
-    """Return what a whole message is, and what stands for it on the stream: a header, the stream's end, or `text` itself.
+    """Return what a whole message is, and what stands for it on the stream: a header, its end, or `text` itself.
 
     Raises ValueError(condition, reason) for what is no element, or more than one.
     """

@@ -13,7 +13,6 @@ from prometheus_client.parser import text_string_to_metric_families
 from megaphone.dispatch.cluster_slots import ClusterSlot
 from megaphone.dispatch.counters import (
     BOARD_BYTES,
-from megaphone.dispatch.websocket_slots import WebSocketSlot
     AdmissionSlot,
     Board,
     Kind,
@@ -22,6 +21,7 @@ from megaphone.dispatch.websocket_slots import WebSocketSlot
     Slot,
     UpstreamSlot,
 )
+from megaphone.dispatch.websocket_slots import WebSocketSlot
 from megaphone.metrics import (
     CONNECT_BUCKETS_SECONDS,
     INTERNAL_SLOTS,

@@ -1,10 +1,11 @@
-"""A WebSocket client and its server (RFC 7395): streams opened, begun anew and closed, stanzas both ways, and who ends it."""
+"""A WebSocket client and its server (RFC 7395): streams opened and closed, stanzas both ways, and who ends it."""
 
 import random
 import ssl
 
 import pytest
 from lxml import etree
+from msgspec.structs import replace
 
 from megaphone.config.schema import Limits, WebSocket
 from megaphone.dispatch.counters import Kind, Reason, Slot
@@ -13,6 +14,7 @@ from megaphone.edge import opening
 from megaphone.sockets.tls_contexts import CertificateChoice
 from megaphone.wire.link_open import Open, Transport
 from tests.unit.edge.conftest import MakeEdge
+from tests.unit.edge.dialogue import FAST
 from tests.unit.edge.edge_under_test import ScriptedServer
 from tests.unit.edge.websocket_dialogue import (
     CLOSE,
@@ -22,7 +24,6 @@ from tests.unit.edge.websocket_dialogue import (
     OPEN,
     PING,
     PONG,
-    STREAM,
     STREAM_END,
     TEXT,
     WebSocketPeer,
@@ -202,7 +203,10 @@ def test_a_server_that_is_no_xmpp_server(make_edge: MakeEdge, server: ScriptedSe
 
 @pytest.mark.parametrize(
     "element",
-    [b"<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>", b"<compressed xmlns='http://jabber.org/protocol/compress'/>"],
+    [
+        b"<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>",
+        b"<compressed xmlns='http://jabber.org/protocol/compress'/>",
+    ],
 )
 def test_there_is_no_tls_and_no_compression_inside(make_edge: MakeEdge, server: ScriptedServer, element: bytes) -> None:
     edge = make_edge(server)
@@ -224,7 +228,7 @@ def test_a_silent_client_is_pinged_and_its_pong_keeps_it(make_edge: MakeEdge, se
 
 
 def test_pings_are_not_piled_up_for_a_client_that_does_not_read(make_edge: MakeEdge, server: ScriptedServer) -> None:
-    limits = Limits(stanzas_per_second=10**6, stanzas_burst=10**6, mailbox_bytes=4096, bytes_per_second=10**9, bytes_burst=10**9)
+    limits = replace(FAST, mailbox_bytes=4096)
     edge = make_edge(server, limits=limits)
     client, _ = logged_in(edge, server, buffers=4096)
     client.peer.reading = False
@@ -251,7 +255,7 @@ def test_over_its_rate_a_client_waits(make_edge: MakeEdge, server: ScriptedServe
 
 
 def test_a_server_that_does_not_read_slows_its_client_down(make_edge: MakeEdge, server: ScriptedServer) -> None:
-    limits = Limits(stanzas_per_second=10**6, stanzas_burst=10**6, mailbox_bytes=4096, bytes_per_second=10**9, bytes_burst=10**9)
+    limits = replace(FAST, mailbox_bytes=4096)
     edge = make_edge(server, limits=limits)
     client, upstream = logged_in(edge, server)
     upstream.reading = False
@@ -296,4 +300,3 @@ def test_a_plain_websocket_is_called_one_on_a_link(make_edge: MakeEdge, server: 
     assert Open.decode(opening.link_facts(edge.only())).transport == Transport.WEBSOCKET
     assert not edge.only().export()  # it stays where it is when others move to another process
     assert isinstance(upgraded(edge.connect(edge.listen(websocket=True))), WebSocketPeer)
-

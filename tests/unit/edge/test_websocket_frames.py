@@ -1,4 +1,4 @@
-"""Frames against the XMPP listener, broken ones above all; numbers are those of the sections of the Autobahn test suite.
+"""Frames against the XMPP listener, broken ones above all; numbers are those of cases of the Autobahn test suite.
 
 What a frame is in itself is tested with the codec (tests/golden/websocket.toml); here a whole connection answers.
 """

@@ -107,7 +107,12 @@ def test_a_request_byte_by_byte(make_edge: MakeEdge, server: ScriptedServer) -> 
 
 @pytest.mark.parametrize(
     ("origin", "status"),
-    [("https://chat.example.org", 101), ("https://CHAT.example.org", 101), ("https://evil.example", 403), ("null", 403)],
+    [
+        ("https://chat.example.org", 101),
+        ("https://CHAT.example.org", 101),
+        ("https://evil.example", 403),
+        ("null", 403),
+    ],
 )
 def test_origins(make_edge: MakeEdge, server: ScriptedServer, origin: str, status: int) -> None:
     edge = make_edge(server, websocket=WebSocket(origins=("https://chat.example.org",)))

@@ -170,7 +170,10 @@ def log_in(client: WebSocketPeer, upstream: Peer) -> None:
     client.expect(OPENED, b"<stream:features xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'/>")
     bind = b"<iq xmlns='jabber:client' id='b' type='set'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>"
     client.send(bind)
-    bound = b" id='b' type='result'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><jid>romeo@example.org/o</jid></bind></iq>"
+    bound = (
+        b" id='b' type='result'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>"
+        b"<jid>romeo@example.org/o</jid></bind></iq>"
+    )
     upstream.expect(bind).send(b"<iq" + bound)
     client.expect(b"<iq xmlns='jabber:client'" + bound)
 
