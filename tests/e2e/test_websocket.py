@@ -29,7 +29,7 @@ MUC = "http://jabber.org/protocol/muc"
 
 @contextlib.contextmanager
 def serving(edge: Edge) -> Iterator[Edge]:
-    """The edge, running: WebSockets beside XMPP where there is direct TLS, and a plain listener for a proxy's clients."""
+    """The edge, running: WebSockets beside XMPP where there is direct TLS, and a plain listener for proxies."""
     edge.tables["listen"][1] |= {"websocket": True, "tls": "both"}
     edge.plain = Endpoint(LOOPBACK, free_port(), "none")  # type: ignore[attr-defined]
     edge.tables["listen"].append(
