@@ -93,6 +93,10 @@ class StorageFullError(StorageError):
     """A write that was not taken: too many are queued, or the disk takes none (answer: resource-constraint)."""
 
 
+class RowError(MegaphoneError):
+    """A row of another node that is none, or that no table of ours takes."""
+
+
 class HistoryError(MegaphoneError):
     """Bytes of a history that are not what they should be. `reason` is the word for it (docs/reference/history.md)."""
 

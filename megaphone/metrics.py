@@ -275,6 +275,11 @@ class Metric:
 
 
 # fmt: off
+_HISTORY_REFUSALS: Final = (
+    *("unknown-room", "unknown-origin", "excluded", "too-large", "malformed", "clock-order", "clock-ahead"),
+    *("bad-chain", "bad-seal", "forged-author", "fork", "too-many-gaps", "duplicate"),
+)
+
 METRICS: Final = (
     # the node and its processes
     Metric("megaphone_build_info", "gauge", ("version", "python"),
@@ -414,6 +419,25 @@ METRICS: Final = (
            OfWorker({(): ClusterSlot.NATS_REFUSED})),
     Metric("megaphone_nats_losses_total", "counter", ("worker",),
            "Connections to NATS that ended.", OfWorker({(): ClusterSlot.NATS_LOSSES})),
+    Metric("megaphone_rows_shared", "gauge", ("worker",),
+           "1 while worker 0 hears of other nodes' rows; 0 for other workers.",
+           OfWorker({(): ClusterSlot.ROWS_SHARED})),
+    Metric("megaphone_rows_total", "counter", ("worker", "event"),
+           "Rows told to other nodes, heard of them, applied since they were newer, refused.",
+           OfWorker({("told",): ClusterSlot.ROWS_TOLD, ("heard",): ClusterSlot.ROWS_HEARD,
+                     ("applied",): ClusterSlot.ROWS_APPLIED, ("refused",): ClusterSlot.ROWS_REFUSED})),
+    Metric("megaphone_history_told_total", "counter", ("worker",),
+           "Batches of histories that another node was told.", OfWorker({(): ClusterSlot.HISTORY_TOLD})),
+    Metric("megaphone_history_heard_total", "counter", ("worker",),
+           "Entries of histories that another node has written and that were new here.",
+           OfWorker({(): ClusterSlot.HISTORY_HEARD})),
+    Metric("megaphone_history_lost_total", "counter", ("worker",),
+           "Conversations about histories that were given up, to begin anew.",
+           OfWorker({(): ClusterSlot.HISTORY_LOST})),
+    Metric("megaphone_history_refused_total", "counter", ("worker", "reason"),
+           "Batches of histories that were not taken, by the reason (docs/reference/history.md).",
+           OfWorker({(reason,): ClusterSlot["HISTORY_" + reason.upper().replace("-", "_")]
+                     for reason in _HISTORY_REFUSALS})),
     # upstreams
     Metric("megaphone_upstream_healthy", "gauge", ("upstream", "worker"),
            "1 when the worker's last checks of the upstream succeeded, else 0.", _upstream_healthy),

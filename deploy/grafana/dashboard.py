@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 from typing import Any, Final
 
+from deploy.grafana.cluster import CLUSTER
 from deploy.grafana.node import CONNECTIONS, OPERATORS, OVERVIEW, TRAFFIC, WORKERS
 from deploy.grafana.panel import Panel, Query, Row
 from deploy.grafana.servers import HUB, LINKS, UPSTREAMS
@@ -22,6 +23,7 @@ ROWS: Final = (
     Row("Traffic and TLS", TRAFFIC),
     Row("Workers", WORKERS),
     Row("Chat service", SERVICE),
+    Row("Cluster", CLUSTER),
     Row("Servers behind an edge", UPSTREAMS),
     Row("Links", LINKS),
     Row("Hub", HUB),

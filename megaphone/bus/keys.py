@@ -60,9 +60,19 @@ class Keys:
 
     KeysError if the store refuses: BucketMissingError, WrongRevisionError. Then nothing has been done; after
     BusUnreachableError it may have been. `prefix` is that of the cluster's subjects (NATSBus.prefix).
+    `bucket_limit_bytes`: what the store sets aside for it; -1: as much as there is.
     """
 
-    def __init__(self, connection: Connection, prefix: bytes, bucket: str, *, timeout_seconds: float = 5.0) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        prefix: bytes,
+        bucket: str,
+        *,
+        timeout_seconds: float = 5.0,
+        value_limit_bytes: int = VALUE_LIMIT_BYTES,
+        bucket_limit_bytes: int = BUCKET_LIMIT_BYTES,
+    ) -> None:
         if _BUCKET.fullmatch(bucket) is None:
             raise KeysError(f"no name of a bucket: {bucket[:80]!r}")
         self.connection = connection
@@ -70,6 +80,8 @@ class Keys:
         self.stream = f"KV_{bucket}"
         self.prefix = f"$KV.{bucket}."
         self.timeout_seconds = timeout_seconds
+        self.value_limit_bytes = value_limit_bytes
+        self._bucket_limit_bytes = bucket_limit_bytes
         self._waiting: dict[bytes, asyncio.Future[Delivery]] = {}
         self._last_request = 0
         self._inbox = b"%bk.%b." % (prefix, os.urandom(8).hex().encode())
@@ -97,8 +109,8 @@ class Keys:
                 "storage": "memory" if memory else "file",
                 "num_replicas": replicas,
                 "max_msgs_per_subject": 1,
-                "max_bytes": BUCKET_LIMIT_BYTES,
-                "max_msg_size": VALUE_LIMIT_BYTES + 1024,
+                "max_bytes": self._bucket_limit_bytes,
+                "max_msg_size": self.value_limit_bytes + 1024,
                 "max_consumers": -1,
                 "max_msgs": -1,
                 "max_age": 0,
@@ -145,13 +157,21 @@ class Keys:
         changes = [await self.get(subject.removeprefix(self.prefix)) for subject in subjects]
         return [change for change in changes if change is not None]
 
+    async def count(self, *, besides: str) -> int:
+        """Return how many keys there are, those too that have gone and are remembered.
+
+        Keys that match `besides`, with NATS's wildcards, do not count; they are few.
+        """
+        found = await self.api(f"STREAM.INFO.{self.stream}", {"subjects_filter": self.prefix + besides})
+        return int(found["state"]["messages"]) - len(found["state"].get("subjects") or ())
+
     async def put(self, key: str, value: bytes, *, revision: int | None = None, lease_seconds: int = 0) -> int:
         """Write a key and return its revision. WrongRevisionError unless it is at `revision` (0: never written).
 
-        With `lease_seconds` (1 to 3600) it goes at that time unless it is written again.
+        With `lease_seconds` it goes at that time unless it is written again.
         """
-        if len(value) > VALUE_LIMIT_BYTES:
-            raise KeysError(f"a value of {len(value)} bytes, more than {VALUE_LIMIT_BYTES}")
+        if len(value) > self.value_limit_bytes:
+            raise KeysError(f"a value of {len(value)} bytes, more than {self.value_limit_bytes}")
         fields = {}
         if lease_seconds:
             fields["Nats-TTL"] = f"{lease_seconds}s"

@@ -1,4 +1,6 @@
-"""Watches all keys of a bucket: first as they are, then every change, in order; from the beginning when it is in doubt.
+"""Watches all keys of a bucket: first as they are, then as they change, in order; from the beginning when in doubt.
+
+Of several changes of one key in quick succession the last is told for certain: the store keeps no other.
 
 A watch is an ephemeral consumer that pushes. Its messages are numbered, and heartbeats come when there is nothing to
 say: a gap or a silence means that something was missed, or that consumer or bucket is gone, and the watch begins anew.
@@ -151,7 +153,7 @@ class Watch:
             elif last.isdigit() and int(last) != self._last:
                 self._doubt("a change was missed")
             return
-        number, revision, pending = _read_position(delivery.reply)
+        number, revision, pending = read_position(delivery.reply)
         if number != self._last + 1:
             self._doubt("a change was missed")
             return
@@ -177,7 +179,7 @@ class Watch:
         self._doubt("the connection is new" if up else text)
 
 
-def _read_position(reply: bytes) -> tuple[int, int, int]:
+def read_position(reply: bytes) -> tuple[int, int, int]:
     """Read number, revision and how many are still to come from the reply subject of a consumer's message.
 
     `$JS.ACK.[domain.account hash.]stream.consumer.delivered.revision.number.time.pending[.random]`

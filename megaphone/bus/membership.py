@@ -46,7 +46,7 @@ def bucket_of(bus: NATSBus) -> str:
 
 
 class Onlooker:
-    """Sees who is in the cluster of `bus`, whose nodes are the keys of the bucket `mp-<cluster>-nodes`, and says nothing.
+    """Sees who is in the cluster of `bus`, and says nothing: its nodes are the keys of the bucket `mp-<cluster>-nodes`.
 
     `joined`, `left` and `changed` (was, is) are told of every node; `fault` gets the rest.
     """

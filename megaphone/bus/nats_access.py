@@ -90,7 +90,13 @@ def _read_server(url: str) -> Server:
         raise BusError(f"no URL of a NATS server: {error}") from None
     if parts.username is not None:
         raise BusError("the URL of a NATS server has no user or password: these are settings of their own")
-    if parts.scheme not in ("nats", "tls") or not parts.hostname or not _HOST.fullmatch(parts.hostname) or parts.path not in ("", "/") or parts.query:
+    if (
+        parts.scheme not in ("nats", "tls")
+        or not parts.hostname
+        or not _HOST.fullmatch(parts.hostname)
+        or parts.path not in ("", "/")
+        or parts.query
+    ):
         raise BusError(f"no URL of a NATS server: {url!r} (nats://host:port or tls://host:port)")
     return Server(parts.hostname, DEFAULT_PORT if port is None else port, parts.scheme == "tls")
 

@@ -183,14 +183,13 @@ class NATSServer:
             time.sleep(_POLL_SECONDS)
 
     def _answers(self) -> bool:
-        """Whether it says INFO; its port is in a file that it writes."""
-        if not self.settings.port:
-            ports = self.settings.directory / f"nats-server_{self.pid}.ports"
-            try:
-                urls = msgspec.json.decode(ports.read_bytes(), type=dict[str, list[str]])["nats"]
-            except (OSError, msgspec.MsgspecError, KeyError):
-                return False
-            self.port = int(urls[0].rpartition(":")[2])
+        """Whether it says INFO. Its port is in a file that it writes: who answers at a given one may be another."""
+        ports = self.settings.directory / f"nats-server_{self.pid}.ports"
+        try:
+            urls = msgspec.json.decode(ports.read_bytes(), type=dict[str, list[str]])["nats"]
+        except (OSError, msgspec.MsgspecError, KeyError):
+            return False
+        self.port = int(urls[0].rpartition(":")[2])
         with contextlib.suppress(OSError), socket.create_connection((self.settings.host, self.port), 1.0) as connection:
             return connection.recv(5) == b"INFO "
         return False

@@ -150,7 +150,7 @@ class Connection(slixmpp.ClientXMPP):
 
     def watch_nodes(self, known: Callable[[tuple[str, ...]], None]) -> None:
         """Ask which nodes the server's cluster has, and for news of them, which are messages; others do not know it."""
-        iq = self.make_iq(ito=slixmpp.JID(self._login.domain), itype="set")  # type: ignore[arg-type]
+        iq = self.make_iq(ito=slixmpp.JID(self._login.domain), itype="set")
         iq.append(chat_stanzas.watch_nodes())
 
         def answered(answer: asyncio.Future[StanzaBase]) -> None:

@@ -151,11 +151,11 @@ class Session:
         self._connection = connection
         try:
             await self._in_time(connection.open(), reached=False)
+            connection.watch_nodes(self._on_nodes)
             if self.room is None:
                 self.room = Room(await self._room_jid(connection), self.settings.nick)
             again = self._ever_joined
             await self._join(connection, self.room)
-            connection.watch_nodes(self._on_nodes)
             if again:
                 self._show(ServerChanged(f"joined again through {server}"))
             await self._stay(connection, self.room)

@@ -120,6 +120,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _interrupt(*_: object) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):  # once: who says it twice would leave NATS or a node behind
+        signal.signal(number, lambda *_: None)
     raise KeyboardInterrupt
 
 
@@ -168,9 +170,7 @@ def _prepare(args: argparse.Namespace, nodes: list[Node], nats: str, directory: 
         passwords = {user: secrets.token_hex(4) for user in USERS}
         kept.touch(mode=0o600)
         kept.write_text(json.dumps(passwords) + "\n")
-    made = {
-        user: make_credentials(password, secrets.token_bytes(16), 10_000) for user, password in passwords.items()
-    }
+    made = {user: make_credentials(password, secrets.token_bytes(16), 10_000) for user, password in passwords.items()}
     for index, node in enumerate(nodes):
         node.directory.mkdir(exist_ok=True)
         node.config.write_text(

@@ -72,6 +72,7 @@ def _verify(args: argparse.Namespace) -> int:
 
     path = _path(args, args.path)
     reader = _open(path)
+    reader.hold()
     try:
         audited = audit(reader, verify) if reader.is_history() else Audited()
     finally:

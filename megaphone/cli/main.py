@@ -40,6 +40,9 @@ COMMANDS: Final = (
     "cluster",
 )
 
+# They know a server only by its address, or begin with nothing.
+_WITHOUT_CONFIG: Final = frozenset({"probe", "chat", "cluster", "cluster up", "cluster nats", "cluster check"})
+
 _EPILOG: Final = """\
 exit codes:
   0  done
@@ -76,8 +79,8 @@ def build_parser(commands: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
         importlib.import_module(f"megaphone.cli.{name}").add_parser(subparsers)
     _add_config_option(parser)
     for name, subparser in subparsers.choices.items():
-        if name not in ("probe", "chat", "cluster"):  # they know a server only by its address
-            for each in with_actions(subparser):
+        for each in with_actions(subparser):
+            if " ".join(each.prog.split()[1:]) not in _WITHOUT_CONFIG:
                 _add_config_option(each, DEFAULT_HUB_CONFIG if name == "hub" else DEFAULT_CONFIG)
     parser.set_defaults(config=None)
     return parser

@@ -28,7 +28,7 @@ def cluster_rules(cluster: Cluster, file: str) -> Cluster:
     except BusError as error:
         refuse("name", str(error))
     if not 1 <= len(cluster.servers) <= SERVERS_LIMIT:
-        refuse("servers", f"must name 1 to {SERVERS_LIMIT} servers of NATS, as in [\"nats://127.0.0.1:4222\"]")
+        refuse("servers", f'must name 1 to {SERVERS_LIMIT} servers of NATS, as in ["nats://127.0.0.1:4222"]')
     for index, text in enumerate(cluster.servers):
         try:
             if len(read_servers(text)) != 1:

@@ -154,7 +154,7 @@ def _cluster_warnings(config: Config) -> Iterator[str]:
     for index, text in enumerate(() if config.cluster is None else config.cluster.servers):
         (server,) = read_servers(text)
         if not server.tls and not is_loopback(server.host):
-            yield f"cluster.servers[{index}]: what nodes say to {server} can be read on the way, unless NATS asks for TLS"
+            yield f"cluster.servers[{index}]: unless NATS asks for TLS, what is said to {server} can be read on the way"
 
 
 def check_admin(config: Config, file: str) -> Iterator[str]:

@@ -34,6 +34,7 @@ PROCESS_GAUGES: Final = (
     WebSocketSlot.OPEN,
     ClusterSlot.NODES,
     ClusterSlot.NATS_UP,
+    ClusterSlot.ROWS_SHARED,
     Slot.HUB_LINKS_ATTACHED,
     Slot.HUB_LINKS_WAITING,
     Slot.HUB_KEPT_BYTES,

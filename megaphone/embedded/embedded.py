@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import secrets
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import megaphone
 from megaphone.bus.homes import name_at_home
@@ -16,20 +14,27 @@ from megaphone.bus.subjects import Subjects
 from megaphone.dispatch.cluster_slots import ClusterSlot
 from megaphone.dispatch.counters import Slot
 from megaphone.edge.connection import ClientConnection, adopt_connection
+from megaphone.embedded.changed_rows import ChangedRows
 from megaphone.embedded.frames import HomeFrames
 from megaphone.embedded.guesses import Guesses
 from megaphone.embedded.hand_over import HandOver, Record
+from megaphone.embedded.histories import Histories
+from megaphone.embedded.history_nodes import HistoryNodes
 from megaphone.embedded.host import Host, SessionOutlet
+from megaphone.embedded.joined_users import JoinedUsers
 from megaphone.embedded.logins import Logins
 from megaphone.embedded.moving import MovingService
 from megaphone.embedded.nodes import Nodes
 from megaphone.embedded.occupants import Occupants
 from megaphone.embedded.promises import Promises
 from megaphone.embedded.relay import Relay
+from megaphone.embedded.retention import RetentionSettings
+from megaphone.embedded.room_nodes import RoomNodes
 from megaphone.embedded.router import Router
 from megaphone.embedded.sessions import Sessions
 from megaphone.embedded.stream import Streams
-from megaphone.errors import StorageError
+from megaphone.embedded.tables import Tables
+from megaphone.history.manifest import USER
 from megaphone.rooms.ports import RoomConfig, RoomSettings
 from megaphone.rooms.rooms import Rooms
 from megaphone.service.authenticator import Authenticator, LoginSettings
@@ -37,8 +42,6 @@ from megaphone.service.failed_logins import ACCOUNT_POLICY, ADDRESS_POLICY
 from megaphone.service.service import Service
 from megaphone.service.settings import Settings
 from megaphone.storage.accounts import SQLiteAccounts
-from megaphone.storage.archives import SQLiteRoomArchives, SQLiteUserArchives
-from megaphone.storage.node_key import NodeKey
 from megaphone.storage.rooms import SQLiteRooms
 from megaphone.storage.storage import Storage
 from megaphone.storage.users import SQLiteUsers
@@ -55,15 +58,13 @@ if TYPE_CHECKING:
     from megaphone.dispatch.moving import RestoreConnection, RestoreOwner
     from megaphone.edge.clients import Clients
     from megaphone.edge.limits import ListenerFacts
-    from megaphone.embedded.nodes import NodesSettings, Report
+    from megaphone.embedded.nodes_settings import NodesSettings, Report
     from megaphone.embedded.relay import RemoteConnection
     from megaphone.embedded.stream import EmbeddedStream
     from megaphone.service.session import Session
     from megaphone.service.tokens import TokenKey
     from megaphone.sockets.poller import Poller
-
-NODE_KEY_NAME: Final = "node.key"  # in the directory of the data
-DROP_SECONDS: Final = 3600.0  # between two times at which what is too old is dropped from archives
+    from megaphone.stream.archive import Archived
 
 
 class Embedded:
@@ -103,12 +104,14 @@ class Embedded:
         self._counted_before: dict[int, int] = {}
         domain, service, rooms = config.domain[0].name, config.service, config.rooms
         self.domain = domain
-        self.data = service.data
-        self._archived_days = config.archive.days
-        self._drop_at = 0.0  # loop seconds, when entries of archives that are too old are dropped next
         self._create = rooms.create
         self.storage = Storage(
-            service.data, worker=index, call_soon=loop.call_soon_threadsafe, on_committed=lambda _: self._committed()
+            service.data,
+            worker=index,
+            call_soon=loop.call_soon_threadsafe,
+            on_committed=lambda _: self._committed(),
+            # what others have been told must not be forgotten when power fails: else we say something else in its place
+            pragmas=() if cluster is None else ("PRAGMA synchronous = FULL",),
         )
         users = SQLiteUsers(self.storage)
         self.streams = Streams(poller, dispatcher, board, None)
@@ -123,7 +126,17 @@ class Embedded:
             self._bus_listener = BusListener(self.bus, bus_fds[0])
             connections = [f"{bus_directory}/{worker}.connections" for worker in range(workers)]
             self.hand_over = HandOver(loop, bus_fds[1], connections, self._adopt, fault)
-        self.promises = Promises(self.storage.writer, self.bus)
+        self.histories = Histories(
+            self.storage,
+            service.data,
+            is_home=lambda jid: self.router.is_local_domain(jid.domain) and self.router.home(jid) == index,
+            now=time.time,
+            began=self._began,
+            settings=_retention(config),
+        )
+        self.promises = Promises(self.histories.writes, self.bus)
+        self.histories.hold, self.histories.later = self.promises.hold, self.router.later
+        self.histories.wait = loop.call_later
         self.sessions = Sessions(
             board=board,
             router=self.router,
@@ -132,16 +145,14 @@ class Embedded:
             resume_seconds=service.resume_seconds,
             limits=_sm_limits(config),
         )
-        self._user_archives = SQLiteUserArchives(self.storage, config.archive.kept_messages)
-        self._room_archives = SQLiteRoomArchives(self.storage, rooms.kept_messages)
         self.service = Service(
-            domain, SessionOutlet(self.sessions, self.router), users, self._user_archives, self._settings(config)
+            domain, SessionOutlet(self.sessions, self.router), users, self.histories.users, self._settings(config)
         )
         self.rooms = Rooms(
             rooms.domain,
             self.router,
             SQLiteRooms(self.storage, rooms.domain),
-            self._room_archives,
+            self.histories.rooms,
             self._room_settings(config),
         )
         self._accounts = SQLiteAccounts(self.storage)
@@ -166,7 +177,12 @@ class Embedded:
         )
         self._dispatcher = dispatcher
         self.host = self.streams.host = Host(
-            board=board, router=self.router, promises=self.promises, sessions=self.sessions, logins=self.logins
+            board=board,
+            router=self.router,
+            promises=self.promises,
+            sessions=self.sessions,
+            logins=self.logins,
+            seal=self.histories.turn_ended,
         )
         self.streams.plain_targets = self.service.plain_targets
         self.router.service = self.service
@@ -180,10 +196,22 @@ class Embedded:
         if self.bus is not None:
             Guesses(self.subjects, self.authenticator, index, time.time)
         self.nodes: Nodes | None = None
+        self.room_nodes: RoomNodes | None = None
+        self.joined_users: JoinedUsers | None = None
+        self.history_nodes: HistoryNodes | None = None
         if cluster is not None and report is not None:
             nodes = self.nodes = self._join(cluster, report, fault)
+            keepers = 1 if config.cluster is None else config.cluster.keepers
+            self.history_nodes = HistoryNodes(nodes, self.histories, keepers=keepers)
             nodes.on_members.append(lambda: self.service.nodes_changed(nodes.names))
             self.service.nodes_changed(nodes.names)
+            self.room_nodes = self._join_rooms(nodes, service.resume_seconds, fault)
+            self.histories.on_heard = self._heard
+            self.joined_users = JoinedUsers(self, nodes, users.waiting_users)
+        self.changed_rows: ChangedRows | None = None
+        self.tables: Tables | None = None
+        if self.nodes is not None:
+            self._share_rows(self.nodes)
         self.streams.home_of = self.router.home_of_user
         self.streams.domain = self.domain.encode()
         self.moving = MovingService(self)
@@ -192,10 +220,10 @@ class Embedded:
         self.router.drain()
 
     def _join(self, cluster: NodesSettings, report: Report, fault: Callable[[Exception], None]) -> Nodes:
-        """Return the other nodes; ConfigError if this node's key cannot be used."""
+        """Return the other nodes."""
         return Nodes(
             cluster,
-            NodeKey.open(os.path.join(self.data, NODE_KEY_NAME)).origin,
+            self.histories.key.origin,
             worker=self.router.index,
             workers=self.router.workers,
             local=self.subjects,
@@ -203,6 +231,30 @@ class Embedded:
             report=report,
             fault=fault,
         )
+
+    def _join_rooms(self, nodes: Nodes, resume_seconds: float, fault: Callable[[Exception], None]) -> RoomNodes:
+        return RoomNodes(nodes, self.rooms, resume_seconds=resume_seconds, now=time.time, fault=fault)
+
+    def _heard(self, kind: str, owner: JID, entries: Sequence[Archived]) -> None:
+        """Other nodes have added to a log."""
+        if kind == "muc":
+            self.rooms.heard(owner, entries, time.time())
+
+    def _share_rows(self, nodes: Nodes) -> None:
+        """Share accounts, rosters, rooms ... with other nodes: worker 0 carries rows, all hear of what is changed."""
+        changed = self.changed_rows = ChangedRows(self.subjects, self.router)
+        changed.refresh_room = self.rooms.refresh
+        changed.refresh_user = self.service.refresh
+        changed.refresh_secret = lambda _: self.authenticator.use_secret(self.storage.secret("logins"))
+        if nodes.worker == 0:
+            self.tables = Tables(
+                self.storage,
+                nodes.bus,
+                nodes.own.node_key,
+                when_written=self.promises.when_written,
+                changed=changed.tell,
+                resting=lambda: self.resting,
+            )
 
     def _turn(self, work: Callable[[], None]) -> None:
         """Do this in a turn of its own: what it causes is taken in order, and promises are looked at afterwards."""
@@ -256,10 +308,10 @@ class Embedded:
         self.authenticator.apply(self._login_settings(config, token_keys))
         self.service.apply(self._settings(config))
         self.rooms.apply(self._room_settings(config))
-        self._user_archives.kept = config.archive.kept_messages
-        self._room_archives.kept = config.rooms.kept_messages
-        self._archived_days = config.archive.days
+        self.histories.retention.settings = _retention(config)
         self.sessions.apply(config.service.resume_seconds, _sm_limits(config))
+        if self.room_nodes is not None:
+            self.room_nodes.others.resume_seconds = config.service.resume_seconds
 
     def open(self) -> None:
         """Start talking to the other workers."""
@@ -283,18 +335,21 @@ class Embedded:
             self.hand_over.sweep()
         if self.nodes is not None:
             self.nodes.sweep(self._loop.time())
+        if self.room_nodes is not None:
+            self.room_nodes.sweep()
+            self.router.drain()
+        if self.joined_users is not None:
+            self.joined_users.sweep()
+        if self.tables is not None:
+            self.tables.sweep()
+        if self.changed_rows is not None:
+            self.changed_rows.sweep()
         self.sessions.sweep()
-        if self._archived_days and self.router.index == 0 and self._loop.time() >= self._drop_at:
-            self._drop_old_entries()
+        self.histories.sweep(self._loop.time())
+        if self.history_nodes is not None:
+            self.history_nodes.sweep()
+        self.router.drain()
         self.put_on_board()
-
-    def _drop_old_entries(self) -> None:
-        """Drop what archives have kept for long enough, of all workers: their database is one."""
-        self._drop_at = self._loop.time() + DROP_SECONDS
-        oldest = time.time() - self._archived_days * 86_400
-        with contextlib.suppress(StorageError):  # the disk takes nothing: an hour later, then
-            self._user_archives.drop_before(oldest)
-            self._room_archives.drop_before(oldest)
 
     def drain(self) -> None:
         """The worker goes: the rooms at home here tell their occupants (status 332), unless another worker has them."""
@@ -312,6 +367,8 @@ class Embedded:
 
     def leave(self) -> None:
         """Close what is open; nobody is told anything."""
+        if self.tables is not None:
+            self.tables.close()
         if self.nodes is not None:
             self.nodes.deafen()
         if self.hand_over is not None:
@@ -319,6 +376,7 @@ class Embedded:
         if self.bus is not None:
             self._bus_listener.close()
             self.bus.close()
+        self.histories.close()
         self.storage.close()
 
     async def say_goodbye(self) -> None:
@@ -355,6 +413,10 @@ class Embedded:
                 ClusterSlot.NATS_REFUSED: traffic.refused,
                 ClusterSlot.NATS_LOSSES: traffic.losses,
             }
+            counted |= self._histories_counted()
+            if self.tables is not None:
+                counted |= self.tables.counted
+                board.set(ClusterSlot.ROWS_SHARED, int(self.tables.whole))
             board.set(ClusterSlot.NODES, len(self.nodes.members))
             board.set(ClusterSlot.NATS_UP, int(self.nodes.up))
         for slot, value in counted.items():
@@ -363,6 +425,17 @@ class Embedded:
         board.set(Slot.PROMISES_WAITING, len(self.promises))
         board.set(Slot.ROOMS, len(self.rooms))
         board.set(Slot.OCCUPANTS, len(self.router.occupants))
+
+    def _histories_counted(self) -> dict[int, int]:
+        nodes = self.history_nodes
+        if nodes is None:
+            return {}
+        return {
+            ClusterSlot.HISTORY_TOLD: nodes.told,
+            ClusterSlot.HISTORY_HEARD: self.histories.heard,
+            ClusterSlot.HISTORY_LOST: nodes.lost,
+            **{ClusterSlot[f"HISTORY_{refusal.name}"]: count for refusal, count in nodes.refused.items()},
+        }
 
     def end_sessions(self, jid: str, condition: str) -> int:
         """End the sessions here of a bare or full JID, those too that wait for their client; return how many."""
@@ -427,8 +500,23 @@ class Embedded:
         user = self.service.home.users.get(jid.local)
         return None if user is None else user.session(jid.resource)
 
+    def _began(self, kind: str, owner: JID) -> float:
+        """Since when there is a room or user of a name; 0 if that is not known, infinity if there is none."""
+        if kind == USER:
+            created = self.histories.upkeep.account_created(owner.local)
+            return float("inf") if created is None else created
+        room = self.rooms.room(owner)
+        return 0.0 if room is None else room.created
+
     def _committed(self) -> None:
+        self.histories.committed()
         self.promises.look()
+
+
+def _retention(config: Config) -> RetentionSettings:
+    return RetentionSettings(
+        of_rooms=config.rooms.kept_messages, of_users=config.archive.kept_messages, days=config.archive.days
+    )
 
 
 def _sm_limits(config: Config) -> SMLimits:

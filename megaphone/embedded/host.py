@@ -13,6 +13,8 @@ from megaphone.wire.stanza_header import read_stanza_header
 from megaphone.wire.stanza_writer import bounce
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from megaphone.dispatch.counters import Board
     from megaphone.dispatch.dispatcher import Connection
     from megaphone.embedded.logins import Logins
@@ -46,14 +48,24 @@ class SessionOutlet:
 
 
 class Host:
-    """The callbacks of the streams of one worker."""
+    """The callbacks of the streams of one worker. `seal` writes what was said in a turn to logs."""
 
-    def __init__(self, *, board: Board, router: Router, promises: Promises, sessions: Sessions, logins: Logins) -> None:
+    def __init__(
+        self,
+        *,
+        board: Board,
+        router: Router,
+        promises: Promises,
+        sessions: Sessions,
+        logins: Logins,
+        seal: Callable[[], None],
+    ) -> None:
         self._board = board
         self._router = router
         self._promises = promises
         self._sessions = sessions
         self._logins = logins
+        self._seal = seal
         self._gone: list[tuple[EmbeddedStream, int]] = []
         self.queue = sessions.queue
         self.take_header = logins.take_header
@@ -154,6 +166,7 @@ class Host:
                 self._logins.gone(stream.former_id)
                 self._sessions.gone(stream, reason)
             self._router.drain()
+        self._seal()
         for stream in streams:
             self._sessions.ask(stream)
         self._promises.look()

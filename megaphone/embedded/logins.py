@@ -17,7 +17,7 @@ from megaphone.errors import BindError, StorageError
 from megaphone.service.attempt import Transport
 from megaphone.service.login import Action, Login, State, Step
 from megaphone.sockets.client_address import address_text
-from megaphone.stream.jid import JID
+from megaphone.stream.jid import JID, normalise_resource
 from megaphone.wire.header import read_stream_header
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from megaphone.embedded.router import Router
     from megaphone.embedded.sessions import Sessions
     from megaphone.embedded.stream import EmbeddedStream, Streams
+    from megaphone.embedded.user_nodes import UserNodes
+    from megaphone.embedded.user_resuming import Resuming
     from megaphone.service.authenticator import Authenticator
     from megaphone.storage.accounts import SQLiteAccounts
 
@@ -42,11 +44,14 @@ _FAILURE = b"<failure "
 class Logins:
     """The streams of one worker that have no session yet.
 
-    `relay` is set before the first stream where there are other workers. `give(peer, record, descriptor)` sends a
+    `relay` is set before the first stream where there are other workers, `user_nodes` and `resuming` where there are
+    other nodes. `give(peer, record, descriptor)` sends a
     connection to another worker; `listen_of(connection)` is the place of its listener in the configuration.
     """
 
     relay: Relay | None = None
+    user_nodes: UserNodes | None = None
+    resuming: Resuming | None = None
 
     def __init__(
         self,
@@ -244,11 +249,34 @@ class Logins:
             self.relay.open(connection, home, step.account, step.anonymous, received)
 
     def _bind(self, stream: EmbeddedStream, step: Step) -> None:
+        """Bind a resource; one that the client has chosen is asked for at the other nodes first."""
+        login: Login = stream.login
+        assert login.account is not None  # noqa: S101 - it is authenticated
+        resource = None if login.anonymous else _normal(step.resource)
+        if self.user_nodes is None or resource is None:
+            self._bind_here(stream, step.resource)
+            return
+
+        def answered(taken: bool) -> None:
+            if not stream.connection_id:
+                return  # it has hung up meanwhile
+            conflict = self._router.service.home.settings.resource_conflict
+            if taken and conflict == "reject":
+                self._follow(stream, login.refuse_bind("conflict", "This resource is bound already"))
+            else:
+                self._bind_here(stream, None if taken and conflict == "rename" else resource)
+            stream.go_on()
+            self._router.drain()
+
+        stream.wait()
+        self.user_nodes.claim(login.account.at(resource), answered)
+
+    def _bind_here(self, stream: EmbeddedStream, resource: str | None) -> None:
         login: Login = stream.login
         assert login.account is not None  # noqa: S101 - it is authenticated
         try:
             session = self._router.service.bind(
-                login.account, step.resource, self._router.now(), stream=stream, anonymous=login.anonymous
+                login.account, resource, self._router.now(), stream=stream, anonymous=login.anonymous
             )
         except BindError as error:
             self._follow(stream, login.refuse_bind(error.condition, error.text))
@@ -271,6 +299,38 @@ class Logins:
             self._sessions.resume(stream, found, step.resume, lambda: self._resume(stream, step))
             return
         handled = self._sessions.handled(step.resume.previd, login.account)
+        if handled is None and self._fetch(stream, step):
+            return
+        self._refuse_resume(stream, handled)
+
+    def _fetch(self, stream: EmbeddedStream, step: Step) -> bool:
+        """Ask another node for the session that a client wants to resume; False if there is none to ask."""
+        login: Login = stream.login
+        assert step.resume is not None  # noqa: S101 - RESUME has one
+        assert login.account is not None  # noqa: S101 - it is authenticated
+        previd, account = step.resume.previd, login.account
+
+        def fetched(handled: int | None) -> None:
+            if not stream.connection_id:
+                return  # it has hung up meanwhile: the session waits here
+            found = self._sessions.resumable(previd, account)
+            if found is not None and step.resume is not None:
+                self._connections.pop(stream.connection_id, None)
+                self._sessions.resume(stream, found, step.resume, lambda: self._resume(stream, step))
+                if stream.session is None:
+                    return  # it waits on, until all is safe
+            else:
+                self._follow(stream, login.refuse_resume(handled))
+            stream.go_on()
+            self._router.drain()
+
+        if self.resuming is None or not self.resuming.fetch(account, previd, fetched):
+            return False
+        stream.wait()
+        return True
+
+    def _refuse_resume(self, stream: EmbeddedStream, handled: int | None) -> None:
+        login: Login = stream.login
         if handled is None or self._promises.all_kept:
             self._follow(stream, login.refuse_resume(handled))
             return
@@ -283,6 +343,14 @@ class Logins:
 
         stream.wait()  # what is said to have been handled has to be safe
         self._promises.when_safe(refuse)
+
+
+def _normal(resource: str | None) -> str | None:
+    """Return a resource as it would be bound; None for none, and for what cannot be one."""
+    try:
+        return normalise_resource(resource) if resource else None
+    except ValueError:
+        return None
 
 
 def _transport(connection: ClientConnection) -> Transport:

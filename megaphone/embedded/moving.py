@@ -25,8 +25,8 @@ from megaphone.dispatch.moving import SharedPart
 from megaphone.embedded.chunks import Assembled, chunks, with_descriptors
 from megaphone.embedded.left import Left
 from megaphone.embedded.moving_users import Ended, MovingUsers, UserGone, UserRecord, Waiting
-from megaphone.embedded.stream_record import restore_stream
 from megaphone.embedded.nodes_moving import NodesRecord
+from megaphone.embedded.stream_record import restore_stream
 from megaphone.errors import MoveError
 from megaphone.rooms import moving as moving_rooms
 from megaphone.rooms.moving import Listing, RoomGone, RoomSnapshot, Talk
@@ -179,12 +179,17 @@ class MovingService(SharedPart):
             self._bus.freeze()
         if embedded.hand_over is not None:
             embedded.hand_over.freeze()
+        if embedded.room_nodes is not None:
+            embedded.room_nodes.freeze()
         if embedded.nodes is not None:
             embedded.nodes.freeze()
         self._run_down()
 
     async def settled(self) -> None:
-        """Wait for the commit of what was written, for passwords and other nodes' answers a moment; MoveError if nothing can be written."""
+        """Wait for the commit of what was written, and a moment for passwords and what other nodes were asked.
+
+        MoveError if nothing can be written.
+        """
         embedded = self._embedded
         writer = embedded.storage.writer
         deadline = time.monotonic() + _MOMENT_SECONDS
@@ -194,6 +199,8 @@ class MovingService(SharedPart):
                 raise MoveError(f"nothing can be written: {writer.trouble}")
             under_way = embedded.logins.checking or (embedded.nodes is not None and not embedded.nodes.idle)
             waits = under_way and time.monotonic() < deadline
+            if not waits and embedded.joined_users is not None:
+                embedded.joined_users.give_up()
             if embedded.promises.settled and embedded.subjects.idle and not waits:
                 await asyncio.sleep(0)  # whoever was about to move to another worker does it now
                 self._run_down()

@@ -4,8 +4,8 @@
                            └─► bucket of the nodes ─► view ─► on_left, on_joined
 
 Worker 0 says the node's key and keeps its lease; the others watch. Whose words are whose is told by node key, worker
-and epoch: 8 random bytes for each life of a worker, which its successor in an upgrade goes on with. Each worker says its
-epoch on `w` when it comes, when NATS comes, and when it is asked (docs/reference/cluster.md).
+and epoch: 8 random bytes for each life of a worker, which its successor in an upgrade goes on with (embedded.epochs).
+What is said is in docs/reference/cluster.md.
 """
 
 from __future__ import annotations
@@ -14,18 +14,17 @@ import asyncio
 import contextlib
 import os
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-from msgspec import Meta, Struct
 
 from megaphone.bus.homes import home_of
-from megaphone.bus.members import EPOCH_BYTES, NODE_KEY_BYTES, Member
+from megaphone.bus.members import EPOCH_BYTES, Member
 from megaphone.bus.membership import Membership, Onlooker
 from megaphone.bus.nats import NATSBus
 from megaphone.bus.ports import Limits, Message
-from megaphone.bus.tokens import worker_subject
+from megaphone.bus.tokens import token_of, worker_subject
+from megaphone.embedded.epochs import WORKERS_LIMIT, Epochs
 from megaphone.embedded.nodes_moving import NodesRecord, Splice
 from megaphone.errors import BusError
 
@@ -33,48 +32,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from megaphone.bus.nats import NATSSubscription
-    from megaphone.bus.nats_access import Access
     from megaphone.bus.nats_connection import Traffic
     from megaphone.bus.ports import Answer, Bus, Subscription
+    from megaphone.embedded.nodes_settings import NodesSettings, Report
     from megaphone.stream.jid import JID
 
 LIMITS = Limits(subscriptions=2_000_000, requests=65_536)
-HELLO_SUBJECT = "w"
 REPLACED_SUBJECT = "nodes.replaced"  # within the node
 _WORKERS = "workers="
-_WORKERS_LIMIT = 1024
-_EARLY_LIMIT = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class NodesSettings:
-    """What a worker needs to take part: the cluster, how NATS is reached, and who the node is.
-
-    `incarnation` is the same for all workers of a node from its start to its end, upgrades and crashes included.
-    """
-
-    cluster: str
-    access: Access
-    node_name: str
-    incarnation: bytes
-    lease_seconds: int = 10
-    addresses: tuple[str, ...] = ()
-
-
-class Hello(Struct, array_like=True, frozen=True, tag="hello"):
-    """A worker says who it is; `asks`: the others say who they are."""
-
-    node: Annotated[bytes, Meta(min_length=NODE_KEY_BYTES, max_length=NODE_KEY_BYTES)]
-    worker: Annotated[int, Meta(ge=0, lt=_WORKERS_LIMIT)]
-    epoch: Annotated[bytes, Meta(min_length=EPOCH_BYTES, max_length=EPOCH_BYTES)]
-    asks: bool = False
-
-
-class Report(Protocol):
-    """What an operator should know: an event and its fields, for the log; `trouble` if it is none that is wanted."""
-
-    def __call__(self, event: str, *, trouble: bool = False, **fields: object) -> None:
-        """Write it down."""
+_SERVES = "serves="  # the token of its domains
 
 
 class Nodes:
@@ -102,18 +68,14 @@ class Nodes:
             since_ms=int(time.time() * 1000),
             lease_seconds=settings.lease_seconds,
             addresses=settings.addresses,
-            offers=(f"{_WORKERS}{workers}",),
+            offers=(f"{_WORKERS}{workers}", _SERVES + token_of(" ".join(settings.serves))),
         )
         self.worker = worker
         self.epoch = os.urandom(EPOCH_BYTES)
         self.members: Mapping[str, Member] = {self.own.key: self.own}
-        self.epochs: dict[tuple[str, int], bytes] = {}
-        """Of the workers of other nodes that have said theirs: by node key and worker."""
         self.on_joined: list[Callable[[Member], None]] = []
         self.on_left: list[Callable[[Member], None]] = []
         self.on_up: list[Callable[[bool], None]] = []
-        self.on_worker: list[Callable[[str, int, bytes], None]] = []
-        """Told of node key, worker and epoch when a worker of another node is heard of first, or lives anew."""
         self.on_members: list[Callable[[], None]] = []
         """Told after every change of `members`, names and offers too."""
         self.limits = LIMITS
@@ -136,12 +98,8 @@ class Nodes:
         self._closing: asyncio.Task[None] | None = None
         self._told_away = False
         self._told_trouble = ""
-        self._early: dict[tuple[str, int], bytes] = {}  # epochs of nodes that we do not see yet
-        self._hello_due = False
-        self._asks = False  # ... and the others are to say theirs
         self._opened_at = 0.0
-        self._decoder = msgspec.msgpack.Decoder(Hello)
-        self.subscribe(HELLO_SUBJECT, self._take_hello)
+        self._epochs = Epochs(self, self._trouble)
         local.subscribe(REPLACED_SUBJECT, self._take_replaced)
 
     # --- who there is ------------------------------------------------------------
@@ -150,6 +108,16 @@ class Nodes:
     def up(self) -> bool:
         """Whether NATS is there."""
         return self._bus.up and not self.replaced
+
+    @property
+    def epochs(self) -> Mapping[tuple[str, int], bytes]:
+        """The epochs of the workers of other nodes that have said theirs, by node key and worker."""
+        return self._epochs.known
+
+    @property
+    def on_worker(self) -> list[Callable[[str, int, bytes], None]]:
+        """Told of node key, worker and epoch when a worker of another node is heard of first, or lives anew."""
+        return self._epochs.told
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -191,7 +159,7 @@ class Nodes:
         if member is None:
             return 0
         said = next((each.removeprefix(_WORKERS) for each in member.offers if each.startswith(_WORKERS)), "1")
-        return min(max(1, int(said)), _WORKERS_LIMIT) if said.isascii() and said.isdecimal() else 1
+        return min(max(1, int(said)), WORKERS_LIMIT) if said.isascii() and said.isdecimal() else 1
 
     def home(self, jid: JID, node: str) -> int:
         """Which worker of that node is the home of a bare JID; 0 if the node is not alive."""
@@ -287,8 +255,7 @@ class Nodes:
 
     def sweep(self, now: float) -> None:
         """Do what is due; called 8 times a second, `now` by the loop's clock."""
-        if self._hello_due and self._bus.up:
-            self._say_hello()
+        self._epochs.sweep()
         if not self._bus.up and not self._told_away and now - self._opened_at > 1.0:
             self._told_away = True
             self._report("NATS is away", trouble=True, reason=self._bus.connection.trouble)
@@ -336,7 +303,7 @@ class Nodes:
         self.epoch = record.epoch
         self.own = msgspec.structs.replace(self.own, since_ms=record.since_ms)
         self.members = {member.key: member for member in record.members} | {self.own.key: self.own}
-        self.epochs = {(node, worker): epoch for node, worker, epoch in record.epochs}
+        self._epochs.known = {(node, worker): epoch for node, worker, epoch in record.epochs}
         self._splice = Splice.of_successor(self)
 
     def leave(self) -> None:
@@ -359,6 +326,10 @@ class Nodes:
 
     # --- what happens ------------------------------------------------------------
 
+    def in_turn(self, told: Callable[..., None], *values: object) -> None:
+        """Tell somebody of these in a turn of its own."""
+        self._turn(lambda: told(*values))
+
     def _changed(self, up: bool, text: str) -> None:
         if self._closing is not None or self.replaced:
             return
@@ -366,38 +337,44 @@ class Nodes:
         self._told_trouble = ""
         if up:
             self._report("NATS is there", server=text)
-            self._asks = True
-            self._say_hello()
+            self._epochs.ask()
+            self._epochs.sweep()
             if self._splice is not None:
                 self._splice.came()
         else:
             self._report("NATS is away", trouble=True, reason=text)
         for told in self.on_up:
-            self._turn(_call(told, up))
+            self.in_turn(told, up)
 
     def _joined(self, member: Member) -> None:
         if member.key == self.own.key:
+            self._own_key_is(member)
             return
         self._know()
-        self._hello_due = self._asks = True
         for told in self.on_joined:
-            self._turn(_call(told, member))
-        for each in [each for each in self._early if each[0] == member.key]:
-            self._take_epoch(*each, self._early.pop(each))
+            self.in_turn(told, member)
+        self._epochs.joined(member.key)
 
     def _joined_anew(self, member: Member) -> None:
         """A node says something else of itself, and is the same."""
-        if member.key != self.own.key:
+        if member.key == self.own.key:
+            self._own_key_is(member)
+        else:
             self._know()
+
+    def _own_key_is(self, member: Member) -> None:
+        """Take over since when the node is there: a worker may have been started again."""
+        if member.incarnation == self.own.incarnation:
+            self.own = msgspec.structs.replace(self.own, since_ms=member.since_ms)
+            self.members = {**self.members, self.own.key: self.own}
 
     def _left(self, member: Member) -> None:
         if member.key == self.own.key:
             return
-        for each in [each for each in self.epochs if each[0] == member.key]:
-            del self.epochs[each]
+        self._epochs.left(member.key)
         self._know()
         for told in self.on_left:
-            self._turn(_call(told, member))
+            self.in_turn(told, member)
 
     def _know(self) -> None:
         """The view has changed."""
@@ -405,35 +382,17 @@ class Nodes:
         self.members = dict(self._watching.view.members) | {self.own.key: self.own}
         if self.worker == 0:
             self._report("nodes", nodes=", ".join(self.names))
+            self._look_for_others()
         for told in self.on_members:
             self._turn(told)
 
-    def _say_hello(self) -> None:
-        hello = Hello(self.own.node_key, self.worker, self.epoch, self._asks)
-        self._hello_due = self._asks = False
-        self.publish(HELLO_SUBJECT, msgspec.msgpack.encode(hello))
-
-    def _take_hello(self, message: Message) -> None:
-        try:
-            hello = self._decoder.decode(message.payload)
-        except msgspec.MsgspecError as error:
-            self._trouble(BusError(f"not what a worker says: {error}"))
-            return
-        if hello.node == self.own.node_key:
-            return  # of our own workers, which the local bus knows
-        if hello.asks:
-            self._hello_due = True
-        key = hello.node.hex()
-        if key in self.members:
-            self._take_epoch(key, hello.worker, hello.epoch)
-        elif len(self._early) < _EARLY_LIMIT:
-            self._early[key, hello.worker] = hello.epoch
-
-    def _take_epoch(self, node: str, worker: int, epoch: bytes) -> None:
-        if worker < self.workers(node) and self.epochs.get((node, worker)) != epoch:
-            self.epochs[node, worker] = epoch
-            for told in self.on_worker:
-                self._turn(_call(told, node, worker, epoch))
+    def _look_for_others(self) -> None:
+        """Say which nodes serve other domains: what they say makes no sense here."""
+        ours = self.own.offers[1]
+        for member in self.members.values():
+            if any(each.startswith(_SERVES) and each != ours for each in member.offers):
+                event = "a node of the cluster serves other domains: give it another cluster.name, or our domains"
+                self._report(event, trouble=True, node=member.name)
 
     def _was_replaced(self) -> None:
         self._local.publish(REPLACED_SUBJECT, b"")
@@ -446,7 +405,7 @@ class Nodes:
         self._report("another Megaphone uses the key of this node, which leaves the cluster", trouble=True)
         self._bus.abort()
         for told in self.on_up:
-            self._turn(_call(told, False))
+            self.in_turn(told, False)
 
     def _trouble(self, error: Exception) -> None:
         """What NATS complains about is said once; mistakes of ours are told as ever."""
@@ -475,7 +434,3 @@ class NodesSubscription:
         """Call the subscriber no more."""
         self.active = False
         self._below.end()
-
-
-def _call(told: Callable[..., None], *values: object) -> Callable[[], None]:
-    return lambda: told(*values)

@@ -1,10 +1,12 @@
 """What may be acknowledged when: XEP-0198's `<a/>`, and the confirmations between workers.
 
 A client that has stream management takes an acknowledged message for safe. It is safe as soon as it is in SQLite, or
-the client it is for has acknowledged it, or the home it was sent to has said the same. All three count upwards, so
-whatever waits, waits in one row:
+the client it is for has acknowledged it, or the home it was sent to has said the same, or a node that was asked to take
+it. All count upwards, so whatever waits, waits in one row:
 
-    asked ─► (do it, when the store has committed n, and peer 1 has confirmed a, peer 2 has confirmed b …)
+    asked ─► (do it, when the store has committed n, peer 1 has confirmed a …, and the first m requests are answered)
+
+What is told to other nodes waits for the store alone, else two nodes that have asked each other would wait for ever.
 """
 
 from __future__ import annotations
@@ -53,45 +55,69 @@ class Promises:
         self._writes = writes
         self._peers = peers
         self._others = [] if peers is None else [peer for peer in range(peers.workers) if peer != peers.index]
-        self._waiting: deque[tuple[Callable[[], object], int, tuple[tuple[int, int], ...]]] = deque()
-        self._local: deque[tuple[Callable[[], object], int]] = deque()
-        self._held = False
+        self._waiting: deque[tuple[Callable[[], object], int, tuple[tuple[int, int], ...], int]] = deque()
+        self._local: deque[tuple[Callable[[], object], int, int]] = deque()
+        self._stored: deque[tuple[Callable[[], object], int]] = deque()
+        self._asked = 0  # requests to other nodes so far
+        self._unanswered: dict[int, None] = {}  # their numbers, in order
+        self._held: frozenset[str] = frozenset()
 
-    def hold(self, held: bool) -> None:
-        """Keep nothing for a while: something has been delivered that could not be written."""
-        self._held = held
+    def hold(self, held: bool, what: str = "") -> None:
+        """Keep nothing for a while: something (`what`) has been delivered that could not be written."""
+        self._held = self._held | {what} if held else self._held - {what}
         self.look()
 
+    def ask(self) -> int:
+        """Note that another node is asked to take something; returns the number to give to `answered`."""
+        self._asked += 1
+        self._unanswered[self._asked] = None
+        return self._asked
+
+    def answered(self, number: int) -> None:
+        """It has been taken, or what follows from its refusal is safe."""
+        self._unanswered.pop(number, None)
+        self.look()
+
+    @property
+    def _answered(self) -> int:
+        """The number up to which all requests are answered."""
+        return next(iter(self._unanswered), self._asked + 1) - 1
+
     def __len__(self) -> int:
-        return len(self._waiting) + len(self._local)
+        return len(self._waiting) + len(self._local) + len(self._stored)
 
     @property
     def all_kept(self) -> bool:
         """Whether everything that was sent or written so far is safe."""
         return (
-            not self._held
+            self._is_written
             and not self._waiting
-            and self._writes.committed >= self._writes.position
+            and not self._unanswered
             and not any(map(self._unconfirmed, self._others))
         )
 
     @property
     def settled(self) -> bool:
-        """Whether nothing waits for the store any more, but perhaps for peers."""
-        return not self._held and not self._local and self._writes.committed >= self._writes.position
+        """Whether nothing waits for the store or other nodes any more, but perhaps for peers."""
+        return self._is_written and not (self._local or self._stored or self._unanswered)
+
+    @property
+    def _is_written(self) -> bool:
+        position = self._writes.position  # first: to ask for it may show that something cannot be written
+        return not self._held and self._writes.committed >= position
 
     @property
     def held(self) -> bool:
         """Whether something has been delivered that could not be written."""
-        return self._held
+        return bool(self._held)
 
     def waiting(self) -> Iterator[tuple[Callable[[], object], tuple[tuple[int, int], ...]]]:
         """Yield what waits for peers, and for which of their serials."""
-        return ((keep, serials) for keep, _, serials in self._waiting)
+        return ((keep, serials) for keep, _, serials, _ in self._waiting)
 
     def restore(self, keep: Callable[[], object], serials: tuple[tuple[int, int], ...]) -> None:
         """Keep what another process has promised, as soon as these serials are confirmed."""
-        self._waiting.append((keep, 0, serials))
+        self._waiting.append((keep, 0, serials, 0))
 
     def when_safe(self, keep: Callable[[], object]) -> None:
         """Call `keep` as soon as everything that was sent or written so far is safe; at once if it is already."""
@@ -99,23 +125,37 @@ class Promises:
             keep()
             return
         serials = tuple((peer, serial) for peer in self._others if (serial := self._unconfirmed(peer)))
-        self._waiting.append((keep, self._writes.position, serials))
+        self._waiting.append((keep, self._writes.position, serials, self._asked))
 
     def when_written(self, keep: Callable[[], object]) -> None:
-        """Call `keep` as soon as everything that was written here so far is durable, whatever peers have confirmed."""
-        if not self._held and not self._local and self._writes.committed >= self._writes.position:
+        """Call `keep` as soon as everything that came here so far is durable, whatever peers have confirmed."""
+        if self._is_written and not self._local and not self._unanswered:
             keep()
         else:
-            self._local.append((keep, self._writes.position))
+            self._local.append((keep, self._writes.position, self._asked))
+
+    def when_stored(self, keep: Callable[[], object]) -> None:
+        """Call `keep` as soon as everything that was written here so far is durable, whatever others have answered."""
+        if self._is_written and not self._stored:
+            keep()
+        else:
+            self._stored.append((keep, self._writes.position))
 
     def look(self) -> None:
         """Keep what can be kept: after a commit, and after a confirmation."""
         if self._held:
             return
         committed = self._writes.committed
-        while self._local and self._local[0][1] <= committed:
+        while self._stored and self._stored[0][1] <= committed:
+            self._stored.popleft()[0]()
+        while self._local and self._local[0][1] <= committed and self._local[0][2] <= self._answered:
             self._local.popleft()[0]()
-        while self._waiting and self._waiting[0][1] <= committed and self._confirmed(self._waiting[0][2]):
+        while (
+            self._waiting
+            and self._waiting[0][1] <= committed
+            and self._waiting[0][3] <= self._answered
+            and self._confirmed(self._waiting[0][2])
+        ):
             self._waiting.popleft()[0]()
 
     def _unconfirmed(self, peer: int) -> int:

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Final, cast
 from megaphone.dispatch.counters import Reason, Slot
 from megaphone.edge.reasons import reason_of
 from megaphone.errors import StorageError
+from megaphone.service import moving
 from megaphone.stream import resumption
 from megaphone.stream.nonza import Ack, AckRequest, ClientState, Enable, Resume, read_nonza
 from megaphone.stream.resumption import EndedSessions, HandledTooManyError, SMLimits, StreamManagement
 from megaphone.wire.writer import STREAM_END, stream_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from megaphone.dispatch.counters import Board
     from megaphone.embedded.promises import Promises
@@ -64,6 +65,8 @@ class Sessions:
         self._waiting: deque[tuple[float, EmbeddedStream]] = deque()  # by the time when they have waited long enough
         self._answers: dict[EmbeddedStream, int] = {}  # how many each stream waits for, until all is safe
         self._unkept: deque[tuple[Session, int]] = deque()  # sent with this count while nothing could be written
+        self.place = ""  # what ids of resumable sessions begin with: who has made them, for other nodes
+        self._lent: set[EmbeddedStream] = set()  # to other nodes (user_resuming)
         self._key = 0  # under which the stanza under way is kept in the store: > 0 by us, < 0 by the service
 
     def apply(self, resume_seconds: int, limits: SMLimits) -> None:
@@ -82,7 +85,7 @@ class Sessions:
     def resumable(self, previd: str, account: JID) -> EmbeddedStream | None:
         """Return the stream of the session that can be resumed under this id, if it is the account's."""
         stream = self._by_id.get(previd)
-        if stream is None or stream.session.user.jid != account:
+        if stream is None or stream.session.user.jid != account or stream in self._lent:
             return None
         return stream
 
@@ -97,10 +100,7 @@ class Sessions:
         taken of either stream. `again` is called if the session has gone elsewhere by then.
         """
         stream.streams.settle()
-        if old.connection_id:
-            old.say(resumption.REPLACED)
-            self._detach(old)
-            old.end("", Reason.SERVER_CLOSED)
+        self.await_client(old)
         if self._promises.all_kept:
             self._go_on(stream, old, wish)
             return
@@ -117,6 +117,13 @@ class Sessions:
 
         stream.wait()
         self._promises.when_safe(when_safe)
+
+    def await_client(self, stream: EmbeddedStream) -> None:
+        """End the connection of a session that is going to be resumed on another, if it still has one."""
+        if stream.connection_id:
+            stream.say(resumption.REPLACED)
+            self._detach(stream)
+            stream.end("", Reason.SERVER_CLOSED)
 
     def _go_on(self, stream: EmbeddedStream, old: EmbeddedStream, wish: Resume) -> None:
         stream.streams.settle()
@@ -206,7 +213,8 @@ class Sessions:
         if stream.resumption is not None:
             stream.say(resumption.failed("unexpected-request"))
             return
-        id_ = resumption.resumption_id(secrets.token_bytes) if wish.resume and self._resume_seconds else ""
+        wanted = wish.resume and self._resume_seconds
+        id_ = self.place + resumption.resumption_id(secrets.token_bytes) if wanted else ""
         stream.resumable(StreamManagement(id_, self._limits))
         stream.keys = []
         if id_:
@@ -356,6 +364,9 @@ class Sessions:
         now = self._router.now()
         while self._waiting and self._waiting[0][0] <= now:
             _, stream = self._waiting.popleft()
+            if stream in self._lent:
+                self._waiting.append((now, stream))  # another node may have it: that is known soon
+                break
             if stream.detached:
                 self._board.add(Slot.SESSIONS_EXPIRED, 1)
                 self._finish(stream)
@@ -375,6 +386,7 @@ class Sessions:
         now = self._router.now()
         management: StreamManagement | None = stream.resumption
         stream.session = None
+        self._lent.discard(stream)
         self._attached(stream)
         self._board.add(Slot.SESSIONS, _MINUS_ONE)
         self._router.service.ended(session, now)
@@ -387,6 +399,61 @@ class Sessions:
         stanzas = management.take_all()
         self._router.service.requeue(
             session, [stanza for stanza, key in zip(stanzas, keys, strict=True) if key >= 0], now
+        )
+        kept = [key for key in keys if key > 0]
+        if kept:
+            self._store.spool_remove(session.user.jid, kept)
+
+    # --- another node goes on (user_resuming.py) ------------------------------------------------------------
+
+    def by_id(self, id_: str) -> EmbeddedStream | None:
+        """Return the stream of a resumable session."""
+        return self._by_id.get(id_)
+
+    def deadline_of(self, stream: EmbeddedStream) -> float:
+        """Return until when (Unix seconds) a session waits for its client."""
+        return next((deadline for deadline, each in self.deadlines() if each is stream), self._router.now())
+
+    def keep_all(self, user: JID, stanzas: Sequence[bytes]) -> list[int]:
+        """Keep the messages among these in the store; returns their keys, 0 for what is none. StorageError."""
+        now = self._router.now()
+        return [self._store.spool_add(user, each, now) if each.startswith(_MESSAGE) else 0 for each in stanzas]
+
+    def adopt(self, stream: EmbeddedStream, management: StreamManagement, keys: list[int], deadline: float) -> None:
+        """Let a session of another node wait here for its client."""
+        self.restore(stream, management, keys, detached=True)
+        self._board.add(Slot.SESSIONS, 1)
+        self._board.add(Slot.SESSIONS_WAITING, 1)
+        at = max(deadline, self._router.now())
+        place = next((place for place, (each, _) in enumerate(self._waiting) if each > at), len(self._waiting))
+        self._waiting.insert(place, (at, stream))
+
+    def lend(self, stream: EmbeddedStream, *, lent: bool) -> None:
+        """Let nobody resume a session here as long as another node may have it."""
+        if lent:
+            self._lent.add(stream)
+        else:
+            self._lent.discard(stream)
+
+    def is_lent(self, session: Session) -> bool:
+        """Whether another node may have it."""
+        return _stream_of(session) in self._lent
+
+    def give_away(self, stream: EmbeddedStream, stanzas: int) -> None:
+        """Another node has this session, and the first stanzas of what its client has not acknowledged, for good."""
+        session: Session = stream.session
+        management: StreamManagement = stream.resumption
+        self._touch(session)
+        self._settle(stream, stanzas)
+        late, keys = management.take_all()[stanzas:], stream.keys
+        self.forget(stream)
+        self._lent.discard(stream)
+        stream.keys = []
+        self._board.add(Slot.SESSIONS, _MINUS_ONE)
+        self._board.add(Slot.SESSIONS_WAITING, _MINUS_ONE)
+        moving.give_away(self._router.service.home, session)
+        self._router.service.requeue(
+            session, [stanza for stanza, key in zip(late, keys, strict=True) if key >= 0], self._router.now()
         )
         kept = [key for key in keys if key > 0]
         if kept:

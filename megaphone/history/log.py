@@ -128,6 +128,11 @@ class Log:
 
     # --- our own -----------------------------------------------------------------------
 
+    @property
+    def own_clock(self) -> Clock:
+        """The clock of our last entry, -1 if there is none; HistoryError("excluded")."""
+        return self._own_feed().clock
+
     def append(self, kind: int, content: Content, clock: Clock) -> Placed:
         """Add an entry to our feed, to be sealed and stored by `flush`; its id stands already.
 

@@ -8,7 +8,7 @@ from megaphone.errors import HistoryError
 from megaphone.history import digest as digests
 from megaphone.history import forks
 from megaphone.history.answers import Accepted, Refusal
-from megaphone.history.clock import Clock
+from megaphone.history.clock import COUNTER_BITS, Clock
 from megaphone.history.log import Log
 
 if TYPE_CHECKING:
@@ -61,6 +61,10 @@ class Replica:
         """Called with whose entries were refused in a room, and why; with `FORK` when an origin is excluded."""
         self.on_batch: Callable[[Batch, Origin | None], None] = lambda batch, peer: None
         """Called with a batch that others may lack, new or with contents that were lost, and the peer it came from."""
+        self.on_faultless: Callable[[RoomID, Origin, Refusal], None] = lambda room, origin, refusal: None
+        """Called in place of `on_refusal` with answers that nobody need hear of: what was known, or is not wanted."""
+        self.on_asked: Callable[[RoomID], None] = lambda room: None
+        """Called when a peer speaks of a room that is not open: it may be opened."""
         self._signer = signer
         self._verifier = verifier
         self._trusted = trusted
@@ -119,6 +123,16 @@ class Replica:
         self._sought.pop(room, None)
         self._unsealed.pop(room, None)
 
+    def reload(self, room: RoomID) -> None:
+        """Read anew what the store has of an open room, from which entries have gone (retention, damage)."""
+        if room in self._logs:
+            self._logs[room].reload()
+            self._versions[room] += 1
+
+    def keep_from(self, room: RoomID, from_day: int) -> None:
+        """Ask for nothing more of an open room that is older than a day."""
+        self._from_day[room] = from_day
+
     def from_day(self, room: RoomID) -> int:
         """Return from which day on an open room is kept."""
         return self._from_day[room]
@@ -135,11 +149,25 @@ class Replica:
         """Tell whether entries of an origin are taken."""
         return self._trusted(origin)
 
-    def append(self, room: RoomID, kind: int, content: Content, now_ms: int) -> Placed:
-        """Add an entry of our own to an open room; it leaves with `flush`. HistoryError as of `Log.append`."""
-        if room not in self._logs:
+    @property
+    def unsealed(self) -> bool:
+        """Whether anything was appended that was not flushed."""
+        return bool(self._unsealed)
+
+    def append(self, room: RoomID, kind: int, content: Content, now_ms: int, *, keeps_time: bool = False) -> Placed:
+        """Add an entry of our own to an open room; it leaves with `flush`. HistoryError as of `Log.append`.
+
+        `keeps_time`: it was said at `now_ms`, which may be long ago; for rooms to which nobody else has written.
+        """
+        log = self._logs.get(room)
+        if log is None:
             raise HistoryError(Refusal.UNKNOWN_ROOM, room.hex())
-        placed = self._logs[room].append(kind, content, self.clock.tick(now_ms))
+        if keeps_time:
+            clock = Clock(max(log.own_clock + 1, now_ms << COUNTER_BITS))
+            self.clock.observe(clock)
+        else:
+            clock = self.clock.tick(now_ms)
+        placed = log.append(kind, content, clock)
         self._unsealed[room] = None
         return placed
 
@@ -155,6 +183,11 @@ class Replica:
             del self._unsealed[room]
         return flushed
 
+    def forsake(self) -> None:
+        """Let go of what waits to be sealed in rooms from which we are excluded, as `flush` has said: it is lost."""
+        for room in [room for room in self._unsealed if self.origin in self._logs[room].exclusions]:
+            del self._unsealed[room]
+
     def accept(self, batch: Batch, now_ms: int) -> Accepted:
         """Take what is new of somebody's batch, and tell those who listen."""
         log = self._logs.get(batch.room)
@@ -165,8 +198,9 @@ class Replica:
             self._versions[batch.room] += 1
         if accepted.new:
             self.clock.observe(Clock(max(placed.entry.clock for placed in accepted.new)))
-        if accepted.refusal is not None and accepted.refusal not in FAULTLESS:
-            self.on_refusal(batch.room, batch.origin, accepted.refusal)
+        if accepted.refusal is not None:
+            told = self.on_faultless if accepted.refusal in FAULTLESS else self.on_refusal
+            told(batch.room, batch.origin, accepted.refusal)
         if accepted.new or accepted.restored:
             self.on_entries(batch.room, (*accepted.new, *accepted.restored))
         return accepted

@@ -58,8 +58,11 @@ from megaphone.history.sync_exchange import ANSWER_MS, Answer, Exchange
 from megaphone.history.sync_topic import WAITING, State, Topic
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from megaphone.history.batch import Batch
     from megaphone.history.entry import Origin
+    from megaphone.history.log import Log
     from megaphone.history.manifest import RoomID
     from megaphone.history.replica import Replica
 
@@ -77,12 +80,14 @@ class Conversation:
     """With one peer that is connected. Messages are whole: the transport frames them.
 
     After `closed` says why, nothing is said or heard any more, and the connection is to be closed. Times are
-    milliseconds since 1970. `tick` wants to be called about once a second.
+    milliseconds since 1970. `tick` wants to be called about once a second. `offers` says of which rooms we speak to
+    this peer; of others it may speak to us.
     """
 
-    def __init__(self, replica: Replica, peer: Origin) -> None:
+    def __init__(self, replica: Replica, peer: Origin, offers: Callable[[Log], bool] = lambda _: True) -> None:
         self.replica = replica
         self.peer = peer
+        self._offers = offers
         self.closed = ""
         """Why it has ended: a word of `Refusal`, and what was wrong; empty while it goes on."""
         self._exchanges: dict[bytes, Exchange] = {}
@@ -98,7 +103,8 @@ class Conversation:
             return []
         self._begun = True
         said = self._seek(now_ms)
-        exchanges = [exchange for room in self.replica.logs if (exchange := self._exchange(room)) is not None]
+        offered = [room for room, log in self.replica.logs.items() if self._offers(log)]
+        exchanges = [exchange for room in offered if (exchange := self._exchange(room)) is not None]
         exchanges.sort(key=lambda exchange: exchange.topic.digest().entries)
         for exchange in exchanges:
             is_end = exchange is exchanges[-1] and exchange.topic.digest().entries > 0
@@ -145,6 +151,18 @@ class Conversation:
             else:
                 del self._exchanges[exchange.topic.ref]
         return self._sent(said)
+
+    def offer(self, room: RoomID, now_ms: int) -> list[bytes]:
+        """Speak of an open room, if nothing is under way about it: it has just been opened here."""
+        exchange = self._exchange(room)
+        if self.closed or not self._begun or exchange is None or exchange.topic.state in WAITING:
+            return []
+        return self._sent(exchange.offer(now_ms))
+
+    def is_busy(self, room: RoomID) -> bool:
+        """Tell whether an answer about a room is waited for."""
+        exchange = self._exchanges.get(room[:REF_BYTES])
+        return exchange is not None and exchange.topic.state in WAITING
 
     def is_settled(self, room: RoomID) -> bool:
         """Tell whether both have the same of a room, as far as we know."""
@@ -202,7 +220,12 @@ class Conversation:
         """Speak of some of the rooms that have not been mentioned yet."""
         said: Answer = []
         count = 0
-        for room in self.replica.logs:
+        for room, log in self.replica.logs.items():
+            known = self._exchanges.get(room[:REF_BYTES])
+            if (known is not None and known.topic.log is log and known.topic.state is not State.NEW) or (
+                not self._offers(log)
+            ):
+                continue
             exchange = self._exchange(room)
             if exchange is not None and exchange.topic.state is State.NEW:
                 said += exchange.offer(now_ms)
@@ -255,6 +278,8 @@ class Conversation:
         exchange = self._exchanges.get(ref)
         if exchange is not None and not self._is_open(exchange.topic):
             exchange = None
+        if exchange is None and room not in self.replica.logs:
+            self.replica.on_asked(room)
         if exchange is None and room in self.replica.logs:
             exchange = self._exchanges[ref] = Exchange(Topic(self.replica, room), self.peer, self._budget)
         return exchange if exchange is not None and exchange.topic.room == room else None

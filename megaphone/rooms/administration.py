@@ -149,15 +149,29 @@ def set_role(room: Room, change: RoleChange, actor: str) -> None:
     """Give an occupant another role, and tell everybody; NONE is a kick (sections 8.2 to 8.4, 9.6, 9.7)."""
     occupant, role = change.occupant, change.role
     if role is Role.NONE:
-        remove(room, [occupant], presence.Why((Status.KICKED,), actor, change.reason))
+        why = presence.Why((Status.KICKED,), actor, change.reason)
+        room.act(occupant, role, why)
+        remove(room, [occupant], why)
     elif role is not occupant.role:
-        _change_role(room, occupant, role, presence.Why((), actor, change.reason))
+        why = presence.Why((), actor, change.reason)
+        if room.owns(occupant):
+            change_role(room, occupant, role, why)
+        else:
+            room.act(occupant, role, why)
 
 
 def set_affiliation(room: Room, affiliated: Affiliated, actor: str) -> None:
     """Give a user another affiliation; what it means for those of its occupants who are here, it means at once."""
     before = room.affiliations.of(affiliated.jid)
     room.put_affiliation(affiliated)
+    show_affiliation(room, affiliated, before, actor)
+
+
+def show_affiliation(room: Room, affiliated: Affiliated, before: Affiliation, actor: str = "") -> None:
+    """Do what an affiliation that has been entered means for those who are here.
+
+    At other nodes their own do the same, when they hear of it; who must go is sent away from here, with the reason.
+    """
     occupants = room.occupants.of(affiliated.jid)
     if not occupants:
         room.say_affiliation(affiliated)
@@ -170,22 +184,30 @@ def set_affiliation(room: Room, affiliated: Affiliated, actor: str) -> None:
     if leaving:
         banned = affiliated.affiliation is Affiliation.OUTCAST
         status = Status.BANNED if banned else Status.AFFILIATION_CHANGED
-        remove(room, leaving, presence.Why((status,), actor, affiliated.reason))
+        why = presence.Why((status,), actor, affiliated.reason)
+        for occupant in leaving:
+            room.act(occupant, Role.NONE, why)
+        remove(room, leaving, why)
     for occupant in staying:
         role = room.role_for(room.affiliations.of(occupant.bare))
         raised = RANK[affiliated.affiliation] >= RANK[before]
         if raised and ROLE_RANK[role] < ROLE_RANK[occupant.role]:
             role = occupant.role  # who moderates goes on doing so as a member
-        _change_role(room, occupant, role, presence.Why((), actor, affiliated.reason))
+        if not room.owns(occupant):
+            role = occupant.role  # its own node says which it is from now on
+        change_role(room, occupant, role, presence.Why((), actor, affiliated.reason))
 
 
-def _change_role(room: Room, occupant: Occupant, role: Role, why: presence.Why) -> None:
+def change_role(room: Room, occupant: Occupant, role: Role, why: presence.Why) -> None:
+    """Give an occupant another role, and show it, also if it is the same."""
     was, occupant.role = occupant.role, role
     occupant.renew()
     moderator = role is Role.MODERATOR
     if moderator is not (was is Role.MODERATOR):
-        for session in occupant.sessions:
+        for session in room.occupants.local(occupant):
             room.outlet.occupant_changed(room.jid, session, moderator=moderator)
+    if role is not was:
+        room.occupants.touch(occupant, (presence.EMPTY, why))
     presence.show(room, occupant, was=was, why=why)
     if presence.reveals(room, role) and not presence.reveals(room, was):
         presence.show_all_to(room, occupant)

@@ -3,6 +3,7 @@
     juliet ─ iq get 'a1' to room/nurse ─► room ─ iq get 'r7' from room/juliet ─► nurse's session
     juliet ◄─ result 'a1' from room/nurse ─ room ◄─ result 'r7' to room/juliet ─ nurse's session
 
+The room of the node to which nurse is connected does this: that of juliet's node forwards the request to it.
 Every request under way is noted with the occupant who is to answer, a bounded number; a new one ends the oldest.
 """
 
@@ -38,12 +39,18 @@ def receive_request(room: Room, stanza: Addressed, now: float) -> None:
     if occupant is sender and stanza.type == "get" and payload.tag == f"{{{PING}}}ping":
         room.answer(stanza)  # XEP-0410 section 3.3: who asks is here, and that is all it asks
         return
+    session = occupant.session
+    if session in room.occupants.remote:
+        here = room.occupants.local(occupant)
+        if not here:
+            room.forward(stanza, session)
+            return
+        session = here[-1]
     if len(occupant.asked) >= room.settings.asked_limit:
         oldest = next(iter(occupant.asked))
         _give_up(room, occupant, occupant.asked.pop(oldest), "remote-server-timeout")
     room.requests += 1
     id_ = f"r{room.requests}"
-    session = occupant.session
     occupant.asked[id_] = Asked(session, stanza.from_, stanza.id)
     to = session.bare if namespace in OF_THE_ACCOUNT else session
     room.outlet.route(stanza.stamped(to=to, from_=sender.jid, id_=id_), to)

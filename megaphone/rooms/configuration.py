@@ -164,18 +164,24 @@ def read(submitted: dict[str, list[str]], config: RoomConfig, settings: RoomSett
 
 def apply(room: Room, config: RoomConfig) -> None:
     """Make the room what the configuration says, and tell its occupants."""
-    before = room.config
-    if room.persistent and not config.persistent:
+    before, was_kept = room.config, room.persistent
+    if room.mirror is None and was_kept and not config.persistent:
         room.read_archive()
     room.config = config
     if room.locked:
         return
-    if before.persistent and not config.persistent:
+    if was_kept and not room.persistent:
         room.forget()
-    elif config.persistent and not before.persistent:
+    elif room.persistent and not was_kept:
         room.save_all()
     else:
         room.save()
+    show(room, before)
+
+
+def show(room: Room, before: RoomConfig) -> None:
+    """Tell the occupants what has changed in the configuration, and do what it means for them."""
+    config = room.config
     if before == config:
         return
     statuses: tuple[Status, ...] = ()

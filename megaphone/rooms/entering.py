@@ -30,6 +30,8 @@ def receive_available(room: Room, stanza: Addressed, now: float) -> None:
     """Take an available presence: entering, another nick, or another state of an occupant who is there."""
     session = stanza.from_
     occupant = room.occupants.by_session.get(session)
+    if session in room.occupants.remote:
+        occupant = None  # it was connected to another node, and enters here anew
     nick = stanza.to.resource
     if not nick:
         if occupant is None or stanza.child(MUC, "x") is not None:
@@ -59,6 +61,9 @@ def enter(room: Room, stanza: Addressed, nick: str, now: float, *, created: bool
         raise RoomError("jid-malformed", "only a client with a resource can be in a room")
     affiliation = check_admission(room, stanza)
     occupant = claim_nick(room, session.bare, nick)
+    if session in room.occupants.remote:
+        come_over(room, session, nick)
+        occupant = room.occupants.by_nick.get(nick)
     was = Role.NONE
     if occupant is None:
         mark = occupant_mark(room, session.bare)
@@ -76,6 +81,20 @@ def enter(room: Room, stanza: Addressed, nick: str, now: float, *, created: bool
     room.announce()
 
 
+def come_over(room: Room, session: JID, nick: str) -> None:
+    """Let a session that has been connected to another node enter here; the same occupant goes on."""
+    before = room.occupants.by_session[session]
+    if before.nick == nick:
+        del room.occupants.remote[session]
+        return
+    was_shown = session == before.session
+    if len(before.sessions) == 1:
+        presence.show_gone(room, before, why=presence.Why((Status.NEW_NICK,), new_nick=nick))
+    room.occupants.leave(session)
+    if was_shown and before.sessions:
+        presence.show(room, before, was=before.role)
+
+
 def check_admission(room: Room, stanza: Addressed) -> Affiliation:
     """Return the affiliation of who may enter; RoomError for who may not (XEP-0045 sections 7.2.5 to 7.2.10)."""
     affiliation = room.affiliation(stanza)
@@ -89,7 +108,7 @@ def check_admission(room: Room, stanza: Addressed) -> Affiliation:
         given = stanza.tree.findtext(f"{{{MUC}}}x/{{{MUC}}}password") or ""
         if not hmac.compare_digest(given.encode(), room.config.password.encode()):
             raise RoomError("not-authorized", "this room has a password")
-    present = len(room.occupants.by_session)
+    present = len(room.occupants.by_session)  # of all nodes
     privileged = affiliation in (Affiliation.OWNER, Affiliation.ADMIN)
     full = bool(room.config.max_users) and present >= room.config.max_users and not privileged
     if full or present >= room.settings.occupants_limit:
@@ -107,7 +126,7 @@ def claim_nick(room: Room, bare: JID, nick: str) -> Occupant | None:
     if occupant is not None:
         if occupant.bare != bare:
             raise RoomError("conflict", "somebody else has this nick")
-        if len(occupant.sessions) >= room.settings.sessions_per_occupant_limit:
+        if len(room.occupants.local(occupant)) >= room.settings.sessions_per_occupant_limit:
             raise RoomError("resource-constraint", "too many of your clients share this nick")
     return occupant
 

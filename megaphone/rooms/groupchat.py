@@ -13,7 +13,7 @@ from megaphone.errors import RoomError, StorageError
 from megaphone.history.entry import Kind
 from megaphone.rooms import moderation
 from megaphone.rooms.forged import without_forged
-from megaphone.rooms.names import CLIENT, HINTS
+from megaphone.rooms.names import CLIENT, HINTS, delay
 from megaphone.rooms.ports import Subject
 from megaphone.rooms.privileges import SPEAKING, SUBJECT
 from megaphone.stream.archive import Said
@@ -22,10 +22,14 @@ from megaphone.wire.stamp import add_child, stamp
 from megaphone.wire.stanza_header import read_stanza_header
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from megaphone.rooms.addressed import Addressed
     from megaphone.rooms.room import Room
+    from megaphone.stream.archive import Archived
 
 NOT_STORED = ("no-store", "no-permanent-store")
+LATE_SECONDS = 10.0  # what another node said so long ago gets a delay stamp
 
 
 def receive_groupchat(room: Room, stanza: Addressed, now: float) -> None:
@@ -57,7 +61,29 @@ def receive_groupchat(room: Room, stanza: Addressed, now: float) -> None:
         message = room.marked(room.keep(_said(room, stanza, now, Kind.MESSAGE)))  # may fail: then nobody gets it
     else:
         message = _said(room, stanza, now, Kind.MESSAGE).stanza
+        room.tell_nodes(message)  # what is archived comes to them as a part of the log
     room.outlet.fan_out(room.jid, message)
+
+
+def hear(room: Room, entries: Sequence[Archived], now: float) -> None:
+    """Show what has been said at other nodes, with its time if that was a while ago, and old messages in bounds."""
+    late = [entry for entry in entries if now - entry.said.time > LATE_SECONDS]
+    passed_over = {entry.id for entry in late[: max(0, len(late) - room.late_credit(len(late), now))]}
+    for entry in entries:
+        room.heard(entry)
+        said = entry.said
+        if entry.erased or said.kind == Kind.NOTE:
+            continue
+        message = room.marked(entry)
+        if said.kind == Kind.SUBJECT:
+            if room.subject is not None and room.subject.time > said.time:
+                continue
+            room.subject = Subject(message, said.time)
+        elif entry.id in passed_over:
+            continue
+        if now - said.time > LATE_SECONDS:
+            message = add_child(message, delay(room.address, said.time))
+        room.outlet.fan_out(room.jid, message)
 
 
 def _said(room: Room, stanza: Addressed, now: float, kind: Kind) -> Said:

@@ -41,6 +41,11 @@ class Tail:
         """The number that is the last entry's id; 0 if there is no entry, or its id is no number."""
         return int(self._entries[-1].id) if self._entries and self._entries[-1].id.isdecimal() else 0
 
+    @property
+    def last_time(self) -> float:
+        """When the last entry was said, Unix seconds; there is one."""
+        return self._entries[-1].said.time
+
     def append(self, entry: Archived) -> None:
         """Add an entry; the oldest go when there are too many, or too many bytes of them."""
         self._entries.append(entry)

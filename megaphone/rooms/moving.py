@@ -18,6 +18,8 @@ import msgspec
 
 from megaphone.history.entry import Kind
 from megaphone.rooms.entering import occupant_mark
+from megaphone.rooms.events import Claim, Origin
+from megaphone.rooms.mirror import Mirror, Peer
 from megaphone.rooms.occupants import Asked, Occupant
 from megaphone.rooms.ports import Affiliated, Affiliation, Role, RoomConfig, RoomRecord, Subject
 from megaphone.rooms.room import Room
@@ -48,8 +50,8 @@ class OccupantSnapshot(msgspec.Struct, array_like=True, frozen=True):
 class Talk(msgspec.Struct, array_like=True, frozen=True, tag="talk"):
     """What changes in a room by talk alone; `said` are the messages behind those that came before.
 
-    `subject` is the message that set it and its time. `listed` is what the room list was told last. `about` has as many
-    items as `said`, unless the predecessor knows of none.
+    `subject` is the message that set it and its time. `listed` is what the room list was told last. `about` and `ids`
+    have as many items as `said`, unless the predecessor knows of none.
     """
 
     room: JID
@@ -60,6 +62,15 @@ class Talk(msgspec.Struct, array_like=True, frozen=True, tag="talk"):
     credit_time: float
     said: tuple[Message, ...]
     about: tuple[About, ...] = ()
+    ids: tuple[str, ...] = ()
+
+
+class Claims(msgspec.Struct, array_like=True, frozen=True):
+    """What the nodes of a cluster claim of a room: what we have told, and each peer's: origin, seq, lost, claims."""
+
+    seq: int
+    own: tuple[Claim, ...]
+    peers: tuple[tuple[Origin, int, bool, tuple[Claim, ...]], ...]
 
 
 class RoomSnapshot(msgspec.Struct, array_like=True, frozen=True, tag="room"):
@@ -76,6 +87,7 @@ class RoomSnapshot(msgspec.Struct, array_like=True, frozen=True, tag="room"):
     occupants: tuple[OccupantSnapshot, ...]
     sessions: tuple[JID, ...]
     users: tuple[tuple[JID, tuple[str, ...]], ...]
+    claims: Claims | None = None
 
 
 class RoomGone(msgspec.Struct, array_like=True, frozen=True, tag="room_gone"):
@@ -98,7 +110,7 @@ class Moving:
 
     def __init__(self, rooms: Rooms) -> None:
         self._rooms = rooms
-        self._known: dict[JID, int] = {}  # id of the last message that the successor knows
+        self._known: dict[JID, str] = {}  # id of the last message that the successor knows, "" if there is none
         rooms.touched = {}
         rooms.directory.touched = set()
 
@@ -123,7 +135,7 @@ class Moving:
                 yield self._snapshot(room)
             else:
                 yield talk(room, self._known[jid])
-                self._known[jid] = room.id
+                self._known[jid] = _last(room)
         directory = self._rooms.directory
         listings, directory.touched = sorted(directory.touched or ()), set()
         for start in range(0, len(listings), _ENTRIES):
@@ -136,7 +148,7 @@ class Moving:
 
     def _snapshot(self, room: Room) -> RoomSnapshot:
         taken = snapshot(room)
-        self._known[room.jid] = room.id
+        self._known[room.jid] = _last(room)
         return taken
 
 
@@ -169,7 +181,7 @@ def snapshot(room: Room) -> RoomSnapshot:
     for each in occupants:
         found.setdefault(each.bare, []).append(each.nick)
     return RoomSnapshot(
-        talk(room, 0),
+        talk(room, ""),
         room.config.values(),
         room.creator,
         room.created,
@@ -180,13 +192,22 @@ def snapshot(room: Room) -> RoomSnapshot:
         tuple(map(_occupant, occupants)),
         () if sessions == tuple(jid for each in occupants for jid in each.sessions) else sessions,
         () if users == tuple((bare, tuple(nicks)) for bare, nicks in found.items()) else users,
+        None if room.mirror is None else _claims(room.mirror),
     )
 
 
-def talk(room: Room, known: int) -> Talk:
-    """Return what talk has changed; messages up to the id `known` are known."""
+def _last(room: Room) -> str:
+    """Return the id of the last message of a temporary room."""
+    entries = () if room.persistent else room.tail.all()
+    return entries[-1].id if entries else ""
+
+
+def talk(room: Room, known: str) -> Talk:
+    """Return what talk has changed; messages up to the id `known` are known, none if it is not among the last ones."""
     subject = room.subject
-    new = () if room.persistent else tuple(each for each in room.tail.all() if int(each.id) > known)
+    new = () if room.persistent else room.tail.all()
+    places = [place for place, each in enumerate(new) if each.id == known]
+    new = new[places[0] + 1 :] if places else new
     return Talk(
         room.jid,
         room.id,
@@ -194,9 +215,15 @@ def talk(room: Room, known: int) -> Talk:
         room.told,
         room.credit,
         room.credit_time,
-        tuple((int(each.id), each.said.time, each.said.resource, each.said.stanza) for each in new),
+        tuple((_number(each), each.said.time, each.said.resource, each.said.stanza) for each in new),
         tuple((each.said.kind, each.said.author, each.said.message, each.erased) for each in new),
+        tuple(each.id for each in new),
     )
+
+
+def _number(entry: Archived) -> int:
+    """Return an id as a predecessor of an earlier version would: that of a room that was persistent is no number."""
+    return int(entry.id) if entry.id.isdecimal() else int(entry.said.time * 1_000_000)
 
 
 def restore(rooms: Rooms, moved: RoomSnapshot) -> Room:
@@ -219,6 +246,8 @@ def restore(rooms: Rooms, moved: RoomSnapshot) -> Room:
         {} if former is None or former.secret != room.secret else {each.bare: each.mark for each in former.occupants}
     )
     _restore_occupants(room, moved, marks)
+    if room.mirror is not None and moved.claims is not None:
+        _restore_claims(room, room.mirror, moved.claims)
     follow(room, moved.talk)
     if former is not None:
         rooms.remove(former)
@@ -234,8 +263,11 @@ def follow(room: Room, moved: Talk) -> None:
     room.credit_time = moved.credit_time
     if not room.persistent:
         about = moved.about or ((int(Kind.MESSAGE), "", "", False),) * len(moved.said)
-        for (id_, time, nick, stanza), (kind, author, message, erased) in zip(moved.said, about, strict=True):
-            room.tail.append(Archived(str(id_), Said(time, kind, author, author, nick, stanza, message), erased))
+        ids = moved.ids or tuple(str(number) for number, *_ in moved.said)
+        here = {each.id for each in room.tail.all()}
+        for id_, (_, time, nick, stanza), (kind, author, message, erased) in zip(ids, moved.said, about, strict=True):
+            if id_ not in here:
+                room.tail.append(Archived(id_, Said(time, kind, author, author, nick, stanza, message), erased))
     room.id = moved.id
 
 
@@ -256,6 +288,25 @@ def _restore_occupants(room: Room, moved: RoomSnapshot, marks: dict[JID, bytes])
         occupants.by_session = {jid: occupants.by_session[jid] for jid in moved.sessions}
     if moved.users:
         occupants.by_bare = {bare: [occupants.by_nick[nick] for nick in nicks] for bare, nicks in moved.users}
+
+
+def _claims(mirror: Mirror) -> Claims:
+    peers = tuple((origin, each.seq, each.lost, tuple(each.claims.values())) for origin, each in mirror.peers.items())
+    return Claims(mirror.seq, tuple(mirror.own.values()), peers)
+
+
+def _restore_claims(room: Room, mirror: Mirror, moved: Claims) -> None:
+    mirror.seq = moved.seq
+    mirror.own = {claim.session: claim for claim in moved.own}
+    for origin, seq, lost, claims in moved.peers:
+        peer = mirror.peers[origin] = Peer()
+        peer.seq, peer.lost = seq, lost
+        peer.claims = {claim.session: claim for claim in claims}
+        for claim in claims:
+            if claim.session not in room.occupants.by_session:
+                mirror.clashing.setdefault(claim.nick, {})[claim.session] = None
+            elif claim.session not in mirror.own:
+                room.occupants.remote[claim.session] = origin
 
 
 def _occupant(occupant: Occupant) -> OccupantSnapshot:

@@ -39,6 +39,7 @@ class Status(IntEnum):
     NOW_NON_ANONYMOUS = 172
     NOW_SEMI_ANONYMOUS = 173
     CREATED = 201
+    NICK_ASSIGNED = 210
     BANNED = 301
     NEW_NICK = 303
     KICKED = 307

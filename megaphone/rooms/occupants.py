@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from megaphone.rooms.events import Origin
     from megaphone.rooms.ports import Role
+    from megaphone.rooms.presence import Why
     from megaphone.stream.jid import JID
 
 
@@ -70,12 +72,16 @@ class Occupant:
 class Occupants:
     """The occupants of one room; iterating gives them in the order of their coming."""
 
-    __slots__ = ("by_bare", "by_nick", "by_session")
+    __slots__ = ("by_bare", "by_nick", "by_session", "remote", "touched")
 
     def __init__(self) -> None:
         self.by_nick: dict[str, Occupant] = {}
         self.by_session: dict[JID, Occupant] = {}
         self.by_bare: dict[JID, list[Occupant]] = {}
+        self.remote: dict[JID, Origin] = {}
+        """The sessions that are connected to other nodes, and whose they are."""
+        self.touched: dict[JID, tuple[bytes, Why] | None] | None = None
+        """In a cluster, sessions of which the other nodes are to be told; of one that has gone, with what and why."""
 
     def __len__(self) -> int:
         return len(self.by_nick)
@@ -92,12 +98,17 @@ class Occupants:
         occupant.sessions[session] = presence
         self.by_session[session] = occupant
         occupant.renew()
+        if self.touched is not None:
+            self.touched[session] = None
 
-    def leave(self, session: JID) -> bool:
-        """Remove a session; returns whether its occupant has gone with it."""
+    def leave(self, session: JID, said: tuple[bytes, Why] | None = None) -> bool:
+        """Remove a session; returns whether its occupant has gone with it. `said` is for other nodes."""
         occupant = self.by_session.pop(session)
         del occupant.sessions[session]
         occupant.renew()
+        self.remote.pop(session, None)
+        if self.touched is not None:
+            self.touched[session] = said
         if occupant.sessions:
             return False
         del self.by_nick[occupant.nick]
@@ -114,6 +125,19 @@ class Occupants:
         occupant.jid = jid
         self.by_nick[nick] = occupant
         occupant.renew()
+        self.touch(occupant)
+
+    def touch(self, occupant: Occupant, said: tuple[bytes, Why] | None = None) -> None:
+        """Let other nodes be told of an occupant that has changed."""
+        if self.touched is not None:
+            self.touched |= dict.fromkeys(occupant.sessions, said)
+
+    def local(self, occupant: Occupant) -> tuple[JID, ...]:
+        """Return those of its sessions that are connected to this node."""
+        remote = self.remote
+        if not remote:
+            return tuple(occupant.sessions)
+        return tuple(session for session in occupant.sessions if session not in remote)
 
     def of(self, bare: JID) -> list[Occupant]:
         """Return the occupants that one user is; of a domain, all of its users."""

@@ -57,7 +57,7 @@ def receive_set(room: Room, stanza: Addressed, now: float) -> None:
 def unlock(room: Room) -> None:
     """Open a new room to others, and keep it if it is persistent."""
     room.locked = False
-    if room.config.persistent:
+    if room.persistent:
         room.save_all()
     else:
         room.announce()
@@ -69,16 +69,23 @@ def destroy(room: Room, venue: JID | None = None, *, reason: str = "", password:
     if password:
         content += element(b"password", content=escape(password))
     content = element(b"destroy", content=content, jid=None if venue is None else str(venue))
+    if room.surroundings.nodes is not None:
+        room.surroundings.nodes.telling.destroyed(room, content)
+    if room.persistent:
+        room.forget()
+    end(room, content)
+
+
+def end(room: Room, content: bytes = b"<destroy/>") -> None:
+    """Tell everybody here that the room is no more, and let it be none; `content` is `<destroy/>`."""
     x = muc_user(element(b"item", affiliation=Affiliation.NONE, role=Role.NONE) + content, (Status.SELF_PRESENCE,))
-    leaving = tuple(room.occupants.by_session.items())
+    leaving = [each for each in room.occupants.by_session.items() if each[0] not in room.occupants.remote]
     for session, occupant in leaving:
         room.outlet.occupant_removed(room.jid, session)
         answer_for(room, occupant, session)
     for session, occupant in leaving:
         room.send(presence(from_=str(occupant.jid), type_="unavailable", content=x), session)
         room.occupants.leave(session)
-    if room.persistent:
-        room.forget()
     room.close()
 
 

@@ -193,6 +193,9 @@ class RoomStore(Protocol):
     def rooms(self) -> Iterable[RoomRecord]:
         """Return every room: those of other workers too, `Rooms.load` chooses."""
 
+    def room(self, room: JID) -> RoomRecord | None:
+        """Return one room; None if it is not kept."""
+
     def affiliations(self, room: JID) -> Iterable[Affiliated]:
         """Return every affiliation of a room."""
 
@@ -263,5 +266,7 @@ class RoomSettings:
     """Items of one answer to disco#items: the fullest rooms, the first occupants."""
     asked_limit: int = 64
     """Requests of others that one occupant has not answered yet."""
+    late_limit: int = 100
+    """Messages of other nodes that are shown in a minute although they are old; the rest is in the archive."""
     messages_per_second: float = 0.0
-    """Of one room, bursts of ten seconds' worth included; 0: not limited."""
+    """Of one room on one node, bursts of ten seconds' worth included; 0: not limited."""

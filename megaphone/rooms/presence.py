@@ -112,8 +112,8 @@ def show(room: Room, occupant: Occupant, *, was: Role, why: Why = PLAINLY) -> No
 
 
 def show_to_own(room: Room, occupant: Occupant, *, why: Why = PLAINLY, except_: JID | None = None) -> None:
-    """Tell the occupant's own sessions."""
-    for session in occupant.sessions:
+    """Tell the occupant's own sessions; those at other nodes are told there."""
+    for session in room.occupants.local(occupant):
         if session != except_:
             room.send(own(room, occupant, session, why), session)
 
@@ -143,7 +143,7 @@ def show_gone(room: Room, occupant: Occupant, content: bytes = EMPTY, why: Why =
     """Tell everybody that an occupant is gone, its own sessions too, which are still its."""
     if occupant.role in room.config.presence_broadcast:
         hide(room, occupant, content, why)
-    for session in occupant.sessions:
+    for session in room.occupants.local(occupant):
         tell_gone(room, occupant, session, content, why)
 
 
@@ -163,5 +163,5 @@ def _broadcast(room: Room, except_: Iterable[JID], of_others: bytes, revealed: b
 
 def show_all_to(room: Room, occupant: Occupant) -> None:
     """Send the presences of all others anew to an occupant who sees more, or less, of them from now on."""
-    for session in occupant.sessions:
+    for session in room.occupants.local(occupant):
         room.outlet.route_many(others(room, occupant), session)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from megaphone.errors import RoomError
+from megaphone.history.entry import Kind
 from megaphone.rooms.affiliations import Affiliations
 from megaphone.rooms.history import Tail
+from megaphone.rooms.mirror import Mirror
 from megaphone.rooms.names import MUC_USER, STANZA_ID, element, muc_user
 from megaphone.rooms.occupants import Occupants
 from megaphone.rooms.ports import Affiliated, Affiliation, Audience, Role, RoomRecord, Whois
@@ -21,17 +23,20 @@ if TYPE_CHECKING:
 
     from megaphone.rooms.addressed import Addressed
     from megaphone.rooms.occupants import Occupant
+    from megaphone.rooms.other_nodes import OtherNodes
     from megaphone.rooms.ports import Outlet, RoomSettings, RoomStore, Subject
+    from megaphone.rooms.presence import Why
     from megaphone.stream.archive import Archive, Counts, Erasure, Said
     from megaphone.stream.jid import JID
 
 BURST_SECONDS = 10.0
+LATE_PERIOD_SECONDS = 60.0
 
 
 class Surroundings:
     """What all rooms of one worker share."""
 
-    __slots__ = ("archive", "closed", "counts", "outlet", "settings", "store")
+    __slots__ = ("archive", "closed", "counts", "nodes", "outlet", "settings", "store")
 
     def __init__(
         self,
@@ -50,6 +55,8 @@ class Surroundings:
         self.settings = settings
         self.closed = closed
         """Called with a room that has ceased to be."""
+        self.nodes: OtherNodes | None = None
+        """The other nodes of the cluster; None without one."""
 
 
 class Room:
@@ -66,8 +73,10 @@ class Room:
         "credit_time",
         "id",
         "jid",
+        "late",
         "locked",
         "mark",
+        "mirror",
         "occupants",
         "requests",
         "secret",
@@ -97,6 +106,11 @@ class Room:
         self.surroundings = surroundings
         self.affiliations = Affiliations(affiliations)
         self.occupants = Occupants()
+        self.mirror: Mirror | None = None
+        """In a cluster, what the nodes claim of it."""
+        if surroundings.nodes is not None:
+            self.mirror = Mirror(surroundings.nodes.origin)
+            self.occupants.touched = {}
         self.requests = 0
         """How many requests have been passed on between occupants: makes their ids."""
         self.id = 0
@@ -107,6 +121,8 @@ class Room:
         self.credit = 0.0
         """Messages that may be said at once, as it was at `credit_time`, Unix seconds."""
         self.credit_time = float("-inf")
+        self.late = (0, float("-inf"))
+        """Old messages of other nodes that have been shown since a time, Unix seconds."""
 
     # --- what it is ---
 
@@ -122,8 +138,8 @@ class Room:
 
     @property
     def persistent(self) -> bool:
-        """Whether it is in the store: a locked room is not yet."""
-        return self.config.persistent and not self.locked
+        """Whether it is in the store: a locked room is not yet; in a cluster a temporary one is, while it lasts."""
+        return (self.config.persistent or self.mirror is not None) and not self.locked
 
     @property
     def record(self) -> RoomRecord:
@@ -161,6 +177,13 @@ class Room:
             return Role.NONE
         return ROLE_ON_ENTERING[affiliation][self.config.moderated]
 
+    def owns(self, occupant: Occupant) -> bool:
+        """Whether this node decides on an occupant's role: its oldest session is connected here."""
+        mirror, remote = self.mirror, self.occupants.remote
+        if mirror is None or not remote or remote.keys().isdisjoint(occupant.sessions):
+            return True
+        return mirror.oldest(occupant) not in remote
+
     # --- what it says ---
 
     def answer(self, stanza: Addressed, content: bytes = b"") -> None:
@@ -171,6 +194,21 @@ class Room:
     def send(self, stanza: bytes, to: JID) -> None:
         """Send a stanza that has no `to` yet."""
         self.outlet.route(stamp(stanza, to=str(to)), to)
+
+    def tell_nodes(self, stanza: bytes, audience: Audience = Audience.ALL) -> None:
+        """Send a stanza without `to`, that is not archived, to the occupants who are connected to other nodes."""
+        if self.surroundings.nodes is not None:
+            self.surroundings.nodes.telling.tell(self, stanza, audience)
+
+    def act(self, occupant: Occupant, role: Role, why: Why) -> None:
+        """Let the nodes to which an occupant is connected give it another role; NONE removes it."""
+        if self.surroundings.nodes is not None:
+            self.surroundings.nodes.telling.act(self, occupant, role, why)
+
+    def forward(self, stanza: Addressed, session: JID) -> None:
+        """Give a stanza for an occupant to the room of the node to which it is connected."""
+        if self.surroundings.nodes is not None:
+            self.surroundings.nodes.telling.forward(self, stanza, session)
 
     def say_statuses(self, *statuses: int) -> None:
         """Tell all occupants of changes that have a code (XEP-0045 section 10.2.1)."""
@@ -197,13 +235,24 @@ class Room:
 
     def save_all(self) -> None:
         """Keep everything about a room that has become persistent."""
-        self.save()
-        for affiliated in self.affiliations:
-            self.surroundings.store.put_affiliation(self.jid, affiliated)
-        said = self.tail.all()
+        self.save_rows()
+        self.archive_said()
+
+    def archive_said(self) -> None:
+        """Add to the archive what was said before the room had one: their ids are others from now on."""
+        said = () if self._tail is None else self._tail.all()
+        if not said:
+            self._tail = None  # there may be something in the archive, of other nodes
+            return
         self._tail = Tail(self.settings.history_limit, self.settings.history_limit_bytes)
         for each in said:
             self._tail.append(self.surroundings.archive.append(self.jid, each.said, erased=each.erased))
+
+    def save_rows(self) -> None:
+        """Keep what it is, and all affiliations."""
+        self.save()
+        for affiliated in self.affiliations:
+            self.surroundings.store.put_affiliation(self.jid, affiliated)
 
     def forget(self) -> None:
         """Keep nothing any more."""
@@ -218,18 +267,30 @@ class Room:
 
     def keep(self, said: Said, *, erases: Erasure | None = None) -> Archived:
         """Add to the archive, and let that erase another entry; StorageError, and nothing is done, if it cannot be."""
-        tail, counts = self.tail, self.surroundings.counts
+        tail, counts = self._tail if self.persistent else self.tail, self.surroundings.counts
         if self.persistent:
             entry = self.surroundings.archive.append(self.jid, said, erases=erases)
         else:
             self.id = max(self.id + 1, int(said.time * 1_000_000))
             entry = Archived(str(self.id), said)
-        tail.append(entry)
         counts.appended += 1
-        if erases is not None:
-            tail.erase(erases)
-            counts.erased += 1
+        counts.erased += erases is not None
+        if tail is not None:  # else it is read when it is needed
+            tail.append(entry)
+            if erases is not None:
+                tail.erase(erases)
         return entry
+
+    def heard(self, entry: Archived) -> None:
+        """Have an entry that another node has added to the archive."""
+        tail = self._tail
+        if tail is None:
+            return
+        in_order = not len(tail) or tail.last_time <= entry.said.time
+        if in_order and not entry.erased and entry.said.kind in (Kind.MESSAGE, Kind.SUBJECT):
+            tail.append(entry)
+        else:
+            self._tail = None  # it is older than what is there, or has erased something: read it again
 
     def find(self, id_: str) -> Archived | None:
         """Return an entry of the archive."""
@@ -253,6 +314,16 @@ class Room:
             raise RoomError("resource-constraint", "too many messages in this room; try again later")
         self.credit -= 1.0
 
+    def late_credit(self, wanted: int, now: float) -> int:
+        """Return how many old messages of other nodes may be shown now, at most `wanted`."""
+        if not wanted:
+            return 0
+        if now - self.late[1] >= LATE_PERIOD_SECONDS:
+            self.late = (0, now)
+        shown = max(0, min(wanted, self.settings.late_limit - self.late[0]))
+        self.late = (self.late[0] + shown, self.late[1])
+        return shown
+
     def announce(self) -> None:
         """Tell the room list what has changed: the name, whether it is public, and about how many are in it."""
         listed = None
@@ -273,9 +344,11 @@ class Room:
 
     def close_if_empty(self) -> None:
         """End a temporary room that nobody is in any more (XEP-0045 section 4.2), or tell that fewer are."""
-        if self.occupants or self.persistent:
+        if self.occupants or (self.config.persistent and not self.locked):
             self.announce()
-        else:
+        elif self.surroundings.nodes is None or self.surroundings.nodes.ends(self):
+            if self.persistent:
+                self.forget()
             self.close()
 
     def close(self) -> None:

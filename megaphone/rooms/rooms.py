@@ -5,11 +5,12 @@ from __future__ import annotations
 import hmac
 from typing import TYPE_CHECKING, cast
 
-from megaphone.errors import RoomError
-from megaphone.rooms import entering, leaving, ownership, reception
+from megaphone.errors import ArchiveError, RoomError
+from megaphone.rooms import entering, groupchat, leaving, ownership, reception, refreshing
 from megaphone.rooms.directory import Directory
 from megaphone.rooms.discovery import info
 from megaphone.rooms.names import DISCO_INFO, DISCO_ITEMS, MUC, PING, VERSION, element
+from megaphone.rooms.other_nodes import OtherNodes
 from megaphone.rooms.ports import Affiliated, Affiliation, RoomRecord
 from megaphone.rooms.room import Room, Surroundings
 from megaphone.stream.archive import Counts
@@ -20,11 +21,12 @@ from megaphone.wire.stanza_writer import iq_result
 from megaphone.wire.writer import escape
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from megaphone.rooms.addressed import Addressed
     from megaphone.rooms.ports import Outlet, RoomSettings, RoomStore
-    from megaphone.stream.archive import Archive
+    from megaphone.rooms.wire import Wire
+    from megaphone.stream.archive import Archive, Archived
     from megaphone.stream.stanza import Stanza
 
 FEATURES = (DISCO_INFO, DISCO_ITEMS, MUC, PING, VERSION)
@@ -75,10 +77,10 @@ class Rooms:
 
     # --- stanzas ---
 
-    def receive(self, stanza: Stanza, now: float) -> None:
+    def receive(self, stanza: Stanza, now: float, *, held: bool = False) -> None:
         """Take a stanza to the domain, a room or an occupant; `from_` is the full JID of who sent it.
 
-        What is refused is answered with the error, unless it is an answer itself.
+        What is refused is answered with the error, unless it is an answer itself. `held`: other nodes have been asked.
         """
         if stanza.to is None or stanza.from_ is None:
             raise ValueError("a stanza for rooms has both addresses")
@@ -86,9 +88,14 @@ class Rooms:
         if self.touched is not None:
             is_talk = stanza.kind == "message" and stanza.type == "groupchat" and retracts(stanza) is None
             self.touch(addressed.to.bare, talk=is_talk and not addressed.to.resource)
+        nodes = self.surroundings.nodes
+        if nodes is not None:
+            nodes.now = now
         try:
             if not stanza.to.local:
                 self._receive_at_domain(addressed)
+            elif nodes is not None and not held and nodes.holds(addressed, now):
+                return
             elif (room := self._rooms.get(addressed.to.bare)) is not None:
                 reception.receive(room, addressed, now)
             elif stanza.kind == "presence" and stanza.type is None and self._creates(addressed):
@@ -96,12 +103,22 @@ class Rooms:
             else:
                 reception.receive_without_room(addressed)
         except RoomError as error:
+            self.refuse(addressed, error)
+        except ArchiveError as error:
             if stanza.answerable:
-                answer = stanza.error(error.condition, type_=error.type, text=error.text)
-                if stanza.kind == "presence" and stanza.child(MUC, "x") is not None:
-                    # as in XEP-0045's examples (section 7.2): by it slixmpp knows that entering has failed
-                    answer = add_child(answer, element(b"x", MUC))
-                self._outlet.route(answer, stanza.from_)
+                self._outlet.route(stanza.error(error.condition, text=error.text), stanza.from_)
+        finally:
+            if nodes is not None and (changed := self._rooms.get(addressed.to.bare)) is not None:
+                nodes.telling.tell_changes(changed)
+
+    def refuse(self, stanza: Addressed, error: RoomError) -> None:
+        """Answer a stanza that is refused."""
+        if stanza.answerable:
+            answer = stanza.error(error.condition, type_=error.type, text=error.text)
+            if stanza.kind == "presence" and stanza.child(MUC, "x") is not None:
+                # as in XEP-0045's examples (section 7.2): by it slixmpp knows that entering has failed
+                answer = add_child(answer, element(b"x", MUC))
+            self._outlet.route(answer, stanza.from_)
 
     def _creates(self, stanza: Addressed) -> bool:
         return self.settings.join_without_x or stanza.child(MUC, "x") is not None
@@ -166,6 +183,10 @@ class Rooms:
         """Take over the persistent rooms whose home is here, which `at_home` says of their bare JIDs."""
         for record in self._store.rooms():
             if record.room not in self._rooms and record.room.domain == self.jid.domain and at_home(record.room):
+                if not record.config.persistent and self.surroundings.nodes is None:
+                    self._store.delete_room(record.room)  # it was kept for other nodes, when there were any
+                    self.surroundings.archive.forget(record.room)
+                    continue
                 room = Room(record, self.surroundings, self._store.affiliations(record.room))
                 self.add(room)
                 room.announce()
@@ -174,24 +195,72 @@ class Rooms:
         """Have a room."""
         self.touch(room.jid)
         self._rooms[room.jid] = room
-        self._created[room.creator] = self._created.get(room.creator, 0) + 1
+        self._count(room.creator, 1)
+        if self.surroundings.nodes is not None:
+            self.surroundings.nodes.opened(room)
+
+    def recount(self, room: Room, creator: JID) -> None:
+        """Count a room as made by somebody else."""
+        self._count(room.creator, -1)
+        room.creator = creator
+        self._count(creator, 1)
+
+    def _count(self, creator: JID, change: int) -> None:
+        left = self._created.get(creator, 0) + change
+        if left:
+            self._created[creator] = left
+        else:
+            self._created.pop(creator, None)
 
     def remove(self, room: Room) -> None:
         """Have a room no longer; nobody is told."""
         self.touch(room.jid)
         if self._rooms.pop(room.jid, None) is None:
             return
-        left = self._created[room.creator] - 1
-        if left:
-            self._created[room.creator] = left
-        else:
-            del self._created[room.creator]
+        self._count(room.creator, -1)
+        if self.surroundings.nodes is not None:
+            self.surroundings.nodes.closed(room)
 
     def touch(self, room: JID, *, talk: bool = False) -> None:
         """Note that a room has changed, if anybody wants to know; `talk`: by nothing but talk."""
         touched = self.touched
         if touched is not None:
             touched[room] = touched.get(room, False) or not talk
+
+    # --- nodes ---
+
+    def join_nodes(self, wire: Wire, resume_seconds: float) -> OtherNodes:
+        """Be one of several instances, before any room is made or loaded; `resume_seconds`: see OtherNodes."""
+        self.surroundings.nodes = OtherNodes(self, wire, resume_seconds)
+        return self.surroundings.nodes
+
+    def heard(self, owner: JID, entries: Sequence[Archived], now: float) -> None:
+        """Take what other nodes have added to a room's archive, in the order of each, and show it to those here."""
+        room = self._rooms.get(owner)
+        if room is not None:
+            self.touch(owner, talk=True)
+            groupchat.hear(room, entries, now)
+
+    def refresh(self, jid: JID, now: float) -> None:
+        """Take over what has changed in the store for a room at home here; tell those who are in it."""
+        self.touch(jid)
+        nodes = self.surroundings.nodes
+        if nodes is not None:
+            nodes.now = now
+        refreshing.refresh(self, jid)
+        room = self._rooms.get(jid)
+        if nodes is not None and room is not None:
+            nodes.telling.tell_changes(room)
+
+    def session_moved(self, session: JID, now: float) -> None:
+        """A session of ours, by its full JID, goes on at another node, which will claim it in all its rooms."""
+        if self.surroundings.nodes is not None:
+            self.surroundings.nodes.session_moved(session, now)
+
+    def session_came(self, session: JID, now: float) -> None:
+        """A session of another node's goes on here, in all its rooms."""
+        if self.surroundings.nodes is not None:
+            self.surroundings.nodes.session_came(session, now)
 
     # --- homes ---
 
@@ -200,6 +269,9 @@ class Rooms:
         for room in list(self._rooms.values()):
             self.touch(room.jid)
             leaving.lose(room, is_lost)
+            if self.surroundings.nodes is not None:
+                self.surroundings.nodes.now = now
+                self.surroundings.nodes.telling.tell_changes(room)
         self.directory.lose(is_lost)
 
     def list_anew(self) -> None:
@@ -212,6 +284,8 @@ class Rooms:
         """Tell all occupants that the service goes down, and let them go; persistent rooms come back with `load`."""
         for room in self._rooms.values():
             leaving.shut_down(room)
+            if self.surroundings.nodes is not None:
+                self.surroundings.nodes.telling.shut_down(room)
         self._rooms.clear()
         self._created.clear()
 

@@ -33,11 +33,9 @@ def receive(room: Room, stanza: Addressed, x: Element) -> None:
         raise RoomError("bad-request", "only the role of participant can be asked for")
     if sender.role is not Role.VISITOR:
         raise RoomError("not-acceptable", "you have voice")
-    room.outlet.fan_out(
-        room.jid,
-        message(from_=room.address, content=_request(str(stanza.from_), sender.nick)),
-        audience=Audience.MODERATORS,
-    )
+    form = message(from_=room.address, content=_request(str(stanza.from_), sender.nick))
+    room.outlet.fan_out(room.jid, form, audience=Audience.MODERATORS)
+    room.tell_nodes(form, Audience.MODERATORS)
 
 
 def _request(jid: str, nick: str) -> bytes:

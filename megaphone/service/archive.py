@@ -104,8 +104,12 @@ def _keep(home: Home, user: User, stanza: Stanza, other: JID, now: float, *, aut
     if entry is not None:
         erases = Erasure(entry.id, placeholder(entry.said.stanza, stanza.id or "", now))
         home.counts.erased += 1
+    try:
+        id_ = archive.append(user.jid, said, erases=erases).id
+    except ArchiveError as error:
+        raise Refusal(error.condition, error.text) from None
     home.counts.appended += 1
-    return archive.append(user.jid, said, erases=erases).id
+    return id_
 
 
 def _client_id(stanza: Stanza) -> str:

@@ -55,17 +55,21 @@ class Authenticator:
         secret: bytes,
         settings: LoginSettings | None = None,
     ) -> None:
-        if len(secret) < 16:
-            raise ValueError("the secret for unknown users has at least 16 bytes")
+        self.use_secret(secret)
         self.domain = domain
         self.token = token
         self._accounts = accounts
-        self._secret = secret
         self.failed_addresses = FailedLogins(ADDRESS_POLICY)
         self.failed_accounts = FailedLogins(ACCOUNT_POLICY)
         self.tell_failed: Callable[[str, JID | None], object] = _nobody  # other workers count what failed here
         self.tell_succeeded: Callable[[JID], object] = _nobody  # ... and forget it
         self.apply(settings or LoginSettings())
+
+    def use_secret(self, secret: bytes) -> None:
+        """Let unknown users look as this secret has it, from now on. ValueError if it has less than 16 bytes."""
+        if len(secret) < 16:
+            raise ValueError("the secret for unknown users has at least 16 bytes")
+        self._secret = secret
 
     def apply(self, settings: LoginSettings) -> None:
         """Take these settings from now on, for streams that begin and logins that are under way."""

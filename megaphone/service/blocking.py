@@ -36,22 +36,26 @@ def block(home: Home, session: Session, element: Element) -> bytes:
     new = [jid for jid in jids if jid not in user.blocked]
     if len(user.blocked) + len(new) > home.settings.blocked_jids:
         raise Refusal("resource-constraint", f"A block list has at most {home.settings.blocked_jids} JIDs")
-    before = _seen_by(user)
-    _hide(home, user, new)
     home.touch(user.local, contacts=True)
-    user.blocked = user.blocked.union(new)
+    _add(home, user, new)
     if not user.anonymous:
         for jid in new:
             home.store.put_blocked(user.jid, jid)
+    home.refresh(user)
+    _push(home, user, b"block", jids)
+    return b""
+
+
+def _add(home: Home, user: User, new: list[JID]) -> None:
+    before = _seen_by(user)
+    _hide(home, user, new)
+    user.blocked = user.blocked.union(new)
     for contact in before - _seen_by(user):
         presence.show_all(home, user, contact, gone=True)
     # nothing is heard of them any more: what the clients have heard before must not look like the present
     for item in user.roster.values():
         if item.subscription in ("to", "both") and any(_covers(jid, item.jid) for jid in new):
             presence.tell_gone(home, user, item.jid)
-    home.refresh(user)
-    _push(home, user, b"block", jids)
-    return b""
 
 
 def unblock(home: Home, session: Session, element: Element) -> bytes:
@@ -59,12 +63,19 @@ def unblock(home: Home, session: Session, element: Element) -> bytes:
     user = session.user
     named = _jids(element)
     removed = [jid for jid in named or sorted(user.blocked) if jid in user.blocked]
-    before = _seen_by(user)
     home.touch(user.local, contacts=True)
-    user.blocked = user.blocked.difference(removed) or NO_JIDS
     if not user.anonymous:
         for jid in removed:
             home.store.remove_blocked(user.jid, jid)
+    _take_off(home, user, removed)
+    home.refresh(user)
+    _push(home, user, b"unblock", named)
+    return b""
+
+
+def _take_off(home: Home, user: User, removed: list[JID]) -> None:
+    before = _seen_by(user)
+    user.blocked = user.blocked.difference(removed) or NO_JIDS
     for contact in _seen_by(user) - before:
         presence.show_all(home, user, contact)
     for item in user.roster.values():
@@ -72,9 +83,21 @@ def unblock(home: Home, session: Session, element: Element) -> bytes:
             for each in user.sessions:
                 if each.available:
                     presence.probe(home, each, item.jid)
+
+
+def refresh(home: Home, user: User, blocked: frozenset[JID]) -> None:
+    """Take the list as it is in the store now: another node has changed it."""
+    new, removed = sorted(blocked - user.blocked), sorted(user.blocked - blocked)
+    if not (new or removed):
+        return
+    home.touch(user.local, contacts=True)
+    if new:
+        _add(home, user, new)
+        _push(home, user, b"block", new)
+    if removed:
+        _take_off(home, user, removed)
+        _push(home, user, b"unblock", removed)
     home.refresh(user)
-    _push(home, user, b"unblock", named)
-    return b""
 
 
 def _seen_by(user: User) -> set[JID]:

@@ -14,6 +14,7 @@ from megaphone.service.contents import (
     message_type,
     only_chat_state,
 )
+from megaphone.service.ports import What
 from megaphone.stream.forwarded import forwarded
 from megaphone.wire.stanza_writer import message
 
@@ -41,9 +42,21 @@ def is_eligible(stanza: Stanza, *, received: bool) -> bool:
 
 def sent(home: Home, session: Session, stanza: Stanza) -> None:
     """Copy what a session has sent to the user's other sessions that want carbons."""
-    others = [each for each in session.user.sessions if each.carbons and each is not session]
-    if others and is_eligible(stanza, received=False):
-        _copy(home, session.user, stanza, "sent", others)
+    user = session.user
+    others = [each for each in user.sessions if each.carbons and each is not session]
+    elsewhere = home.elsewhere if home.elsewhere is not None and home.elsewhere.others(user) else None
+    if (others or elsewhere is not None) and is_eligible(stanza, received=False):
+        if others:
+            _copy(home, user, stanza, "sent", others)
+        if elsewhere is not None:
+            elsewhere.tell(What.SENT, user.jid, stanza.data)
+
+
+def sent_elsewhere(home: Home, user: User, stanza: Stanza) -> None:
+    """Copy what the user has sent from another node to the sessions here that want carbons."""
+    others = [each for each in user.sessions if each.carbons]
+    if others:
+        _copy(home, user, stanza, "sent", others)
 
 
 def received(home: Home, user: User, stanza: Stanza, got: Container[Session]) -> None:
@@ -51,6 +64,15 @@ def received(home: Home, user: User, stanza: Stanza, got: Container[Session]) ->
     others = [each for each in user.sessions if each.carbons and each not in got and each.jid != stanza.from_]
     if others and is_eligible(stanza, received=True):
         _copy(home, user, stanza, "received", others)
+
+
+def received_elsewhere(home: Home, user: User, stanza: Stanza, what: What, *, got: bytes = b"") -> None:
+    """Let other nodes copy what some sessions have got; not the node that has delivered it, which is named by `got`."""
+    elsewhere = home.elsewhere
+    if elsewhere is None or not (got or what is What.UNTAKEN or elsewhere.others(user)):
+        return
+    if is_eligible(stanza, received=True):
+        elsewhere.tell(what, user.jid, stanza.data, got=got)
 
 
 def is_carbon(stanza: Stanza) -> bool:

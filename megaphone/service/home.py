@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from megaphone.service import client_state
+from megaphone.service.refusal import Refusal
 from megaphone.service.session import NO_ITEMS, Inbox, Session, User
 from megaphone.stream.archive import Counts
 from megaphone.stream.jid import JID
 from megaphone.wire.writer import escape
 
 if TYPE_CHECKING:
-    from megaphone.service.ports import Outlet, RosterItem, UserStore
-    from megaphone.service.refusal import Refusal
+    from collections.abc import Callable
+
+    from megaphone.service.ports import Elsewhere, Outlet, Reply, RosterItem, UserStore, What
     from megaphone.service.settings import Settings
     from megaphone.stream.archive import Archive
     from megaphone.stream.stanza import Stanza
@@ -24,7 +26,8 @@ class Home:
     """What all parts of the service share.
 
     `users` holds those who have a session, by local part. `plain_targets` is for the host: the JIDs, as they stand in
-    `to`, whose messages of type chat, normal and headline can be delivered to a session just as they are.
+    `to`, whose messages of type chat, normal and headline can be delivered to a session just as they are. `elsewhere`
+    is None unless there are other nodes.
     """
 
     def __init__(self, domain: str, outlet: Outlet, store: UserStore, archive: Archive, settings: Settings) -> None:
@@ -44,6 +47,8 @@ class Home:
         self.pushes = 0  # requests of the service's own so far; makes their ids
         # While they move to another process (service.moving): who has changed, and whether roster or block list have.
         self.touched: dict[str, bool] | None = None
+        self.elsewhere: Elsewhere | None = None
+        self.forwarded: dict[str, User] = {}  # whose kept messages are under way to other nodes (offline)
 
     def touch(self, local: str, *, contacts: bool = False) -> None:
         """Note that a user has changed, if anybody wants to know."""
@@ -55,7 +60,7 @@ class Home:
 
     def user(self, local: str) -> User | None:
         """Return a user, with or without a session; None if there is no such account."""
-        user = self.users.get(local) or self._remembered.pop(local, None)
+        user = self.users.get(local) or self._remembered.pop(local, None) or self.forwarded.get(local)
         if user is None:
             jid = JID(local, self.domain)
             stored = self.store.load(jid)
@@ -117,10 +122,14 @@ class Home:
         """Bring `plain_targets` and `plain_sender` of a user up to date, after a change of whatever they depend on."""
         targets = self.plain_targets
         sessions = user.sessions
+        others = False
+        if self.elsewhere is not None:
+            self.elsewhere.changed(user)
+            others = self.elsewhere.others(user)
         carbons = sum(session.carbons for session in sessions)
         archived = self.settings.archive and not user.anonymous
         for session in sessions:
-            alone = not user.blocked and not archived and carbons == session.carbons
+            alone = not user.blocked and not archived and carbons == session.carbons and not others
             session.plain_sender = alone
             if session.key is None:
                 continue
@@ -186,6 +195,19 @@ class Home:
             self.deliver(session, error)
         else:
             self.outlet.route(error, stanza.from_)
+
+    def ask(self, what: What, to: JID, stanza: Stanza, then: Callable[[Reply, float], None]) -> None:
+        """Ask other nodes; a Refusal that `then` raises answers the stanza."""
+        assert self.elsewhere is not None  # noqa: S101 - or there is nobody to ask
+
+        def answered(reply: Reply, now: float) -> None:
+            self.touch(to.local)
+            try:
+                then(reply, now)
+            except Refusal as refusal:
+                self.refuse(stanza, refusal)
+
+        self.elsewhere.ask(what, to, stanza.data, answered)
 
     def push_id(self) -> str:
         """Return the id of one more request of the service's own."""

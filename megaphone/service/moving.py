@@ -110,7 +110,7 @@ def snapshot(user: User, *, contacts: bool = True) -> UserSnapshot:
     return UserSnapshot(
         user.local,
         user.anonymous,
-        tuple(map(_session, user.sessions)),
+        tuple(map(snapshot_session, user.sessions)),
         None
         if inbox is None
         else InboxSnapshot(
@@ -156,6 +156,20 @@ def restore(home: Home, moved: UserSnapshot, stream_of: Callable[[str], object])
     return user
 
 
+def adopt(home: Home, user: User, moved: SessionSnapshot, stream: object) -> Session:
+    """Go on with one session that was on another node; everybody who has seen it sees it still."""
+    session = Session(user, moved.resource, key_of(user.jid.at(moved.resource)), stream)
+    _change(home, session, moved)
+    home.add(session)
+    return session
+
+
+def give_away(home: Home, session: Session) -> None:
+    """Let a session go that goes on at another node: nobody is told anything."""
+    session.presence = session.direct = None
+    home.remove(session)
+
+
 def remove(home: Home, local: str) -> None:
     """Forget a user who was restored and has no session any more."""
     user = home.users.pop(local, None)
@@ -166,7 +180,8 @@ def remove(home: Home, local: str) -> None:
             home.plain_targets.pop(user.key, None)
 
 
-def _session(session: Session) -> SessionSnapshot:
+def snapshot_session(session: Session) -> SessionSnapshot:
+    """Return all there is to know of one session."""
     return SessionSnapshot(
         session.resource,
         session.presence,

@@ -1,8 +1,8 @@
 """Which nodes of the cluster are there, for clients that want to be told: an extension of ours (reference/cluster.md).
 
-    C: <iq type='set' to='example.org' id='1'><nodes xmlns='urn:megaphone:nodes:0'/></iq>
-    S: <iq type='result' ...><nodes xmlns='urn:megaphone:nodes:0'><node name='a'/><node name='b'/></nodes></iq>
-    S: <message type='headline' from='example.org' ...><nodes ...>...</nodes></message>      whenever they change
+C: <iq type='set' to='example.org' id='1'><nodes xmlns='urn:megaphone:nodes:0'/></iq>
+S: <iq type='result' ...><nodes xmlns='urn:megaphone:nodes:0'><node name='a'/><node name='b'/></nodes></iq>
+S: <message type='headline' from='example.org' ...><nodes ...>...</nodes></message>      whenever they change
 """
 
 from __future__ import annotations

@@ -1,18 +1,25 @@
-"""Messages for users who are not there: kept with the time they came, delivered later (XEP-0160, XEP-0203)."""
+"""Messages for users who are not there: kept with the time they came, delivered later (XEP-0160, XEP-0203).
+
+In a cluster they are kept where it was found out that nobody is there, and forwarded as soon as somebody is, on
+whatever node: one after the other, each forgotten when it is safe there.
+"""
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 from megaphone.service.contents import may_be_stored, only_chat_state
+from megaphone.service.ports import Fate, What
 from megaphone.service.refusal import Refusal
-from megaphone.service.session import Inbox
+from megaphone.service.session import Inbox, Session
 from megaphone.stream.mam import timestamp
 from megaphone.stream.stanza import with_child
 
 if TYPE_CHECKING:
     from megaphone.service.home import Home
-    from megaphone.service.session import Session, User
+    from megaphone.service.ports import OfflineMessage, Reply
+    from megaphone.service.session import User
     from megaphone.stream.stanza import Stanza
 
 DELAY = "urn:xmpp:delay"
@@ -93,3 +100,44 @@ def abandoned(home: Home, session: Session) -> None:
         if other.takes_messages:
             deliver(home, other)
             return
+
+
+def forward(home: Home, local: str) -> None:
+    """Send what waits for a user to other nodes, if somebody takes it there; while that goes on: no change."""
+    if home.elsewhere is None or local in home.forwarded:
+        return
+    user = home.user(local)
+    if user is None or user.inbox is None or any(session.takes_messages for session in user.sessions):
+        return
+    inbox = user.inbox
+    waiting = deque(message for message in home.store.offline_messages(user.jid) if message.key not in inbox.given)
+    stand_in = Session(user, "", None, None)  # for those elsewhere, so that nobody here is given the same
+    for message in waiting:
+        inbox.given[message.key] = (stand_in, len(message.stanza))
+    home.touch(local)
+    home.forwarded[local] = user
+    _forward_next(home, stand_in, waiting)
+
+
+def _forward_next(home: Home, stand_in: Session, waiting: deque[OfflineMessage]) -> None:
+    user = stand_in.user
+    if not waiting or home.elsewhere is None:
+        _stop_forwarding(home, stand_in)
+        return
+    message = waiting.popleft()
+
+    def answered(reply: Reply, _: float) -> None:
+        home.touch(user.local)
+        if reply.fate is Fate.TAKEN:
+            settled(home, user, message.key)
+            _forward_next(home, stand_in, waiting)
+        else:
+            _stop_forwarding(home, stand_in)
+
+    home.elsewhere.ask(What.KEPT, user.jid, message.stanza, answered, keep=True)
+
+
+def _stop_forwarding(home: Home, stand_in: Session) -> None:
+    """What is left waits on, or is given to who takes it here by now."""
+    home.forwarded.pop(stand_in.user.local, None)
+    abandoned(home, stand_in)

@@ -1,17 +1,19 @@
-"""What the service needs from outside, and nothing else: an outlet for stanzas, and a store for what outlives sessions.
+"""What the service needs from outside, and nothing else: an outlet for stanzas, a store for what outlives sessions, and
+in a cluster the same users' sessions on other nodes.
 
-Both are called from the thread of the service and answer at once.
+All are called from the thread of the service and answer at once.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from enum import Enum, IntEnum
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from megaphone.service.session import Session
+    from megaphone.service.session import Session, User
     from megaphone.stream.jid import JID
 
 
@@ -124,3 +126,72 @@ class Outlet(Protocol):
 
     def token(self) -> str:
         """Return a text that nobody can guess, of lower case letters and digits: a resource for who asks for none."""
+
+
+class What(IntEnum):
+    """What the homes of a user on other nodes are told or asked; the numbers are those of the wire."""
+
+    SESSION = 1
+    """A stanza for the one session of a full JID."""
+    TAKERS = 2
+    """A message to the bare JID, for the sessions that take messages."""
+    KEPT = 3
+    """A message that has waited, for the same; it is no news."""
+    AVAILABLE = 4
+    """Presence for every available session."""
+    PROBE = 5
+    """Somebody who may see it wants to know the presence of every available session."""
+    SENT = 6
+    """What the user has sent, for sessions that want carbons (XEP-0280)."""
+    RECEIVED = 7
+    """What the user has got elsewhere, for the same; not for the node that has delivered it."""
+    UNTAKEN = 8
+    """What the user's takers have got, for the same, where there are no takers."""
+    ROUTED = 9
+    """A stanza for a user of whom nothing is known here, a guest: to be treated as if it had come on their node."""
+    SUBSCRIPTION = 10
+    """A subscription stanza that the roster has taken already."""
+    CLAIM = 11
+    """A client wants to bind the resource of the full JID; there is no stanza."""
+
+
+class Fate(Enum):
+    """What has become of what was asked."""
+
+    TAKEN = "taken"
+    NOBODY = "nobody"
+    UNKNOWN = "unknown"
+    """No answer: it may have been taken."""
+
+
+class Reply(NamedTuple):
+    """The first answer. `node` names who has taken it; `others`: the user has sessions on a third node, too."""
+
+    fate: Fate
+    node: bytes = b""
+    others: bool = False
+
+
+class Elsewhere(Protocol):
+    """The other nodes of a cluster, as far as they have sessions of the users here. Its words arrive or are lost."""
+
+    def changed(self, user: User) -> None:
+        """Take note that sessions of a user have come, gone, or changed what they take."""
+
+    def others(self, user: User) -> bool:
+        """Whether a user with a session here has sessions on other nodes, as far as is known; True in doubt."""
+
+    def available(self, user: User) -> bool:
+        """Whether one of those is available."""
+
+    def tell(self, what: What, to: JID, stanza: bytes, *, got: bytes = b"") -> None:
+        """Tell all nodes that have sessions of `to`, or the one with that session; `got` names who need not hear it."""
+
+    def ask(
+        self, what: What, to: JID, stanza: bytes, then: Callable[[Reply, float], None], *, keep: bool = False
+    ) -> None:
+        """Tell them likewise, and call `then` with the first answer and the time, once and later.
+
+        Only if nobody of whom is asked has a session here: we would hear ourselves. `keep`: it counts as taken as soon
+        as it is safe there, whoever has sent it; else that depends on the stanza under way.
+        """

@@ -1,10 +1,15 @@
-"""Presence (RFC 6121 section 4): who is there, who is told, who asks. Only the presence of users here is kept."""
+"""Presence (RFC 6121 section 4): who is there, who is told, who asks. Only the presence of users here is kept.
+
+In a cluster each node keeps that of its own sessions: presence for a user goes to all nodes that have sessions of them,
+and a probe is answered by each of those.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from megaphone.service import offline
+from megaphone.service.ports import Fate, What
 from megaphone.service.refusal import BLOCKED, Refusal
 from megaphone.stream.stanza import CLIENT_NAMESPACE
 from megaphone.wire.rendered import Rendered
@@ -14,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from megaphone.service.home import Home
+    from megaphone.service.ports import Reply
     from megaphone.service.session import Session, User
     from megaphone.stream.jid import JID
     from megaphone.stream.stanza import Stanza
@@ -53,10 +59,11 @@ def _become_available(home: Home, session: Session, stanza: Stanza) -> None:
     session.presence = said
     user = session.user
     rendered = Rendered(said)
-    _broadcast(home, session, rendered)
+    _broadcast(home, user, rendered, session.jid)
     for other in user.sessions:
         if other.available:
             _show(home, other, rendered, session.jid)
+    _show_elsewhere(home, user, rendered, session.jid)
     if first:
         _learn(home, session)
     if session.priority >= 0 and user.inbox is not None:
@@ -85,6 +92,9 @@ def _learn(home: Home, session: Session) -> None:
     for other in user.sessions:
         if other is not session and other.presence is not None:
             _show(home, session, Rendered(other.presence), other.jid)
+    if home.elsewhere is not None:
+        asked = presence(to=str(user.jid), from_=str(session.jid), type_="probe")
+        home.elsewhere.tell(What.PROBE, user.jid, asked)
     for item in user.roster.values():
         if item.subscription in ("to", "both"):
             probe(home, session, item.jid)
@@ -98,9 +108,8 @@ def probe(home: Home, session: Session, contact: JID) -> None:
         home.outlet.route(presence(to=str(contact), from_=str(session.jid), type_="probe"), contact)
 
 
-def _broadcast(home: Home, session: Session, rendered: Rendered) -> None:
-    user = session.user
-    sender = str(session.jid)
+def _broadcast(home: Home, user: User, rendered: Rendered, source: JID) -> None:
+    sender = str(source)
     for item in user.roster.values():
         if item.subscription in ("from", "both") and not user.blocks(item.jid):
             home.outlet.route(rendered.stanza(str(item.jid), sender), item.jid)
@@ -108,6 +117,22 @@ def _broadcast(home: Home, session: Session, rendered: Rendered) -> None:
 
 def _show(home: Home, session: Session, rendered: Rendered, source: JID) -> None:
     home.deliver_when_active(session, rendered.stanza(str(session.jid), str(source)), "presence", source)
+
+
+def _show_elsewhere(home: Home, user: User, rendered: Rendered, source: JID) -> None:
+    """Show one of the user's sessions to those on other nodes."""
+    if home.elsewhere is not None and home.elsewhere.others(user):
+        home.elsewhere.tell(What.AVAILABLE, user.jid, rendered.stanza(str(user.jid), str(source)))
+
+
+def vanished(home: Home, user: User, source: JID) -> None:
+    """Speak for a session of a user here that was on another node, and is gone with it."""
+    rendered = Rendered(UNAVAILABLE)
+    _broadcast(home, user, rendered, source)
+    for session in user.sessions:
+        if session.available:
+            _show(home, session, rendered, source)
+    _show_elsewhere(home, user, rendered, source)
 
 
 def leave(home: Home, session: Session, said: bytes = UNAVAILABLE) -> None:
@@ -121,10 +146,11 @@ def leave(home: Home, session: Session, said: bytes = UNAVAILABLE) -> None:
     session.priority = 0
     direct, session.direct = session.direct, None
     if was_available:
-        _broadcast(home, session, rendered)
+        _broadcast(home, user, rendered, session.jid)
         for other in user.sessions:
             if other is not session and other.available:
                 _show(home, other, rendered, session.jid)
+        _show_elsewhere(home, user, rendered, session.jid)
     for jid in direct or ():
         if not (was_available and user.shows_presence_to(jid.bare)):
             home.outlet.route(rendered.stanza(str(jid), str(session.jid)), jid)
@@ -155,7 +181,20 @@ def _send_directed(home: Home, session: Session, stanza: Stanza, to: JID) -> Non
 
 
 def receive(home: Home, stanza: Stanza, to: JID) -> None:
-    """Deliver presence to a user here; nothing is kept and nobody gets an error (RFC 6121 section 8.5)."""
+    """Bring presence to a user; nothing is kept and nobody gets an error (RFC 6121 section 8.5)."""
+    elsewhere = home.elsewhere
+    if elsewhere is not None:
+        user = home.users.get(to.local)
+        if to.resource:
+            if user is None or user.session(to.resource) is None:
+                elsewhere.tell(What.SESSION, to, stanza.data)
+        elif stanza.type != "error" and (user is None or elsewhere.others(user)):
+            elsewhere.tell(What.AVAILABLE, to, stanza.data)
+    receive_here(home, stanza, to)
+
+
+def receive_here(home: Home, stanza: Stanza, to: JID) -> None:
+    """Deliver presence to the sessions here; their user's block list says from whom."""
     source = stanza.from_
     user = home.users.get(to.local)
     if user is None or source is None or user.blocks(source):
@@ -182,14 +221,59 @@ def receive_probe(home: Home, stanza: Stanza, to: JID) -> None:
     if source is None:
         return
     user = home.user(to.local)
+    if user is None and home.elsewhere is not None:
+
+        def answered(reply: Reply, _: float) -> None:
+            if reply.fate is Fate.NOBODY:
+                _refuse_probe(home, to, source)
+
+        home.ask(What.ROUTED, to, stanza, answered)
+        return
     if user is not None and user.blocks(source):
         return
     if user is None or not user.shows_presence_to(source.bare):
-        asker = source.bare
-        home.outlet.route(presence(to=str(asker), from_=str(to.bare), type_="unsubscribed"), asker)
+        _refuse_probe(home, to, source)
         return
-    if not show_all(home, user, source) and source.bare != user.jid:
-        home.outlet.route(presence(to=str(source), from_=str(user.jid), type_="unavailable"), source)
+    shown = show_all(home, user, source)
+    if home.elsewhere is not None:
+        _probe_elsewhere(home, user, stanza, shown=shown)
+    elif not shown:
+        _nobody_there(home, user.jid, source)
+
+
+def _refuse_probe(home: Home, to: JID, source: JID) -> None:
+    home.outlet.route(presence(to=str(source.bare), from_=str(to.bare), type_="unsubscribed"), source.bare)
+
+
+def _nobody_there(home: Home, user: JID, source: JID) -> None:
+    if source.bare != user:
+        home.outlet.route(presence(to=str(source), from_=str(user), type_="unavailable"), source)
+
+
+def _probe_elsewhere(home: Home, user: User, stanza: Stanza, *, shown: bool) -> None:
+    """Let other nodes answer for their sessions; if nobody is available anywhere, that is the answer."""
+    elsewhere, jid, source = home.elsewhere, user.jid, stanza.from_
+    assert elsewhere is not None  # noqa: S101 - or there are no others
+    assert source is not None  # noqa: S101 - or nobody asks
+    if user.sessions:
+        if not shown and not elsewhere.available(user):
+            _nobody_there(home, jid, source)
+        elif elsewhere.others(user):
+            elsewhere.tell(What.PROBE, jid, stanza.data)
+        return
+
+    def answered(reply: Reply, _: float) -> None:
+        if reply.fate is Fate.NOBODY:
+            _nobody_there(home, jid, source)
+
+    home.ask(What.PROBE, jid, stanza, answered)
+
+
+def show_everywhere(home: Home, user: User, to: JID) -> None:
+    """Send the presence of every available session, on whatever node, to somebody."""
+    show_all(home, user, to)
+    if home.elsewhere is not None:
+        home.elsewhere.tell(What.PROBE, user.jid, presence(to=str(user.jid), from_=str(to), type_="probe"))
 
 
 def show_all(home: Home, user: User, to: JID, *, gone: bool = False) -> bool:

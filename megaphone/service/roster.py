@@ -1,7 +1,12 @@
-"""The roster (RFC 6121 section 2): clients ask for it, change it and hear of changes; versions save its transfer."""
+"""The roster (RFC 6121 section 2): clients ask for it, change it and hear of changes; versions save its transfer.
+
+On one node a version is a number that counts up. In a cluster two nodes could count to the same: there it is a hash of
+what the roster says.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -19,15 +24,24 @@ if TYPE_CHECKING:
     from megaphone.service.session import Session, User
 
 ROSTER = "jabber:iq:roster"
+_VERSION_BYTES = 12
 
 
 def get(home: Home, session: Session, query: Element) -> bytes:
     """Return the roster, or nothing if the client has this version of it (RFC 6121 section 2.6)."""
     user = session.user
     session.interested = True
-    if query.get("ver") == str(user.roster_version):
+    if query.get("ver") == version(home, user):
         return b""
-    return _query(user, b"".join(_item(item) for item in user.roster.values() if item.listed))
+    return _query(home, user, b"".join(_item(item) for item in user.roster.values() if item.listed))
+
+
+def version(home: Home, user: User) -> str:
+    """Return the version of a roster (section 2.6)."""
+    if home.elsewhere is None:
+        return str(user.roster_version)
+    items = b"".join(sorted(_item(item) for item in user.roster.values() if item.listed))
+    return hashlib.blake2b(items, digest_size=_VERSION_BYTES).hexdigest()
 
 
 def set_(home: Home, session: Session, query: Element) -> bytes:
@@ -70,18 +84,24 @@ def push(home: Home, user: User, item: RosterItem) -> None:
     _push(home, user, _item(item))
 
 
+def push_removed(home: Home, user: User, jid: JID) -> None:
+    """Tell them that an item is gone."""
+    _push(home, user, b"<item jid='%b' subscription='remove'/>" % escape(str(jid)))
+
+
 def _push(home: Home, user: User, item: bytes) -> None:
-    for session in user.sessions:
-        if session.interested:
-            to = escape(str(session.jid))
-            id_ = home.push_id().encode()
-            home.deliver(session, b"<iq to='%b' type='set' id='%b'>%b</iq>" % (to, id_, _query(user, item)))
+    interested = [session for session in user.sessions if session.interested]
+    query = _query(home, user, item) if interested else b""
+    for session in interested:
+        to = escape(str(session.jid))
+        id_ = home.push_id().encode()
+        home.deliver(session, b"<iq to='%b' type='set' id='%b'>%b</iq>" % (to, id_, query))
 
 
 def _remove(home: Home, user: User, item: RosterItem) -> None:
     """Remove an item and end the subscriptions both ways (RFC 6121 section 2.5.2)."""
     home.remove_item(user, item)
-    _push(home, user, b"<item jid='%b' subscription='remove'/>" % escape(str(item.jid)))
+    push_removed(home, user, item.jid)
     to, from_ = str(item.jid), str(user.jid)
     if item.ask or item.subscription in ("to", "both"):
         home.outlet.route(write_presence(to=to, from_=from_, type_="unsubscribe"), item.jid)
@@ -110,8 +130,8 @@ def _groups(home: Home, element: Element) -> tuple[str, ...]:
     return groups
 
 
-def _query(user: User, items: bytes) -> bytes:
-    return b"<query xmlns='jabber:iq:roster' ver='%d'>%b</query>" % (user.roster_version, items)
+def _query(home: Home, user: User, items: bytes) -> bytes:
+    return b"<query xmlns='jabber:iq:roster' ver='%b'>%b</query>" % (version(home, user).encode(), items)
 
 
 def _item(item: RosterItem) -> bytes:

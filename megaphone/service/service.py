@@ -5,6 +5,8 @@
             receive_routed(stanza)            for a user here, from anybody
             settled(session, key)             a kept message has got to the client
             ended(session) ─► requeue(session, stanzas)
+            receive_elsewhere(what, stanza)   what the user's home on another node tells or asks
+            refresh(local)            the store's rows of a user have changed by another's doing
 
 A call does all of its work before it returns; what it says leaves through the outlet, in order. A stanza that makes no
 sense is answered with the stanza error that says why, and nothing else happens.
@@ -15,8 +17,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from megaphone.errors import BindError, StorageError
-from megaphone.service import client_state, messages, nodes, offline, presence, queries, subscriptions
+from megaphone.service import (
+    client_state,
+    elsewhere,
+    messages,
+    nodes,
+    offline,
+    presence,
+    queries,
+    refreshing,
+    subscriptions,
+)
 from megaphone.service.home import Home, key_of
+from megaphone.service.ports import What
 from megaphone.service.refusal import BLOCKED, Refusal
 from megaphone.service.session import Session, User
 from megaphone.service.settings import Settings
@@ -200,7 +213,10 @@ class Service:
 
     def _receive_routed_iq(self, stanza: Stanza, to: JID, now: float) -> None:
         home = self.home
-        user = home.users.get(to.local) if to.resource else home.user(to.local)
+        user = home.users.get(to.local) if to.resource and home.elsewhere is None else home.user(to.local)
+        if user is None and home.elsewhere is not None:
+            home.ask(What.ROUTED, to, stanza, messages.refuse_unless_taken)
+            return
         blocked = user is not None and stanza.from_ is not None and user.blocks(stanza.from_)
         if user is None or (blocked and stanza.answerable):
             raise Refusal("service-unavailable")
@@ -208,9 +224,64 @@ class Service:
             queries.answer_other(home, user, stanza, now)
             return
         session = user.session(to.resource)
-        if session is None:
+        if session is not None:
+            home.deliver(session, stanza.data)
+        elif home.elsewhere is None:
             raise Refusal("service-unavailable")
-        home.deliver(session, stanza.data)
+        elif stanza.answerable:
+            home.ask(What.SESSION, to, stanza, messages.refuse_unless_taken)
+        else:
+            home.elsewhere.tell(What.SESSION, to, stanza.data)
+
+    # --- other nodes ---
+
+    def receive_elsewhere(self, what: What, to: JID, stanza: Stanza, now: float) -> bool:
+        """Take what the user's home on another node tells or asks; whether somebody here has taken it."""
+        user = self.home.users.get(to.local)
+        if user is None or to.domain != self.home.domain:
+            return False
+        self.home.touch(to.local)
+        if what is What.ROUTED:
+            self.receive_routed(stanza, now)
+            return True
+        return elsewhere.TABLE[what](self.home, user, stanza, to)
+
+    def claimed(self, to: JID, now: float) -> bool:
+        """Somebody binds this full JID on another node; whether they may not, since it is bound here."""
+        user = self.home.users.get(to.local)
+        bound = None if user is None else user.session(to.resource)
+        if bound is None:
+            return False
+        if self.home.settings.resource_conflict != "replace":
+            return True
+        self.home.touch(to.local)
+        self.home.outlet.close(bound, "conflict", "Replaced by a new connection")
+        self.ended(bound, now)
+        return False
+
+    def overtaken(self, session: Session, now: float, *, quietly: bool) -> None:
+        """Its resource was bound on another node later, while neither knew; `quietly`: that one is available."""
+        self.home.touch(session.user.local)
+        self.home.outlet.close(session, "conflict", "Replaced by a new connection")
+        if quietly:
+            session.presence = None  # who has seen it sees the other
+        self.ended(session, now)
+
+    def refresh(self, local: str, now: float) -> None:
+        """Take note that another than this home has changed what the store has of a user, or has removed the account.
+
+        StorageError if it cannot be read.
+        """
+        home = self.home
+        user = home.users.get(local)
+        if user is None or user.anonymous:
+            home.forget(local)
+            return
+        stored = home.store.load(user.jid)
+        if stored is None:
+            self.account_removed(user.jid, now)
+        else:
+            refreshing.refresh(home, user, stored)
 
     # --- the world ---
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from megaphone.service import presence, roster
-from megaphone.service.ports import RosterItem
+from megaphone.service.ports import RosterItem, What
 from megaphone.service.refusal import BLOCKED, Refusal
 from megaphone.wire.stanza_writer import presence as write_presence
 
@@ -99,6 +99,8 @@ def receive(home: Home, stanza: Stanza, to: JID, type_: str) -> None:
     """Take a subscription stanza for a user here (RFC 6121 sections 3.1.3, 3.1.6, 3.2.3 and 3.3.3)."""
     user = home.user(to.local)
     contact = stanza.from_
+    if user is None and home.elsewhere is not None:
+        home.elsewhere.tell(What.ROUTED, to, stanza.data)  # a guest of another node, or nobody
     if user is None or contact is None or contact.bare == user.jid:
         return  # nothing tells whether there is such a user
     # Who is blocked cannot ask and is not heard (XEP-0191 section 3.6), but the two rosters have to stay in step.
@@ -113,7 +115,7 @@ def receive(home: Home, stanza: Stanza, to: JID, type_: str) -> None:
         if type_ == "subscribe" and before.subscription in ("from", "both"):
             # section 3.1.3: the contact asks for what it has already
             home.outlet.route(write_presence(to=str(contact), from_=str(user.jid), type_="subscribed"), contact)
-            presence.show_all(home, user, contact)
+            presence.show_everywhere(home, user, contact)
         return
     request = None
     if type_ == "subscribe":
@@ -124,12 +126,27 @@ def receive(home: Home, stanza: Stanza, to: JID, type_: str) -> None:
         if len(request) > home.settings.request_bytes:
             request = write_presence(to=str(user.jid), from_=str(contact), type_="subscribe")
     said = request or stanza.stamped(to=user.jid, from_=contact)
-    for session in () if blocked else user.sessions:
-        if session.available if type_ == "subscribe" else session.interested:
-            home.deliver(session, said)
+    if not blocked:
+        _show(home, user, said, type_)
+        if home.elsewhere is not None:
+            home.elsewhere.tell(What.SUBSCRIPTION, user.jid, said)
     keep(home, user, item or RosterItem(contact, listed=False), after, request=request)
     if type_ == "unsubscribe" and not blocked and before.subscription in ("from", "both"):
         presence.show_all(home, user, contact, gone=True)
+
+
+def _show(home: Home, user: User, said: bytes, type_: str) -> None:
+    for session in user.sessions:
+        if session.available if type_ == "subscribe" else session.interested:
+            home.deliver(session, said)
+
+
+def received_elsewhere(home: Home, user: User, stanza: Stanza) -> None:
+    """Show a subscription stanza that the roster has taken on another node; the roster itself comes as rows."""
+    contact, type_ = stanza.from_, stanza.type
+    if contact is None or type_ is None or user.blocks(contact):
+        return
+    _show(home, user, stanza.data, type_)
 
 
 def keep(home: Home, user: User, item: RosterItem, after: State, *, request: bytes | None = None) -> None:

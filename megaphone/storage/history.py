@@ -52,6 +52,12 @@ class SQLiteHistory(HistoryRooms):
         self._writer.settle_all()
         return [row.manifest for row in self._reader.rooms() if row.is_good]
 
+    def manifest(self, room: RoomID) -> Manifest | None:
+        """Return the manifest of a room of which something is kept."""
+        self._writer.settle(room)
+        row = self._reader.room(room)
+        return row.manifest if row is not None and row.is_good else None
+
     def put_room(self, manifest: Manifest) -> None:
         """Keep a room's manifest; entries of unknown rooms cannot be put."""
         room = self._room(manifest.id)

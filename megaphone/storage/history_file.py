@@ -195,6 +195,7 @@ class HistoryLook(SQLiteHistory):
     def __init__(self, path: str) -> None:
         """Open a file; StorageError if that is impossible."""
         super().__init__(_ReadOnly(path))
+        self._reader.hold()
         self.damages: list[Damage] = []
         """What was found when something was read; it is not given out."""
 

@@ -42,6 +42,11 @@ class Reader:
         with contextlib.suppress(sqlite3.Error):
             self.connection.close()
 
+    def hold(self) -> None:
+        """Read the file as it is now from here on, whatever is written meanwhile."""
+        with words(self.path):
+            self.connection.execute("BEGIN")
+
     def read(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """Return all rows."""
         with words(self.path):

@@ -44,6 +44,15 @@ class SQLiteRooms:
         rows = self._storage.read("SELECT name, config, creator, created, secret, subject, subject_time FROM room")
         return [self._record(row) for row in rows]
 
+    def room(self, room: JID) -> RoomRecord | None:
+        """Return one room; None if it is not kept."""
+        rows = self._storage.read(
+            "SELECT name, config, creator, created, secret, subject, subject_time FROM room WHERE name = ?",
+            (room.local,),
+            owner=_owner(room),
+        )
+        return next((self._record(row) for row in rows), None)
+
     def affiliations(self, room: JID) -> Sequence[Affiliated]:
         """Return every affiliation of a room."""
         rows = self._storage.read(

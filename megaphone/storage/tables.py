@@ -3,16 +3,19 @@
 A migration that was released is never changed: a newer one follows it. An empty line ends a statement.
 
     account ◄── roster, block, private, vcard, spool        by the account's number; they go with their account
-    account ◄── archive                                     what was said to and by users, if that is kept
     room ◄── affiliation                                    by the room's number; they go with their room
-    history                                                 by the room's name: it may outlive the room's configuration
+    history, archive                                        what was said before archives were logs, until it is moved
     log_*                                                   replicated histories, also in a file of their own: see LOG
+    row_*                                                   versions of the rows that all nodes have: replicated_tables
+    log_origin                                              the nodes whose entries are taken
 
 People in rooms are kept by their JID: they need not have an account here. Accounts and rooms are kept by the local part
 of their JID: a database has one domain of users and one of rooms, whose names the configuration gives.
 """
 
 from typing import Final
+
+from megaphone.storage.replicated_tables import ROWS
 
 APPLICATION_ID: Final = 0x4D504731  # "MPG1", in the file's header: what `file` and we know the database by
 
@@ -93,6 +96,15 @@ is gone. `previous` is there where a run begins behind a gap. `tip`: seq, id and
 ever had here, with a checksum; it stays when that is lost or dropped, so that a node never says two things at one seq
 of its own feed.
 """
+
+ORIGINS: Final = """\
+CREATE TABLE log_origin (
+    origin BLOB PRIMARY KEY,
+    name TEXT NOT NULL,
+    seen REAL NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
+"""The keys of the nodes that were ever seen in the cluster: nobody else's entries are taken."""
 
 MIGRATIONS: Final[tuple[str, ...]] = (
     """\
@@ -215,4 +227,6 @@ CREATE TABLE archive (
 CREATE INDEX archive_peer ON archive (account, peer, id);
 """,
     LOG,
+    ROWS,
+    ORIGINS,
 )

@@ -60,6 +60,11 @@ _REMOVE_SPOOLED: Final = Statement("DELETE FROM spool WHERE id IN (", "?", ")", 
 
 _ACCOUNT: Final = "(SELECT id FROM account WHERE name = ?)"
 _WAITING: Final = f"account = {_ACCOUNT} AND held <> ?"
+_USERS_WAITING: Final = (
+    "SELECT id, name FROM account WHERE id IN"
+    " (SELECT DISTINCT account FROM spool WHERE account > ? AND held <> ? ORDER BY account LIMIT ?) ORDER BY id"
+)
+_USERS_AT_ONCE: Final = 256
 
 
 class SQLiteUsers:
@@ -146,6 +151,13 @@ class SQLiteUsers:
         for key in keys:
             self._writer.remove(_REMOVE_SPOOLED, (key,), owner=user.local, key=key)
         return self._writer.position
+
+    def waiting_users(self, after: int) -> Sequence[tuple[int, str]]:
+        """Return the next users for whom messages wait: number beyond `after`, in order, and local part.
+
+        The first are beyond 0; there are none beyond the last.
+        """
+        return self._storage.read(_USERS_WAITING, (after, self._storage.opening, _USERS_AT_ONCE))
 
     def spool_add(self, user: JID, stanza: bytes, at: float) -> int:
         """Hold a message while a session of this process gets it; returns its number, not its position.

@@ -109,11 +109,16 @@ class Writer:
         self, statement: Statement | Program, values: tuple[Any, ...], owner: Hashable, key: Hashable, cost: int
     ) -> int:
         with self._lock:
-            if self.trouble or self._closing:
-                raise StorageFullError(self.path, self.trouble or "is being closed")
-            if self._rows() >= self._rows_limit or self._queued_bytes + self._writing_bytes + cost > self._bytes_limit:
-                raise StorageFullError(self.path, "too much is waiting to be written")
+            self.check_room(cost)
             return self._append(statement, values, owner, key, cost)
+
+    def check_room(self, cost_bytes: int) -> None:
+        """Raise StorageFullError if `put` would take no row of that many bytes now."""
+        if self.trouble or self._closing:
+            raise StorageFullError(self.path, self.trouble or "is being closed")
+        waiting_bytes = self._queued_bytes + self._writing_bytes
+        if self._rows() >= self._rows_limit or waiting_bytes + cost_bytes > self._bytes_limit:
+            raise StorageFullError(self.path, "too much is waiting to be written")
 
     def remove(
         self, statement: Statement, values: tuple[Value, ...], *, owner: Hashable = None, key: Hashable = None

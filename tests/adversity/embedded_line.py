@@ -245,12 +245,18 @@ class Line(asyncio.Protocol):
 
 
 async def connect(
-    line: Line, endpoint: Endpoint, tls: ssl.SSLContext | None, domain: str, *, receive_buffer_bytes: int = 0
+    line: Line,
+    endpoint: Endpoint,
+    tls: ssl.SSLContext | None,
+    domain: str,
+    *,
+    receive_buffer_bytes: int = 0,
+    make_socket: Callable[[], socket.socket] = socket.socket,
 ) -> None:
     """Open the connection of a line; OSError if there is none to be had."""
     direct = endpoint.tls == "direct"
     loop = asyncio.get_running_loop()
-    connected = socket.socket()
+    connected = make_socket()
     try:
         connected.setblocking(False)
         if receive_buffer_bytes:

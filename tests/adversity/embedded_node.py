@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Iterable
+from pathlib import Path
 
 from megaphone.bus.homes import home_of
 from megaphone.service.accounts import make_credentials
@@ -21,14 +22,19 @@ class EmbeddedNode(Embedded):
 
     def register_names(self, names: Iterable[str]) -> None:
         """Make accounts; it may run or not."""
-        prepare(str(self.data))
-        credentials = make_credentials(PASSWORD, SALT, ITERATIONS)
-        book = AccountBook(str(self.data))
-        try:
-            for name in names:
-                assert book.add(name, credentials, time.time()), name
-        finally:
-            book.close()
+        register_names(self.data, names, time.time())
+
+
+def register_names(data: Path, names: Iterable[str], now: float) -> None:
+    """Make accounts whose password all lines know in a node's data directory."""
+    prepare(str(data))
+    credentials = make_credentials(PASSWORD, SALT, ITERATIONS)
+    book = AccountBook(str(data))
+    try:
+        for name in names:
+            assert book.add(name, credentials, now), name
+    finally:
+        book.close()
 
 
 def names_at(home: int, workers: int, domain: str, count: int, *, begin: str = "p") -> list[str]:

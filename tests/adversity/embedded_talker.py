@@ -3,8 +3,10 @@
 import asyncio
 import itertools
 import re
+import socket
 import ssl
 from collections.abc import Callable
+from typing import Self
 
 from tests.adversity.embedded_line import Line, attribute, connect
 from tests.servers.model import DOMAIN, ROOMS, Endpoint
@@ -69,11 +71,18 @@ class Talker:
         management: bool = False,
         resume: tuple[str, int] | None = None,
         presence: bool = True,
-    ) -> "Talker":
+        make_socket: Callable[[], socket.socket] = socket.socket,
+    ) -> Self:
         """Log in and send presence; AssertionError with the condition if that is refused."""
         talker = cls(user)
         await talker.connect(
-            endpoint, tls=tls, resource=resource, management=management, resume=resume, presence=presence
+            endpoint,
+            tls=tls,
+            resource=resource,
+            management=management,
+            resume=resume,
+            presence=presence,
+            make_socket=make_socket,
         )
         return talker
 
@@ -87,11 +96,14 @@ class Talker:
         resume: tuple[str, int] | None = None,
         presence: bool = True,
         receive_buffer_bytes: int = 0,
+        make_socket: Callable[[], socket.socket] = socket.socket,
     ) -> None:
         """As `login`, for the same talker once more."""
         self.line = Line(self, self.user, DOMAIN, resource=resource, resume=resume, management=management)
         self.connected = self.lost = False
-        await connect(self.line, endpoint, tls, DOMAIN, receive_buffer_bytes=receive_buffer_bytes)
+        await connect(
+            self.line, endpoint, tls, DOMAIN, receive_buffer_bytes=receive_buffer_bytes, make_socket=make_socket
+        )
         await self.until(lambda: self.connected or self.lost, "logged in")
         assert self.connected, f"{self.user}: {self.line.condition or 'hung up'}"
         if presence and not self.resumed:

@@ -51,6 +51,12 @@ CATALOGUE = {
             9,
             ("service-messages", "service-memory", "service-room", "service-logins"),
         ),
+        Benchmark(
+            "cluster",
+            "three nodes on this machine: a big room over them, and a cut that heals",
+            6,
+            ("cluster-room", "cluster-heal"),
+        ),
     )
 }
 

@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -79,10 +79,15 @@ class LoginClients:
 
 @contextmanager
 def load_generator(
-    name: str, endpoint: Endpoint, *words: str, tls: str, mechanism: str, accounts: int
+    name: str, endpoint: Endpoint | Sequence[Endpoint], *words: str, tls: str, mechanism: str, accounts: int
 ) -> "Iterator[subprocess.Popen[str]]":
-    """The program `name` of tests/bench/swarm with the arguments that login.h describes."""
-    arguments = [endpoint.port, endpoint.tls, tls, DOMAIN, mechanism, accounts, PASSWORD, *words]
+    """The program `name` of tests/bench/swarm with the arguments that login.h describes.
+
+    Of several endpoints, which must be alike, the clients use one each, in turn.
+    """
+    endpoints = [endpoint] if isinstance(endpoint, Endpoint) else list(endpoint)
+    ports = ",".join(str(each.port) for each in endpoints)
+    arguments = [ports, endpoints[0].tls, tls, DOMAIN, mechanism, accounts, PASSWORD, *words]
     child = subprocess.Popen(
         [str(program(name)), *map(str, arguments)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )

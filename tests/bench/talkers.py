@@ -1,6 +1,6 @@
 """Clients that talk at a real server, in pairs and in a room; their load generator accounts for every delivery."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -37,13 +37,20 @@ class TalkingClients(LoginClients):
         field = "<field var='muc#roomconfig_presencebroadcast'><value>moderator</value></field>"
         self._ask("ask", OWNER_FORM.format(room=room, fields=field))
 
+    def make_persistent(self, room: str) -> None:
+        """As owner: the room stays when nobody is in it."""
+        field = "<field var='muc#roomconfig_persistentroom'><value>1</value></field>"
+        self._ask("ask", OWNER_FORM.format(room=room, fields=field))
+
     def talk_in_room(self, senders: int, in_flight: int, messages: int) -> dict[str, Any]:
         """The first `senders` occupants send `messages`, `in_flight` of each under way until everyone has them."""
         return self._ask("room", senders, in_flight, messages)
 
 
 @contextmanager
-def talking_clients(endpoint: Endpoint, mechanism: str, accounts: int = ACCOUNTS) -> Iterator[TalkingClients]:
-    """Clients of `endpoint` without TLS, none of them logged in yet; those that are have sent presence."""
+def talking_clients(
+    endpoint: Endpoint | Sequence[Endpoint], mechanism: str, accounts: int = ACCOUNTS
+) -> Iterator[TalkingClients]:
+    """Clients of `endpoint` (of several ones in turn) without TLS, none logged in yet; those that are sent presence."""
     with load_generator("talk", endpoint, "presence", tls="-", mechanism=mechanism, accounts=accounts) as child:
         yield TalkingClients(child)

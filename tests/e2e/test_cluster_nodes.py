@@ -33,6 +33,11 @@ def lines(node: ClusterNode) -> list[str]:
     return [first or second for first, second in re.findall(r"nodes=(?:'([^']*)'|(\S+))", node.log.read_text())]
 
 
+def since_ms(node: ClusterNode, name: str) -> int:
+    """Since when a node is there, as the first worker of another one sees it."""
+    return next(int(row["since_ms"]) for row in node.views()[0]["nodes"] if row["name"] == name)
+
+
 def test_nodes_come_and_go_and_are_killed(cluster: Cluster) -> None:
     a, b, c = cluster.nodes
     assert lines(a)[-1] == "a, b, c"
@@ -49,20 +54,23 @@ def test_nodes_come_and_go_and_are_killed(cluster: Cluster) -> None:
     c.start_again()
     cluster.until_members("a", "b", "c")
     assert lines(a)[-1] == "a, b, c"
-    assert a.metric("megaphone_nodes", worker="0") == a.metric("megaphone_nodes", worker="1") == 3
+    wait_until(lambda: [a.metric("megaphone_nodes", worker=worker) for worker in "01"] == [3, 3], "the metric", 5.0)
     assert a.metric("megaphone_nats_up") == 2
     assert a.metric("megaphone_nats_messages_total", direction="out") > 0
 
 
-def test_a_worker_that_is_killed_is_no_end_of_its_node(cluster: Cluster) -> None:
-    a, b, _ = cluster.nodes
-    for _ in range(2):
+def test_workers_that_are_killed_are_no_end_of_their_node(tmp_path: Path, authority: CertificateAuthority) -> None:
+    with Cluster(tmp_path, authority, nodes=2, lease_seconds=30) as cluster:
+        a, b = cluster.nodes
         before = set(b.workers())
-        os.kill(b.workers()[0], signal.SIGKILL)
-        wait_until(lambda: len(b.workers()) == 2 and not before <= set(b.workers()), "a new worker")
-    cluster.until_members("a", "b", "c")
-    assert lines(a) == [*lines(a)[:-1], "a, b, c"]
-    assert "a, c" not in lines(a)
+        since = since_ms(a, "b")
+        for pid in before:
+            os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: len(b.workers()) == 2 and not before & set(b.workers()), "new workers")
+        wait_until(lambda: b.nats_is(there=True), "NATS for the new workers")
+        cluster.until_members("a", "b")
+        assert lines(a) == ["a, b"]
+        assert since_ms(a, "b") == since_ms(b, "b") == since
 
 
 def test_nodes_serve_without_nats_and_find_each_other_when_it_comes(
@@ -85,6 +93,31 @@ def test_nodes_serve_without_nats_and_find_each_other_when_it_comes(
         cluster.until_nats()
         cluster.until_members("a", "b")
         assert lines(cluster.nodes[0]) == ["a, b"]  # nobody has left
+    finally:
+        cluster.stop()
+
+
+def test_a_node_that_nats_does_not_let_in_says_why_and_serves(tmp_path: Path, authority: CertificateAuthority) -> None:
+    (tmp_path / "token").write_text("hush\n")
+    token = {"token_file": str(tmp_path / "token")}
+    cluster = Cluster(tmp_path, authority, nodes=2, nats_options={"token": "hush"}, cluster=token)
+    a, b = cluster.nodes
+    b.tables["cluster"]["token_file"] = str(tmp_path / "wrong")
+    (tmp_path / "wrong").write_text("no\n")
+    try:
+        cluster.nats.start()
+        cluster.register()
+        a.start()
+        b.start()
+        wait_until(lambda: "NATS is away" in b.log.read_text(), "a line in the log")
+        assert "authorization violation" in b.log.read_text().lower()
+        assert all("authorization" in view["trouble"].lower() for view in b.views())
+        assert a.nats_is(there=True)
+        assert a.members() == ["a"]
+        (tmp_path / "wrong").write_text("hush\n")
+        b.stop()
+        b.start_again()
+        cluster.until_members("a", "b")
     finally:
         cluster.stop()
 
@@ -125,7 +158,9 @@ def test_operators_see_the_nodes(cluster: Cluster, capsys: pytest.CaptureFixture
 
 def test_a_chat_shows_servers_that_come_and_go(tmp_path: Path, authority: CertificateAuthority) -> None:
     """Chatty's second half: `[SERVER UPDATE]`, and a killed server costs its client a reconnect."""
-    with Cluster(tmp_path, authority, rooms={"create": "anyone"}) as cluster:
+    # a guest comes back as somebody else, who gets the nick when the dead node's time to resume is over
+    service = {"resume_seconds": 1}
+    with Cluster(tmp_path, authority, rooms={"create": "anyone"}, service=service) as cluster:
         a, b, c = cluster.nodes
         servers = ",".join(f"{node.plain.host}:{node.plain.port}" for node in cluster.nodes)
         options = ("--server", servers, "--domain", DOMAIN, "--tls", "none")
@@ -138,8 +173,8 @@ def test_a_chat_shows_servers_that_come_and_go(tmp_path: Path, authority: Certif
                 await alice.shows("[SERVER UPDATE] a, b, c")
                 await asyncio.to_thread(cluster.until_members, "a", "b", "c")
                 await asyncio.to_thread(a.kill)
-                await alice.shows(f"[SERVER] joined again through {b.plain.host}:{b.plain.port}")
                 await alice.shows("[SERVER UPDATE] b, c")
+                await alice.shows(f"[SERVER] joined again through {b.plain.host}:{b.plain.port}")
                 alice.type("still here")
                 await alice.shows("[Alice] still here")
 

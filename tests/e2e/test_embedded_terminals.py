@@ -44,7 +44,7 @@ def home() -> Iterator[Path]:
 
 @pytest.mark.skipif(shutil.which("profanity") is None, reason="profanity is not installed")
 def test_profanity(played: Played, embedded: Embedded, home: Path) -> None:
-    environment = _profanity(home, embedded)
+    environment = profanity_home(home, embedded)
 
     async def script(company: Company) -> None:
         bob = await company.enter(BOB, "xep_0045", resource="desk")
@@ -99,7 +99,7 @@ def test_profanity(played: Played, embedded: Embedded, home: Path) -> None:
 @pytest.mark.skipif(shutil.which("profanity") is None, reason="profanity is not installed")
 def test_profanity_shows_what_was_said_before(played: Played, embedded: Embedded, home: Path) -> None:
     """History on join, from the archive: without what was taken back, and without that it was."""
-    environment = _profanity(home, embedded)
+    environment = profanity_home(home, embedded)
     room = f"veranda@{ROOMS}"
 
     async def script(company: Company) -> None:
@@ -175,7 +175,7 @@ def test_go_sendxmpp(played: Played, embedded: Embedded, authority: CertificateA
     played(script)
 
 
-def _profanity(home: Path, embedded: Embedded) -> dict[str, str]:
+def profanity_home(home: Path, embedded: Embedded) -> dict[str, str]:
     """Give profanity Carol's account; returns the environment that it is to run in."""
     accounts = home / ".local/share/profanity/accounts"
     accounts.parent.mkdir(parents=True)

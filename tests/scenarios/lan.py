@@ -9,8 +9,10 @@ Names are unique to the test; everything is removed at its end. A cable can be p
 
 import asyncio
 import contextlib
+import ctypes
 import os
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -21,6 +23,9 @@ import pytest
 from tests.scenarios.chatter import STEP_TIMEOUT_SECONDS, Chatter
 
 SAID = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ #(\S+) <([^>]*)> (.*)")
+
+CLONE_NEWNET = 0x40000000  # linux/sched.h
+_LIBC = ctypes.CDLL(None, use_errno=True)
 
 RESPONDER = """
 import sys
@@ -39,6 +44,11 @@ def _ip(*words: str) -> None:
     done = subprocess.run(["ip", *words], capture_output=True, text=True, timeout=30, check=False)
     if done.returncode:
         raise RuntimeError(f"ip {' '.join(words)}: {done.stderr.strip()}")
+
+
+def _set_network(descriptor: int) -> None:
+    if _LIBC.setns(descriptor, CLONE_NEWNET):
+        raise OSError(ctypes.get_errno(), "setns")
 
 
 def can_make_networks() -> bool:
@@ -123,6 +133,26 @@ class Host:
         """Its address on a bridge."""
         return f"10.77.{bridge}.{self.number}"
 
+    def make_socket(self) -> socket.socket:
+        """A TCP socket that is in this host's network, whoever uses it."""
+        with self.inside():
+            return socket.socket()
+
+    @contextlib.contextmanager
+    def inside(self) -> Iterator[None]:
+        """Let this thread be on the host meanwhile (setns(2)); sockets stay where they were made."""
+        own = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+        there = os.open(f"/run/netns/{self.namespace}", os.O_RDONLY)
+        try:
+            _set_network(there)
+            try:
+                yield
+            finally:
+                _set_network(own)
+        finally:
+            os.close(own)
+            os.close(there)
+
     async def chat(self, directory: Path, *options: str, name: str = "", room: str = "tea") -> "LanChatter":
         """Start `megaphone chat ROOM --lan` here, as the host's name; it has a data directory of its own."""
         process = await asyncio.create_subprocess_exec(
@@ -165,10 +195,14 @@ class Host:
         finally:
             terminal.close()
 
+    @property
+    def prefix(self) -> tuple[str, ...]:
+        """What a command is put behind to run here."""
+        return ("ip", "netns", "exec", self.namespace)
+
     def command(self, room: str, name: str, *options: str) -> list[str]:
         """The command line of a chat here."""
-        inside = ("ip", "netns", "exec", self.namespace)
-        return [*inside, sys.executable, "-m", "megaphone", "chat", room, "--lan", "--as", name, *options]
+        return [*self.prefix, sys.executable, "-m", "megaphone", "chat", room, "--lan", "--as", name, *options]
 
     def environment(self, directory: Path) -> dict[str, str]:
         """Its variables; each host has a data directory of its own."""

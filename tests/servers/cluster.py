@@ -1,10 +1,10 @@
 """A cluster of Megaphones on one NATS: real processes, on loopback or in network namespaces, each with data of its own.
 
-    with Cluster(directory, authority, nodes=3) as cluster:
-        cluster.nodes[0].plain.port                    # a client's address; one per node
-        cluster.nodes[1].kill(); cluster.until_members("a", "c")
-        cluster.nodes[1].start_again(); cluster.until_members("a", "b", "c")
-        cluster.nats.kill(); cluster.nats.delete_store(); cluster.nats.start()
+with Cluster(directory, authority, nodes=3) as cluster:
+    cluster.nodes[0].plain.port                    # a client's address; one per node
+    cluster.nodes[1].kill(); cluster.until_members("a", "c")
+    cluster.nodes[1].start_again(); cluster.until_members("a", "b", "c")
+    cluster.nats.kill(); cluster.nats.delete_store(); cluster.nats.start()
 """
 
 import contextlib

@@ -4,23 +4,36 @@ import os
 import shutil
 import signal
 import socket
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from megaphone.bus.nats_access import Access, Server
 from megaphone.bus.nats_server import Settings, find_program, write_configuration
-from tests.servers.process import LOOPBACK, Process, free_port
+from tests.servers.process import Process, free_port
 
 START_SECONDS = 30.0
 
 
 class NATS:
-    """One running nats-server; it may be killed, and started again on the same port with the same store."""
+    """One running nats-server; it may be killed, and started again on the same port with the same store.
 
-    def __init__(self, directory: Path, **options: Any) -> None:
+    In another network: `prefix` is the command that it runs under, `make_socket` makes sockets that are there.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        prefix: Sequence[str] = (),
+        make_socket: Callable[[], socket.socket] = socket.socket,
+        **options: Any,
+    ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.settings = Settings(directory, port=free_port(), **options)
+        self._prefix = tuple(prefix)
+        self._make_socket = make_socket
         self._process: Process | None = None
 
     @property
@@ -39,7 +52,7 @@ class NATS:
         """Start, with other settings if they are given, and return when it says INFO."""
         self.settings = replace(self.settings, **options)
         self._process = Process(
-            [find_program(), "--config", str(write_configuration(self.settings))],
+            [*self._prefix, find_program(), "--config", str(write_configuration(self.settings))],
             directory=self.settings.directory,
             log=self.settings.directory / "nats-server.log",
             environment=os.environ,
@@ -48,7 +61,9 @@ class NATS:
 
     def _answers(self) -> bool:
         try:
-            with socket.create_connection((LOOPBACK, self.settings.port), 1.0) as connection:
+            with self._make_socket() as connection:
+                connection.settimeout(1.0)
+                connection.connect((self.settings.host, self.settings.port))
                 return connection.recv(5) == b"INFO "
         except OSError:
             return False

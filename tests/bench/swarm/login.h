@@ -10,7 +10,7 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 
-enum { EVENTS = 256, ANSWER_BYTES = 8192, SAY_BYTES = 4096, STEPS = 8, PATIENCE_MS = 60000, DESCRIPTORS = 20000, ATTEMPTS = 8 };
+enum { EVENTS = 256, ANSWER_BYTES = 8192, SAY_BYTES = 4096, STEPS = 8, PATIENCE_MS = 60000, DESCRIPTORS = 20000, ATTEMPTS = 8, SERVERS = 16 };
 
 struct login { /* only while a client logs in */
     uint64_t began_ns;
@@ -34,7 +34,8 @@ struct step {
     int then_tls;
 };
 
-static struct sockaddr_in server;
+static struct sockaddr_in servers[SERVERS]; /* client N uses the one of number N modulo their count */
+static int server_count;
 static const char *domain, *password;
 static struct keys *keys; /* of each account */
 static int account_count, with_presence;
@@ -130,7 +131,7 @@ static void plan(int starttls, const char *mechanism) {
 
 static void attempt(struct client *client) {
     if (++client->login->attempts > ATTEMPTS) die("client %d was cut off %d times", client->number, ATTEMPTS);
-    client->fd = tcp_connect(&server);
+    client->fd = tcp_connect(&servers[client->number % server_count]);
     struct epoll_event event = {.events = EPOLLOUT, .data.ptr = client};
     if (epoll_ctl(poller, EPOLL_CTL_ADD, client->fd, &event) != 0) die("epoll_ctl");
 }
@@ -272,12 +273,21 @@ static void report_logins(uint64_t began, double cpu_before) {
     fflush(stdout);
 }
 
-/* From the words of the command line: PORT starttls|direct|none TLS-VERSION DOMAIN MECHANISM ACCOUNTS PASSWORD [presence];
-   the version means nothing without TLS. */
+static void add_servers(char *ports) {
+    for (char *port = strtok(ports, ","); port != NULL; port = strtok(NULL, ",")) {
+        if (server_count == SERVERS) die("too many ports");
+        servers[server_count++] = (struct sockaddr_in){
+            .sin_family = AF_INET, .sin_port = htons(atoi(port)), .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    }
+    if (server_count == 0) die("no port");
+}
+
+/* From the words of the command line: PORT[,PORT...] starttls|direct|none TLS-VERSION DOMAIN MECHANISM ACCOUNTS PASSWORD
+   [presence]; the version means nothing without TLS. */
 static void configure(int count, char **words) {
     if (count < 8)
-        die("usage: %s PORT starttls|direct|none TLS-VERSION DOMAIN MECHANISM ACCOUNTS PASSWORD [presence]", words[0]);
-    server = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(atoi(words[1])), .sin_addr = {htonl(INADDR_LOOPBACK)}};
+        die("usage: %s PORT[,PORT...] starttls|direct|none TLS-VERSION DOMAIN MECHANISM ACCOUNTS PASSWORD [presence]", words[0]);
+    add_servers(words[1]);
     plan(strcmp(words[2], "starttls") == 0, words[5]);
     if (strcmp(words[2], "none") != 0) tls_configure(words[3]);
     server_name = domain = words[4];

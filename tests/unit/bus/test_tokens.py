@@ -15,7 +15,6 @@ from megaphone.bus.tokens import (
     worker_subject,
 )
 
-
 TOKEN_OF_JULIET = "s3iyjummkviwf2mbs26t75w7me"
 
 

@@ -8,7 +8,16 @@ from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
 from megaphone.cli.chat_drawing import draw_event, draw_occupants, nick_style, time_of
-from megaphone.cli.chat_events import Event, Joined, NotSent, RoomSaid, Said, ServerChanged, ServersUpdated, SubjectChanged
+from megaphone.cli.chat_events import (
+    Event,
+    Joined,
+    NotSent,
+    RoomSaid,
+    Said,
+    ServerChanged,
+    ServersUpdated,
+    SubjectChanged,
+)
 
 AT = datetime.datetime(2026, 1, 2, 3, 4, tzinfo=datetime.UTC)
 

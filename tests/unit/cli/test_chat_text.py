@@ -6,8 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from megaphone.cli.chat_events import Joined, Left, NotSent, Present, Renamed, RoomSaid, Said
-from megaphone.cli.chat_events import ServerChanged, ServersUpdated
+from megaphone.cli.chat_events import (
+    Joined,
+    Left,
+    NotSent,
+    Present,
+    Renamed,
+    RoomSaid,
+    Said,
+    ServerChanged,
+    ServersUpdated,
+)
 from megaphone.cli.chat_events import SubjectChanged as Subject
 from megaphone.cli.chat_text import BODY_LIMIT_BYTES, NICK_LIMIT, readable, readable_nick, sendable, too_long
 

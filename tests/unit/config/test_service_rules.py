@@ -279,8 +279,9 @@ def test_secrets_of_the_cluster_must_be_there(tmp_path: Path, name: str, content
 
 
 def test_a_nats_that_can_be_overheard_is_warned_of(tmp_path: Path) -> None:
-    text = f'{SMALLEST_SERVICE}\n[service]\ndata = "data"\n[cluster]\nservers = ["nats://nats.example", "tls://nats.example", "nats://[::1]"]\n'
+    servers = json.dumps(["nats://nats.example", "tls://nats.example", "nats://[::1]"])
+    text = f'{SMALLEST_SERVICE}\n[service]\ndata = "data"\n[cluster]\nservers = {servers}\n'
     file = str(tmp_path / "megaphone.toml")
     warnings = [each for each in check_environment(parse(text, file), file) if each.startswith("cluster")]
     assert len(warnings) == 1
-    assert warnings[0].startswith("cluster.servers[0]: what nodes say to nats://nats.example:4222")
+    assert warnings[0].startswith("cluster.servers[0]: unless NATS asks for TLS, what is said to nats://nats.example:4222")

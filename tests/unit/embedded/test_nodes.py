@@ -11,7 +11,8 @@ import pytest
 from megaphone.bus.homes import home_of
 from megaphone.bus.ports import Message, NoAnswer, NobodyThere
 from megaphone.bus.subjects import Subjects
-from megaphone.embedded.nodes import Nodes, NodesSettings
+from megaphone.embedded.nodes import Nodes
+from megaphone.embedded.nodes_settings import NodesSettings
 from megaphone.stream.jid import JID
 from tests.servers.nats import NATS
 from tests.unit.bus.test_nats import run, until
@@ -37,7 +38,9 @@ def nats(tmp_path: Path) -> Iterator[NATS]:
 class Worker:
     """One worker of a node, with nothing but its view of the nodes; `turns` counts turns of its router."""
 
-    def __init__(self, nats: NATS, name: str, worker: int = 0, *, workers: int = 1, start: bytes = b"") -> None:
+    def __init__(
+        self, nats: NATS, name: str, worker: int = 0, *, workers: int = 1, start: bytes = b"", serves: str = ""
+    ) -> None:
         self.loop = asyncio.get_running_loop()
         self.events: list[tuple[Any, ...]] = []
         self.reports: list[tuple[str, bool, dict[str, Any]]] = []
@@ -45,7 +48,7 @@ class Worker:
         self.turns = 0
         self.local = Subjects(None, later=self.loop.call_soon, fault=self.faults.append)
         self.nodes = Nodes(
-            NodesSettings("test", nats.access, name, start or os.urandom(8), LEASE_SECONDS),
+            NodesSettings("test", nats.access, name, start or os.urandom(8), (serves,), LEASE_SECONDS),
             name[0].encode() * 32,
             worker=worker,
             workers=workers,
@@ -230,13 +233,25 @@ def test_it_starts_without_nats_says_so_once_and_takes_part_when_it_comes(nats: 
     run(scenario())
 
 
+def test_a_node_of_another_domain_is_named(nats: NATS) -> None:
+    async def scenario() -> None:
+        a, b = Worker(nats, "alba", serves="a.example").open(), Worker(nats, "bella", serves="b.example").open()
+        c = Worker(nats, "cora", serves="a.example").open()
+        await until(lambda: len(a.nodes.members) == len(c.nodes.members) == 3)
+        told = [(event, fields["node"]) for event, trouble, fields in a.reports if trouble]
+        assert {node for event, node in told if "serves other domains" in event} == {"bella"}
+        for each in (a, b, c):
+            await each.close()
+
+    run(scenario())
+
+
 def test_two_with_one_key_do_not_stay(nats: NATS) -> None:
     """Somebody has copied a data directory: the later one stays, the earlier one leaves and says why."""
 
     async def scenario() -> None:
-        a = Worker(nats, "alba").open()
-        await until(lambda: a.nodes.up and len(a.reported("NATS is there")) == 1)
-        await a.nodes.bus.round_trip()
+        a, b = Worker(nats, "alba").open(), Worker(nats, "bella").open()
+        await until(lambda: b.nodes.names == ("alba", "bella"))
         twin = Worker(nats, "alba").open()
         await until(lambda: a.nodes.replaced)
         assert not a.nodes.up
@@ -244,6 +259,9 @@ def test_two_with_one_key_do_not_stay(nats: NATS) -> None:
         assert a.events[-1] == ("up", False)
         assert any(trouble and "key of this node" in event for event, trouble, _ in a.reports)
         assert twin.nodes.up
+        await until(lambda: b.nodes.epochs == {(a.nodes.own.key, 0): twin.nodes.epoch})
+        assert b.nodes.members[a.nodes.own.key].incarnation == twin.nodes.own.incarnation
+        await b.close()
         await a.close()
         await twin.close()
 

@@ -111,14 +111,40 @@ def test_while_held_nothing_is_kept() -> None:
     assert promises.all_kept
 
 
+def test_what_is_told_to_other_nodes_waits_for_the_store_alone() -> None:
+    """Else two nodes that have asked each other would wait for each other for ever."""
+    store, kept = Store(), list[str]()
+    promises = Promises(store, None)
+    first, second = promises.ask(), promises.ask()
+    promises.when_safe(lambda: kept.append("client"))
+    promises.when_written(lambda: kept.append("peer"))
+    promises.when_stored(lambda: kept.append("node"))
+    store.position = 1
+    promises.when_stored(lambda: kept.append("node later"))
+    assert kept == ["node"]
+    assert not promises.settled
+    store.committed = 1
+    promises.look()
+    assert kept == ["node", "node later"]
+    promises.answered(second)
+    assert kept == ["node", "node later"]
+    promises.answered(first)
+    promises.answered(first)
+    assert kept == ["node", "node later", "peer", "client"]
+    assert promises.all_kept
+    assert promises.settled
+
+
 class Kept(RuleBasedStateMachine):
-    """Writes, frames, commits, confirmations in any order: what is kept is safe, and what is safe is kept."""
+    """Writes, frames, requests, commits, confirmations in any order: what is kept is safe, and what is safe is kept."""
 
     def __init__(self) -> None:
         super().__init__()
         self.store, self.bus = Store(), Bus()
         self.promises = Promises(self.store, self.bus)
-        self.made: list[tuple[int, int, int]] = []  # what each promise depends on
+        self.made: list[tuple[int, int, int, int]] = []  # what each promise depends on
+        self.asked: list[int] = []
+        self.unanswered: set[int] = set()
         self.kept: list[int] = []
 
     @rule()
@@ -140,15 +166,28 @@ class Kept(RuleBasedStateMachine):
         self.promises.look()
 
     @rule()
+    def ask(self) -> None:
+        self.asked.append(self.promises.ask())
+        self.unanswered.add(self.asked[-1])
+
+    @rule(data=st.data())
+    def answer(self, data: st.DataObject) -> None:
+        if self.unanswered:
+            number = data.draw(st.sampled_from(sorted(self.unanswered)))
+            self.unanswered.discard(number)
+            self.promises.answered(number)
+
+    @rule()
     def promise(self) -> None:
         number = len(self.made)
-        self.made.append((self.store.position, self.bus.said[0], self.bus.said[2]))
+        self.made.append((self.store.position, self.bus.said[0], self.bus.said[2], len(self.asked)))
         self.promises.when_safe(lambda: self.kept.append(number))
 
     @invariant()
     def kept_in_order_and_exactly_when_safe(self) -> None:
         assert self.kept == list(range(len(self.kept)))
-        now = (self.store.committed, self.bus.heard[0], self.bus.heard[2])
+        answered = min((self.asked.index(each) for each in self.unanswered), default=len(self.asked))
+        now = (self.store.committed, self.bus.heard[0], self.bus.heard[2], answered)
         safe = [all(has >= needs for has, needs in zip(now, each, strict=True)) for each in self.made]
         assert all(safe[: len(self.kept)])
         assert len(self.kept) == len(self.made) or not safe[len(self.kept)]

@@ -14,6 +14,9 @@ class MemoryStore:
     def rooms(self) -> Iterable[RoomRecord]:
         return list(self.records.values())
 
+    def room(self, room: JID) -> RoomRecord | None:
+        return self.records.get(room)
+
     def affiliations(self, room: JID) -> Iterable[Affiliated]:
         return list(self.affiliated.get(room, {}).values())
 

@@ -7,6 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from megaphone.errors import ArchiveError
+from megaphone.rooms import moving
+from megaphone.stream.archive import Archived, Erasure, Said
+from megaphone.stream.jid import JID
+from tests.unit.memory_archive import MemoryArchive
 from tests.unit.rooms.town import ROOM, SETTINGS, START, Town, condition
 
 RESULT = "{urn:xmpp:mam:2}result"
@@ -371,3 +376,51 @@ def test_the_clock_of_the_room_does_not_matter(town: Town) -> None:
     talk(town, *"cd")
     assert bodies(ask(town, "romeo")) == ["a", "b", "c", "d"]
     assert bodies(ask(town, "romeo", query(fields=field("start", "2023-11-14T22:13:20Z")))) == ["a", "b"]
+
+
+def test_what_cannot_be_archived_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    town = Town()
+    town.enter("romeo")
+    town.configure(persistentroom="1")
+
+    def append(*_: object, **__: object) -> None:
+        raise ArchiveError("policy-violation", "this message is too large to be archived")
+
+    monkeypatch.setattr(town.archive, "append", append)
+    town.inboxes.clear()
+    town.say("romeo", f"<message to='{ROOM}' type='groupchat' id='m'><body>long</body></message>")
+    (refused,) = town.taken("romeo")
+    assert (refused.get("type"), refused.get("id")) == ("error", "m")
+    assert condition(refused) == "policy-violation"
+
+
+class HashedArchive(MemoryArchive):
+    """One whose ids are no numbers, as those of logs."""
+
+    def append(self, owner: JID, said: Said, *, erases: Erasure | None = None, erased: bool = False) -> Archived:
+        entry = super().append(owner, said, erases=erases, erased=erased)
+        self.entries[owner][-1] = entry = entry._replace(id=f"id-{entry.id}")
+        return entry
+
+
+def test_a_room_that_was_persistent_moves_with_its_ids() -> None:
+    """To a process that follows it while people talk on: what is temporary now has ids of both kinds."""
+    town = Town(archive=HashedArchive())
+    town.enter("romeo")
+    town.configure(persistentroom="1")
+    talk(town, *"ab")
+    town.configure(persistentroom="0")
+    talk(town, "c")
+    successor = Town()
+    moved = moving.Moving(town.rooms)
+    for change in moved.everything():
+        moving.take(successor.rooms, change)
+    talk(town, "d")
+    for change in moved.changes():
+        moving.take(successor.rooms, change)
+    room, former = successor.rooms.room(ROOM), town.rooms.room(ROOM)
+    assert room is not None
+    assert former is not None
+    assert room.tail.all() == former.tail.all()
+    assert len({each.id for each in room.tail.all()}) == len(room.tail.all()) >= 4
+    assert [each.id.startswith("id-") for each in room.tail.all()][-4:] == [True, True, False, False]

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from megaphone.errors import ArchiveError
 from megaphone.stream.jid import JID
 from megaphone.stream.stanza import parse
 from tests.unit.service.world import World
@@ -436,3 +437,17 @@ def test_nobody_is_known_by_a_nick() -> None:
     made.receive_routed(private.format("<body>private</body>"))
     made.receive_routed(private.format(RETRACT.format("p")))
     assert [each.erased for each in made.archive.entries[ROMEO]] == [False, False]
+
+
+def test_what_cannot_be_archived_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever sends it is told, and nobody gets it."""
+    made = world()
+
+    def append(*_: object, **__: object) -> None:
+        raise ArchiveError("policy-violation", "this message is too large to be archived")
+
+    monkeypatch.setattr(made.archive, "append", append)
+    made.send("juliet/balcony", "<message to='romeo@example.org' type='chat' id='m'><body>long</body></message>")
+    (refused,) = [parse(each) for each in made.take("juliet/balcony")]
+    assert (refused.get("type"), refused.get("id"), condition(refused)) == ("error", "m", "policy-violation")
+    assert made.take("romeo/pda") == []

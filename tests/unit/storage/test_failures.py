@@ -46,11 +46,10 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 def fill(disk: Path) -> None:
     """Leave no room on the disk."""
-    with (disk / "filler").open("wb") as filler:
+    with (disk / "filler").open("wb", buffering=0) as filler:  # what does not fit must not wait until it is closed
         try:
             while True:
                 filler.write(b"x" * 65_536)
-                filler.flush()
         except OSError:
             return
 

@@ -157,6 +157,20 @@ async def test_links_of_all_workers_are_one_list(run_node: RunNode) -> None:
         assert [link["trouble"] for link in answer["links"]] == ["Connection refused", None, None]
 
 
+async def test_each_worker_says_which_nodes_it_sees(run_node: RunNode) -> None:
+    async with run_node(workers=2) as node:
+        await node.wait_ready()
+        status, text = await node.control("/nodes")
+        answer = json.loads(text)
+        assert (status, answer["missing_workers"]) == (200, [])
+        assert [(each["worker"], each["up"], each["trouble"]) for each in answer["workers"]] == [
+            *((0, True, ""), (1, False, "refused"))
+        ]
+        assert answer["workers"][0]["nodes"] == [
+            {"name": "north", "key": "ab" * 32, "since_ms": 1, "workers": 2, "own": True, "addresses": []}
+        ]
+
+
 async def test_kick_adds_up_what_the_workers_ended(run_node: RunNode) -> None:
     async with run_node(workers=2) as node:
         await node.wait_ready()

@@ -63,6 +63,9 @@ def test_only_gauges_of_the_process_are_cleared() -> None:
         Slot.HUB_LINKS_WAITING,
         Slot.HUB_KEPT_BYTES,
         Slot.HUB_UNSENT_BYTES,
+        ClusterSlot.NODES,
+        ClusterSlot.NATS_UP,
+        ClusterSlot.ROWS_SHARED,
     }
     board.close()
 

@@ -1,0 +1,94 @@
+"""A room's rows have been changed by another node: what is new in them is taken over, and told to those who are here.
+
+The store is right about configuration and affiliations, with three exceptions: a room that is being made here, or that
+people are in though its row is gone, is kept again; and of two that were made at once, the one made first counts, whose
+creator is the creator: both are owners.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from megaphone.rooms import configuration, ownership
+from megaphone.rooms.administration import show_affiliation
+from megaphone.rooms.entering import occupant_mark
+from megaphone.rooms.ports import Affiliated, Affiliation
+from megaphone.rooms.room import Room
+
+if TYPE_CHECKING:
+    from megaphone.rooms.ports import RoomRecord
+    from megaphone.rooms.rooms import Rooms
+    from megaphone.stream.jid import JID
+
+
+def refresh(rooms: Rooms, jid: JID) -> None:
+    """Make a room what the store says."""
+    store = rooms.surroundings.store
+    record, room = store.room(jid), rooms.room(jid)
+    if record is None:
+        if room is not None and not room.locked:
+            _row_is_gone(room)
+    elif room is None:
+        room = Room(record, rooms.surroundings, store.affiliations(jid))
+        rooms.add(room)
+        room.announce()
+    else:
+        was_locked, maker = room.locked, room.creator
+        room.locked = False
+        if was_locked:
+            room.archive_said()
+        _take_record(rooms, room, record, anew=was_locked)
+        _take_affiliations(room, keeping=maker if was_locked else None)
+        if rooms.room(jid) is room:
+            room.close_if_empty()
+
+
+def _row_is_gone(room: Room) -> None:
+    if room.config.persistent:  # an owner has destroyed it
+        room.surroundings.archive.forget(room.jid)
+        ownership.end(room)
+    elif room.occupants:  # it ended at another node while somebody entered here
+        room.save_rows()
+    else:
+        room.surroundings.archive.forget(room.jid)
+        room.close()
+
+
+def _take_record(rooms: Rooms, room: Room, record: RoomRecord, *, anew: bool) -> None:
+    """Take over what the room is. `anew`: it was being made here, and nobody has configured it yet."""
+    ours_is_first = (room.created, room.creator) < (record.created, record.creator)
+    if not ours_is_first:
+        room.created = record.created
+        if record.creator != room.creator:
+            owner = Affiliated(room.creator, Affiliation.OWNER)
+            if anew:
+                room.put_affiliation(owner)
+            rooms.recount(room, record.creator)
+        if record.secret != room.secret:
+            room.secret = record.secret
+            for occupant in room.occupants:
+                occupant.mark = occupant_mark(room, occupant.bare)
+                occupant.renew()
+    if record.subject is not None and (room.subject is None or room.subject.time < record.subject.time):
+        room.subject = record.subject
+    before, room.config = room.config, record.config
+    configuration.show(room, before)
+    if ours_is_first:
+        room.save()
+        if anew:
+            room.put_affiliation(Affiliated(room.creator, Affiliation.OWNER))
+
+
+def _take_affiliations(room: Room, keeping: JID | None) -> None:
+    """Take over who is what; `keeping` made the room here, and stays its owner."""
+    stored = {each.jid: each for each in room.surroundings.store.affiliations(room.jid)}
+    ours = {each.jid: each for each in room.affiliations}
+    for jid in [*ours, *(each for each in stored if each not in ours)]:
+        entry = stored.get(jid) or Affiliated(jid, Affiliation.NONE)
+        known = ours.get(jid)
+        if jid == keeping or known == entry:
+            continue
+        before = room.affiliations.of(jid)
+        room.affiliations.put(entry)
+        if entry.affiliation is not before:
+            show_affiliation(room, entry, before)

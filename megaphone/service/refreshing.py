@@ -1,0 +1,58 @@
+"""A user's rows have changed in the store, by another node or an operator: what the clients here learn of it.
+
+    before (memory) ─┬─ items, block list differ ─► pushes to the clients (RFC 6121 section 2.1.6, XEP-0191 section 3.3)
+    after (store)   ─┴─ who may see presence ─────► presence of the sessions here, to them or no longer
+
+Whatever else follows from a change (subscription stanzas, presence of contacts) is told by the node that made it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from megaphone.service import blocking, presence, roster
+from megaphone.service.session import NO_ITEMS
+
+if TYPE_CHECKING:
+    from megaphone.service.home import Home
+    from megaphone.service.ports import RosterItem, StoredUser
+    from megaphone.service.session import User
+    from megaphone.stream.jid import JID
+
+
+def refresh(home: Home, user: User, stored: StoredUser) -> None:
+    """Bring a user with sessions here in line with what the store has."""
+    user.preferences = None  # read again by who needs them
+    _refresh_roster(home, user, {item.jid: item for item in stored.roster}, stored.roster_version)
+    blocking.refresh(home, user, frozenset(stored.blocked))
+
+
+def _refresh_roster(home: Home, user: User, after: dict[JID, RosterItem], version: int) -> None:
+    before = user.roster
+    user.roster_version = max(user.roster_version, version)
+    if before == after:
+        return
+    home.touch(user.local, contacts=True)
+    user.roster = after or NO_ITEMS
+    for jid, item in before.items():
+        if item.listed and not (jid in after and after[jid].listed):
+            roster.push_removed(home, user, jid)
+    for jid, item in after.items():
+        if item.listed and _visible(item) != _visible(before.get(jid)):
+            roster.push(home, user, item)
+    for jid in before.keys() | after.keys():
+        if user.blocks(jid):
+            continue
+        saw, sees = _sees(before.get(jid)), _sees(after.get(jid))
+        if saw != sees:
+            presence.show_all(home, user, jid, gone=saw)
+
+
+def _visible(item: RosterItem | None) -> RosterItem | None:
+    """Return what clients see of an item."""
+    return None if item is None or not item.listed else replace(item, request=None)
+
+
+def _sees(item: RosterItem | None) -> bool:
+    return item is not None and item.subscription in ("from", "both")

@@ -1,0 +1,104 @@
+"""A record that was altered on the disk of one node is found, named, and repaired from the others."""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from megaphone.storage.database import database_path
+from tests.adversity.cluster_people import Chronicler
+from tests.adversity.embedded_node import register_names
+from tests.link.server import run
+from tests.scenarios.histories import assert_whole_and_equal, become_equal, shown, verified
+from tests.scenarios.parts import needs_rooms_over_nodes
+from tests.servers.certificates import CertificateAuthority
+from tests.servers.cluster import Cluster, ClusterNode
+from tests.servers.model import ROOMS
+
+pytestmark = needs_rooms_over_nodes
+
+PEOPLE = ("anna", "bert", "carl")
+LINES = 40
+VICTIM = "anna 17"
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory, authority: CertificateAuthority) -> Iterator[Cluster]:
+    """Three nodes."""
+    made = Cluster(tmp_path_factory.mktemp("cluster"), authority, register=False)
+    for node in made.nodes:
+        register_names(node.data, PEOPLE, 1.0)
+    with made:
+        yield made
+
+
+async def say_lines(cluster: Cluster, room: str) -> set[str]:
+    """Somebody on each node says something; all nodes have it."""
+    people = [
+        await Chronicler.login(user, node.plain, management=True)
+        for user, node in zip(PEOPLE, cluster.nodes, strict=True)
+    ]
+    await people[0].join(room)
+    await people[0].configure(room, persistent=True)
+    for each in people[1:]:
+        await each.join(room)
+    said = set()
+    for _ in range(LINES):
+        for each in people:
+            said.add(each.say_next(room))
+        await asyncio.sleep(0.01)
+    for each in people:
+        await each.all_acknowledged()
+    await become_equal([node.data for node in cluster.nodes], f"{room}@{ROOMS}", len(said))
+    for each in people:
+        await each.close()
+    return said
+
+
+def change(node: ClusterNode, query: str, *values: object) -> None:
+    """Alter the database of a node that does not run."""
+    with sqlite3.connect(database_path(str(node.data))) as database:
+        assert database.execute(query, values).rowcount == 1
+    database.close()
+
+
+def altered(node: ClusterNode) -> None:
+    """Somebody else's words in the place of what was said."""
+    content = b"%" + VICTIM.encode() + b"%"
+    change(
+        node,
+        "UPDATE log_entry SET content = CAST(replace(content, ?, ?) AS BLOB) WHERE content LIKE ?",
+        VICTIM,
+        "anna 71",
+        content.decode(),
+    )
+
+
+def gone(node: ClusterNode) -> None:
+    """It was never said."""
+    change(node, "DELETE FROM log_entry WHERE content LIKE ?", f"%{VICTIM}<%")
+
+
+@pytest.mark.parametrize("damage", [altered, gone])
+def test_it_is_found_named_and_repaired(cluster: Cluster, damage: Callable[[ClusterNode], None]) -> None:
+    room = f"damaged-{damage.__name__}"
+    node, origin = cluster.node("c"), cluster.node("a")
+
+    async def scene() -> None:
+        said = await say_lines(cluster, room)
+        (line,) = [each for each in shown(origin.data, f"{room}@{ROOMS}") if each["text"] == VICTIM]
+        await asyncio.to_thread(node.stop)
+        damage(node)
+        code, found = await asyncio.to_thread(verified, node.data)
+        assert code == 1
+        (row,) = [each for each in found.splitlines() if each.startswith(f"{room}@{ROOMS}")]
+        assert ("not what was written" if damage is altered else "the entry is gone") in row
+        await asyncio.to_thread(node.start_again)
+        await become_equal([each.data for each in cluster.nodes], f"{room}@{ROOMS}", len(said))
+        lines = assert_whole_and_equal([each.data for each in cluster.nodes], f"{room}@{ROOMS}")
+        assert line in lines
+        assert said == {each["text"] for each in lines if each["kind"] == "message"}
+        assert f"{room}@{ROOMS}" in node.log.read_text()  # and the operator is told
+
+    run(scene())

@@ -1,0 +1,87 @@
+"""What worker processes are busy with: their Python stacks, looked at by py-spy a hundred times a second.
+
+A stack counts for the first of these that one of its frames belongs to; what a compiled module does, for who called it:
+
+    history         the signed log: megaphone/history, its archives, and what SQLite does for them
+    between nodes   the client of NATS, and what puts words to other nodes together
+    edge and rooms  all else: sockets, streams, sessions, rooms
+"""
+
+import re
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.servers.process import ServerError, wait_until
+
+RATE = 100
+REST = "edge and rooms"
+WHERE = {
+    "history": re.compile(r"megaphone/(history/|storage/|embedded/(archives|histor))"),
+    "between nodes": re.compile(r"megaphone/(bus/(nats|keys|member)|embedded/(nodes|\w+_nodes|tables))"),
+}
+PARTS = (*WHERE, REST)
+END_SECONDS = 30.0
+
+
+class Stacks:
+    """What was seen; complete when the sampling has ended."""
+
+    def __init__(self) -> None:
+        self.seen: Counter[str] = Counter()
+
+    def read(self, text: str) -> None:
+        """Add lines of py-spy's raw format: frames from the outermost one on, separated by ";", and how often."""
+        for line in text.splitlines():
+            frames, _, count = line.rpartition(" ")
+            if frames and count.isdecimal():
+                self.seen[part_of(frames)] += int(count)
+
+    def shares(self) -> dict[str, float]:
+        """Of each part; ServerError if nothing was seen."""
+        whole = sum(self.seen.values())
+        if not whole:
+            raise ServerError("py-spy has seen no worker at work: may it look at processes (ptrace)?")
+        return {part: self.seen[part] / whole for part in PARTS}
+
+
+def part_of(frames: str) -> str:
+    """The part that a stack counts for."""
+    return next((part for part, where in WHERE.items() if where.search(frames)), REST)
+
+
+@contextmanager
+def sampled(pids: Sequence[int], directory: Path) -> Iterator[Stacks]:
+    """Sample these processes meanwhile. ServerError if py-spy is not there."""
+    program = Path(sys.executable).parent / "py-spy"
+    if not program.exists():
+        raise ServerError("py-spy is not installed: pip install py-spy")
+    stacks = Stacks()
+    files = [directory / f"stacks-{pid}.txt" for pid in pids]
+    command = [str(program), "record", "--rate", str(RATE), "--format", "raw", "--duration", "unlimited"]
+    children = []
+    try:
+        for pid, file in zip(pids, files, strict=True):
+            file.unlink(missing_ok=True)
+            children.append(
+                subprocess.Popen(
+                    [*command, "--full-filenames", "--output", str(file), "--pid", str(pid)],
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                )
+            )
+        yield stacks
+        for child in children:
+            child.send_signal(signal.SIGINT)  # it writes what it has
+        wait_until(lambda: all(child.poll() is not None for child in children), "the end of py-spy", END_SECONDS)
+    finally:
+        for child in children:
+            child.kill()
+            child.wait()
+    for file in files:
+        if file.exists():
+            stacks.read(file.read_text())
