@@ -28,4 +28,7 @@ cdef class WebSocket:
     cdef uint16_t close_code        # to be said at the end; 0: by the reason of the end
     cdef bint said_close
 
+    cdef tuple export(self)
+
 cdef uint16_t code_of(int reason)
+cdef WebSocket restore_websocket(object record)

@@ -4,7 +4,16 @@ from megaphone.dispatch.counters cimport (
     CLIENT_CLOSED, CLIENT_RESET, IDLE_TIMEOUT, INTERNAL, PREAUTH_TIMEOUT, REMOTE_CONNECTION_FAILED, RESOURCE_CONSTRAINT, SERVER_CLOSED,
     SYSTEM_SHUTDOWN,
 )
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from libc.string cimport memcpy
+
 from megaphone.wire.websocket cimport reader_free, reader_start
+
+
+cdef enum:
+    PAYLOAD = 4         # the last of the states of a reader that has neither ended nor refused anything (wire/websocket.pyx)
+    UTF8_STATES = 8     # wire/utf8.h
+    PHASES = 4          # the last one of wire/from_messages.pyx
 
 
 cdef class WebSocket:
@@ -17,6 +26,32 @@ cdef class WebSocket:
 
     def __dealloc__(self):
         reader_free(&self.reader)
+
+    cdef tuple export(self):
+        """A `WebSocketRecord`'s fields; None in the middle of a control frame, or below a header with names of its own."""
+        cdef FrameReader* reader = &self.reader
+        if reader.held != NULL or reader.state > PAYLOAD or self.to_messages.declarations is not None or self.said_close:
+            return None
+        return (
+            reader.left, reader.message_bytes, PyBytes_FromStringAndSize(<const char*> reader.key, 4), reader.frames, reader.state,
+            reader.head, reader.message, reader.utf8, reader.due, self.to_messages.under_way, self.to_messages.held,
+            self.from_messages.phase, self.from_messages.kept,
+        )
+
+
+cdef WebSocket restore_websocket(object record):
+    """The WebSocket that another process has exported. ValueError or OverflowError for a state that is none."""
+    cdef WebSocket websocket = WebSocket.__new__(WebSocket)
+    cdef FrameReader* reader = &websocket.reader
+    cdef bytes key = record.key
+    if not (len(key) == 4 and record.state <= PAYLOAD and record.utf8 < UTF8_STATES and record.due <= 8 and record.phase <= PHASES):
+        raise ValueError("a WebSocket in a state that is not known here")
+    reader.left, reader.message_bytes, reader.frames = record.left, record.message_bytes, record.frames
+    memcpy(reader.key, <const char*> key, 4)
+    reader.state, reader.head, reader.message, reader.utf8, reader.due = record.state, record.head, record.message, record.utf8, record.due
+    websocket.to_messages.under_way, websocket.to_messages.held = record.fragment, record.held
+    websocket.from_messages.phase, websocket.from_messages.kept = record.phase, record.kept
+    return websocket
 
 
 cdef uint16_t code_of(int reason):

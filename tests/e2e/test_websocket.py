@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.test_upgrade_direct import upgrade
 from tests.link.server import run
 from tests.scenarios.light import LightClient
 from tests.scenarios.websocket_client import CLIENT, WebSocketClient
@@ -196,6 +197,34 @@ def test_many_clients(request: pytest.FixtureRequest, mode: str, authority: Cert
         assert await asyncio.gather(*(client.close() for client in clients)) == [1000] * CLIENTS
 
     run(main())
+
+
+@pytest.mark.parametrize("mode", ["direct", "embedded"])
+def test_an_upgrade_is_not_noticed(
+    tmp_path: Path, authority: CertificateAuthority, prosody_behind_edge: Prosody, mode: str
+) -> None:
+    if mode == "direct":
+        edge = Edge(tmp_path, authority, [upstream_of(prosody_behind_edge)])
+    else:
+        edge = service = Embedded(tmp_path, authority, workers=1)
+        service.register()
+    with serving(edge):
+
+        async def main() -> None:
+            alice = await WebSocketClient.login(edge.direct, ALICE, authority.certificate)
+            bob = await WebSocketClient.login(edge.direct, BOB, authority.certificate)
+            for number in range(2):
+                done = await upgrade(edge)
+                assert "2 connections moved, 0 ended" in done.stdout, done.stdout + done.stderr
+                await alice.message(bob.jid, f"to bob {number}")
+                assert await bob.next_body() == f"to bob {number}"
+                await bob.message(alice.jid, f"to alice {number}")
+                assert await alice.next_body() == f"to alice {number}"
+            assert await asyncio.to_thread(edge.metric, "megaphone_websocket_connections") == 2
+            assert [await alice.close(), await bob.close()] == [1000, 1000]
+            await until(lambda: edge.metric("megaphone_websocket_connections") == 0, "no WebSocket left")
+
+        run(main())
 
 
 @pytest.mark.parametrize("how", ["drain", "kick"])
