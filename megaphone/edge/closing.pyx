@@ -44,6 +44,8 @@ cdef class ClosableConnection(OfferingConnection):
             self.reason = CLIENT_RESET
             self.detach()
             self.close_now()
+        elif self.client_ended:
+            return      # a WebSocket has ended already; this is TCP's end
         elif owner is not None:
             # the client has said all it wanted; the server may still have something to say
             self.client_ended = True

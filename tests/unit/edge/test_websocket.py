@@ -168,6 +168,15 @@ def test_the_client_closes_the_websocket_without_close(make_edge: MakeEdge, serv
     edge.wait_closed(Reason.CLIENT_CLOSED)
 
 
+def test_the_client_closes_and_hangs_up_at_once(make_edge: MakeEdge, server: ScriptedServer) -> None:
+    edge = make_edge(server)
+    client, upstream = logged_in(edge, server)
+    client.send_raw(frame(TEXT, MESSAGE) + frame(CLOSING)).peer.finish()
+    upstream.expect(MESSAGE).expect_end().send(BARE).close()
+    client.expect(FULL).expect_close(None)
+    edge.wait_closed(Reason.CLIENT_CLOSED)
+
+
 def test_the_client_vanishes(make_edge: MakeEdge, server: ScriptedServer) -> None:
     edge = make_edge(server)
     client, upstream = logged_in(edge, server)

@@ -3,12 +3,17 @@
 What a frame is in itself is tested with the codec (tests/golden/websocket.toml); here a whole connection answers.
 """
 
+import contextlib
+import random
+
 import pytest
+from msgspec.structs import replace
 
 from megaphone.config.schema import Limits
 from megaphone.dispatch.counters import Reason, Slot
 from megaphone.dispatch.websocket_slots import WebSocketSlot
 from tests.unit.edge.conftest import MakeEdge
+from tests.unit.edge.dialogue import FAST
 from tests.unit.edge.edge_under_test import ScriptedServer
 from tests.unit.edge.websocket_dialogue import (
     BINARY,
@@ -25,6 +30,7 @@ from tests.unit.edge.websocket_dialogue import (
     connected,
     logged_in,
     open_stream,
+    upgraded,
 )
 from tests.unit.wire.websocket_frames import frame
 
@@ -156,6 +162,39 @@ def test_nothing_counts_behind_a_close(make_edge: MakeEdge, server: ScriptedServ
     client.send_raw(frame(CLOSING) + frame(TEXT, MESSAGE) + frame(PING) + frame(CLOSING))
     upstream.expect_end().close()
     client.expect_close(None)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_whatever_comes_has_an_end(make_edge: MakeEdge, server: ScriptedServer, seed: int) -> None:
+    """Frames with mistakes anywhere, in reads of any size: no fault of ours, no connection left behind."""
+    choice = random.Random(seed)
+    edge = make_edge(server, limits=replace(FAST, preauth_seconds=60.0))
+    address = edge.listen(websocket=True)
+    for _ in range(25):
+        client = upgraded(edge.connect(address)).peer
+        data = bytearray(frame(TEXT, OPEN))
+        for _ in range(choice.randrange(1, 6)):
+            message = choice.choice([MESSAGE, CLOSE, OPEN, b"", b" ", b"<", "<a>\u4e00</a>".encode(), STREAM])
+            opcode = choice.choice([TEXT, TEXT, TEXT, CONTINUATION, PING, PONG, CLOSING, BINARY])
+            data += frame(opcode, message, more=choice.random() < 0.2, form=choice.choice([0, 0, 0, 16, 64]))
+        for _ in range(choice.randrange(3)):
+            data[choice.randrange(len(data))] = choice.randrange(256)
+        while data and not client.ended:
+            size = choice.randrange(1, 40)
+            client.queue(bytes(data[:size]))
+            del data[:size]
+            edge.step()
+        client.finish()
+    servers = []
+    while len(edge.closed) < 25:
+        with contextlib.suppress(BlockingIOError):
+            servers.append(server.socket.accept()[0])
+        for each in servers:
+            each.close()
+        for _ in range(20):
+            edge.step()
+    assert Reason.INTERNAL not in edge.reasons()
+    assert not edge.faults
 
 
 # --- messages (RFC 7395 section 3.3) ---
