@@ -108,6 +108,7 @@ cdef class MessagingConnection(RelayedConnection):
         else:
             self.account(&result, 0)
             self.put_text(self.websocket.from_messages.text)
+        self.websocket.from_messages.text = None
         return 0
 
     cdef void put_text(self, bytes text) except *:
@@ -229,6 +230,7 @@ cdef class MessagingConnection(RelayedConnection):
         self.receiver.sender.write(pieces.name, pieces.name_length)
         self.receiver.sender.write(pieces.declared, pieces.declared_length)
         status = self.receiver.sender.write(pieces.rest, pieces.rest_length)
+        self.websocket.to_messages.text = None      # a million idle connections keep no bytes
         if status == FULL or self.receiver.sender.full:
             self.clients.board.slots[<int> MAILBOX_FULL] += 1
             return FULL

@@ -4,6 +4,7 @@ from megaphone.dispatch.counters cimport (
     CLIENT_CLOSED, CLIENT_RESET, IDLE_TIMEOUT, INTERNAL, PREAUTH_TIMEOUT, REMOTE_CONNECTION_FAILED, RESOURCE_CONSTRAINT, SERVER_CLOSED,
     SYSTEM_SHUTDOWN,
 )
+cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.string cimport memcpy
 
@@ -16,6 +17,7 @@ cdef enum:
     PHASES = 4          # the last one of wire/from_messages.pyx
 
 
+@cython.no_gc
 cdef class WebSocket:
     """One of them, from the answer to its upgrade on."""
 

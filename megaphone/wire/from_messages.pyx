@@ -11,6 +11,7 @@ A message is a document of its own. An element that declares no namespace is tak
 take it; so is the prefix stream.
 """
 
+cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport uint32_t
 from libc.string cimport memcmp
@@ -51,6 +52,7 @@ cdef Name name_of(const uint8_t* data, size_t length) noexcept:
     return FRAMING if end - begin == 5 and memcmp(data + begin, <const char*> "close", 5) == 0 else OTHER
 
 
+@cython.no_gc
 cdef class FromMessages:
     """One client's messages. Each slice is taken in order; having refused one, take no more."""
 

@@ -14,6 +14,7 @@ So no stanza is held, however large it is: what a read has brought of it leaves 
 stream says where stanzas end; a module of its own kind (from_messages.pyx) reads the other direction.
 """
 
+cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t
 
@@ -63,6 +64,7 @@ cdef size_t tag_length(const uint8_t* data, size_t length) noexcept:
     return 0
 
 
+@cython.no_gc
 cdef class ToMessages:
     """One server's stream. What it is given is what a framer has read up to its next event."""
 
