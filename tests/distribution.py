@@ -25,6 +25,9 @@ ALONE = (
 """Files, and tests of other files, that need the whole machine; `tests.alone` lets them have it."""
 
 LONGEST = (
+    "tests/adversity/test_cluster_cut.py",
+    "tests/e2e/test_cluster_chat.py",
+    "tests/adversity/test_cluster_killed.py",
     "tests/e2e/test_ejabberd_link.py",
     "tests/e2e/test_loadtest_locust.py",
     "tests/link prosody",

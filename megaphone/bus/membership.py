@@ -218,15 +218,19 @@ class Membership(Onlooker):
             with contextlib.suppress(KeysError):
                 earlier = decode_member(self.own.key, found.value)
                 same = earlier.incarnation == self.own.incarnation
+                self._revision = found.revision if same else None
                 since_ms = earlier.since_ms if same else max(self.own.since_ms, earlier.since_ms + 1)
                 self.own = msgspec.structs.replace(self.own, since_ms=since_ms)
 
     async def close(self) -> None:
         """Leave: the own key goes at once, if the store can be told; else its lease runs out."""
         await self._stop()
-        if not self.replaced and self._revision is not None:
+        if not self.replaced:
             with contextlib.suppress(BusError):
-                await self.keys.delete(self.own.key, revision=self._revision, note=self.own.incarnation)
+                if self._revision is None:  # we have said nothing yet, and perhaps another process of this start has
+                    await self._come_after()
+                if self._revision is not None:
+                    await self.keys.delete(self.own.key, revision=self._revision, note=self.own.incarnation)
         self.keys.close()
 
     async def change(self, *, addresses: tuple[str, ...] | None = None, offers: tuple[str, ...] | None = None) -> None:

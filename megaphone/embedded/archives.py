@@ -14,21 +14,24 @@ from __future__ import annotations
 
 import contextlib
 from collections import OrderedDict
-from heapq import merge
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
+from megaphone.embedded import log_walk
+from megaphone.embedded.log_walk import CHUNK
 from megaphone.errors import ArchiveError, HistoryError, StorageFullError
 from megaphone.history.answers import Refusal
 from megaphone.history.clock import COUNTER_BITS, Clock, milliseconds
 from megaphone.history.content import Content, decode
 from megaphone.history.entry import Kind, Origin, from_stanza_id, stanza_id
-from megaphone.history.manifest import Manifest
+from megaphone.history.manifest import USER, Manifest
 from megaphone.history.order import FIRST_PLACE, place
 from megaphone.history.tombstones import TOMBSTONES, counts
-from megaphone.stream.archive import UNKNOWN_ID, Archived, Page, Said, cut
+from megaphone.stream.archive import UNKNOWN_ID, Archived, Page, Said, Wanted, cut
 from megaphone.stream.jid import JID
 from megaphone.stream.stanza import Stanza, children, parse
+from megaphone.wire.stamp import stamp
 from megaphone.wire.writer import escape
 
 if TYPE_CHECKING:
@@ -39,9 +42,8 @@ if TYPE_CHECKING:
     from megaphone.history.order import Place
     from megaphone.history.ports import Placed
     from megaphone.history.replica import Replica
-    from megaphone.stream.archive import Erasure, Wanted
+    from megaphone.stream.archive import Erasure
 
-CHUNK: Final = 128  # entries read at once
 ENTRY_COST_BYTES: Final = 256  # beside the stanza, of one that waits to be written
 SEARCHED: Final = 2_000  # entries that are looked at for one message, from the last one back
 LARGE_BYTES: Final = 200_000  # of a stanza that may be what makes an entry too large
@@ -126,6 +128,8 @@ class LogArchives:
         self._check_room(len(said.stanza) + ENTRY_COST_BYTES)
         log, began = self._log(owner)
         kind, stanza, target = said.kind, said.stanza, None
+        if self._kind == USER and escape(said.peer) not in stanza:  # somebody has written the address otherwise
+            stanza = stamp(stanza, to=f"{said.peer}/{said.resource}" if said.resource else said.peer)
         if erases is not None:
             target = from_stanza_id(erases.id)
             self._flush()  # it may have been said in this turn
@@ -160,13 +164,14 @@ class LogArchives:
         """Return the entry with an id."""
         log = self._read(owner)
         placed = self._find(log, id_)
-        if placed is None or place(placed) <= self._floor(owner):
+        if placed is None or not self.shows(owner, placed):
             return None
         return self.archived(owner, log, placed)
 
     def find_message(self, owner: JID, peer: str, author: str, message: str) -> Archived | None:
         """Return the newest entry that is not erased by who said it, to or from whom, and its client's id."""
-        for entry in islice(self._backwards(owner, self._read(owner), None), SEARCHED):
+        walk = self._backwards(owner, self._read(owner), None, mention=self._mention(peer, None))
+        for entry in islice(walk, SEARCHED):
             said = entry.said
             known = (said.peer, said.author, said.message, said.kind)
             if known == (peer, author, message, Kind.MESSAGE) and not entry.erased:
@@ -203,13 +208,15 @@ class LogArchives:
             found_entries = [self.archived(owner, log, each) for each in inside]
             entries = [each for each in found_entries if each is not None and wanted.matches(each)]
             return cut(entries, wanted, total=len(entries) if wanted.max == 0 else None)._replace(stable=stable)
+        mention = self._mention(wanted.peer, wanted.resource)
         if wanted.backwards:
-            walk = self._backwards(owner, log, before, until=after)
+            walk = self._backwards(owner, log, before, until=after, mention=mention)
         else:
-            walk = self._forwards(owner, log, after, until=before)
+            walk = self._forwards(owner, log, after, until=before, mention=mention)
         matching = (each for each in walk if wanted.matches(each))
         if wanted.max == 0:
-            total = sum(1 for _ in matching)
+            known = self._total(owner, log, wanted)
+            total = sum(1 for _ in matching) if known is None else known
             return Page((), complete=total == 0, total=total, stable=stable)
         entries = list(islice(matching, wanted.max + 1))
         return cut(entries[::-1] if wanted.backwards else entries, wanted)._replace(stable=stable)
@@ -238,6 +245,10 @@ class LogArchives:
         began = self._began(owner)
         return FIRST_PLACE if began <= 0 else _at(began, -1)
 
+    def shows(self, owner: JID, placed: Placed) -> bool:
+        """Whether an entry was written since there is this owner."""
+        return place(placed) > self._floor(owner)
+
     def _find(self, log: Log, id_: str) -> Placed | None:
         entry = from_stanza_id(id_)
         return self._find_old(log, id_) if entry is None else self._replica.store.find(log.room, entry)
@@ -260,44 +271,40 @@ class LogArchives:
         return all(not lack.content and lack.last < firsts[lack.origin] for lack in log.missing())
 
     def _backwards(
-        self, owner: JID, log: Log, before: Place | None, *, until: Place = FIRST_PLACE
+        self, owner: JID, log: Log, before: Place | None, *, until: Place = FIRST_PLACE, mention: bytes = b""
     ) -> Iterator[Archived]:
         until = max(until, self._floor(owner))
-        while True:
-            found = log.page(CHUNK, before)
-            for placed in reversed(found):
-                if place(placed) <= until:
-                    return
-                entry = self.archived(owner, log, placed)
-                if entry is not None:
-                    yield entry
-            if len(found) < CHUNK:
+        for placed in log_walk.backwards(self._replica.store, log, before, mention):
+            if place(placed) <= until:
                 return
-            before = place(found[0])
+            entry = self.archived(owner, log, placed)
+            if entry is not None:
+                yield entry
 
-    def _forwards(self, owner: JID, log: Log, after: Place, *, until: Place | None = None) -> Iterator[Archived]:
-        feeds = [self._feed(log, origin, after) for origin in log.spans]
-        for placed in merge(*feeds, key=place):
+    def _forwards(
+        self, owner: JID, log: Log, after: Place, *, until: Place | None = None, mention: bytes = b""
+    ) -> Iterator[Archived]:
+        for placed in log_walk.forwards(self._replica.store, log, after, mention):
             if until is not None and place(placed) >= until:
                 return
             entry = self.archived(owner, log, placed)
             if entry is not None:
                 yield entry
 
-    def _feed(self, log: Log, origin: Origin, after: Place) -> Iterator[Placed]:
-        """Yield the entries of a feed that stand behind a place in the log."""
-        store = self._replica.store
-        for span in list(log.spans[origin]):
-            low, high = span.first, span.last + 1
-            while low < high:  # the first entry of the span that stands behind it
-                middle = (low + high) // 2
-                probe = store.feed(log.room, origin, middle, middle)
-                if probe and place(probe[0]) <= after:
-                    low = middle + 1
-                else:
-                    high = middle
-            for start in range(low, span.last + 1, CHUNK):
-                yield from store.feed(log.room, origin, start, min(start + CHUNK - 1, span.last))
+    def _mention(self, peer: str | None, resource: str | None) -> bytes:
+        """Return what is in every entry with somebody, or with this nick."""
+        if self._kind == USER:
+            return b"" if peer is None else escape(peer)
+        return peer.encode() if peer is not None else b"" if resource is None else escape(resource)
+
+    def _total(self, owner: JID, log: Log, wanted: Wanted) -> int | None:
+        """Return how many entries there are, if all are wanted; None if they must be looked at."""
+        if replace(wanted, max=0, backwards=False) != Wanted(0):
+            return None
+        first = next(log_walk.forwards(self._replica.store, log, FIRST_PLACE), None)
+        if first is None or place(first) <= self._floor(owner):
+            return None
+        return sum(count for count, _ in log.digests.values())
 
     def archived(self, owner: JID, log: Log, placed: Placed) -> Archived | None:
         """Return an entry as its readers know it; None for one that is not shown."""
@@ -318,7 +325,7 @@ class LogArchives:
     def _said(self, owner: JID, placed: Placed, kind: int, author: str, stanza: bytes) -> Said:
         read = Stanza.read(stanza)
         sender, to = read.from_, read.to
-        if self._kind == "user":
+        if self._kind == USER:
             is_own = sender is not None and sender.bare == owner
             other = to if is_own else sender
             peer, resource = ("", "") if other is None else (str(other.bare), other.resource)

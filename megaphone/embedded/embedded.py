@@ -379,10 +379,10 @@ class Embedded:
         self.histories.close()
         self.storage.close()
 
-    async def say_goodbye(self) -> None:
-        """Leave the cluster, if there is one, unless another process goes on; the last thing of all."""
+    async def leave_cluster(self, *, goodbye: bool) -> None:
+        """Leave the cluster, if there is one; without goodbye another process goes on. The last thing of all."""
         if self.nodes is not None:
-            await self.nodes.close()
+            await self.nodes.close(goodbye=goodbye)
 
     def put_on_board(self) -> None:
         """Show what others have counted; counters go on from where the process before this one left them."""

@@ -207,7 +207,7 @@ class Histories:
             return
         heard: list[Archived] = []
         for placed in entries:
-            if placed.origin == self.key.origin:
+            if placed.origin == self.key.origin or not archives.shows(owner, placed):
                 continue
             if placed.entry.kind in TOMBSTONES and placed.entry.content is not None:
                 target = self.store.find(room, target_of(placed))

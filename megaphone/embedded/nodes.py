@@ -266,11 +266,11 @@ class Nodes:
         """Call nobody any more: they are gone."""
         self._turn = lambda _: None
 
-    async def close(self) -> None:
-        """Say goodbye, if this is the end of the node's word, and hang up. Harmless when said twice."""
+    async def close(self, *, goodbye: bool = True) -> None:
+        """Say goodbye for the node, unless another process goes on with it, and hang up. Harmless when said twice."""
         if self._closing is None:
             if self._watching is not None:
-                await self._watching.close()
+                await (self._watching.close() if goodbye else self._watching.abort())
             await self._bus.close()
         else:
             await self._closing

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from megaphone.stream.jid import JID
 
 NODE_CHARACTERS: Final = 16
+_BEGINNING: Final = 40  # bytes of a payload in which the node that says it is named
 PAYLOAD_BYTES: Final = 524_288  # after which a list of events becomes several payloads
 
 
@@ -42,6 +43,7 @@ class RoomNodes:
         self._now = now
         self._fault = fault
         self._heard: dict[JID, Subscription] = {}
+        self._own = nodes.own.key[:NODE_CHARACTERS].encode()
         self.refused = 0  # events that could not be sent: the bus is away, or full
         self.others = rooms.join_nodes(self, resume_seconds)
         nodes.subscribe(worker_subject(nodes.own.key, nodes.worker, "rooms"), self._take)
@@ -111,6 +113,8 @@ class RoomNodes:
     # --- from the bus ------------------------------------------------------------
 
     def _take(self, message: Message) -> None:
+        if self._own in message.payload[:_BEGINNING]:
+            return  # our own words come back
         try:
             events = decode(message.payload)
         except ValueError as error:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, cast
 from megaphone.dispatch.counters import Reason, Slot
 from megaphone.edge.reasons import reason_of
 from megaphone.errors import StorageError
-from megaphone.service import moving
+from megaphone.service import moving, offline
 from megaphone.stream import resumption
 from megaphone.stream.nonza import Ack, AckRequest, ClientState, Enable, Resume, read_nonza
 from megaphone.stream.resumption import EndedSessions, HandledTooManyError, SMLimits, StreamManagement
@@ -439,8 +439,11 @@ class Sessions:
         """Whether another node may have it."""
         return _stream_of(session) in self._lent
 
-    def give_away(self, stream: EmbeddedStream, stanzas: int) -> None:
-        """Another node has this session, and the first stanzas of what its client has not acknowledged, for good."""
+    def give_away(self, stream: EmbeddedStream, stanzas: int) -> list[tuple[bytes, int]]:
+        """Another node has this session, and the first stanzas of what its client has not acknowledged, for good.
+
+        Returns what has come for it since, without what the service keeps, and the keys in the store (0: in none).
+        """
         session: Session = stream.session
         management: StreamManagement = stream.resumption
         self._touch(session)
@@ -452,12 +455,15 @@ class Sessions:
         self._board.add(Slot.SESSIONS, _MINUS_ONE)
         self._board.add(Slot.SESSIONS_WAITING, _MINUS_ONE)
         moving.give_away(self._router.service.home, session)
-        self._router.service.requeue(
-            session, [stanza for stanza, key in zip(late, keys, strict=True) if key >= 0], self._router.now()
-        )
-        kept = [key for key in keys if key > 0]
-        if kept:
-            self._store.spool_remove(session.user.jid, kept)
+        offline.abandoned(self._router.service.home, session)
+        return [(stanza, key) for stanza, key in zip(late, keys, strict=True) if key >= 0]
+
+    def came_late(self, session: Session, stanza: bytes, key: int, *, taken: bool) -> None:
+        """What `give_away` has returned was taken by the other node, or has to find another place."""
+        if not taken:
+            self._router.service.requeue(session, (stanza,), self._router.now())
+        if key:
+            self._store.spool_remove(session.user.jid, (key,))
 
     # --- another process goes on (moving_users.py) ------------------------------------------------------------
 

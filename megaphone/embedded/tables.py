@@ -31,17 +31,19 @@ from megaphone.storage.replicated import Applied, Found, Heard, Lost, Told, Unse
 from megaphone.storage.replicated_row import ORIGIN_BYTES, decode_row, encode_row, key_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from megaphone.bus.keys import Change
     from megaphone.bus.nats import NATSBus
     from megaphone.storage.storage import Storage
 
 VALUE_LIMIT_BYTES: Final = 1_000_000
+AHEAD_LIMIT: Final = 256  # rows that wait for their time; others are heard when all is read again
 PAUSE_SECONDS: Final = 0.002  # between two batches: other work of this worker has its turn
 _AGAIN_SECONDS: Final = 0.1  # after the store was away, and then twice as long, until
 _LONGEST_PAUSE_SECONDS: Final = 5.0
 _FULL_SECONDS: Final = 1.0
+_AHEAD_SECONDS: Final = 5.0  # between two looks at rows whose clock is ahead
 _DROP_SECONDS: Final = 3600.0  # between two times at which old deletions are forgotten
 _DAY_SECONDS: Final = 86_400
 
@@ -91,6 +93,7 @@ class Tables:
         self._pause_seconds = pause_seconds
         self._log = log.get_logger("tables")
         self._view = StoreView(node_key[:ORIGIN_BYTES])
+        self._ahead: dict[str, Heard] = {}  # rows of a time that has not come yet, by key
         self._wake = asyncio.Event()
         self._versions_given = asyncio.Event()
         self._data_version = 0
@@ -120,7 +123,8 @@ class Tables:
         """Begin, and look whether anybody has written; called 8 times a second."""
         if not self._tasks:
             self._bus.connection.listeners.append(self._connection_changed)
-            self._tasks = [asyncio.create_task(work) for work in (self._hear_on(), self._tell_on())]
+            works = (self._hear_on, self._tell_on, self._hear_again)
+            self._tasks = [asyncio.create_task(self._go_on(work)) for work in works]
         with contextlib.suppress(StorageError):
             ((version,),) = self._storage.read("PRAGMA data_version")
             if version != self._data_version:
@@ -138,6 +142,15 @@ class Tables:
     def _connection_changed(self, up: bool, _: str) -> None:
         if up:
             self._wake.set()
+
+    async def _go_on(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do this until we are closed: a mistake of ours is told, and the work begins anew."""
+        while True:
+            try:
+                await work()
+            except Exception as error:  # noqa: BLE001 - whatever it is, rows must go on
+                self._log.error("internal error", exc_info=error)
+                await asyncio.sleep(_LONGEST_PAUSE_SECONDS)
 
     # --- what the store says ------------------------------------------------------------
 
@@ -200,11 +213,31 @@ class Tables:
             self.counts.applied += found in (Found.THEIRS, Found.MIXED)
         for reason in applied.refusals:
             self._refuse(reason)
+        for each, (found, _) in zip(heard, applied.found, strict=True):
+            if found is Found.REFUSED and replicated.is_ahead(each.row, time.time_ns() // 1_000_000):
+                self._wait_for(each)
         if applied.users or applied.rooms or applied.secrets:
             self._changed(applied)
         if any(found is not Found.SAME for found, _ in applied.found):
             self._wake.set()
         return applied
+
+    def _wait_for(self, heard: Heard) -> None:
+        """Hear a row again when its time has come."""
+        row = heard.row
+        key = key_of(row.kind, row.owner, row.item)
+        if key in self._ahead or len(self._ahead) < AHEAD_LIMIT:
+            self._ahead[key] = heard
+
+    async def _hear_again(self) -> None:
+        """Take the rows whose clock was ahead and is no longer."""
+        while True:
+            await asyncio.sleep(_AHEAD_SECONDS)
+            now_ms = time.time_ns() // 1_000_000
+            due = [key for key, heard in self._ahead.items() if not replicated.is_ahead(heard.row, now_ms)]
+            if due:
+                with contextlib.suppress(StorageError):
+                    await self._apply([self._ahead.pop(key) for key in due])
 
     async def _tell_unseen(self) -> None:
         """Let everything be told that the store has not got."""

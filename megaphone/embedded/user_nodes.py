@@ -33,6 +33,7 @@ from megaphone.embedded.user_words import (
 )
 from megaphone.errors import StorageError, SubjectError
 from megaphone.service import elsewhere, offline
+from megaphone.service.contact import decode_contact
 from megaphone.service.ports import Fate, Reply, What
 from megaphone.stream.jid import JID
 from megaphone.stream.stanza import Stanza
@@ -188,6 +189,10 @@ class UserNodes:
             return True
         return self._nodes.up and (interest is None or not interest.known)
 
+    def is_first(self, user: User) -> bool:
+        """Whether of all nodes that have sessions of a user, as far as is known, this is the one that acts for them."""
+        return all(self._nodes.sender[0] < node for node in self._abroad.get(user.local, ()))
+
     def tell(self, what: What, to: JID, stanza: bytes, *, got: bytes = b"") -> None:
         """Tell all nodes that have sessions of `to`, or the one with that session."""
         said = Said(*self._nodes.sender, what, str(to), stanza, self._router.keeping, got)
@@ -207,7 +212,7 @@ class UserNodes:
             try:
                 then(_reply(answer), self._router.now())
             except Exception as error:  # noqa: BLE001 - whatever it is, whoever waits for an answer gets one
-                if what in (What.KEPT, What.CLAIM):
+                if what in (What.KEPT, What.CLAIM, What.LATE):
                     self._router.fault(error)
                 else:
                     self._router.failed(Stanza.read(stanza), error)
@@ -259,23 +264,25 @@ class UserNodes:
 
     def _take_said(self, word: Said, message: Message) -> None:
         self._router.keeping = word.keep
-        taken = False
+        taken: bool | None = False
         try:
             to = JID.parse(word.to)
             if word.what is What.CLAIM:
                 taken = self._service.claimed(to, self._router.now())
+            elif word.what is What.CONTACT:
+                self._service.contact_changed(to.local, decode_contact(word.stanza))
             else:
                 stanza = Stanza.read(word.stanza)
                 stanza.to = to
                 taken = self._service.receive_elsewhere(word.what, to, stanza, self._router.now())
-        except ValueError:
+        except (ValueError, msgspec.MsgspecError):
             self.malformed += 1
         except Exception as error:  # noqa: BLE001 - one word's trouble must not cost the others
             self._router.fault(error)
         finally:
             self._router.keeping = False
         reply = message.reply
-        if reply is None:
+        if reply is None or taken is None:
             return
         own = self._nodes.sender[0]
         others = any(node not in (own, word.node) for node in self._abroad.get(_local(word.to), ()))
@@ -411,7 +418,7 @@ def _takers_subject(bare: str) -> str:
 
 def _subject(what: What, to: JID) -> str:
     bare = str(to.bare)
-    if what in (What.SESSION, What.CLAIM):
+    if what in (What.SESSION, What.CLAIM, What.LATE):
         return session_subject(bare, to.resource)
     return _takers_subject(bare) if what in (What.TAKERS, What.KEPT) else user_subject(bare)
 

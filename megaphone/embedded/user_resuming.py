@@ -6,8 +6,8 @@
                           it waits here, and is resumed ─ Done ─► it is forgotten there, without a word to anybody
 
 A session that is lent is nobody's for LENT_SECONDS: if nothing is heard of it until then it waits on where it was.
-What comes for it there meanwhile goes the way of what an ended session has not acknowledged. A dead node answers
-nothing: the client hears <failed/>, item-not-found, and binds anew.
+What comes for it there meanwhile is passed on. A dead node answers nothing: the client hears <failed/>,
+item-not-found, and binds anew.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from megaphone.bus.tokens import worker_subject
 from megaphone.embedded.user_words import Done, Lent, Resume, decode_done, decode_lent, decode_resume, encode
 from megaphone.errors import StorageError
 from megaphone.service import moving
+from megaphone.service.ports import Fate, What
 from megaphone.stream import moving as moving_management
 from megaphone.stream.jid import JID
 
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from megaphone.embedded.router import Router
     from megaphone.embedded.sessions import Sessions
     from megaphone.embedded.stream import EmbeddedStream
+    from megaphone.service.ports import Reply
+    from megaphone.service.session import Session
 
 LENT_SECONDS: Final = 10.0
 ASK_SECONDS: Final = 5.0
@@ -59,9 +62,9 @@ class _Loan:
 class Resuming:
     """The sessions of one worker that come from, and go to, other nodes.
 
-    `new_stream()` makes a stream without a connection. `moved(session, node)` and `came(session)` tell the rooms: of a
-    full JID that goes on at the node with this key, and of one that goes on here. `taken_back(local)`: a user's session
-    was lent, and nobody has said that it arrived.
+    `new_stream()` makes a stream without a connection. `moved(jid)` and `came(session)` tell the rooms: of a
+    full JID that goes on elsewhere, and of a session that goes on here. `taken_back(local)` is called when a user's
+    session was lent, and nobody has said that it arrived.
     """
 
     def __init__(
@@ -72,8 +75,8 @@ class Resuming:
         promises: Promises,
         *,
         new_stream: Callable[[], EmbeddedStream],
-        moved: Callable[[JID, str], None],
-        came: Callable[[JID], None],
+        moved: Callable[[JID], None],
+        came: Callable[[Session], None],
         taken_back: Callable[[str], None],
     ) -> None:
         self._nodes = nodes
@@ -156,12 +159,18 @@ class Resuming:
         return True
 
     def _adopted(self, previd: str, where: tuple[str, int], then: Callable[[int | None], None]) -> None:
-        stream = self._sessions.by_id(previd)
-        if stream is not None:
-            self._gone.pop(previd, None)
-            self._nodes.publish(worker_subject(*where, "resumed"), encode(Done(*self._nodes.sender, previd)))
-            self._came(stream.session.jid)
-        then(None)
+        """All of it is safe here: say so there, then to the rooms, which must not claim it earlier, then go on."""
+        self._gone.pop(previd, None)
+
+        def answered(_: Answer) -> None:
+            stream = self._sessions.by_id(previd)
+            if stream is not None and stream.session is not None:
+                self._came(stream.session)
+            then(None)
+
+        done = encode(Done(*self._nodes.sender, previd))
+        if not self._nodes.request(worker_subject(*where, "resumed"), done, ASK_SECONDS, answered):
+            then(None)
 
     # --- where it was ------------------------------------------------------------
 
@@ -196,19 +205,32 @@ class Resuming:
             self._sessions.lend(stream, lent=True)
             self._loans[previd] = _Loan(stream, len(moved.queue), self._router.now() + LENT_SECONDS)
 
-    def _take_done(self, message: Message) -> None:
+    def _take_done(self, message: Message) -> bytes:
         try:
             done = decode_done(message.payload)
         except msgspec.MsgspecError:
-            return
+            return b""
         loan = self._loans.pop(done.previd, None)
         if loan is not None and loan.stream.session is not None:
             node = next((key for key in self._nodes.members if key.startswith(done.node.hex())), "")
-            self._moved(loan.stream.session.jid, node)
-            self._sessions.give_away(loan.stream, loan.stanzas)
+            session = loan.stream.session
+            self._moved(session.jid)
+            for stanza, key in self._sessions.give_away(loan.stream, loan.stanzas):
+                self._pass_on(session, stanza, key)
             self._gone[done.previd] = node
             if len(self._gone) > GONE_LIMIT:
                 del self._gone[next(iter(self._gone))]
+        return b""
+
+    def _pass_on(self, session: Session, stanza: bytes, key: int) -> None:
+        """Bring what came for a session since it was lent to where it is now."""
+        elsewhere = self._router.service.home.elsewhere
+        assert elsewhere is not None  # noqa: S101 - there are other nodes
+
+        def answered(reply: Reply, _: float) -> None:
+            self._sessions.came_late(session, stanza, key, taken=reply.fate is Fate.TAKEN)
+
+        elsewhere.ask(What.LATE, session.jid, stanza, answered, keep=key > 0)
 
     def sweep(self) -> None:
         """Take back what was lent and is not heard of; called 8 times a second."""

@@ -202,6 +202,11 @@ class MemoryStore:
             return []
         return [feed.entries[seq] for start, end in feed.runs for seq in range(max(start, first), min(end, last) + 1)]
 
+    def mentions(self, room: RoomID, origin: Origin, first: int, last: int, mention: bytes) -> list[int]:
+        """Return which of these entries have certain bytes in their content, or no content: their seqs."""
+        found = self.feed(room, origin, first, last)
+        return [each.seq for each in found if each.entry.content is None or mention in each.entry.content]
+
     def newest(self, room: RoomID, count: int, before: tuple[Clock, Origin, int] | None = None) -> list[Placed]:
         """Return the last `count` entries of the log (before a place in it), oldest first."""
         if room not in self._rooms:

@@ -101,6 +101,13 @@ class EntryStore(Protocol):
         """Return the entries of a feed that are here from seq `first` to `last`, both included, in order."""
         ...
 
+    def mentions(self, room: RoomID, origin: Origin, first: int, last: int, mention: bytes) -> list[int]:
+        """Return which of these entries that are here have certain bytes in their content, or no content: their seqs.
+
+        They rise; it takes a fraction of the time that reading the entries takes.
+        """
+        ...
+
     def newest(self, room: RoomID, count: int, before: tuple[Clock, Origin, int] | None = None) -> list[Placed]:
         """Return the last `count` entries of the log (before a place in it), oldest first."""
         ...

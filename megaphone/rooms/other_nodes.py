@@ -193,8 +193,9 @@ class OtherNodes:
         if self._asks.answered(jid, node):
             self._release(jid)
             room = self._rooms.room(jid)
-            if room is not None and not room.occupants and not room.locked:
-                room.close_if_empty()  # a temporary one that nobody is in, anywhere
+            if room is not None and not (room.occupants or room.locked or room.config.persistent):
+                room.forget()  # a temporary one that nobody is in, anywhere
+                room.close()
 
     # --- whoever enters waits for the answers ------------------------------------------------------------
 

@@ -33,6 +33,13 @@ def _session(home: Home, user: User, stanza: Stanza, to: JID) -> bool:
     return True
 
 
+def _late(home: Home, user: User, stanza: Stanza, to: JID) -> bool:
+    session = user.session(to.resource)
+    if session is not None:
+        home.deliver(session, stanza.data)
+    return session is not None
+
+
 def _takers(home: Home, user: User, stanza: Stanza, _: JID) -> bool:
     takers = messages.takers_of(user, everybody=message_type(stanza) == "headline")
     if takers:
@@ -91,8 +98,9 @@ TABLE: dict[What, Callable[[Home, User, Stanza, JID], bool]] = {
     What.RECEIVED: _received,
     What.UNTAKEN: _untaken,
     What.SUBSCRIPTION: _subscription,
+    What.LATE: _late,
 }
-"""For a user with sessions here; whether somebody has taken it. ROUTED and CLAIM are the service's own."""
+"""For a user with sessions here; whether somebody has taken it. ROUTED, CLAIM and CONTACT are the service's own."""
 
 
 def vanished(home: Home, session: JID) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from megaphone.service import client_state
+from megaphone.service.contact import encode_contact
+from megaphone.service.ports import RosterItem, What
 from megaphone.service.refusal import Refusal
 from megaphone.service.session import NO_ITEMS, Inbox, Session, User
 from megaphone.stream.archive import Counts
@@ -14,7 +16,7 @@ from megaphone.wire.writer import escape
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from megaphone.service.ports import Elsewhere, Outlet, Reply, RosterItem, UserStore, What
+    from megaphone.service.ports import Elsewhere, Outlet, Reply, UserStore
     from megaphone.service.settings import Settings
     from megaphone.stream.archive import Archive
     from megaphone.stream.stanza import Stanza
@@ -154,6 +156,7 @@ class Home:
         user.roster_version += changed
         if not user.anonymous:
             self.store.put_roster_item(user.jid, item, user.roster_version)
+        self._tell_contact(user, item)
 
     def remove_item(self, user: User, item: RosterItem) -> None:
         """Forget a roster item."""
@@ -164,6 +167,12 @@ class Home:
         user.roster_version += item.listed
         if not user.anonymous:
             self.store.remove_roster_item(user.jid, item.jid, user.roster_version)
+        self._tell_contact(user, RosterItem(item.jid, listed=False))
+
+    def _tell_contact(self, user: User, item: RosterItem) -> None:
+        """Let the user's homes on other nodes know at once: rows come later than an answer to them may."""
+        if self.elsewhere is not None and self.elsewhere.others(user):
+            self.elsewhere.tell(What.CONTACT, user.jid, encode_contact(item))
 
     # --- stanzas ---
 

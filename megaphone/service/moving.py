@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from megaphone.service.contact import ContactSnapshot
 from megaphone.service.home import key_of
-from megaphone.service.ports import RosterItem
 from megaphone.service.session import NO_ITEMS, NO_JIDS, Inbox, Session, User
 from megaphone.stream.jid import JID
 
@@ -25,18 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from megaphone.service.home import Home
-
-
-class ContactSnapshot(msgspec.Struct, array_like=True, frozen=True):
-    """One item of a roster: `service.ports.RosterItem`."""
-
-    jid: JID
-    name: str
-    groups: tuple[str, ...]
-    subscription: str
-    ask: bool
-    request: bytes | None
-    listed: bool
 
 
 class ContactsSnapshot(msgspec.Struct, array_like=True, frozen=True):
@@ -198,10 +186,7 @@ def snapshot_session(session: Session) -> SessionSnapshot:
 def _contacts(user: User) -> ContactsSnapshot:
     return ContactsSnapshot(
         user.roster_version,
-        tuple(
-            ContactSnapshot(item.jid, item.name, item.groups, item.subscription, item.ask, item.request, item.listed)
-            for item in user.roster.values()
-        ),
+        tuple(map(ContactSnapshot.of, user.roster.values())),
         tuple(user.blocked),
     )
 
@@ -219,10 +204,7 @@ def _change(home: Home, session: Session, moved: SessionSnapshot) -> None:
 
 def _change_contacts(user: User, moved: ContactsSnapshot) -> None:
     user.roster_version = moved.version
-    user.roster = {
-        item.jid: RosterItem(item.jid, item.name, item.groups, item.subscription, item.ask, item.request, item.listed)
-        for item in moved.items
-    } or NO_ITEMS
+    user.roster = {item.jid: item.item() for item in moved.items} or NO_ITEMS
     user.blocked = frozenset(moved.blocked) or NO_JIDS
 
 

@@ -148,11 +148,15 @@ class What(IntEnum):
     UNTAKEN = 8
     """What the user's takers have got, for the same, where there are no takers."""
     ROUTED = 9
-    """A stanza for a user of whom nothing is known here, a guest: to be treated as if it had come on their node."""
+    """A stanza for a user of whom others know more, such as a guest: one of them treats it as if it had come there."""
     SUBSCRIPTION = 10
     """A subscription stanza that the roster has taken already."""
     CLAIM = 11
     """A client wants to bind the resource of the full JID; there is no stanza."""
+    CONTACT = 12
+    """An item of the user's roster has changed; in place of a stanza there is a `service.contact.ContactSnapshot`."""
+    LATE = 13
+    """A stanza that came for the one session where it was before."""
 
 
 class Fate(Enum):
@@ -183,6 +187,9 @@ class Elsewhere(Protocol):
 
     def available(self, user: User) -> bool:
         """Whether one of those is available."""
+
+    def is_first(self, user: User) -> bool:
+        """Whether of all nodes that have sessions of a user, as far as is known, this is the one that acts for them."""
 
     def tell(self, what: What, to: JID, stanza: bytes, *, got: bytes = b"") -> None:
         """Tell all nodes that have sessions of `to`, or the one with that session; `got` names who need not hear it."""

@@ -28,6 +28,14 @@ def refresh(home: Home, user: User, stored: StoredUser) -> None:
     blocking.refresh(home, user, frozenset(stored.blocked))
 
 
+def take_contact(home: Home, user: User, item: RosterItem) -> None:
+    """Another node has changed this item; one that is neither listed nor a request is gone."""
+    after = {jid: each for jid, each in user.roster.items() if jid != item.jid}
+    if item.listed or item.request is not None:
+        after[item.jid] = item
+    _refresh_roster(home, user, after, user.roster_version + 1)
+
+
 def _refresh_roster(home: Home, user: User, after: dict[JID, RosterItem], version: int) -> None:
     before = user.roster
     user.roster_version = max(user.roster_version, version)

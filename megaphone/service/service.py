@@ -41,7 +41,7 @@ from megaphone.wire.stanza_writer import PRESENCE_TYPES
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from megaphone.service.ports import Outlet, UserStore
+    from megaphone.service.ports import Outlet, RosterItem, UserStore
     from megaphone.stream.archive import Archive
 
 
@@ -235,13 +235,18 @@ class Service:
 
     # --- other nodes ---
 
-    def receive_elsewhere(self, what: What, to: JID, stanza: Stanza, now: float) -> bool:
-        """Take what the user's home on another node tells or asks; whether somebody here has taken it."""
+    def receive_elsewhere(self, what: What, to: JID, stanza: Stanza, now: float) -> bool | None:
+        """Take what the user's home on another node tells or asks; whether somebody here has taken it.
+
+        None: another node has to say that.
+        """
         user = self.home.users.get(to.local)
         if user is None or to.domain != self.home.domain:
             return False
         self.home.touch(to.local)
         if what is What.ROUTED:
+            if self.home.elsewhere is not None and not self.home.elsewhere.is_first(user):
+                return None
             self.receive_routed(stanza, now)
             return True
         return elsewhere.TABLE[what](self.home, user, stanza, to)
@@ -266,6 +271,12 @@ class Service:
         if quietly:
             session.presence = None  # who has seen it sees the other
         self.ended(session, now)
+
+    def contact_changed(self, local: str, item: RosterItem) -> None:
+        """The user's home on another node has changed an item of the roster."""
+        user = self.home.users.get(local)
+        if user is not None and not user.anonymous:
+            refreshing.take_contact(self.home, user, item)
 
     def refresh(self, local: str, now: float) -> None:
         """Take note that another than this home has changed what the store has of a user, or has removed the account.

@@ -10,12 +10,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from megaphone.service import presence, roster
-from megaphone.service.ports import RosterItem, What
+from megaphone.service.ports import Fate, RosterItem, What
 from megaphone.service.refusal import BLOCKED, Refusal
 from megaphone.wire.stanza_writer import presence as write_presence
 
 if TYPE_CHECKING:
     from megaphone.service.home import Home
+    from megaphone.service.ports import Reply
     from megaphone.service.session import Session, User
     from megaphone.stream.jid import JID
     from megaphone.stream.stanza import Stanza
@@ -95,12 +96,21 @@ def send(home: Home, session: Session, stanza: Stanza, type_: str) -> None:
         presence.show_all(home, user, contact, gone=True)
 
 
-def receive(home: Home, stanza: Stanza, to: JID, type_: str) -> None:
-    """Take a subscription stanza for a user here (RFC 6121 sections 3.1.3, 3.1.6, 3.2.3 and 3.3.3)."""
+def receive(home: Home, stanza: Stanza, to: JID, type_: str, *, asks: bool = True) -> None:
+    """Take a subscription stanza for a user (RFC 6121 sections 3.1.3, 3.1.6, 3.2.3 and 3.3.3).
+
+    Where the user has sessions the roster is newer than its rows here may be; so it `asks` for them first.
+    """
+    if home.elsewhere is not None and asks and to.local not in home.users:
+
+        def answered(reply: Reply, _: float) -> None:
+            if reply.fate is not Fate.TAKEN:
+                receive(home, stanza, to, type_, asks=False)
+
+        home.ask(What.ROUTED, to, stanza, answered)
+        return
     user = home.user(to.local)
     contact = stanza.from_
-    if user is None and home.elsewhere is not None:
-        home.elsewhere.tell(What.ROUTED, to, stanza.data)  # a guest of another node, or nobody
     if user is None or contact is None or contact.bare == user.jid:
         return  # nothing tells whether there is such a user
     # Who is blocked cannot ask and is not heard (XEP-0191 section 3.6), but the two rosters have to stay in step.
@@ -128,7 +138,7 @@ def receive(home: Home, stanza: Stanza, to: JID, type_: str) -> None:
     said = request or stanza.stamped(to=user.jid, from_=contact)
     if not blocked:
         _show(home, user, said, type_)
-        if home.elsewhere is not None:
+        if home.elsewhere is not None and home.elsewhere.others(user):
             home.elsewhere.tell(What.SUBSCRIPTION, user.jid, said)
     keep(home, user, item or RosterItem(contact, listed=False), after, request=request)
     if type_ == "unsubscribe" and not blocked and before.subscription in ("from", "both"):
@@ -142,7 +152,7 @@ def _show(home: Home, user: User, said: bytes, type_: str) -> None:
 
 
 def received_elsewhere(home: Home, user: User, stanza: Stanza) -> None:
-    """Show a subscription stanza that the roster has taken on another node; the roster itself comes as rows."""
+    """Show a subscription stanza that the roster has taken on another node; the item is told by itself."""
     contact, type_ = stanza.from_, stanza.type
     if contact is None or type_ is None or user.blocks(contact):
         return

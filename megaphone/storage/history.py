@@ -251,6 +251,11 @@ class SQLiteHistory(HistoryRooms):
         found = self._place(room, origin)
         return [] if found is None else self._read(found[0], found[1], first, last)
 
+    def mentions(self, room: RoomID, origin: Origin, first: int, last: int, mention: bytes) -> list[int]:
+        """Return which of these entries have certain bytes in their content, or no content: their seqs."""
+        found = self._place(room, origin)
+        return [] if found is None else self._reader.mentions(found[2], first, last, mention)
+
     def newest(self, room: RoomID, count: int, before: tuple[Clock, Origin, int] | None = None) -> list[Placed]:
         """Return the last `count` entries of the log (before a place in it), oldest first."""
         here = self._room(room)

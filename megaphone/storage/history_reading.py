@@ -27,6 +27,10 @@ _ROWS: Final = (
     " ORDER BY r.seq, e.n"
 )
 
+_MENTIONS: Final = "SELECT r.seq + e.n - r.n FROM" + _ROWS.partition(" FROM")[2].replace(
+    " ORDER BY", " AND (e.content IS NULL OR instr(e.content, ?4)) ORDER BY"
+)
+
 
 class Reader:
     """A connection that reads. StorageError from every call if the file cannot be read."""
@@ -158,6 +162,11 @@ class Reader:
     def rows(self, feed: int, first: int, last: int) -> list[EntryRow]:
         """Return the rows of a feed's entries from `first` to `last`, as they are."""
         return [EntryRow(*row) for row in self.read(_ROWS, (feed, min(first, LARGEST), min(last, LARGEST)))]
+
+    def mentions(self, feed: int, first: int, last: int, mention: bytes) -> list[int]:
+        """Return the seqs of entries that have certain bytes in their content, or no content; unchecked."""
+        values = (feed, min(first, LARGEST), min(last, LARGEST), mention)
+        return [seq for (seq,) in self.read(_MENTIONS, values) if is_number(seq)]
 
     def all_rows(self, feed: int) -> Iterator[EntryRow]:
         """Yield the rows of all entries of a feed by seq; two for one seq if runs lap over each other."""

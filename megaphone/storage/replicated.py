@@ -178,6 +178,11 @@ def drop_deleted(connection: sqlite3.Connection, now_ms: int, limit: int) -> int
     return done.rowcount
 
 
+def is_ahead(row: Row, now_ms: int) -> bool:
+    """Whether a version is of a time that is not to be believed yet."""
+    return row.clock > (now_ms + AHEAD_MS) << COUNTER_BITS
+
+
 def apply(connection: sqlite3.Connection, heard: Sequence[Heard], now_ms: int) -> Applied:
     """Take versions that the store has; the clock goes on behind them.
 
@@ -187,7 +192,7 @@ def apply(connection: sqlite3.Connection, heard: Sequence[Heard], now_ms: int) -
     connection.execute("UPDATE row_clock SET applying = 1")
     greatest = 0
     for row, revision in heard:
-        if row.clock > (now_ms + AHEAD_MS) << COUNTER_BITS:
+        if is_ahead(row, now_ms):
             applied.found.append((Found.REFUSED, 0))
             applied.refusals.append("clock ahead")
             continue

@@ -86,10 +86,11 @@ class Kick(Struct, tag="kick", frozen=True):
 
 
 class Drain(Struct, tag="drain", frozen=True):
-    """Stop accepting, send the clients away at this pace, then exit."""
+    """Stop accepting, send the clients away at this pace, then exit; `replaced`: another worker comes in its place."""
 
     connections_per_second: float
     deadline_seconds: float
+    replaced: bool = False
 
 
 class HandOver(Struct, tag="hand_over", frozen=True):

@@ -155,14 +155,21 @@ class Child:
 
     # What it is told
 
-    def drain(self, *, connections_per_second: float, deadline_seconds: float, grace_seconds: float = 1.0) -> None:
+    def drain(
+        self,
+        *,
+        connections_per_second: float,
+        deadline_seconds: float,
+        grace_seconds: float = 1.0,
+        replaced: bool = False,
+    ) -> None:
         """Asks it to send its clients away and exit; it is killed `grace_seconds` after the deadline."""
         if self.state is State.GONE:
             return
         self.state = State.DRAINING
         self._drain_deadline_seconds = time.monotonic() + deadline_seconds + grace_seconds
         try:
-            self.conversation.send_nowait(channel.Drain(connections_per_second, deadline_seconds))
+            self.conversation.send_nowait(channel.Drain(connections_per_second, deadline_seconds, replaced))
         except WorkerUnavailableError as error:
             self.kill("drain", f"killed: {error}")
 

@@ -195,6 +195,7 @@ class Supervisor:
         child.drain(
             connections_per_second=limits.connections_per_second / len(self.seats),
             deadline_seconds=limits.deadline_seconds,
+            replaced=True,
         )
         self.steer()
 

@@ -68,6 +68,7 @@ class Process(ABC):
         self._draining: asyncio.Task[None] | None = None
         self._moving: asyncio.Task[None] | None = None  # to a successor, or from a predecessor
         self._handed_over = False
+        self.is_replaced = False  # when it drains: the node goes on with another process in its place
         self._free = asyncio.Event()  # not frozen
         self._free.set()
         self._done = asyncio.Event()
@@ -203,6 +204,7 @@ class Process(ABC):
                     connection.finish(message["condition"], Reason.KICKED)
                 return {"type": "reply", "id": message["id"], "result": len(rows)}
             case "drain":
+                self.is_replaced = message.get("replaced", False)
                 self._start_drain(message["connections_per_second"], message["deadline_seconds"])
             case "hand_over":
                 return self._start_hand_over(message)

@@ -302,7 +302,7 @@ class Worker(Process):
         self.uplink.close()
         if self.embedded is not None:
             self.embedded.close()
-            await self.embedded.say_goodbye()
+            await self.embedded.leave_cluster(goodbye=not self.is_replaced)
 
     async def _await_last_words(self) -> None:
         """Clients that left just before the hand-over may have said something that their server has not taken yet."""

@@ -1,4 +1,7 @@
-"""kill -9 of a node, of NATS, of NATS whose store is lost or damaged, of a node that writes: history is whole."""
+"""kill -9 of a node, of NATS, of NATS whose store is lost or damaged, of a node that writes: history is whole.
+
+Nodes and NATS are started by the main thread: a process that another thread has started ends with it.
+"""
 
 import asyncio
 import random
@@ -13,18 +16,15 @@ from tests.adversity.embedded_node import register_names
 from tests.adversity.embedded_talker import statuses
 from tests.link.server import run
 from tests.scenarios.histories import assert_whole_and_equal, become_equal, said_in, texts, verified
-from tests.scenarios.parts import needs_rooms_over_nodes
 from tests.servers.certificates import CertificateAuthority
 from tests.servers.cluster import Cluster
 from tests.servers.model import ROOMS
 from tests.servers.process import ServerError
 
-pytestmark = needs_rooms_over_nodes
-
 NAMES = ("a", "b", "c")
 PEOPLE = {"a": "anna", "b": "bert", "c": "carl"}
-RESUME_SECONDS = 3
-LEASE_SECONDS = 2
+RESUME_SECONDS = 12  # for so long others stay in rooms when NATS is away
+LEASE_SECONDS = 8  # longer than one question to a store that gives no answer takes (5)
 KILLS = 6
 BURST = 300
 
@@ -118,7 +118,7 @@ def test_a_killed_node(cluster: Cluster) -> None:
                 gone = await talk.people[name].hear_presence(f"{room}@{ROOMS}/{PEOPLE['c']}", "unavailable")
                 assert "333" in statuses(gone)
             await talk.go_on(20)
-            await asyncio.to_thread(cluster.node("c").start_again)
+            cluster.node("c").start_again()
             await talk.go_on(20)
             acknowledged = await talk.end()
             assert not talk.people["a"].lost
@@ -143,21 +143,21 @@ def test_a_killed_nats(cluster: Cluster, store: str) -> None:
             elif store == "damaged":
                 flip_bits(cluster.nats.settings.directory / "store", random.Random(11))
             try:
-                await asyncio.to_thread(cluster.nats.start)
+                cluster.nats.start()
             except ServerError:
                 assert store == "damaged"  # it refuses what it cannot read; then it begins with nothing
                 cluster.nats.stop()
                 cluster.nats.delete_store()
-                await asyncio.to_thread(cluster.nats.start)
+                cluster.nats.start()
             await asyncio.to_thread(cluster.until_nats)
             await asyncio.to_thread(cluster.until_members, *NAMES)
             await talk.go_on(20)
             acknowledged = await talk.end()
             assert not any(each.lost for each in talk.people.values())
             await assert_nothing_lost(cluster, room, acknowledged)
-            # nobody was taken for gone
+            # and nobody was taken for gone: NATS was back in time
             for each in talk.people.values():
-                assert not any(b"'333'" in element for element in each.elements)
+                assert [element for element in each.elements if b"'333'" in element] == [], each.user
 
     run(scene())
 
@@ -188,7 +188,7 @@ def test_a_node_that_is_killed_while_it_writes(cluster: Cluster) -> None:
             assert code == 0, found
             there = await asyncio.to_thread(texts, node.data, f"{room}@{ROOMS}")
             assert not writer.acknowledged() - set(there)
-            await asyncio.to_thread(node.start_again)
+            node.start_again()
         last = first.say_next(room)
         await first.hear_all(room, [last])
         await assert_nothing_lost(cluster, room, acknowledged)
@@ -206,4 +206,4 @@ def flip_bits(directory: Path, chance: random.Random, *, every_bytes: int = 2_00
                 data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
                 flipped += 1
             path.write_bytes(data)
-    assert flipped > 10
+    assert flipped

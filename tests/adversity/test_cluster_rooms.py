@@ -10,12 +10,9 @@ from tests.adversity.cluster_people import Chronicler, assert_each_in_order
 from tests.adversity.embedded_node import register_names
 from tests.link.server import run
 from tests.scenarios.histories import assert_whole_and_equal, become_equal
-from tests.scenarios.parts import needs_rooms_over_nodes
 from tests.servers.certificates import CertificateAuthority
 from tests.servers.cluster import Cluster
 from tests.servers.model import ROOMS
-
-pytestmark = needs_rooms_over_nodes
 
 NAMES = ("a", "b", "c")
 SENDERS = {name: (f"{name}one", f"{name}two") for name in NAMES}

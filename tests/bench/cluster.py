@@ -2,8 +2,8 @@
 
 The room has its occupants on all nodes in turn; the same room on one node without a cluster stands beside it. Every
 delivery is accounted for, as in `make bench WHAT=service`. CPU time is that of the nodes and of NATS, by the kernel's
-clock of each process. How the nodes spend theirs is sampled in rounds of their own, which are not measured: py-spy
-looks at the Python stacks of the workers a hundred times a second, and compiled code counts for who called it.
+clock of each process. How the nodes spend theirs is found in rounds of their own, which are not measured: the threads
+that write to SQLite by the kernel's clock of each thread, the loops by py-spy (`cluster_stacks.py`).
 
 The cut: two nodes are on NATS's side of it, the third is alone; both sides write; then the way to NATS is there again.
 Measured until the digests of the room are the same in the databases of all three.

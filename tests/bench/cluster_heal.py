@@ -91,7 +91,7 @@ def heal(cluster: Running, way: WayToNATS, name: str, written: int) -> tuple[flo
     cluster.settle()
     began = time.monotonic()
     way.heal()
-    wait_until(lambda: nats_up(away) == len(away.workers()), "a node that is back", HEAL_SECONDS)
+    wait_until(lambda: nats_up(away) == len(away.worker_processes()), "a node that is back", HEAL_SECONDS)
     connected = time.monotonic() - began
 
     def same() -> bool:

@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from megaphone.bus.nats_access import Access
 from megaphone.storage.database import database_path
 from tests.bench import usage
 from tests.bench.services import MegaphoneService
+from tests.servers.megaphone import Node
 from tests.servers.nats import NATS
 from tests.servers.process import ServerError, wait_until
 
@@ -39,10 +40,40 @@ class ClusterService(MegaphoneService):
         """Its file."""
         return database_path(str(self._data))
 
+    def worker_processes(self) -> list[int]:
+        """The process ids of its workers."""
+        return Node.workers(self)
+
     def rows(self, query: str, *values: object) -> list[Any]:
         """What a query of its database gives; nothing while there is no such table."""
         with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True, timeout=10.0)) as database:
             return database.execute(query, values).fetchall()
+
+
+class Spent(NamedTuple):
+    """CPU seconds: of the nodes and of NATS; and of the nodes', those of workers' loops and of their SQLite writers."""
+
+    nodes: float
+    engine: float
+    loops: float
+    writers: float
+
+    @property
+    def whole(self) -> float:
+        """Of all servers."""
+        return self.nodes + self.engine
+
+    def since(self, before: "Spent") -> "Spent":
+        """What has been spent since then."""
+        return Spent(*(now - then for now, then in zip(self, before, strict=True)))
+
+    def plus(self, other: "Spent") -> "Spent":
+        """Both together."""
+        return Spent(*(one + another for one, another in zip(self, other, strict=True)))
+
+
+def _thread_seconds(pid: int, thread: int) -> float:
+    return int(Path(f"/proc/{pid}/task/{thread}/schedstat").read_text().split()[0]) / 1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +85,19 @@ class Running:
     nats: NATS | None
     rooms: str
 
-    def node_seconds(self) -> float:
-        """CPU time of all nodes so far."""
-        return sum(usage.cpu_seconds(node.process.pid) for node in self.nodes)
-
-    def engine_seconds(self) -> float:
-        """CPU time of NATS so far."""
-        return 0.0 if self.nats is None else usage.cpu_seconds(self.nats.process.pid)
+    def spent(self) -> Spent:
+        """CPU time so far."""
+        nodes = sum(usage.cpu_seconds(node.process.pid) for node in self.nodes)
+        workers = [pid for node in self.nodes for pid in node.worker_processes()]
+        loops = sum(_thread_seconds(pid, pid) for pid in workers)
+        writers = sum(
+            _thread_seconds(pid, int(task.name))
+            for pid in workers
+            for task in Path(f"/proc/{pid}/task").iterdir()
+            if int(task.name) != pid
+        )
+        engine = 0.0 if self.nats is None else usage.cpu_seconds(self.nats.process.pid)
+        return Spent(nodes, engine, loops, writers)
 
     def settle(self) -> None:
         """Return when they have done what they were told to do."""

@@ -1,5 +1,6 @@
 """A room of thousands over three nodes: deliveries, how long the last one takes, and who uses the CPU for it."""
 
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -7,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.bench.cluster_nodes import ALONE, CLUSTER, Running, running, running_alone
-from tests.bench.cluster_stacks import PARTS, sampled
+from tests.bench.cluster_nodes import ALONE, CLUSTER, Running, Spent, running, running_alone
+from tests.bench.cluster_stacks import PARTS, REST, program, sampled
 from tests.bench.report.figure import Figure
 from tests.bench.service_room import WARM_UP_MESSAGES, WAYS
 from tests.bench.services import MECHANISM
@@ -16,7 +17,8 @@ from tests.bench.talkers import TalkingClients, talking_clients
 from tests.servers.model import Endpoint
 
 ROOM = "crowd"
-SAMPLED_SECONDS = 5.0
+SAMPLED_SECONDS, SAMPLED_MESSAGES = 5.0, 32
+NOTHING = Spent(0.0, 0.0, 0.0, 0.0)
 
 
 class Way:
@@ -55,11 +57,11 @@ class Crowd:
     servers: Running
     clients: TalkingClients
 
-    def talk(self, way: str, messages: int) -> tuple[dict[str, Any], float, float]:
-        """Send messages; what the clients say of it, CPU time of the nodes, and of NATS."""
-        nodes, engine = self.servers.node_seconds(), self.servers.engine_seconds()
+    def talk(self, way: str, messages: int) -> tuple[dict[str, Any], Spent]:
+        """Send messages; what the clients say of it, and the CPU time that it took."""
+        before = self.servers.spent()
         answer = self.clients.talk_in_room(*WAYS[way], messages)
-        return answer, self.servers.node_seconds() - nodes, self.servers.engine_seconds() - engine
+        return answer, self.servers.spent().since(before)
 
 
 @contextmanager
@@ -94,8 +96,13 @@ def measure_room(occupants: int, rounds: int, messages: int) -> list[Figure]:
         for _ in range(rounds):
             for what, way in ways.items():
                 for each in crowds:
-                    answer, nodes, engine = each.talk(what, messages)
-                    way.add(each.servers.name, answer, nodes + engine)
+                    answer, spent = each.talk(what, messages)
+                    way.add(each.servers.name, answer, spent.whole)
+        if program() is None:
+            print(
+                "py-spy is not installed, so nothing is said of shares of the CPU: pip install py-spy", file=sys.stderr
+            )
+            return [figure for way in ways.values() for figure in way.figures if figure.rounds]
         for what, way in ways.items():
             for each in crowds:
                 for part, share in shares(each, what, Path(name)).items():
@@ -105,14 +112,15 @@ def measure_room(occupants: int, rounds: int, messages: int) -> list[Figure]:
 
 def shares(talking: Crowd, way: str, directory: Path) -> dict[str, float]:
     """Which part of the CPU time of all servers goes where, while they are sampled."""
-    messages, spent_nodes, spent_engine, seconds = 32, 0.0, 0.0, 0.0
-    workers = [pid for node in talking.servers.nodes for pid in node.workers()]
+    whole, seconds = NOTHING, 0.0
+    workers = [pid for node in talking.servers.nodes for pid in node.worker_processes()]
     with sampled(workers, directory) as stacks:
         while seconds < SAMPLED_SECONDS:
-            answer, nodes, engine = talking.talk(way, messages)
+            answer, spent = talking.talk(way, SAMPLED_MESSAGES)
             seconds += answer["seconds"]
-            spent_nodes += nodes
-            spent_engine += engine
-    whole = spent_nodes + spent_engine
-    found = {part: share * spent_nodes / whole for part, share in stacks.shares().items()}
-    return found | {"NATS": spent_engine / whole}
+            whole = whole.plus(spent)
+    found = {part: share * whole.loops for part, share in stacks.shares().items()}
+    found["history"] += whole.writers
+    found[REST] += whole.nodes - whole.loops - whole.writers  # supervisors
+    found["NATS"] = whole.engine
+    return {part: seconds / whole.whole for part, seconds in found.items()}

@@ -1,13 +1,17 @@
-"""What worker processes are busy with: their Python stacks, looked at by py-spy a hundred times a second.
+"""What the loops of workers are busy with: their Python stacks, looked at by py-spy a hundred times a second.
 
-A stack counts for the first of these that one of its frames belongs to; what a compiled module does, for who called it:
+Only what holds the interpreter's lock is looked at: who waits, in epoll or for a lock, has given it away. Other threads
+are left out, as SQLite works without it; the kernel's clock of each thread knows what they take. A stack counts for the
+first of these that one of its frames belongs to; what a compiled module does, for who called it:
 
-    history         the signed log: megaphone/history, its archives, and what SQLite does for them
+    history         the signed log: megaphone/history, its archives, and what is read from and given to SQLite
     between nodes   the client of NATS, and what puts words to other nodes together
     edge and rooms  all else: sockets, streams, sessions, rooms
 """
 
+import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,6 +29,7 @@ WHERE = {
     "between nodes": re.compile(r"megaphone/(bus/(nats|keys|member)|embedded/(nodes|\w+_nodes|tables))"),
 }
 PARTS = (*WHERE, REST)
+OTHER_THREAD = "_bootstrap_inner ("  # of threading.py, which begins all but the first
 END_SECONDS = 30.0
 
 
@@ -38,7 +43,7 @@ class Stacks:
         """Add lines of py-spy's raw format: frames from the outermost one on, separated by ";", and how often."""
         for line in text.splitlines():
             frames, _, count = line.rpartition(" ")
-            if frames and count.isdecimal():
+            if frames and count.isdecimal() and OTHER_THREAD not in frames:
                 self.seen[part_of(frames)] += int(count)
 
     def shares(self) -> dict[str, float]:
@@ -54,15 +59,20 @@ def part_of(frames: str) -> str:
     return next((part for part, where in WHERE.items() if where.search(frames)), REST)
 
 
+def program() -> str | None:
+    """Where py-spy is, if it is there."""
+    return shutil.which("py-spy", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+
+
 @contextmanager
 def sampled(pids: Sequence[int], directory: Path) -> Iterator[Stacks]:
     """Sample these processes meanwhile. ServerError if py-spy is not there."""
-    program = Path(sys.executable).parent / "py-spy"
-    if not program.exists():
+    spy = program()
+    if spy is None:
         raise ServerError("py-spy is not installed: pip install py-spy")
     stacks = Stacks()
     files = [directory / f"stacks-{pid}.txt" for pid in pids]
-    command = [str(program), "record", "--rate", str(RATE), "--format", "raw", "--duration", "unlimited"]
+    command = [spy, "record", "--gil", "--rate", str(RATE), "--format", "raw", "--duration", "unlimited"]
     children = []
     try:
         for pid, file in zip(pids, files, strict=True):

@@ -18,7 +18,6 @@ RUN = "<module> (/usr/lib/runpy.py:1);main (/x/megaphone/worker/process.py:9);ru
         ),
         (f"{RUN};take (/x/megaphone/rooms/rooms.py:1);append (/x/megaphone/history/replica.py:2)", "history"),
         (f"{RUN};append (/x/megaphone/embedded/archives.py:1)", "history"),
-        ("_run (/usr/lib/threading.py:1);write (/x/megaphone/storage/writer.py:2)", "history"),
         (f"{RUN};data_received (/x/megaphone/bus/nats_connection.py:1)", "between nodes"),
         (
             f"{RUN};deliver (/x/megaphone/embedded/nodes.py:1);heard (/x/megaphone/embedded/room_nodes.py:2)",
@@ -38,6 +37,14 @@ def test_shares_add_up() -> None:
         f"{RUN} 6\n{RUN};a (/x/megaphone/history/log.py:1) 3\n\nno stack\n{RUN};b (/x/megaphone/bus/nats.py:1) 1\n"
     )
     assert stacks.shares() == {"history": 0.3, "between nodes": 0.1, "edge and rooms": 0.6}
+
+
+def test_other_threads_are_left_out() -> None:
+    stacks = Stacks()
+    stacks.read(
+        f"{RUN} 1\nThread._bootstrap_inner (/usr/lib/threading.py:1);_run (/x/megaphone/storage/writer.py:2) 99\n"
+    )
+    assert stacks.shares() == {"history": 0.0, "between nodes": 0.0, "edge and rooms": 1.0}
 
 
 def test_nothing_seen_is_no_share() -> None:

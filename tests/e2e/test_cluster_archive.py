@@ -14,13 +14,10 @@ from tests.e2e.test_embedded_terminals import profanity_home
 from tests.scenarios.client import Client, stanza
 from tests.scenarios.company import WAIT_SECONDS, Company, Script, play
 from tests.scenarios.histories import assert_whole_and_equal, become_equal
-from tests.scenarios.parts import needs_rooms_over_nodes
 from tests.scenarios.terminal import Terminal
 from tests.servers.certificates import CertificateAuthority
 from tests.servers.cluster import Cluster
 from tests.servers.model import ALICE, BOB, CAROL, ROOMS
-
-pytestmark = needs_rooms_over_nodes
 
 Played = Callable[[Script], None]
 BODY = "{jabber:client}body"

@@ -8,7 +8,6 @@ import pytest
 
 from tests.link.server import run
 from tests.scenarios.chatter import Chatter, chatting, start
-from tests.scenarios.parts import needs_rooms_over_nodes
 from tests.servers.certificates import CertificateAuthority
 from tests.servers.cluster import Cluster
 from tests.servers.model import ALICE, BOB, CAROL, DOMAIN, ROOMS, Account
@@ -56,7 +55,6 @@ def heard(chatter: Chatter, nick: str) -> list[str]:
     return [line for line in chatter.lines if line.startswith(f"[{nick}] ")]
 
 
-@needs_rooms_over_nodes
 def test_clients_of_different_servers_talk(cluster: Cluster) -> None:
     """Each on a server of its own: all see all who come, all that is said, their own lines too, and who leaves."""
 
@@ -89,7 +87,6 @@ def test_clients_of_different_servers_talk(cluster: Cluster) -> None:
     run(main())
 
 
-@needs_rooms_over_nodes
 def test_servers_join_and_leave_a_running_set(cluster: Cluster) -> None:
     """A set of two; a third joins, and leaves in order; clients and logs of the others are told."""
 
@@ -145,7 +142,6 @@ def test_servers_that_join_at_the_same_time_are_all_there(cluster: Cluster) -> N
     run(main())
 
 
-@needs_rooms_over_nodes
 def test_a_killed_server_costs_only_its_clients_a_reconnect(cluster: Cluster, authority: CertificateAuthority) -> None:
     """John goes on at another server by himself: nothing is lost or shown twice, and nobody else notices anything."""
 
@@ -179,7 +175,6 @@ def test_a_killed_server_costs_only_its_clients_a_reconnect(cluster: Cluster, au
     run(main())
 
 
-@needs_rooms_over_nodes
 def test_one_message_goes_to_each_node_once(cluster: Cluster) -> None:
     """However many occupants a node has: what a server says to the engine does not grow with the room."""
 

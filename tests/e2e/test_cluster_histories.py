@@ -155,3 +155,31 @@ def test_a_room_is_read_on_whichever_node(cluster: Cluster, played: Callable[[Cl
 
     played(a, script)
     verify(b)
+
+
+def test_a_node_is_upgraded_while_people_talk(cluster: Cluster, played: Callable[[ClusterNode, Script], None]) -> None:
+    """The successor goes on in the logs of its predecessor, and with the other node."""
+    a, b = cluster.nodes
+    played(a, talk("before", 5))
+    until_equal(cluster, 10)
+
+    async def script(company: Company) -> None:
+        alice, bob = [await company.enter(account, *USER_PLUGINS) for account in (ALICE, BOB)]
+        command = [sys.executable, "-m", "megaphone", "upgrade", "--force", "--config", str(a.config_path)]
+        upgrade = await asyncio.create_subprocess_exec(*command, stdout=subprocess.DEVNULL)
+        number = 0
+        while upgrade.returncode is None or number < 50:
+            alice.send_message(bob.boundjid.bare, f"during {number}", mtype="chat")
+            await bob.expect(stanza("message", kind="chat", of=alice.boundjid.full, child=BODY))
+            number += 1
+        assert upgrade.returncode == 0
+        said.append(number)
+
+    said: list[int] = []
+    played(a, script)
+    until_equal(cluster, 10 + 2 * said[0])
+    played(b, talk("afterwards", 5))
+    until_equal(cluster, 20 + 2 * said[0])
+    for node in cluster.nodes:
+        verify(node)
+        assert node.metric("megaphone_history_refused_total", reason="fork") == 0

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from megaphone.cli.main import main
 from tests.link.server import run
 from tests.scenarios.chatter import chatting
 from tests.servers.certificates import CertificateAuthority
@@ -71,6 +72,18 @@ def test_workers_that_are_killed_are_no_end_of_their_node(tmp_path: Path, author
         cluster.until_members("a", "b")
         assert lines(a) == ["a, b"]
         assert since_ms(a, "b") == since_ms(b, "b") == since
+
+
+def test_a_worker_that_is_drained_is_no_end_of_its_node_either(tmp_path: Path, authority: CertificateAuthority) -> None:
+    with Cluster(tmp_path, authority, nodes=2, lease_seconds=30) as cluster:
+        a, b = cluster.nodes
+        before = set(b.workers())
+        assert main(["drain", "--worker", "0", "--config", str(b.config_path)]) == 0
+        wait_until(lambda: len(b.workers()) == 2 and set(b.workers()) != before, "a new worker")
+        wait_until(lambda: b.nats_is(there=True), "NATS for the new worker")
+        assert lines(a) == ["a, b"]
+        b.stop()
+        cluster.until_members("a", timeout_seconds=5.0)  # it has said goodbye: its lease is far longer
 
 
 def test_nodes_serve_without_nats_and_find_each_other_when_it_comes(
@@ -139,8 +152,6 @@ def test_an_upgrade_is_seen_by_no_other_node(cluster: Cluster) -> None:
 
 
 def test_operators_see_the_nodes(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
-    from megaphone.cli.main import main
-
     a = cluster.nodes[0]
     assert main(["cluster", "status", "--config", str(a.config_path)]) == 0
     shown = capsys.readouterr().out

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +15,7 @@ from slixmpp import JID
 from slixmpp.exceptions import PresenceError
 from slixmpp.plugins.xep_0410 import PingStatus
 
+from megaphone.bus.homes import home_of
 from tests.e2e.test_embedded_rooms import PLUGINS, STANZA_ID, SUBJECT, USER, configure, enter, gone, muc, statuses
 from tests.scenarios.client import Client, stanza
 from tests.scenarios.company import WAIT_SECONDS, Company, Script, play
@@ -22,7 +25,7 @@ from tests.servers.model import ALICE, BOB, CAROL, ROOMS
 
 GARDEN = JID(f"garden@{ROOMS}")
 DISCO = "<query xmlns='http://jabber.org/protocol/disco#info'/>"
-RESUME_SECONDS = 6
+RESUME_SECONDS = 10
 BODY = "{jabber:client}body"
 
 
@@ -217,6 +220,41 @@ def test_an_upgrade_is_seen_by_nobody(cluster: Cluster, played: Callable[[Script
         assert all("303" in statuses(each) for each in left)
         await muc(alice).destroy(GARDEN)
         await bob.expect(gone("Bobby"))
+
+    played(script)
+
+
+def test_a_worker_is_killed_and_who_comes_back_has_not_been_away(
+    cluster: Cluster, played: Callable[[Script], None]
+) -> None:
+    home = home_of(BOB.jid, 2)
+    room = next(jid for jid in (JID(f"room{number}@{ROOMS}") for number in range(99)) if home_of(str(jid), 2) != home)
+
+    async def script(company: Company) -> None:
+        alice, bob, _ = [
+            await company.enter(account, *PLUGINS, endpoint=node.direct)
+            for account, node in zip((ALICE, BOB, CAROL), cluster.nodes, strict=True)
+        ]
+        await enter(alice, "Alice", room)
+        await configure(alice, room)
+        await enter(bob, "Bob", room)
+        await alice.expect(stanza("presence", of=f"{room}/Bob"))
+        workers = cluster.nodes[1].request("GET", "/status")["workers"]
+        (killed,) = [each["pid"] for each in workers if each["worker"] == home_of(str(room), 2)]
+        os.kill(killed, signal.SIGKILL)
+        while len(now := cluster.nodes[1].workers()) < 2 or killed in now:
+            await asyncio.sleep(0.1)
+        ping = bob.plugin["xep_0410"].send_self_ping
+        while await ping(JID(f"{room}/Bob"), timeout=1) is not PingStatus.DISCONNECTED:
+            await asyncio.sleep(0.1)
+        await enter(bob, "Bob", room)
+        await asyncio.sleep(RESUME_SECONDS + 2)  # nobody leaves meanwhile
+        seen = [each.element for each in company.transcript.entries if each.client == alice.name]
+        left = [each.get("from") for each in seen if each is not None and each.get("type") == "unavailable"]
+        assert f"{room}/Bob" not in left
+        bob.send_message(room, "back", mtype="groupchat")
+        await alice.expect(said("back"))
+        await muc(alice).destroy(room)
 
     played(script)
 

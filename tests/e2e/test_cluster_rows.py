@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 from megaphone.storage.database import connect, database_path
+from tests.scenarios.client import stanza
 from tests.scenarios.company import Company, play
 from tests.servers.cluster import Cluster, ClusterNode
 from tests.servers.model import ALICE, BOB, CAROL, Account
@@ -84,6 +86,31 @@ def test_an_account_of_one_node_logs_in_at_another_with_its_contacts(
         play(a, authority.certificate, look)
         operator(c, "remove", ALICE.user)
         until_accounts(cluster, BOB)
+
+
+def test_a_client_learns_at_once_what_another_client_of_its_user_changes_at_another_node(
+    tmp_path: Path, authority: CertificateAuthority
+) -> None:
+    with Cluster(tmp_path, authority, nodes=2) as cluster:
+        a, b = cluster.nodes
+
+        async def script(company: Company) -> None:
+            here = await company.enter(ALICE, endpoint=a.direct)
+            there = await company.enter(ALICE, "xep_0191", endpoint=b.direct)
+            await here.update_roster(BOB.jid, name="Bob")
+            (push,) = await there.expect(stanza("iq", kind="set", child="{jabber:iq:roster}query"))
+            assert (push[0][0].get("jid"), push[0][0].get("name")) == (BOB.jid, "Bob")
+            await here.ask("set", f"<block xmlns='urn:xmpp:blocking'><item jid='{CAROL.jid}'/></block>")
+
+            async def blocked() -> list[str | None]:
+                answer = await there.ask("get", "<blocklist xmlns='urn:xmpp:blocking'/>")
+                return [item.get("jid") for item in answer[0]]
+
+            async with asyncio.timeout(SHARED_SECONDS):
+                while await blocked() != [CAROL.jid]:
+                    await asyncio.sleep(0.05)
+
+        play(a, authority.certificate, script)
 
 
 def test_what_was_written_without_nats_or_while_a_node_was_down_is_shared_afterwards(

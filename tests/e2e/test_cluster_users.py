@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -10,14 +11,15 @@ from megaphone.service.ports import RosterItem
 from megaphone.storage.storage import Storage
 from megaphone.storage.users import SQLiteUsers
 from megaphone.stream.jid import JID
-from tests.scenarios.client import Client, stanza
+from tests.scenarios.client import Client, Match, stanza
 from tests.scenarios.company import Company, Script, event, play, soon
 from tests.servers.certificates import CertificateAuthority
 from tests.servers.cluster import Cluster
-from tests.servers.model import ALICE, BOB, CAROL, Account
+from tests.servers.model import ALICE, BOB, CAROL, ROOMS, Account
 
 Played = Callable[[Script], None]
 CHAT = {"mtype": "chat"}
+INSTANT = "<query xmlns='http://jabber.org/protocol/muc#owner'><x xmlns='jabber:x:data' type='submit'/></query>"
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +44,20 @@ def bodies(client: Client) -> list[str]:
         and entry.element.tag == "{jabber:client}message"
         and entry.element.find("{jabber:client}body") is not None
     ]
+
+
+def pushed(contact: Account, subscription: str) -> Match:
+    """A roster push of this contact."""
+
+    def match(element: ET.Element) -> bool:
+        item = element.find("{jabber:iq:roster}query/{jabber:iq:roster}item")
+        return (
+            element.get("type") == "set"
+            and item is not None
+            and (item.get("jid"), item.get("subscription")) == (contact.jid, subscription)
+        )
+
+    return match
 
 
 async def enter(
@@ -118,12 +134,51 @@ def test_a_resource_is_bound_on_one_node_only(played: Played, cluster: Cluster) 
     played(script)
 
 
+def test_contacts_are_made_and_blocked_over_nodes(played: Played, cluster: Cluster) -> None:
+    """What one client changes the user's other clients hear, on whatever node, and so do the contacts."""
+
+    async def script(company: Company) -> None:
+        desk = await enter(company, cluster, 0, ALICE, resource="desk")
+        phone = await enter(company, cluster, 1, ALICE, "xep_0191", resource="phone")
+        bob = await enter(company, cluster, 2, BOB)
+        await phone.plugin["xep_0191"].get_blocked()
+        desk.send_presence_subscription(BOB.jid, ptype="subscribe")
+        await bob.expect(stanza("presence", of=ALICE.jid, kind="subscribe"))
+        bob.send_presence_subscription(ALICE.jid, ptype="subscribed")
+        for client in (desk, phone):
+            await client.expect(stanza("presence", of=bob.boundjid.full))
+            await client.expect(pushed(BOB, "to"))
+        bob.send_presence_subscription(ALICE.jid, ptype="subscribe")
+        await desk.expect(stanza("presence", of=BOB.jid, kind="subscribe"))
+        desk.send_presence_subscription(BOB.jid, ptype="subscribed")
+        for client in (desk, phone):
+            await client.expect(pushed(BOB, "both"))
+            await bob.expect(stanza("presence", of=client.boundjid.full))
+        desk.register_plugin("xep_0191")
+        await desk.plugin["xep_0191"].block([BOB.jid])
+        await phone.expect(stanza("iq", kind="set", child="{urn:xmpp:blocking}block"))
+        for client in (desk, phone):
+            await bob.expect(stanza("presence", of=client.boundjid.full, kind="unavailable"))
+        answer = event(bob, "message_error")
+        bob.send_message(phone.boundjid, "let me in", **CHAT)
+        assert (await soon(answer))["error"]["condition"] == "service-unavailable"
+        await desk.plugin["xep_0191"].unblock([BOB.jid])
+        await phone.expect(stanza("iq", kind="set", child="{urn:xmpp:blocking}unblock"))
+        for client in (desk, phone):
+            await bob.expect(stanza("presence", of=client.boundjid.full))
+        await phone.del_roster_item(BOB.jid)
+        await desk.expect(pushed(BOB, "remove"))
+
+    played(script)
+
+
 def test_a_session_is_resumed_on_another_node(played: Played, cluster: Cluster) -> None:
     async def script(company: Company) -> None:
         alice = await enter(company, cluster, 0, ALICE, resource="desk", stream_management=True)
         bob = await enter(company, cluster, 2, BOB)
         full, expected = alice.boundjid.full, []
         for turn, node in enumerate((1, 2, 0, 1)):
+            company.transcript.begin(f"turn {turn}")
             texts = [f"before {turn}", f"at {turn}", f"after {turn}"]
             bob.send_message(full, texts[0], **CHAT)
             await alice.expect(stanza("message", of=bob.boundjid.full))
@@ -139,6 +194,57 @@ def test_a_session_is_resumed_on_another_node(played: Played, cluster: Cluster) 
             await alice.settle()
             assert bodies(alice) == expected
         assert bodies(bob) == [f"from {turn}" for turn in range(4)]
+
+    played(script)
+
+
+def test_an_occupant_is_resumed_on_another_node(played: Played, cluster: Cluster) -> None:
+    """Nobody in the room sees it leave, whether the other node has somebody in that room (the last two) or not."""
+
+    async def script(company: Company) -> None:
+        room = f"resumed@{ROOMS}"
+        alice = await enter(company, cluster, 0, ALICE, "xep_0045", resource="desk", stream_management=True)
+        bob = await enter(company, cluster, 2, BOB, "xep_0045")
+        carol = await enter(company, cluster, 0, CAROL, "xep_0045")
+        await soon(alice.plugin["xep_0045"].join_muc_wait(room, "alice", maxstanzas=0))
+        await soon(alice.make_iq_set(ET.fromstring(INSTANT), ito=room).send())
+        for client, nick in ((bob, "bob"), (carol, "carol")):
+            await soon(client.plugin["xep_0045"].join_muc_wait(room, nick, maxstanzas=0))
+        for client in (bob, carol):
+            await client.expect(stanza("presence", of=f"{room}/alice"))
+        said: list[str] = []
+
+        async def say(author: Client, nick: str, text: str, *hear: Client) -> None:
+            author.send_message(room, text, mtype="groupchat")
+            said.append(text)
+            for client in hear:
+                await client.expect(stanza("message", of=f"{room}/{nick}"))
+
+        for node, witness in ((1, carol), (2, None), (0, bob)):
+            company.transcript.begin(f"to {node}")
+            await alice.cut()
+            if witness is not None:  # it is at the node where the session waits: what it hears waits there, too
+                await say(carol, "carol", f"before {node}", witness)
+            alice.endpoint = cluster.nodes[node].direct
+            await alice.resume()
+            if witness is not None:
+                await alice.expect(stanza("message", of=f"{room}/carol"))
+            await say(alice, "alice", f"from {node}", alice, bob)
+            await say(bob, "bob", f"to {node}", alice, carol)
+            bob.send_message(f"{room}/alice", f"between us {node}", mtype="chat")
+            said.append(f"between us {node}")
+            await alice.expect(stanza("message", of=f"{room}/bob", kind="chat"))
+        assert bodies(alice) == said
+        seen = [
+            entry.element.get("type")
+            for entry in bob.transcript.entries
+            if entry.client == bob.name
+            and entry.direction == "in"
+            and entry.element is not None
+            and entry.element.tag == "{jabber:client}presence"
+            and entry.element.get("from") == f"{room}/alice"
+        ]
+        assert set(seen) == {None}
 
     played(script)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from megaphone.bus.homes import home_of
 from megaphone.embedded.histories import Histories
 from megaphone.embedded.promises import Promises
 from megaphone.embedded.retention import LOOK_SECONDS, RetentionSettings
@@ -23,15 +24,17 @@ DAY = 86_400.0
 class Worker:
     """One worker's histories, without the rest of it."""
 
-    def __init__(self, directory: str, settings: RetentionSettings | None = None) -> None:
-        self.storage = Storage(directory, gather_seconds=0.0)
+    def __init__(
+        self, directory: str, settings: RetentionSettings | None = None, *, index: int = 0, workers: int = 1
+    ) -> None:
+        self.storage = Storage(directory, worker=index, gather_seconds=0.0)
         self.time = NOW
         self.began: dict[JID, float] = {HALL: 1.0, ROMEO: 1.0}
         self.looked = 0.0
         self.histories = Histories(
             self.storage,
             directory,
-            is_home=lambda _: True,
+            is_home=lambda owner: home_of(str(owner), workers) == index,
             now=lambda: self.time,
             began=lambda kind, owner: self.began.get(owner, float("inf") if kind == "user" else 0.0),
             settings=settings or RetentionSettings(),

@@ -215,6 +215,36 @@ def test_archives_of_users() -> None:
     assert site.archive.find_message(ROMEO, "juliet@x", "juliet@x", "2") is None
 
 
+def test_an_address_that_was_written_otherwise_is_found() -> None:
+    site = Site("anna", USER, ROMEO)
+    for to in ("&#106;uliet@x/Balcony", "Juliet@X/Balcony"):
+        stanza = f"<message from='romeo@x/pda' to='{to}' type='chat' id='{to}'><body>out</body></message>"
+        said = Said(NOW_MS / 1000, Kind.MESSAGE, "romeo@x", "juliet@x", "Balcony", stanza.encode())
+        site.archive.append(ROMEO, said)
+    assert len(site.archive.page(ROMEO, Wanted(max=9, peer="juliet@x", resource="Balcony")).entries) == 2
+
+
+def test_a_few_among_many_in_either_direction() -> None:
+    anna, bert = Site("anna"), Site("bert")
+    for number in range(900):
+        site = (anna, bert)[number % 3 == 0]
+        author = AUTHORS[number % 100 == 7]
+        site.archive.append(HALL, said(number / 100, author, f"{number}"))
+    anna.tell(bert)
+    bert.tell(anna)
+    wanted = Wanted(max=4, peer=AUTHORS[1])
+    for site in (anna, bert):
+        first = site.archive.page(HALL, wanted)
+        assert [body(each) for each in first.entries] == ["7", "107", "207", "307"]
+        last = site.archive.page(HALL, replace(wanted, backwards=True))
+        assert [body(each) for each in last.entries] == ["507", "607", "707", "807"]
+        before = site.archive.page(HALL, replace(wanted, backwards=True, before=(last.entries[0].id,)))
+        assert [body(each) for each in before.entries] == ["107", "207", "307", "407"]
+        behind = site.archive.page(HALL, replace(wanted, after=(first.entries[-1].id,)))
+        assert [body(each) for each in behind.entries] == ["407", "507", "607", "707"]
+        assert site.archive.page(HALL, replace(wanted, max=0)).total == 9
+
+
 def test_too_large() -> None:
     with pytest.raises(ArchiveError) as refused:
         Site("anna").archive.append(HALL, said(0, body="x" * 300_000))

@@ -101,10 +101,11 @@ class Bus:
 class FakeNodes:
     """`embedded.nodes.Nodes` on that bus."""
 
-    def __init__(self, bus: Bus, name: str, key: bytes, workers: int = 1) -> None:
+    def __init__(self, bus: Bus, name: str, key: bytes, worker: int, workers: int) -> None:
         self.bus = bus
-        self.own = Member(name=name, node_key=key, incarnation=b"i" * 8, since_ms=0, offers=(f"workers={workers}",))
-        self.worker = 0
+        self.site = name
+        self.own = Member(name=name[0], node_key=key, incarnation=b"i" * 8, since_ms=0, offers=(f"workers={workers}",))
+        self.worker = worker
         self.up = True
         self.members = {self.own.key: self.own}
         self.subscribers: dict[str, Callable[[Message], bytes | None]] = {}
@@ -133,7 +134,7 @@ class FakeNodes:
         self.subscribers[subject] = subscriber
 
     def request(self, subject: str, payload: bytes, timeout_seconds: float, answered: Callable[[Answer], None]) -> bool:
-        self.bus.under_way.append((self.own.name, subject, payload, answered))
+        self.bus.under_way.append((self.site, subject, payload, answered))
         return True
 
     def see(self, sites: "list[Site]") -> None:
@@ -151,16 +152,18 @@ class FakeNodes:
 
 
 class Site:
-    """A node of one worker."""
+    """A worker, mostly the only one of its node."""
 
-    def __init__(self, bus: Bus, name: str, directory: str, *, keepers: int = 3) -> None:
+    def __init__(
+        self, bus: Bus, name: str, directory: str, *, keepers: int = 3, worker: int = 0, workers: int = 1
+    ) -> None:
         self.bus, self.name, self.directory, self.keepers = bus, name, directory, keepers
-        self.worker = Worker(directory)
+        self.worker = Worker(directory, index=worker, workers=workers)
         self.heard: list[tuple[str, JID, list[Archived]]] = []
         histories = self.worker.histories
         histories.on_heard = lambda kind, owner, entries: self.heard.append((kind, owner, list(entries)))
         self.worker.began.update(dict.fromkeys(ROOMS, 1.0))
-        self.nodes = FakeNodes(bus, name, histories.key.origin)
+        self.nodes = FakeNodes(bus, name, histories.key.origin, worker, workers)
         self.histories = histories
         self.history_nodes = HistoryNodes(
             self.nodes,  # type: ignore[arg-type]  # as much of it as is needed
@@ -250,6 +253,23 @@ def test_archives_of_users_too(bus: Bus, make: Callable[..., Site]) -> None:
     assert ("user", ROMEO) in [(kind, owner) for kind, owner, _ in other.heard]
 
 
+def test_what_was_said_in_a_room_before_it_was_made_is_not_heard(bus: Bus, make: Callable[..., Site]) -> None:
+    a, b, c = (make(name) for name in "abc")
+    bus.run(2)
+    bus.cut(c)
+    c.say("in the first")
+    bus.run(20)
+    for site in (a, b):
+        site.worker.rooms.forget(HALL)
+        site.worker.began[HALL] = site.worker.time
+    a.say("in the second")
+    bus.run(1)
+    bus.heal()
+    bus.run(10)
+    assert a.bodies() == b.bodies() == ["in the second"]
+    assert [body(each) for site in (a, b) for _, _, entries in site.heard for each in entries] == ["in the second"]
+
+
 def test_both_sides_of_a_cut_go_on(bus: Bus, make: Callable[..., Site]) -> None:
     a, b, c = (make(name) for name in "abc")
     bus.run(2)
@@ -303,6 +323,35 @@ def test_a_node_that_was_away_and_its_logs_are_closed(bus: Bus, make: Callable[.
     bus.run(15)
     for room in ROOMS:
         assert len(same(a, b, owner=room)) == 2
+
+
+def test_nodes_have_different_numbers_of_workers(bus: Bus, tmp_path: Path, with_accounts: str) -> None:
+    """A log is at home in different workers: whoever is its home on one node talks with whoever is on the other."""
+    sites: dict[str, list[Site]] = {}
+    for name, workers in (("a", 3), ("b", 2)):
+        shutil.copytree(with_accounts, tmp_path / name)
+        sites[name] = [
+            Site(bus, f"{name}{worker}", str(tmp_path / name), worker=worker, workers=workers)
+            for worker in range(workers)
+        ]
+
+    def home(name: str, room: JID) -> Site:
+        return sites[name][home_of(str(room), len(sites[name]))]
+
+    home("a", ROOMS[0]).say("before", ROOMS[0])
+    bus.run(3)
+    for number, room in enumerate(ROOMS):
+        home("ab"[number % 2], room).say("first", room)
+    bus.run(1)
+    bus.cut(*sites["b"])
+    for room in ROOMS:
+        home("a", room).say("at a", room)
+        home("b", room).say("at b", room)
+    bus.run(2)
+    bus.heal()
+    bus.run(8)
+    assert {len(same(home("a", room), home("b", room), owner=room)) for room in ROOMS[1:]} == {3}
+    assert len(same(home("a", ROOMS[0]), home("b", ROOMS[0]), owner=ROOMS[0])) == 4
 
 
 def test_a_room_is_kept_by_some_and_by_those_who_are_in_it(bus: Bus, make: Callable[..., Site]) -> None:

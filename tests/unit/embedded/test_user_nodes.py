@@ -359,7 +359,7 @@ def test_who_is_blocked_is_not_heard_on_the_node_of_who_blocks() -> None:
     assert cluster.take("B:romeo/orchard") == []
 
 
-def test_a_subscription_is_made_over_two_nodes() -> None:
+def test_a_subscription_is_made_over_two_nodes_before_any_row_arrives() -> None:
     cluster = Cluster()
     for name in ("A:juliet/balcony", "B:romeo/orchard", "B:juliet/chamber"):
         cluster.send(name, "<iq type='get' id='r'><query xmlns='jabber:iq:roster'/></iq>")
@@ -369,16 +369,23 @@ def test_a_subscription_is_made_over_two_nodes() -> None:
     (request,) = cluster.take("B:romeo/orchard")
     assert b"type='subscribe'" in request
     assert b"ask='subscribe'" in b"".join(cluster.take("A:juliet/balcony"))
-    cluster.copy("A", "juliet")
-    cluster.copy("A", "romeo")
     assert b"ask='subscribe'" in b"".join(cluster.take("B:juliet/chamber"))
     cluster.send("B:romeo/orchard", "<presence type='subscribed' to='juliet@example.org'/>")
-    cluster.copy("B", "romeo")
-    cluster.copy("B", "juliet")
+    cluster.send("B:romeo/orchard", "<presence type='subscribe' to='juliet@example.org'/>")
     for name in ("A:juliet/balcony", "B:juliet/chamber"):
-        got = b"".join(cluster.take(name))
-        assert b"subscription='to'" in got, name
-        assert b"from='romeo@example.org/orchard'" in got, name
+        got = cluster.take(name)
+        assert sum(b"subscription='to'" in each for each in got) == 1, name
+        assert sum(b"from='romeo@example.org/orchard'" in each for each in got) == 1, name
+        assert sum(b"type='subscribe'" in each for each in got) == 1, name
+    cluster.take("B:romeo/orchard")
+    cluster.send("A:juliet/balcony", "<presence type='subscribed' to='romeo@example.org'/>")
+    got = cluster.take("B:romeo/orchard")
+    assert sum(b"subscription='both'" in each for each in got) == 1
+    for name in ("balcony", "chamber"):
+        assert sum(f"from='juliet@example.org/{name}'".encode() in each for each in got) == 1, name
+    for node, user in (("A", "juliet"), ("B", "juliet"), ("B", "romeo")):
+        (item,) = cluster[node].service.home.users[user].roster.values()
+        assert item.subscription == "both"
     assert not cluster.faults
 
 

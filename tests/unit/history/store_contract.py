@@ -153,6 +153,18 @@ class StoreContract:
         assert sorted(store.ids(ROOM.id)) == sorted(written.ids)
         assert store.spans(ROOM.id) == {ANNA: [Span(1, 3, FIRST, written.ids[-1])]}
 
+    def test_entries_that_mention_something(self, store: EntryStore) -> None:
+        written = Author(ANNA).write(1, 2, 3)
+        put(store, written)
+        for placed in written.placed:
+            content = placed.entry.content
+            assert content is not None
+            assert placed.seq in store.mentions(ROOM.id, ANNA, 1, 3, content[1:])
+            assert store.mentions(ROOM.id, ANNA, placed.seq + 1, 9, content) == []
+        assert store.mentions(ROOM.id, ANNA, 1, 3, b"nobody says this") == []
+        store.erase(ROOM.id, written.placed[1].id)
+        assert store.mentions(ROOM.id, ANNA, 1, 3, b"nobody says this") == [2]
+
     def test_rooms_do_not_mix(self, store: EntryStore) -> None:
         store.put_room(OTHER)
         here, there = Author(ANNA).write(1, 2), Author(ANNA, OTHER.id).write(3)

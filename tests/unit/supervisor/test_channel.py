@@ -51,7 +51,10 @@ from megaphone.supervisor import channel
                 "condition": "policy-violation",
             },
         ),
-        (channel.Drain(250.0, 60.0), {"type": "drain", "connections_per_second": 250.0, "deadline_seconds": 60.0}),
+        (
+            channel.Drain(250.0, 60.0, replaced=True),
+            {"type": "drain", "connections_per_second": 250.0, "deadline_seconds": 60.0, "replaced": True},
+        ),
         (
             channel.HandOver("/tmp/bus/0.hand-over", 5000.0, 120.0),
             {
