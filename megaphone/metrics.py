@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 
 from megaphone.dispatch.cluster_slots import ClusterSlot
 from megaphone.dispatch.counters import AdmissionSlot, Board, Kind, LinkSlot, Reason, Slot, UpstreamSlot
+from megaphone.dispatch.websocket_slots import WebSocketSlot
 
 _NS: Final = 1e-9
 LINK_STATES: Final = ("broken", "connecting", "handshaking", "attached", "draining", "closed")  # uplink.link.LinkState
@@ -347,6 +348,18 @@ METRICS: Final = (
            OfWorker({(): Slot.MAILBOX_MEMORY_BYTES})),
     Metric("megaphone_mailbox_full_total", "counter", (),
            "Times a mailbox reached its limit and its writer was paused.", OfNode({(): Slot.MAILBOX_FULL})),
+    # WebSocket
+    Metric("megaphone_websocket_connections", "gauge", ("worker",),
+           "Open client connections that speak WebSocket.", OfWorker({(): WebSocketSlot.OPEN})),
+    Metric("megaphone_websocket_upgrades_total", "counter", ("result",),
+           "HTTP requests on the listeners for clients, by result.",
+           OfNode({("ok",): WebSocketSlot.OPENED, ("refused",): WebSocketSlot.REFUSED})),
+    Metric("megaphone_websocket_pings_total", "counter", ("direction",),
+           "Pings from clients, and those of the edge to silent ones.",
+           OfNode({("in",): WebSocketSlot.PINGS_IN, ("out",): WebSocketSlot.PINGS_OUT})),
+    Metric("megaphone_websocket_frames_refused_total", "counter", (),
+           "Connections ended for a frame that RFC 6455 or a limit forbids.",
+           OfNode({(): WebSocketSlot.FRAMES_REFUSED})),
     # embedded service
     Metric("megaphone_sessions", "gauge", ("worker", "state"),
            "Sessions of the embedded service at home in the worker.",

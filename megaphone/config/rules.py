@@ -2,6 +2,7 @@
 
 import difflib
 import os.path
+import re
 from collections.abc import Callable, Iterable
 from typing import NoReturn, TypeVar
 
@@ -53,6 +54,8 @@ _LINK_KEYS = {
     **dict.fromkeys(_LINK_TLS_KEYS, ""),
 }
 
+_PATH = re.compile(r"/[A-Za-z0-9._~/-]*")  # that needs no escapes in a request
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\s]+", re.IGNORECASE)  # RFC 6454 section 6.2
 T = TypeVar("T")
 
 
@@ -83,6 +86,7 @@ class Rules:
         """Return the configuration, normalised."""
         self.check_something_to_do()
         self.check_listeners()
+        self.check_websocket()
         self.check_upstreams()
         upstreams = tuple(self.upstream(*each) for each in enumerate(self.config.upstream))
         certificates = tuple(self.certificate(*each) for each in enumerate(self.config.certificate))
@@ -116,9 +120,22 @@ class Rules:
                     f"{key}.tls",
                     f'"{listen.tls}" needs a [[certificate]] with "chain" and "key"; or set tls = "none"',
                 )
-            if listen.tls != "starttls" and listen.starttls != "required":
+            if listen.tls not in ("starttls", "both") and listen.starttls != "required":
                 self.refuse(f"{key}.starttls", f'has no meaning with tls = "{listen.tls}"')
             self.check_networks(f"{key}.proxy_protocol_from", listen.proxy_protocol_from)
+
+    def check_websocket(self) -> None:
+        """Refuse a path that no request can name, and origins that no browser sends."""
+        table = self.config.websocket
+        if not _PATH.fullmatch(table.path):
+            self.refuse("websocket.path", 'must be the path of an address, such as "/xmpp-websocket"')
+        for index, origin in enumerate(table.origins):
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                self.refuse(
+                    f"websocket.origins[{index}]",
+                    'must be "*" or a scheme and a host without a path, such as "https://chat.example.org"',
+                )
+        self.check_networks("websocket.forwarded_from", table.forwarded_from)
 
     def check_networks(self, key: str, texts: Iterable[str]) -> None:
         """Refuse what is no network."""

@@ -23,10 +23,22 @@ class Listen(Table, frozen=True):
     """`[[listen]]`: one address that clients connect to."""
 
     address: str  # "host:port", "[v6]:port"
-    tls: Literal["starttls", "direct", "none"] = "starttls"
+    tls: Literal["starttls", "direct", "both", "none"] = "starttls"  # both: the first byte tells
     starttls: Literal["required", "optional"] = "required"
+    websocket: bool = False  # RFC 7395 at the path of [websocket], beside XMPP over TCP
     proxy_protocol_from: tuple[str, ...] = ()  # networks whose connections must begin with a PROXY v1 or v2 header
     backlog: Annotated[int, Meta(ge=1, le=65_535)] = 4096
+
+
+class WebSocket(Table, frozen=True):
+    """`[websocket]`: XMPP over WebSocket (RFC 7395), on every listener with `websocket = true`."""
+
+    path: str = "/xmpp-websocket"
+    origins: tuple[str, ...] = ("*",)  # from which browsers may connect, such as "https://chat.example.org"; "*" = all
+    forwarded_from: tuple[str, ...] = ()  # networks of HTTP proxies that say who their clients are ...
+    forwarded_header: Literal["x-forwarded-for", "forwarded"] = "x-forwarded-for"  # ... in this field, and in no other
+    request_bytes: Annotated[int, Meta(ge=512, le=65_536)] = 8192  # of the HTTP request that asks for the upgrade
+    ping_seconds: Seconds = 45.0  # of silence, after which the edge pings a client
 
 
 class Certificate(Table, frozen=True):
@@ -217,6 +229,7 @@ class Config(Table, frozen=True):
 
     node: Node = Node()
     listen: tuple[Listen, ...] = ()
+    websocket: WebSocket = WebSocket()
     certificate: tuple[Certificate, ...] = ()
     tls: Tls = Tls()
     domain: tuple[Domain, ...] = ()

@@ -5,6 +5,7 @@ from typing import Final
 
 from megaphone.dispatch.cluster_slots import ClusterSlot
 from megaphone.dispatch.counters import AdmissionSlot, Board, LinkSlot, Slot, UpstreamSlot
+from megaphone.dispatch.websocket_slots import WebSocketSlot
 
 MAX_UPSTREAMS: Final = 64
 MAX_LINKS: Final = 16
@@ -30,6 +31,7 @@ PROCESS_GAUGES: Final = (
     Slot.STORE_WAITING,
     Slot.RELAYED_OPEN,
     Slot.PROMISES_WAITING,
+    WebSocketSlot.OPEN,
     ClusterSlot.NODES,
     ClusterSlot.NATS_UP,
     ClusterSlot.ROWS_SHARED,

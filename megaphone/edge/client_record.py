@@ -6,7 +6,25 @@ import msgspec
 
 from megaphone.sockets.socket_record import SocketRecord
 
-__all__ = ["ClientRecord"]
+__all__ = ["ClientRecord", "WebSocketRecord"]
+
+
+class WebSocketRecord(msgspec.Struct, array_like=True, frozen=True):
+    """What a WebSocket's frames and messages are in the middle of (wire/websocket.pxd, wire/to_messages.pxd)."""
+
+    left: int  # payload bytes of the frame under way
+    message_bytes: int
+    key: bytes
+    frames: int
+    state: int
+    head: int
+    message: int
+    utf8: int
+    due: int
+    fragment: bool  # the first fragment of a message of the server's has been sent
+    held: bytes | None  # of a start tag of the server's
+    phase: int  # of the client's message
+    kept: bytes | None  # of it, which may be <open/> or <close/>
 
 
 class ClientRecord(msgspec.Struct, array_like=True, frozen=True):
@@ -39,3 +57,4 @@ class ClientRecord(msgspec.Struct, array_like=True, frozen=True):
     reason: int = 0  # dispatch.counters.Reason of that end
     deadline_ms: int = 0  # of that end, or of the server's last words
     upstream: str | None = None
+    websocket: WebSocketRecord | None = None  # None: XMPP over TCP

@@ -1,7 +1,7 @@
 # What all client connections of a worker share, compiled interface.
 from megaphone.dispatch.counters cimport Board
 from megaphone.dispatch.dispatcher cimport Dispatcher
-from megaphone.edge.limits cimport ClientLimits
+from megaphone.edge.limits cimport ClientLimits, WebSocketLimits
 from megaphone.sockets.poller cimport Poller
 
 cdef class Clients:
@@ -9,6 +9,7 @@ cdef class Clients:
     cdef readonly Dispatcher dispatcher
     cdef readonly Board board
     cdef public ClientLimits limits
+    cdef public WebSocketLimits websocket
     cdef public object admission           # edge.admission.Admission
     cdef public object domains             # frozenset of domain names, normalised
     cdef public object open_uplink         # (ClientConnection, domain) -> Owner, or a stream-error condition

@@ -6,13 +6,14 @@ from megaphone.dispatch.counters import Board
 from megaphone.dispatch.dispatcher import Dispatcher, Owner
 from megaphone.edge.admission import Admission
 from megaphone.edge.connection import ClientConnection
-from megaphone.edge.limits import ClientLimits, ListenerFacts
+from megaphone.edge.limits import ClientLimits, ListenerFacts, WebSocketLimits
 from megaphone.sockets.poller import Poller
 
 class Clients:
     """Everything the connections of one worker share."""
 
     limits: ClientLimits
+    websocket: WebSocketLimits
     admission: Admission
     domains: frozenset[str]
     open_uplink: Callable[[ClientConnection, str], Owner | str]

@@ -13,10 +13,11 @@ from megaphone.dispatch.dispatcher cimport Owner
 from megaphone.edge.clients cimport Clients
 from megaphone.edge.limits cimport ClientLimits
 from megaphone.edge.relay cimport AUTHENTICATED, CLOSED, CLOSING, NEGOTIATING
+from megaphone.edge.websocket cimport SPEAKS_HTTP, WEBSOCKETS_OPEN
 from megaphone.sockets.receiver cimport TLS_HANDSHAKE_REFUSED, TLS_RECORD_REFUSED
 from megaphone.wire.framer cimport framer_ended, framer_rests
 
-from megaphone.edge import opening
+from megaphone.edge import opening, upgrade
 from megaphone.wire import writer
 
 
@@ -43,6 +44,8 @@ cdef class ClosableConnection(OfferingConnection):
             self.reason = CLIENT_RESET
             self.detach()
             self.close_now()
+        elif self.client_ended:
+            return      # a WebSocket has ended already; this is TCP's end
         elif owner is not None:
             # the client has said all it wanted; the server may still have something to say
             self.client_ended = True
@@ -82,6 +85,11 @@ cdef class ClosableConnection(OfferingConnection):
     cdef bint inject(self, str condition):
         """Puts a stream error into the client's stream; False where it would not be well-formed."""
         cdef bytes text
+        if self.speech == SPEAKS_HTTP:
+            upgrade.refuse_for(self, condition)
+            return True
+        if self.websocket is not None:
+            return self.inject_messages(condition)
         if self.state < NEGOTIATING or self.opaque or self.outbound_lost or framer_ended(&self.framer_out):
             return False
         text = opening.stream_error(self, condition) + writer.STREAM_END
@@ -111,6 +119,8 @@ cdef class ClosableConnection(OfferingConnection):
         self.enter(CLOSING)
         self.pending = b""
         self.limit_end()
+        if self.websocket is not None:
+            self.say_close()
         self.receiver.sender.finish()
         # whatever still comes is read and dropped: closing over unread bytes would turn our last words into a reset
         self.receiver.resume()
@@ -122,6 +132,8 @@ cdef class ClosableConnection(OfferingConnection):
         self.detach()
         self.enter(CLOSED)
         clients.board.slots[<int> CLOSED_BY_REASON + self.reason] += 1
+        if self.websocket is not None:
+            clients.board.slots[<int> WEBSOCKETS_OPEN] -= 1
         if clients.on_closed is not None:
             clients.on_closed(self, self.reason)
         if self.admitted:
@@ -162,5 +174,8 @@ cdef class ClosableConnection(OfferingConnection):
             self.end("connection-timeout", PREAUTH_TIMEOUT)
         elif now_ticks - self.active_ticks > limits.idle_ticks:
             self.end("connection-timeout", IDLE_TIMEOUT)
-        elif owner is not None:
-            owner.take_tick(self, now_ticks)
+        else:
+            if self.websocket is not None and self.state == AUTHENTICATED:
+                self.keep_alive(now_ticks)
+            if owner is not None:
+                owner.take_tick(self, now_ticks)

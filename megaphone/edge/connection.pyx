@@ -19,6 +19,9 @@ from megaphone.dispatch.dispatcher cimport Owner
 from megaphone.edge.limits cimport ClientLimits
 from megaphone.edge.moving cimport MovableConnection
 from megaphone.edge.offer cimport behind_white_space
+from megaphone.edge.websocket cimport (
+    SPEAKS_HTTP, SPEAKS_WEBSOCKET, SPEAKS_XMPP, UNHEARD, WEBSOCKETS_OPEN, WEBSOCKETS_OPENED, WebSocket,
+)
 from megaphone.edge.relay cimport AWAITING_PROXY, CLOSED, CLOSING, CONNECTING, HANDSHAKE, NEGOTIATING, ROUTING
 from megaphone.sockets.address cimport Address, read_address, socklen_t
 from megaphone.sockets.calls cimport getsockname
@@ -29,11 +32,14 @@ from megaphone.wire.framer cimport ERROR, HEADER, MORE, STANZA, Scan, framer_fre
 
 import os
 
-from megaphone.edge import opening
+from megaphone.edge import opening, upgrade
 from megaphone.edge.moving import decode_client
 from megaphone.errors import MoveError
 from megaphone.sockets.client_address import address_text
 from megaphone.sockets.receiver import socket_bytes
+
+cdef enum:
+    TLS_RECORD = 0x16           # the first byte of a handshake (RFC 8446 section 5.1)
 
 STATE_NAMES = (
     "negotiating", "negotiating", "negotiating", "negotiating", "connecting", "preauth", "authenticated", "closing", "closed",
@@ -136,7 +142,7 @@ cdef class ClientConnection(MovableConnection):
         if self.listener.tls == "direct":
             self.enter(HANDSHAKE)
             self.receiver.start_tls(TLS(self.listener.certificates))
-        elif self.listener.tls == "starttls":
+        elif self.listener.tls == "starttls" or self.listener.tls == "both":
             self.enter(NEGOTIATING)
         else:
             self.enter(ROUTING)
@@ -157,6 +163,7 @@ cdef class ClientConnection(MovableConnection):
         self.pending = b""
         self.header_sent = False
         self.session = None
+        self.speech = UNHEARD
         self.enter(ROUTING)
 
     # --- client to server ------------------------------------------------------------
@@ -168,7 +175,9 @@ cdef class ClientConnection(MovableConnection):
         self.active_ticks = self.clients.poller.now_ticks
         self.clients.board.slots[<int> BYTES_IN] += length
         try:
-            if self.state >= CONNECTING and not self.offering:
+            if self.websocket is not None:
+                self.take_frames(<uint8_t*> data, length)   # the poller's own buffer
+            elif self.state >= CONNECTING and not self.offering:
                 self.relay(data, length)
             elif self.offering:
                 self.choose(data, length)
@@ -183,11 +192,18 @@ cdef class ClientConnection(MovableConnection):
         cdef Scan result
         cdef int event
         cdef bytes pending
+        if self.state == AWAITING_PROXY:
+            if not self.over_preauth():
+                self.pending += PyBytes_FromStringAndSize(<const char*> data, length)
+                opening.take_proxy_header(self)
+            return
+        if self.speech == UNHEARD and (self.listener.websocket or self.listener.tls == "both") and not self.tell_apart(data, length):
+            return
         if self.over_preauth():
             return
-        if self.state == AWAITING_PROXY:
+        if self.speech == SPEAKS_HTTP:
             self.pending += PyBytes_FromStringAndSize(<const char*> data, length)
-            opening.take_proxy_header(self)
+            upgrade.take_request(self)
             return
         while self.state == NEGOTIATING or self.state == ROUTING:
             event = scan(&self.framer_in, &self.clients.limits.bounds, data, length, True, &result)
@@ -225,6 +241,26 @@ cdef class ClientConnection(MovableConnection):
             else:
                 opening.negotiate_end(self)
 
+    cdef bint tell_apart(self, const uint8_t* data, size_t length) except -1:
+        """TLS, HTTP or XMPP, by the first byte; False if it has been dealt with."""
+        cdef bytes agreed = self.receiver.tls.alpn if self.receiver.tls is not None else b""
+        if data[0] == TLS_RECORD and self.listener.tls == "both" and self.receiver.tls is None:
+            self.bytes_in -= length
+            self.clients.board.slots[<int> BYTES_IN] -= length
+            self.enter(HANDSHAKE)
+            self.receiver.start_tls(TLS(self.listener.certificates))
+            self.receiver.decrypt(data, length)
+            return False
+        # what ALPN has agreed on is binding: no protocol can be smuggled into another one (RFC 7301)
+        if self.listener.websocket and agreed != b"xmpp-client" and (agreed or c'A' <= data[0] <= c'Z'):
+            self.speech = SPEAKS_HTTP
+            return True
+        self.speech = SPEAKS_XMPP
+        if self.awaits_admission:
+            self.awaits_admission = False
+            return opening.admit(self, self.client_address)
+        return True
+
     # --- for opening.py, the worker and operators -----------------------------------------------------------------------
 
     def own(self, Owner owner):
@@ -254,6 +290,7 @@ cdef class ClientConnection(MovableConnection):
         self.detach()
         self.say(data)
         self.receiver.sender.seal_plain()
+        self.in_starttls = True
         self.enter(HANDSHAKE)
         self.receiver.start_tls(TLS(self.listener.certificates))
 
@@ -272,9 +309,26 @@ cdef class ClientConnection(MovableConnection):
 
     def tls_state(self):
         """What `surrender` gives away beside the socket: the state of its TLS, b"" without TLS; None if it cannot go anywhere."""
-        if self.receiver.sender.pending_bytes():
+        if self.receiver.sender.pending_bytes() or self.websocket is not None:
             return None         # the client has not taken all that was said to it
         return b"" if self.receiver.tls is None else self.receiver.tls.export_state()
+
+    def open_websocket(self, bytes answer):
+        """Sends `answer` (101 Switching Protocols); from now on this connection speaks WebSocket."""
+        self.say(answer)
+        self.speech = SPEAKS_WEBSOCKET
+        self.websocket = WebSocket.__new__(WebSocket)
+        self.pending = b""
+        self.clients.board.slots[<int> WEBSOCKETS_OPEN] += 1
+        self.clients.board.slots[<int> WEBSOCKETS_OPENED] += 1
+        self.enter(ROUTING)
+
+    def forwarded(self, bytes address):
+        """A proxy has said who its client is (16 bytes); its port is not known."""
+        self.awaits_admission = False
+        if address != self.client_address:
+            memcpy(self.address, <const char*> address, 16)
+            self.port = 0
 
     def surrender(self):
         """Gives the socket to another process: a descriptor of it; this connection is over, and nobody hears of it.
@@ -315,6 +369,26 @@ cdef class ClientConnection(MovableConnection):
             address.any.sa_family = 0
         port = read_address(&address, mapped)
         return address_text(PyBytes_FromStringAndSize(<const char*> mapped, 16)), port
+
+    @property
+    def is_http(self):
+        """Whether it has begun with an HTTP request that is not answered yet."""
+        return self.speech == SPEAKS_HTTP
+
+    @property
+    def is_websocket(self):
+        """Whether it speaks WebSocket."""
+        return self.websocket is not None
+
+    @property
+    def said_starttls(self):
+        """Whether TLS was begun with STARTTLS."""
+        return self.in_starttls or self.listener.tls == "starttls"
+
+    @property
+    def awaits_address(self):
+        """Whether it comes from a proxy, which has to say who its client is."""
+        return self.awaits_admission != 0
 
     @property
     def tls(self):

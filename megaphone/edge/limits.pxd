@@ -19,10 +19,20 @@ cdef class ClientLimits:
     cdef readonly int64_t bytes_burst
     cdef readonly bint close_over_rate
 
+cdef class WebSocketLimits:
+    # [websocket]; shared by all connections, replaced as a whole by a reload.
+    cdef readonly bytes path
+    cdef readonly object origins            # frozenset of bytes, in lower case; None: all
+    cdef readonly list forwarded_ranges
+    cdef readonly bytes forwarded_header
+    cdef readonly uint32_t request_bytes
+    cdef readonly uint32_t ping_ticks
+
 cdef class ListenerFacts:
     # What a connection has to know of the listener it came by.
-    cdef readonly str tls                  # "starttls", "direct" or "none"
+    cdef readonly str tls                  # "starttls", "direct", "both" or "none"
     cdef readonly bint starttls_required
     cdef readonly tuple proxy_networks
+    cdef readonly bint websocket            # an HTTP request may come instead of a stream
     cdef readonly CertificateChoice certificates
     cdef readonly int place                 # index in [[listen]]

@@ -1,12 +1,27 @@
 """Types of the compiled limits."""
 
-from megaphone.config.schema import Limits
+from megaphone.config.schema import Limits, WebSocket
 from megaphone.sockets.tls_contexts import CertificateChoice
 
 class ClientLimits:
     """`[limits]` in the units of the hot path."""
 
     def __init__(self, limits: Limits) -> None: ...
+
+class WebSocketLimits:
+    """`[websocket]` of the configuration in the units of the hot path."""
+
+    def __init__(self, table: WebSocket) -> None: ...
+    @property
+    def path(self) -> bytes: ...
+    @property
+    def origins(self) -> frozenset[bytes] | None: ...
+    @property
+    def forwarded_ranges(self) -> list[tuple[bytes, bytes]]: ...
+    @property
+    def forwarded_header(self) -> bytes: ...
+    @property
+    def request_bytes(self) -> int: ...
 
 class ListenerFacts:
     """What a connection has to know of the listener it came by."""
@@ -18,6 +33,7 @@ class ListenerFacts:
         proxy_networks: tuple[str, ...],
         certificates: CertificateChoice | None,
         place: int = 0,
+        websocket: bool = False,
     ) -> None: ...
     @property
     def tls(self) -> str: ...
@@ -25,3 +41,5 @@ class ListenerFacts:
     def place(self) -> int: ...
     @property
     def starttls_required(self) -> bool: ...
+    @property
+    def websocket(self) -> bool: ...

@@ -5,6 +5,7 @@ Both are made once per configuration and shared by all connections; a reload rep
 
 from megaphone.sockets.poller cimport TICKS_PER_SECOND
 
+from megaphone.sockets.client_address import network_matcher
 from megaphone.sockets.poller import ticks_of
 
 
@@ -29,12 +30,25 @@ cdef class ClientLimits:
         self.close_over_rate = limits.over_rate == "close"
 
 
+cdef class WebSocketLimits:
+    """`[websocket]` of the configuration in the units of the hot path."""
+
+    def __init__(self, table):
+        self.path = table.path.encode()
+        self.origins = None if "*" in table.origins else frozenset(origin.lower().encode() for origin in table.origins)
+        self.forwarded_ranges = network_matcher(table.forwarded_from)
+        self.forwarded_header = table.forwarded_header.encode()
+        self.request_bytes = table.request_bytes
+        self.ping_ticks = ticks_of(table.ping_seconds)
+
+
 cdef class ListenerFacts:
     """What a connection has to know of the listener it came by."""
 
-    def __init__(self, str tls, bint starttls_required, tuple proxy_networks, CertificateChoice certificates, int place=0):
+    def __init__(self, str tls, bint starttls_required, tuple proxy_networks, CertificateChoice certificates, int place=0, bint websocket=False):
         self.tls = tls
         self.starttls_required = starttls_required
         self.proxy_networks = proxy_networks
         self.certificates = certificates
         self.place = place
+        self.websocket = websocket

@@ -31,5 +31,9 @@ cdef class Listener(ListeningSocket):
         packed = connection.client_address
         if in_networks(packed, self.proxy_ranges):
             return      # the PROXY header will say who this is
+        if self.facts.websocket and in_networks(packed, self.clients.websocket.forwarded_ranges):
+            connection.awaits_admission = True
+            connection.begin()
+            return      # the HTTP request will
         if opening.admit(connection, packed):
             connection.begin()

@@ -19,6 +19,7 @@ from megaphone.dispatch.counters cimport CLOSED_BY_REASON, SYSTEM_SHUTDOWN
 from megaphone.dispatch.fingerprint cimport mixed
 from megaphone.edge.clients cimport Clients
 from megaphone.edge.relay cimport AUTHENTICATED, CLOSED, CLOSING, HANDSHAKE, NEGOTIATING
+from megaphone.edge.websocket cimport SPEAKS_HTTP, SPEAKS_WEBSOCKET, SPEAKS_XMPP, WEBSOCKETS_OPEN, restore_websocket
 from megaphone.sockets.poller cimport TICKS_PER_SECOND
 from megaphone.sockets.moving cimport (
     activate_socket, export_socket, milliseconds_of, restore_socket, socket_fingerprint, ticks_from,
@@ -28,7 +29,7 @@ from megaphone.wire.framer cimport framer_export, framer_import
 import msgspec
 
 from megaphone.dispatch.moving import Moved
-from megaphone.edge.client_record import ClientRecord
+from megaphone.edge.client_record import ClientRecord, WebSocketRecord
 from megaphone.errors import MoveError
 
 cdef enum:          # of a record; never given another meaning
@@ -39,6 +40,8 @@ cdef enum:          # of a record; never given another meaning
     ADMITTED = 16       # counted in the address sketch, which stays as it is
     HEADER_SENT = 32    # the edge has answered this stream's header itself
     CLIENT_ENDED = 64   # the client's last byte has come
+    IN_STARTTLS = 128   # TLS was begun with STARTTLS
+    HEARD = 256         # it speaks XMPP, not HTTP
 
 cdef enum:
     ALLOWANCE_PARTS = 10000     # of a stanza or byte, in a record
@@ -52,12 +55,13 @@ cdef class MovableConnection(ClosableConnection):
     """The part of a client connection that moves it to another process."""
 
     cdef bint movable(self):
-        return not (self.state >= CLOSING or self.state == HANDSHAKE or self.offering or self.state == NEGOTIATING and self.session is not None)
+        return not (self.speech == SPEAKS_HTTP or self.awaits_admission or self.state >= CLOSING or self.state == HANDSHAKE or self.offering or self.state == NEGOTIATING and self.session is not None)
 
     cdef int flags(self) noexcept:
         return ((OPAQUE if self.opaque else 0) | (OUTBOUND_LOST if self.outbound_lost else 0) | (THROTTLED if self.throttled else 0)
                 | (CREDIT if self.credit else 0) | (ADMITTED if self.admitted else 0) | (HEADER_SENT if self.header_sent else 0)
-                | (CLIENT_ENDED if self.client_ended else 0))
+                | (CLIENT_ENDED if self.client_ended else 0)
+                | (IN_STARTTLS if self.in_starttls else 0) | (HEARD if self.speech == SPEAKS_XMPP else 0))
 
     cdef uint64_t fingerprint(self):
         cdef uint64_t print = mixed(self.state, self.flags())
@@ -75,12 +79,19 @@ cdef class MovableConnection(ClosableConnection):
         socket = export_socket(self.receiver)
         if socket is None:
             return None
+        websocket = None
+        if self.websocket is not None:
+            state = self.websocket.export()
+            if state is None:
+                return None
+            websocket = WebSocketRecord(*state)
         record = ClientRecord(
             self.state, PyBytes_FromStringAndSize(<const char*> self.address, 16), self.port, self.listener.place, self.domain, self.jid,
             self.flags(), socket, framer_export(&self.framer_in), framer_export(&self.framer_out), self.bytes_in, self.bytes_out,
             self.stanza_tokens * (ALLOWANCE_PARTS // TICKS_PER_SECOND), self.byte_tokens * (ALLOWANCE_PARTS // TICKS_PER_SECOND),
             milliseconds_of(self.refilled_ticks), milliseconds_of(self.active_ticks), milliseconds_of(self.opened_ticks),
             self.pending, self.held, self.sniffed, self.end_condition, self.reason, milliseconds_of(self.deadline_ticks), self.upstream,
+            websocket,
         )
         return Moved("client", encode(record), (self.receiver.fd,))
 
@@ -104,6 +115,16 @@ cdef class MovableConnection(ClosableConnection):
         self.admitted = flags & ADMITTED != 0
         self.header_sent = flags & HEADER_SENT != 0
         self.client_ended = flags & CLIENT_ENDED != 0
+        self.in_starttls = flags & IN_STARTTLS != 0
+        if flags & HEARD or self.pending:
+            self.speech = SPEAKS_XMPP
+        if record.websocket is not None:
+            try:
+                self.websocket = restore_websocket(record.websocket)
+            except (OverflowError, ValueError) as error:
+                close(fd)
+                raise MoveError(f"a WebSocket that is none: {error}") from None
+            self.speech = SPEAKS_WEBSOCKET
         self.bytes_in, self.bytes_out, self.reason = record.bytes_in, record.bytes_out, record.reason
         self.stanza_tokens = record.stanza_allowance // (ALLOWANCE_PARTS // TICKS_PER_SECOND)
         self.byte_tokens = record.byte_allowance // (ALLOWANCE_PARTS // TICKS_PER_SECOND)
@@ -113,6 +134,8 @@ cdef class MovableConnection(ClosableConnection):
         self.deadline_ticks = ticks_from(record.deadline_ms)
         self.receiver = restore_socket(record.socket, fd, self.clients.poller, self, self.clients.limits.mailbox_bytes)
         self.enter(record.state)
+        if self.websocket is not None:
+            self.clients.board.slots[<int> WEBSOCKETS_OPEN] += 1
         return 0
 
     cpdef activate(self):
@@ -129,6 +152,8 @@ cdef class MovableConnection(ClosableConnection):
         """Has moved, or is not needed: neither client nor server hears of it, nor the sketch."""
         if self.state != CLOSED:
             self.owner = None
+            if self.websocket is not None:
+                self.clients.board.slots[<int> WEBSOCKETS_OPEN] -= 1
             self.enter(CLOSED)
             self.receiver.close()
             self.clients.dispatcher.release(self)

@@ -34,7 +34,7 @@ cdef size_t behind_white_space(const uint8_t* data, size_t length) noexcept nogi
 
 
 @cython.no_gc
-cdef class OfferingConnection(RelayedConnection):
+cdef class OfferingConnection(MessagingConnection):
     """The part of a client connection that lets the client choose between STARTTLS and the server."""
 
     def offer_starttls(self):
@@ -76,7 +76,7 @@ cdef class OfferingConnection(RelayedConnection):
     cdef int deliver(self, const uint8_t* data, size_t length):
         if self.held is not None and self.state < CLOSING:
             return self.hold(data, length)
-        return RelayedConnection.deliver(self, data, length)
+        return MessagingConnection.deliver(self, data, length)
 
     cdef int hold(self, const uint8_t* data, size_t length) except? -1:
         """Keeps the server's first bytes until its features are complete, and adds STARTTLS to them."""

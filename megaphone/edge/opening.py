@@ -14,8 +14,9 @@ from megaphone.errors import ProxyHeaderError
 from megaphone.sockets.client_address import address_bytes, address_text
 from megaphone.stream.domain import normalise_domain
 from megaphone.stream.negotiation import Action, Negotiation
-from megaphone.wire import header, proxy_protocol, writer
+from megaphone.wire import framing_element, header, proxy_protocol, to_messages, writer
 from megaphone.wire.link_open import Open, Transport
+from megaphone.wire.websocket_writer import text_header
 
 if TYPE_CHECKING:
     from megaphone.edge.clients import Clients
@@ -164,6 +165,14 @@ def stream_error(connection: ClientConnection, condition: str) -> bytes:
     return prepared if prepared and not awaits_tls else writer.stream_error("system-shutdown")
 
 
+def last_messages(connection: ClientConnection, condition: str, opens: bool) -> bytes:
+    """Return the frames that end a WebSocket's stream: <open/> if it `opens` only now, the error, <close/>."""
+    opened = [framing_element.open_element(header.read_stream_header(own_header(connection)))] if opens else []
+    said = b"".join([text_header(len(text)) + text for text in opened])
+    said += to_messages.message(stream_error(connection, condition))
+    return said + text_header(len(framing_element.CLOSE)) + framing_element.CLOSE
+
+
 def own_header(connection: ClientConnection) -> bytes:
     """Return the stream header that must precede a stream error of the edge's own (RFC 6120 section 4.9.1.2)."""
     domain = connection.domain or own_domain(connection.clients)
@@ -192,9 +201,10 @@ def link_facts(connection: ClientConnection) -> bytes:
     tls = connection.tls
     client = address_text(connection.client_address), connection.port
     if tls is None or not tls.established:
-        return Open(Transport.TCP, client=client, local=connection.local_endpoint()).encode()
+        plain = Transport.WEBSOCKET if connection.is_websocket else Transport.TCP
+        return Open(plain, client=client, local=connection.local_endpoint()).encode()
     return Open(
-        Transport.DIRECT_TLS if connection.listener.tls == "direct" else Transport.STARTTLS,
+        _transport_in_tls(connection),
         client=client,
         local=connection.local_endpoint(),
         tls_version=_TLS_VERSIONS[tls.version],
@@ -205,6 +215,12 @@ def link_facts(connection: ClientConnection) -> bytes:
         cipher=tls.cipher,
         edge_certificate=tls.certificate_hash,
     ).encode()
+
+
+def _transport_in_tls(connection: ClientConnection) -> Transport:
+    if connection.is_websocket:
+        return Transport.WEBSOCKET_TLS
+    return Transport.STARTTLS if connection.said_starttls else Transport.DIRECT_TLS
 
 
 def is_returning(connection: ClientConnection) -> bool:

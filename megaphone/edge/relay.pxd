@@ -17,6 +17,7 @@ cpdef enum State:
     CLOSED = 8
 
 cdef const Bounds* server_bounds() noexcept
+cdef int kind_of(const uint8_t* stanza, size_t length) noexcept
 
 cdef class RelayedConnection(Connection):
     cdef readonly Clients clients
@@ -31,6 +32,9 @@ cdef class RelayedConnection(Connection):
     cdef uint32_t active_ticks
     cdef uint8_t state
     cdef uint8_t reason
+    cdef uint8_t speech                     # websocket.Speech
+    cdef uint8_t in_starttls                # TLS was begun with STARTTLS
+    cdef uint8_t awaits_admission           # who this is stands in the HTTP request, if one comes
     cdef bint opaque                        # compressed or encrypted by the server: no framing any more
     cdef bint outbound_lost                 # the server's stream could not be framed
     cdef bint throttled

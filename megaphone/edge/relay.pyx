@@ -43,6 +43,11 @@ cdef const Bounds* server_bounds() noexcept:
     return &SERVER_BOUNDS
 
 
+cdef int kind_of(const uint8_t* stanza, size_t length) noexcept:
+    """The kind of a whole stanza."""
+    return KIND_OF_LETTER[stanza[1] & 0x1F] if length > 1 else <int> OTHER
+
+
 @cython.no_gc
 cdef class RelayedConnection(Connection):
     """The part of a client connection that runs for every read."""
@@ -216,7 +221,7 @@ cdef class RelayedConnection(Connection):
         cdef int status
         if self.looks_on():
             return self.deliver(data, length)
-        self.count_out(length, KIND_OF_LETTER[data[1] & 0x1F] if length > 1 else <int> OTHER, 1)
+        self.count_out(length, kind_of(data, length), 1)
         status = self.receiver.sender.write(data, length)
         if status == FULL:
             self.clients.board.slots[<int> MAILBOX_FULL] += 1

@@ -22,7 +22,7 @@ from megaphone.bus.homes import home_of
 from megaphone.bus.members import EPOCH_BYTES, Member
 from megaphone.bus.membership import Membership, Onlooker
 from megaphone.bus.nats import NATSBus
-from megaphone.bus.ports import Limits, Message
+from megaphone.bus.ports import Limits, Message, NobodyThere
 from megaphone.bus.tokens import token_of, worker_subject
 from megaphone.embedded.epochs import WORKERS_LIMIT, Epochs
 from megaphone.embedded.nodes_moving import NodesRecord, Splice
@@ -96,6 +96,7 @@ class Nodes:
         self._splice: Splice | None = None
         self._before: NodesRecord | None = None  # of the process before this one
         self._closing: asyncio.Task[None] | None = None
+        self._leaving = False
         self._told_away = False
         self._told_trouble = ""
         self._opened_at = 0.0
@@ -189,9 +190,18 @@ class Nodes:
 
     # --- the bus ------------------------------------------------------------
 
+    @property
+    def arriving(self) -> bool:
+        """Whether this process goes on for another, and NATS is about to be there: what is said now would be lost."""
+        return self._splice is not None and self._splice.waits and not self._bus.up
+
     def publish(self, subject: str, payload: bytes) -> bool:
         """Bring this to everybody who subscribes, on all nodes; see bus.ports.Bus. False while NATS is away."""
-        return not self.replaced and self._bus.publish(subject, payload)
+        if self.replaced:
+            return False
+        if self._splice is not None and self._splice.delay(len(payload), lambda: self._bus.publish(subject, payload)):
+            return True
+        return self._bus.publish(subject, payload)
 
     def subscribe(self, subject: str, subscriber: Callable[[Message], bytes | None]) -> Subscription:
         """Call `subscriber` in a turn of its own for each message; see bus.ports.Bus. It holds across connections."""
@@ -205,6 +215,12 @@ class Nodes:
         def answer(given: Answer) -> None:
             self._turn(lambda: answered(given))
 
+        def ask() -> None:
+            if not self._bus.request(subject, payload, timeout_seconds, answer):
+                answer(NobodyThere(asked=False))
+
+        if self._splice is not None and self._splice.delay(len(payload), ask):
+            return True
         return self._bus.request(subject, payload, timeout_seconds, answer)
 
     def take(self, subscription: NodesSubscription, message: Message) -> None:
@@ -268,6 +284,7 @@ class Nodes:
 
     async def close(self, *, goodbye: bool = True) -> None:
         """Say goodbye for the node, unless another process goes on with it, and hang up. Harmless when said twice."""
+        self._leaving = True
         if self._closing is None:
             if self._watching is not None:
                 await (self._watching.close() if goodbye else self._watching.abort())
@@ -331,7 +348,7 @@ class Nodes:
         self._turn(lambda: told(*values))
 
     def _changed(self, up: bool, text: str) -> None:
-        if self._closing is not None or self.replaced:
+        if self._closing is not None or self._leaving or self.replaced:
             return
         self._told_away = not up
         self._told_trouble = ""

@@ -4,7 +4,8 @@
     successor                     go on ─► connects, subscribes, says `came`
                                   └─ holds what it hears ────────────────── end of `late` ─► takes both in order
 
-Between the successor's subscriptions and the predecessor's end both hear the same: what is in both is taken once.
+What the successor says before it is connected is said then. Between its subscriptions and the predecessor's end both
+hear the same: what is in both is taken once.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from megaphone.bus.members import EPOCH_BYTES, Member
 from megaphone.stream.jid import JID
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from megaphone.bus.ports import Message, Subscription
     from megaphone.embedded.nodes import Nodes, NodesSubscription
 
@@ -62,6 +65,9 @@ class Splice:
         self._came = asyncio.Event()
         self._waits = False  # for a predecessor
         self._ended = False
+        self._unsaid: deque[Callable[[], object]] | None = None  # of a successor that is not connected yet
+        self._unsaid_bytes = 0
+        self._connects_by = 0.0
 
     @classmethod
     def of_predecessor(cls, nodes: Nodes) -> Splice:
@@ -75,8 +81,14 @@ class Splice:
         """Hold until the predecessor has said what it has held."""
         splice = cls(nodes)
         splice._waits = True
+        splice._unsaid = deque()
         splice._own = [nodes.bus.subscribe(nodes.own_subject("late"), splice._take_late)]
         return splice
+
+    @property
+    def waits(self) -> bool:
+        """Whether it is the successor's, and has not heard of the predecessor yet."""
+        return self._waits and not self._ended
 
     def hold(self, subscription: NodesSubscription, message: Message) -> bool:
         """Keep a message for later; False if it is for now."""
@@ -112,16 +124,36 @@ class Splice:
 
     # --- the successor ------------------------------------------------------------
 
+    def delay(self, size: int, say: Callable[[], object]) -> bool:
+        """Say this as soon as there is a connection, at most 5 s from now; False if it can be said now, or never."""
+        if self._unsaid is None or self._nodes.bus.up:
+            return False
+        self._unsaid_bytes += size
+        if len(self._unsaid) >= HELD_LIMIT or self._unsaid_bytes > HELD_LIMIT_BYTES:
+            return False
+        self._unsaid.append(say)
+        return True
+
+    def _say_all(self) -> None:
+        unsaid, self._unsaid = self._unsaid, None
+        for say in unsaid or ():
+            say()
+
     def came(self) -> None:
         """NATS is there, and knows our subscriptions: the predecessor may say what it has held."""
         if not self._waits:
             return
+        self._say_all()
         if self._until is None:
             self._until = asyncio.get_running_loop().time() + WAIT_SECONDS
         self._nodes.publish(self._nodes.own_subject("came"), b"")
 
     def sweep(self, now: float) -> bool:
-        """Whether it is over; when the predecessor says nothing it is after 5 s."""
+        """Whether it is over: when NATS, or then the predecessor, says nothing, it is after 5 s."""
+        if self._unsaid is not None:
+            self._connects_by = self._connects_by or now + WAIT_SECONDS
+            if now >= self._connects_by:
+                self._say_all()
         if not self._ended and self._until is not None and now >= self._until:
             self.release()
         return self._ended

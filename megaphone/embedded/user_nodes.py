@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 TAKES_SUBJECT: Final = "u"
 ANSWER_SECONDS: Final = 5.0
 DOUBT_SECONDS: Final = 2.0  # until others must have said what sessions of a user they have
+EARLY_LIMIT: Final = 65_536
 LEFT_LIMIT: Final = 64  # nodes of which we remember that they have left
 
 _NO_STANZA: Final = b"<presence/>"
@@ -97,6 +98,7 @@ class UserNodes:
         self._abroad: dict[str, dict[bytes, Here]] = {}  # of users with sessions here, by node
         self._began: dict[str, None] = {}  # who takes messages since the last sweep
         self._asked: dict[Callable[[ports.Answer], None], None] = {}  # what waits for answers
+        self._early: deque[tuple[float, Callable[[], object]]] = deque()  # what waits for NATS, and since when
         self._asking: deque[tuple[float, str]] = deque()  # until when others may say what they have of a user
         self._left: dict[bytes, None] = {}  # incarnations of nodes that have left
         self._hear = self._take
@@ -196,7 +198,8 @@ class UserNodes:
     def tell(self, what: What, to: JID, stanza: bytes, *, got: bytes = b"") -> None:
         """Tell all nodes that have sessions of `to`, or the one with that session."""
         said = Said(*self._nodes.sender, what, str(to), stanza, self._router.keeping, got)
-        self._nodes.publish(_subject(what, to), encode(said))
+        payload = encode(said)
+        self._when_there(lambda: self._nodes.publish(_subject(what, to), payload))
 
     def ask(
         self, what: What, to: JID, stanza: bytes, then: Callable[[Reply, float], None], *, keep: bool = False
@@ -223,9 +226,25 @@ class UserNodes:
 
         self._asked[answered] = None
         said = Said(*self._nodes.sender, what, str(to), stanza, keep or keeping)
-        if not self._nodes.request(_subject(what, to), encode(said), ANSWER_SECONDS, answered):
+        payload = encode(said)
+        self._when_there(lambda: self._request(_subject(what, to), payload, answered))
+
+    def _request(self, subject: str, payload: bytes, answered: Callable[[ports.Answer], None]) -> None:
+        if not self._nodes.request(subject, payload, ANSWER_SECONDS, answered):
             unasked = NoAnswer() if self._nodes.up else NobodyThere(asked=False)
             self._router.later(lambda: answered(unasked))
+
+    def _when_there(self, say: Callable[[], object]) -> None:
+        """Say something; in an upgrade, in the moment in which the successor has no NATS yet, as soon as it has."""
+        if (self._early or self._nodes.arriving) and len(self._early) < EARLY_LIMIT:
+            self._early.append((self._router.now(), say))
+        else:
+            say()
+
+    def _say_early(self) -> None:
+        early, self._early = self._early, deque()
+        for _, say in early:
+            say()
 
     def give_up(self) -> None:
         """Wait for no answer any more: this process is about to end."""
@@ -337,6 +356,9 @@ class UserNodes:
                 takes = Takes(*self._nodes.sender, tuple(began[start : start + TAKES_LIMIT]))
                 self._nodes.publish(TAKES_SUBJECT, encode(takes))
         now = self._router.now()
+        if self._early and (not self._nodes.arriving or self._early[0][0] <= now - ANSWER_SECONDS):
+            self._say_early()
+            self._router.drain()
         while self._asking and self._asking[0][0] <= now:
             _, local = self._asking.popleft()
             interest, user = self._interests.get(local), self._home.users.get(local)
@@ -348,6 +370,7 @@ class UserNodes:
 
     def _up(self, up: bool) -> None:
         if up:
+            self._say_early()
             for interest in self._interests.values():
                 interest.known = False
             self._go_round()

@@ -88,6 +88,8 @@ def _subscription(home: Home, user: User, stanza: Stanza, _: JID) -> bool:
     return True
 
 
+REFUSED_IF_BLOCKED = frozenset({What.SESSION, What.TAKERS, What.KEPT})
+
 TABLE: dict[What, Callable[[Home, User, Stanza, JID], bool]] = {
     What.SESSION: _session,
     What.TAKERS: _takers,

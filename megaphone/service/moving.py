@@ -164,6 +164,9 @@ def remove(home: Home, local: str) -> None:
     if user is not None:
         for session in user.sessions:
             _forget(home, session)
+        user.sessions = ()
+        if home.elsewhere is not None:
+            home.elsewhere.changed(user)
         if user.key is not None:
             home.plain_targets.pop(user.key, None)
 

@@ -249,6 +249,10 @@ class Service:
                 return None
             self.receive_routed(stanza, now)
             return True
+        if what in elsewhere.REFUSED_IF_BLOCKED and stanza.from_ is not None and user.blocks(stanza.from_):
+            if stanza.kind != "presence":  # the sender's node does not know it yet
+                self.home.refuse(stanza, Refusal("service-unavailable"))
+            return True
         return elsewhere.TABLE[what](self.home, user, stanza, to)
 
     def claimed(self, to: JID, now: float) -> bool:

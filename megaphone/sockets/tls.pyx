@@ -39,6 +39,7 @@ cdef enum:
     STATE_RESUMED = 1
     STATE_ALPN = 2
     STATE_SENT_CLOSE = 4
+    STATE_ALPN_HTTP = 8
 
 
 @cython.no_gc
@@ -124,7 +125,7 @@ cdef class TLS:
         cdef unsigned int length
         cdef void* context = SSL_CTX_get_app_data(SSL_get_SSL_CTX(self.ssl))
         SSL_get0_alpn_selected(self.ssl, &data, &length)
-        self.has_alpn = length > 0
+        self.has_alpn = 0 if length == 0 else 1 if length == len(ALPN) else 2
         self.was_resumed = SSL_session_reused(self.ssl) == 1
         self.name = asked_name(self.ssl)
         self.end_point = (<TLSContext> context).certificate_hash
@@ -203,7 +204,7 @@ cdef class TLS:
         cdef const unsigned char* data
         cdef unsigned int length
         if self.records != NULL:
-            return ALPN if self.has_alpn else b""
+            return (b"", ALPN, b"http/1.1")[self.has_alpn]
         SSL_get0_alpn_selected(self.ssl, &data, &length)
         return PyBytes_FromStringAndSize(<const char*> data, length) if length else b""
 
@@ -287,7 +288,7 @@ cdef class TLS:
         cdef int flags
         if self.records == NULL:
             return None
-        flags = ((STATE_RESUMED if self.was_resumed else 0) | (STATE_ALPN if self.has_alpn else 0)
+        flags = ((STATE_RESUMED if self.was_resumed else 0) | (STATE_ALPN if self.has_alpn == 1 else STATE_ALPN_HTTP if self.has_alpn else 0)
                  | (STATE_SENT_CLOSE if self.sent_close else 0))
         length = records_export(self.records, records, EXPORT_LIMIT)
         state = bytes((STATE_VERSION, flags, len(name), len(exporter), len(hash))) + name + exporter + hash
@@ -312,7 +313,7 @@ cdef class TLS:
             raise ValueError("TLS records of another version")
         tls.established = True
         tls.was_resumed = data[1] & STATE_RESUMED != 0
-        tls.has_alpn = data[1] & STATE_ALPN != 0
+        tls.has_alpn = 1 if data[1] & STATE_ALPN else 2 if data[1] & STATE_ALPN_HTTP else 0
         tls.sent_close = data[1] & STATE_SENT_CLOSE != 0
         begin = STATE_HEAD_BYTES
         if names:

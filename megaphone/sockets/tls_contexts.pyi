@@ -27,7 +27,9 @@ class TLSContext:
 class CertificateChoice:
     """All certificates of a listener."""
 
-    def __init__(self, contexts: Iterable[TLSContext], *, record_layer: Literal["own", "openssl"] = "own") -> None: ...
+    def __init__(
+        self, contexts: Iterable[TLSContext], *, record_layer: Literal["own", "openssl"] = "own", http: bool = False
+    ) -> None: ...
     @property
     def own_records(self) -> bool: ...
 

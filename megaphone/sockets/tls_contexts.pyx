@@ -13,10 +13,13 @@ cdef enum:
     NAMES_LIMIT = 4096      # they come from clients: forget rather than grow
 
 cdef bytes ALPN = b"xmpp-client"   # XEP-0368 section 4
+cdef bytes HTTP_ALPN = b"http/1.1"  # RFC 7301 section 6: what a WebSocket begins with
 
 
-cdef int on_alpn(SSL* ssl, const unsigned char** chosen, unsigned char* chosen_length, const unsigned char* offered, unsigned int length, void* strict) noexcept:
+cdef int on_alpn(SSL* ssl, const unsigned char** chosen, unsigned char* chosen_length, const unsigned char* offered, unsigned int length, void* http) noexcept:
+    """Agrees on xmpp-client, or on http/1.1 where WebSockets are served (`http` is not NULL)."""
     cdef unsigned int i = 0, size
+    cdef const unsigned char* found = NULL
     while i < length:
         size = offered[i]
         if i + 1 + size > length:
@@ -25,7 +28,13 @@ cdef int on_alpn(SSL* ssl, const unsigned char** chosen, unsigned char* chosen_l
             chosen[0] = offered + i + 1
             chosen_length[0] = 11
             return SSL_TLSEXT_ERR_OK
+        if http != NULL and size == 8 and memcmp(offered + i + 1, <const char*> HTTP_ALPN, 8) == 0:
+            found = offered + i + 1
         i += 1 + size
+    if found != NULL:
+        chosen[0] = found
+        chosen_length[0] = 8
+        return SSL_TLSEXT_ERR_OK
     return SSL_TLSEXT_ERR_ALERT_FATAL   # RFC 7301 section 3.2: no_application_protocol
 
 
@@ -150,10 +159,10 @@ cdef class TLSContext:
 cdef class CertificateChoice:
     """All certificates of a listener; the first is for clients without SNI or with a name nobody serves.
 
-    After a TLS 1.3 handshake `record_layer` goes on: "own" or "openssl".
+    After a TLS 1.3 handshake `record_layer` goes on: "own" or "openssl". `http` lets clients agree on http/1.1 by ALPN.
     """
 
-    def __cinit__(self, contexts, *, str record_layer="own"):
+    def __cinit__(self, contexts, *, str record_layer="own", bint http=False):
         cdef TLSContext context
         if record_layer not in ("own", "openssl"):
             raise ValueError(f"no record layer {record_layer!r}")
@@ -165,6 +174,7 @@ cdef class CertificateChoice:
         for context in self.contexts:
             SSL_CTX_set_tlsext_servername_callback(context.context, on_servername)
             SSL_CTX_set_tlsext_servername_arg(context.context, <void*> self)
+            SSL_CTX_set_alpn_select_cb(context.context, on_alpn, <void*> context if http else NULL)
             if self.own_records:
                 SSL_CTX_set_msg_callback(context.context, on_message)
 

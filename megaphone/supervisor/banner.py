@@ -31,8 +31,11 @@ def _security(listen: Listen) -> str:
     text = {
         "starttls": f"STARTTLS {listen.starttls}",
         "direct": "direct TLS",
+        "both": f"direct TLS or STARTTLS {listen.starttls}",
         "none": "plain, no TLS",
     }[listen.tls]
+    if listen.websocket:
+        text += ", WebSocket"
     if listen.proxy_protocol_from:
         text += f", PROXY protocol from {', '.join(listen.proxy_protocol_from)}"
     return text

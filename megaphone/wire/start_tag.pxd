@@ -32,6 +32,7 @@ cdef bint find_declaration(const Tag* tag, const uint8_t* prefix, uint32_t lengt
 cdef uint32_t decode_value(const Slice* value, uint8_t* out) noexcept nogil
 cdef str text_of(const Slice* value)
 cpdef tuple read_start_tag(bytes data)
+cpdef list read_attributes(bytes data)
 
 
 cdef inline bint is_text(const Slice* slice, const char* text, uint32_t length) noexcept nogil:

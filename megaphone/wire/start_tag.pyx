@@ -327,3 +327,20 @@ cpdef tuple read_start_tag(bytes data):
         if tag.error == NO_ERROR:
             return (<const char*> tag.name.data)[:tag.name.length], tag.at - begin, tag.empty
     raise ValueError("there is no start tag")
+
+
+cpdef list read_attributes(bytes data):
+    """Returns the attributes of the start tag that begins `data`, in order: (name with its prefix, value, references decoded).
+
+    Raises ValueError unless `data` begins with a start tag.
+    """
+    cdef Tag tag
+    cdef Attribute attribute
+    cdef const uint8_t* begin = <const uint8_t*> <const char*> data
+    cdef list attributes = []
+    if len(data) <= 0xFFFFFFFF and open_tag(&tag, begin, begin + len(data)):
+        while next_attribute(&tag, &attribute):
+            attributes.append(((<const char*> attribute.name.data)[:attribute.name.length].decode("ascii"), text_of(&attribute.value)))
+        if tag.error == NO_ERROR:
+            return attributes
+    raise ValueError("there is no start tag")

@@ -22,7 +22,7 @@ from megaphone.edge import opening
 from megaphone.edge.admission import Admission
 from megaphone.edge.clients import Clients
 from megaphone.edge.connection import connection_bytes, restore_connection
-from megaphone.edge.limits import ClientLimits, ListenerFacts
+from megaphone.edge.limits import ClientLimits, ListenerFacts, WebSocketLimits
 from megaphone.edge.listener import Listener
 from megaphone.edge.sketch import SEED_BYTES, Sketch, sketch_bytes
 from megaphone.embedded.embedded import Embedded
@@ -68,6 +68,7 @@ class Worker(Process):
         limits = ClientLimits(config.limits)
         self.clients = Clients(self.poller, self.dispatcher, self.board, limits)
         self.clients.admission = Admission(sketch, config.limits)
+        self.clients.websocket = WebSocketLimits(config.websocket)
         self.pool = Pool(config, self.board, workers, self._file)
         self.uplink = Uplink(self.poller, self.dispatcher, self.board, self.pool, self._carriers(config, limits))
         self.embedded = self._embed(config, start) if config.embedded else None
@@ -199,7 +200,8 @@ class Worker(Process):
             ]
         except TLSError as error:
             raise ConfigError(self._file, "certificate", str(error)) from None
-        return CertificateChoice(contexts, record_layer=tls.record_layer) if contexts else None
+        http = any(listen.websocket for listen in config.listen)
+        return CertificateChoice(contexts, record_layer=tls.record_layer, http=http) if contexts else None
 
     def _facts(self, config: Config, listen: int) -> ListenerFacts:
         table = config.listen[listen]
@@ -209,11 +211,13 @@ class Worker(Process):
             table.proxy_protocol_from,
             self._certificates,
             listen,
+            table.websocket,
         )
 
     def _apply(self, config: Config) -> None:
         """Put the parts of a new configuration in force that need no restart; nothing in here can fail."""
         self.clients.limits = ClientLimits(config.limits)
+        self.clients.websocket = WebSocketLimits(config.websocket)
         self.clients.admission.apply(config.limits)
         self.uplink.apply(self.clients.limits)
         self.checks.health = config.health

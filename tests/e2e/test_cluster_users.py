@@ -1,5 +1,6 @@
 """slixmpp's users on several nodes: what they say to each other, who is told when a node dies, what waits for whom."""
 
+import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,17 @@ from megaphone.service.ports import RosterItem
 from megaphone.storage.storage import Storage
 from megaphone.storage.users import SQLiteUsers
 from megaphone.stream.jid import JID
+from tests.e2e.test_upgrade_direct import upgrade
 from tests.scenarios.client import Client, Match, stanza
 from tests.scenarios.company import Company, Script, event, play, soon
+from tests.scenarios.talkers import conversation
 from tests.servers.certificates import CertificateAuthority
 from tests.servers.cluster import Cluster
 from tests.servers.model import ALICE, BOB, CAROL, ROOMS, Account
 
 Played = Callable[[Script], None]
 CHAT = {"mtype": "chat"}
+MESSAGES = 15  # that everybody hears between two events
 INSTANT = "<query xmlns='http://jabber.org/protocol/muc#owner'><x xmlns='jabber:x:data' type='submit'/></query>"
 
 
@@ -247,6 +251,25 @@ def test_an_occupant_is_resumed_on_another_node(played: Played, cluster: Cluster
         assert set(seen) == {None}
 
     played(script)
+
+
+@pytest.mark.parametrize("plugins", [(), ("xep_0198", "xep_0280")], ids=["plainly", "managed, with carbons"])
+def test_nobody_notices_the_upgrade_of_a_node(
+    cluster: Cluster, authority: CertificateAuthority, plugins: tuple[str, ...]
+) -> None:
+    """Two users with sessions on two nodes talk in a ring: everything is heard once and in order."""
+
+    async def session() -> None:
+        endpoints = [cluster.nodes[0].direct, cluster.nodes[1].direct]
+        async with conversation((ALICE, BOB), endpoints, authority.certificate, plugins=plugins) as talking:
+            await talking.go_on(MESSAGES)
+            for node in cluster.nodes[:2]:
+                done = await upgrade(node)
+                assert done.returncode == 0, done.stdout + done.stderr
+                await talking.go_on(MESSAGES)
+            await talking.end()
+
+    asyncio.run(session())
 
 
 def befriend(cluster: Cluster, one: Account, other: Account) -> None:

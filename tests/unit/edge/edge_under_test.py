@@ -12,14 +12,15 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from megaphone.config.schema import Config, Domain, Limits
+from megaphone.config.schema import Config, Domain, Limits, WebSocket
 from megaphone.config.schema import Upstream as UpstreamTable
 from megaphone.dispatch.counters import BOARD_BYTES, Board, Reason, Slot, UpstreamSlot
 from megaphone.dispatch.dispatcher import Dispatcher
+from megaphone.dispatch.websocket_slots import WebSocketSlot
 from megaphone.edge import opening
 from megaphone.edge.admission import Admission
 from megaphone.edge.clients import Clients
-from megaphone.edge.limits import ClientLimits, ListenerFacts
+from megaphone.edge.limits import ClientLimits, ListenerFacts, WebSocketLimits
 from megaphone.edge.listener import Listener
 from megaphone.edge.sketch import Sketch, sketch_bytes
 from megaphone.sockets.poller import Poller
@@ -93,6 +94,7 @@ class EdgeUnderTest:
         self,
         *servers: ScriptedServer | str,
         limits: Limits | None = None,
+        websocket: WebSocket | None = None,
         domains: Sequence[str] = ("example.org",),
         upstream: dict[str, Any] | None = None,
         capacity: int = 64,
@@ -134,6 +136,7 @@ class EdgeUnderTest:
         self.dispatcher = Dispatcher(worker, capacity)
         self.clients = Clients(self.poller, self.dispatcher, self.board, ClientLimits(limits))
         self.clients.admission = Admission(self.sketch, limits)
+        self.clients.websocket = WebSocketLimits(websocket or WebSocket())
         self.pool = Pool(config, self.board, 1)
         self.reports: list[tuple[int, str]] = []  # link, trouble
         self.changes: list[str] = []
@@ -211,6 +214,7 @@ class EdgeUnderTest:
         tls: str = "none",
         *,
         starttls_required: bool = True,
+        websocket: bool = False,
         proxy_from: tuple[str, ...] = (),
         certificates: CertificateChoice | None = None,
         host: str = "127.0.0.1",
@@ -223,7 +227,7 @@ class EdgeUnderTest:
         if buffers is not None:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffers)
         address = listening.getsockname()[:2]
-        facts = ListenerFacts(tls, starttls_required, proxy_from, certificates)
+        facts = ListenerFacts(tls, starttls_required, proxy_from, certificates, 0, websocket)
         listener = Listener(self.clients, facts, listening.detach())
         listener.open()
         self.listeners.append(listener)
@@ -307,6 +311,7 @@ class EdgeUnderTest:
         assert self.gauges() == {}
         self.clients.sweep(1)
         assert self.count(Slot.MAILBOX_BYTES) == 0
+        assert self.board.get(WebSocketSlot.OPEN) == 0
         assert sum(self.count(Slot(Slot.CLOSED_BY_REASON + reason)) for reason in range(Reason.REASONS)) == (
             self.count(Slot.ACCEPTED) + self.count(Slot.LIMIT_WORKER_CONNECTIONS)
         )

@@ -16,10 +16,12 @@ from megaphone.edge.connection import restore_connection
 from megaphone.edge.sketch import Sketch
 from megaphone.errors import MoveError
 from megaphone.uplink.direct import restore_stream
+from tests.unit.edge import websocket_dialogue as ws
 from tests.unit.edge.conftest import MakeEdge
 from tests.unit.edge.dialogue import ANSWER, AUTH, END, FEATURES, HEADER, MESSAGE, SUCCESS
 from tests.unit.edge.edge_under_test import EdgeUnderTest, ScriptedServer, open_descriptors
 from tests.unit.uplink.hand_over import Moving, Successor
+from tests.unit.wire.websocket_frames import frame
 
 PROXY = b"PROXY TCP4 192.0.2.7 198.51.100.1 40000 5222\r\n"
 BIND = b"<iq id='b' type='set'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>"
@@ -151,7 +153,48 @@ def half_closed(edge: EdgeUnderTest, server: ScriptedServer) -> Dialogue:
     client.expect(END).expect_end().close()
 
 
-STEPS = {login: 14, kicked: 1, half_closed: 2}
+def websocket(edge: EdgeUnderTest, server: ScriptedServer) -> Dialogue:
+    """A WebSocket, in frames, messages and stanzas that end anywhere."""
+    client = ws.connected(edge)
+    yield
+    opening = frame(ws.TEXT, ws.OPEN[:20], more=True) + frame(ws.CONTINUATION, ws.OPEN[20:])
+    client.send_raw(opening[:1])
+    yield
+    client.send_raw(opening[1:4])
+    yield
+    client.send_raw(opening[4:20])
+    yield
+    client.send_raw(opening[20:])
+    upstream = server.accept().expect(ws.STREAM).send(ws.ANSWER[:40])
+    yield
+    upstream.send(ws.ANSWER[40:] + ws.FEATURES[:10])
+    client.expect(ws.OPENED)
+    yield
+    upstream.send(ws.FEATURES[10:])
+    client.expect(ws.FEATURES_MESSAGE)
+    ws.log_in(client, upstream)
+    yield
+    long = "<message><body>\u4e00\u4e01".encode() + b"x" * 200 + b"</body></message>"
+    said = frame(ws.TEXT, long)
+    for begin, end in ((0, 1), (1, 3), (3, 6), (6, 8), (8, 25), (25, 100)):
+        client.send_raw(said[begin:end])
+        yield
+    client.send_raw(said[100:])
+    upstream.expect(long).send(long[:50])
+    assert client.take_frame()[:2] == (ws.TEXT, False)
+    yield
+    upstream.send(long[50:])
+    assert client.take_frame() == (ws.CONTINUATION, True, long[50:])
+    client.send_frame(ws.PING, b"1").expect_control(ws.PONG, b"1")
+    yield
+    client.send(ws.CLOSE)
+    upstream.expect(END)
+    yield
+    upstream.send(END).close()
+    client.expect(ws.CLOSE).expect_close(1000)
+
+
+STEPS = {login: 14, kicked: 1, half_closed: 2, websocket: 16}
 
 
 @pytest.mark.parametrize(

@@ -114,6 +114,7 @@ class FakeNodes:
         self.worker = 0
         self.epoch = b"epoch--1"
         self.up = True
+        self.arriving = False
         self.members: Mapping[str, Member] = {self.own.key: self.own}
         self.subscriptions: dict[str, list[FakeSubscription]] = {}
         self.on_joined: list[Callable[[Member], None]] = []

@@ -302,6 +302,13 @@ def test_an_upgrade_loses_no_word_and_nobody_sees_it(nats: NATS) -> None:
         after.nodes.restore(record)
         b.nodes.leave()
         say()
+        said_early: list[bytes] = []
+        early: list[Answer] = []
+        a.nodes.subscribe("m.other", lambda message: said_early.append(message.payload))
+        a.nodes.subscribe("u.romeo", lambda message: message.payload.upper())
+        await a.nodes.bus.round_trip()
+        assert after.nodes.publish("m.other", b"from the successor, not connected yet")
+        assert after.nodes.request("u.romeo", b"yes?", 5.0, early.append)
         after.open()
         while not after.nodes.up:
             say()
@@ -313,6 +320,7 @@ def test_an_upgrade_loses_no_word_and_nobody_sees_it(nats: NATS) -> None:
         await asyncio.sleep(1.5 * LEASE_SECONDS)
         assert heard == [b"%d" % each for each in range(1, number + 1)]
         assert answers == [b"new"]
+        assert (said_early, early) == ([b"from the successor, not connected yet"], [b"YES?"])
         assert a.seen("left") == after.seen("joined") == []
         assert len(a.seen("worker")) == 1  # the same life
         assert after.nodes.epoch == b.nodes.epoch

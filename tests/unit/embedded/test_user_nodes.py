@@ -128,6 +128,21 @@ def test_a_blocked_sender_is_refused_at_its_own_node() -> None:
     assert b"service-unavailable" in cluster.take("A:juliet/balcony")[0]
 
 
+@pytest.mark.parametrize("to", ["romeo@example.org", "romeo@example.org/orchard"])
+def test_a_sender_who_was_just_blocked_is_refused_where_that_is_known(to: str) -> None:
+    cluster = Cluster()
+    available(cluster, "B:romeo/orchard")
+    block = "<iq type='set' id='b'><block xmlns='urn:xmpp:blocking'><item jid='juliet@example.org'/></block></iq>"
+    cluster.send("B:romeo/orchard", block)
+    cluster.settle()
+    cluster.send("A:juliet/balcony", f"<message to='{to}' type='chat' id='1'><body>Ho</body></message>")
+    cluster.send("A:juliet/balcony", "<iq to='romeo@example.org/orchard' type='get' id='2'><q xmlns='q'/></iq>")
+    assert cluster.take("B:romeo/orchard") == []
+    answers = cluster.take("A:juliet/balcony")
+    assert [b"service-unavailable" in each for each in answers] == [True, True]
+    assert kept(cluster, "A", "romeo") == []
+
+
 def test_without_nats_a_node_is_alone() -> None:
     cluster = Cluster()
     available(cluster, "A:romeo/orchard", "B:romeo/street")

@@ -235,6 +235,29 @@ def test_words_that_are_none_change_nothing() -> None:
     assert cluster["A"].users.malformed >= 5
 
 
+def test_a_successor_says_nothing_into_the_wind() -> None:
+    """In the moment before NATS is there nobody is taken for nowhere, and order is kept."""
+    cluster = Cluster()
+    for name in ("A:romeo/street", "B:romeo/orchard", "A:juliet/balcony"):
+        cluster.send(name, "<presence/>")
+    cluster.settle()
+    at = cluster["A"].nodes
+    at.up, at.arriving = False, True
+    for number in range(3):
+        say(cluster, str(number), to="romeo@example.org/orchard")
+    assert bodies(cluster.take("A:romeo/street")) == []
+    at.up, at.arriving = True, False
+    for told in at.on_up:
+        cluster["A"].turn(lambda told=told: told(True))  # type: ignore[misc]
+    cluster.net.run()
+    assert bodies(cluster.take("B:romeo/orchard")) == ["0", "1", "2"]
+    assert bodies(cluster.take("A:romeo/street")) == []
+    at.up, at.arriving = False, True  # and if it does not come, it is as if there were no others
+    say(cluster, "3", to="romeo@example.org/orchard")
+    cluster.sweep(45)
+    assert bodies(cluster.take("A:romeo/street")) == ["3"]
+
+
 def test_nothing_is_left_of_users_who_are_gone() -> None:
     cluster = Cluster()
     before = {name: dict(node.nodes.subscriptions) for name, node in cluster.nodes.items()}

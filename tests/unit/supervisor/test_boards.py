@@ -8,6 +8,7 @@ import pytest
 from megaphone.dispatch.cluster_slots import ClusterSlot
 from megaphone.dispatch.counters import BOARD_BYTES, AdmissionSlot, Board, LinkSlot, Slot, UpstreamSlot
 from megaphone.dispatch.gauges import MAX_LINKS, MAX_UPSTREAMS
+from megaphone.dispatch.websocket_slots import WebSocketSlot
 from megaphone.supervisor.boards import SharedMemory, WorkerBoard
 
 
@@ -55,6 +56,9 @@ def test_only_gauges_of_the_process_are_cleared() -> None:
         Slot.STORE_WAITING,
         Slot.RELAYED_OPEN,
         Slot.PROMISES_WAITING,
+        WebSocketSlot.OPEN,
+        ClusterSlot.NODES,
+        ClusterSlot.NATS_UP,
         Slot.HUB_LINKS_ATTACHED,
         Slot.HUB_LINKS_WAITING,
         Slot.HUB_KEPT_BYTES,

@@ -1,0 +1,3 @@
+"""Types of the compiled state of a WebSocket."""
+
+def websocket_bytes() -> int: ...

@@ -1,0 +1,266 @@
+"""Clients over WebSocket through a running Megaphone: in front of Prosody and ejabberd, over links, and by itself."""
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.test_upgrade_direct import upgrade
+from tests.link.server import run
+from tests.scenarios.light import LightClient
+from tests.scenarios.websocket_client import CLIENT, WebSocketClient
+from tests.servers.certificates import CertificateAuthority
+from tests.servers.ejabberd import Ejabberd
+from tests.servers.ejabberd_link import SECRET as EJABBERD_SECRET
+from tests.servers.ejabberd_link import EjabberdLink
+from tests.servers.embedded import Embedded
+from tests.servers.linked import link_upstream, until
+from tests.servers.megaphone import Edge, upstream_of
+from tests.servers.model import ALICE, BOB, ROOMS, Endpoint
+from tests.servers.process import LOOPBACK, free_port
+from tests.servers.prosody import Prosody
+from tests.servers.prosody_link import SECRET as PROSODY_SECRET
+from tests.servers.prosody_link import ProsodyLink
+
+CLIENTS = 16  # of two users: one may have ten sessions
+MUC = "http://jabber.org/protocol/muc"
+
+
+@contextlib.contextmanager
+def serving(edge: Edge) -> Iterator[Edge]:
+    """The edge, running: WebSockets beside XMPP where there is direct TLS, and a plain listener for proxies."""
+    edge.tables["listen"][1] |= {"websocket": True, "tls": "both"}
+    edge.plain = Endpoint(LOOPBACK, free_port(), "none")  # type: ignore[attr-defined]
+    edge.tables["listen"].append(
+        {"address": f"{LOOPBACK}:{edge.plain.port}", "tls": "none", "websocket": True}  # type: ignore[attr-defined]
+    )
+    edge.tables["websocket"] = {"forwarded_from": ["127.0.0.0/8"], "ping_seconds": 1.0}
+    try:
+        edge.start()
+        yield edge
+    finally:
+        edge.stop()
+
+
+@pytest.fixture(scope="module")
+def in_front_of_prosody(
+    tmp_path_factory: pytest.TempPathFactory, authority: CertificateAuthority, prosody_behind_edge: Prosody
+) -> Iterator[Edge]:
+    edge = Edge(tmp_path_factory.mktemp("websocket-prosody"), authority, [upstream_of(prosody_behind_edge)])
+    with serving(edge):
+        yield edge
+
+
+@pytest.fixture(scope="module")
+def in_front_of_ejabberd(
+    tmp_path_factory: pytest.TempPathFactory, authority: CertificateAuthority, ejabberd: Ejabberd
+) -> Iterator[Edge]:
+    edge = Edge(tmp_path_factory.mktemp("websocket-ejabberd"), authority, [upstream_of(ejabberd)])
+    with serving(edge):
+        yield edge
+
+
+@pytest.fixture(scope="module")
+def linked_to_prosody(
+    tmp_path_factory: pytest.TempPathFactory, authority: CertificateAuthority, prosody_with_links: ProsodyLink
+) -> Iterator[Edge]:
+    directory = tmp_path_factory.mktemp("websocket-prosody-links")
+    upstream = link_upstream(directory, prosody_with_links.link, secret=PROSODY_SECRET)
+    with serving(Edge(directory, authority, [upstream])) as edge:
+        yield edge
+
+
+@pytest.fixture(scope="module")
+def linked_to_ejabberd(
+    tmp_path_factory: pytest.TempPathFactory, authority: CertificateAuthority, ejabberd_with_links: EjabberdLink
+) -> Iterator[Edge]:
+    directory = tmp_path_factory.mktemp("websocket-ejabberd-links")
+    upstream = link_upstream(directory, ejabberd_with_links.link, secret=EJABBERD_SECRET)
+    with serving(Edge(directory, authority, [upstream])) as edge:
+        yield edge
+
+
+@pytest.fixture(scope="module")
+def by_itself(tmp_path_factory: pytest.TempPathFactory, authority: CertificateAuthority) -> Iterator[Edge]:
+    service = Embedded(tmp_path_factory.mktemp("websocket-embedded"), authority)
+    service.register()
+    with serving(service):
+        yield service
+
+
+MODES = ["in_front_of_prosody", "in_front_of_ejabberd", "linked_to_prosody", "linked_to_ejabberd", "by_itself"]
+
+
+@pytest.fixture(params=MODES)
+def edge(request: pytest.FixtureRequest) -> Edge:
+    found: Edge = request.getfixturevalue(request.param)
+    return found
+
+
+def test_two_kinds_of_clients_talk(edge: Edge, authority: CertificateAuthority) -> None:
+    """Over WebSocket in TLS, over TCP with direct TLS on the same port, and over WebSocket without TLS."""
+
+    async def main() -> None:
+        alice = await WebSocketClient.login(edge.direct, ALICE, authority.certificate)
+        bob = await LightClient.login(edge.direct, BOB, authority.certificate)
+        # whoever knows that there is no TLS takes no password
+        is_direct = [table.get("mode") for table in edge.tables.get("upstream", [])] == [None]
+        endpoint = edge.plain if is_direct else edge.direct  # type: ignore[attr-defined]
+        proxied = await WebSocketClient.login(endpoint, ALICE, authority.certificate, forwarded="192.0.2.77")
+        bob.send("<presence/>")
+        for number in range(20):
+            await alice.message(bob.jid, f"to bob {number} \u00e9\U0001f600")
+            bob.message(alice.jid, f"to alice {number}")
+        for number in range(20):
+            assert await alice.next_body() == f"to alice {number}"
+            while (body := (await bob.next()).findtext(f"{CLIENT}body")) is None:
+                pass
+            assert body == f"to bob {number} \u00e9\U0001f600"
+        large = "x" * 150_000
+        await alice.message(proxied.jid, large)
+        assert await proxied.next_body() == large
+        rows = (await asyncio.to_thread(edge.request, "GET", "/connections"))["connections"]
+        assert "192.0.2.77" in {row["address"] for row in rows}
+        assert {alice.jid, proxied.jid} <= {row["jid"] for row in rows}
+        assert await asyncio.to_thread(edge.metric, "megaphone_websocket_connections") == 2
+        assert await alice.close() == 1000
+        assert await proxied.close() == 1000
+        await bob.close()
+        await until(lambda: edge.metric("megaphone_websocket_connections") == 0, "no WebSocket left")
+
+    run(main())
+
+
+def test_the_roster_and_a_ping(edge: Edge, authority: CertificateAuthority) -> None:
+    async def main() -> None:
+        alice = await WebSocketClient.login(edge.direct, ALICE, authority.certificate)
+        roster = await alice.ask("<query xmlns='jabber:iq:roster'/>", "get")
+        assert roster.find("{jabber:iq:roster}query") is not None
+        pong = await alice.ask("<ping xmlns='urn:xmpp:ping'/>", "get", ALICE.domain)
+        assert pong.get("type") == "result"
+        await alice.socket.ping()
+        before = await asyncio.to_thread(edge.metric, "megaphone_websocket_pings_total", direction="out")
+        await until(
+            lambda: edge.metric("megaphone_websocket_pings_total", direction="out") >= before + 2, "pings of the edge"
+        )
+        assert (await alice.ask("<ping xmlns='urn:xmpp:ping'/>", "get", ALICE.domain)).get("type") == "result"
+        assert await alice.close() == 1000
+
+    run(main())
+
+
+def test_a_room(by_itself: Edge, authority: CertificateAuthority) -> None:
+    """Through rooms at another worker's home, too: the connection stays where it is, and its bytes go there."""
+
+    async def main() -> None:
+        room = f"websocket@{ROOMS}"
+        endpoint, trusted = by_itself.direct, authority.certificate
+        clients = [await WebSocketClient.login(endpoint, account, trusted) for account in (ALICE, BOB)]
+        light = await LightClient.login(by_itself.direct, ALICE, authority.certificate)
+        for number, client in enumerate(clients):
+            await client.send(f"<presence xmlns='jabber:client' to='{room}/nick{number}'><x xmlns='{MUC}'/></presence>")
+            while (await client.until(f"{CLIENT}presence")).get("from") != f"{room}/nick{number}":
+                pass
+            if number == 0:  # a new room is locked until its owner says what it shall be (XEP-0045 section 10.1.2)
+                form = f"<query xmlns='{MUC}#owner'><x xmlns='jabber:x:data' type='submit'/></query>"
+                assert (await client.ask(form, to=room)).get("type") == "result"
+        light.send(f"<presence to='{room}/light'><x xmlns='{MUC}'/></presence>")
+        for number, client in enumerate(clients):
+            await client.send(
+                f"<message xmlns='jabber:client' to='{room}' type='groupchat'><body>from {number}</body></message>"
+            )
+            for each in clients:
+                assert await each.next_body() == f"from {number}"
+        await asyncio.gather(*(client.close() for client in clients))
+        await light.close()
+
+    run(main())
+
+
+@pytest.mark.parametrize("mode", ["in_front_of_prosody", "by_itself"])
+def test_many_clients(request: pytest.FixtureRequest, mode: str, authority: CertificateAuthority) -> None:
+    edge: Edge = request.getfixturevalue(mode)
+
+    async def main() -> None:
+        clients = await asyncio.gather(
+            *(
+                WebSocketClient.login(edge.direct, (ALICE, BOB)[number % 2], authority.certificate)
+                for number in range(CLIENTS)
+            )
+        )
+        for number, client in enumerate(clients):
+            await client.message(clients[(number + 1) % CLIENTS].jid, f"from {number}")
+        for number, client in enumerate(clients):
+            assert await client.next_body() == f"from {(number - 1) % CLIENTS}"
+        assert await asyncio.gather(*(client.close() for client in clients)) == [1000] * CLIENTS
+
+    run(main())
+
+
+@pytest.mark.parametrize("mode", ["direct", "embedded"])
+def test_an_upgrade_is_not_noticed(
+    tmp_path: Path, authority: CertificateAuthority, prosody_behind_edge: Prosody, mode: str
+) -> None:
+    if mode == "direct":
+        edge = Edge(tmp_path, authority, [upstream_of(prosody_behind_edge)])
+    else:
+        edge = service = Embedded(tmp_path, authority, workers=1)
+        service.register()
+    with serving(edge):
+
+        async def main() -> None:
+            alice = await WebSocketClient.login(edge.direct, ALICE, authority.certificate)
+            bob = await WebSocketClient.login(edge.direct, BOB, authority.certificate)
+            for number in range(2):
+                done = await upgrade(edge)
+                assert "2 connections moved, 0 ended" in done.stdout, done.stdout + done.stderr
+                await alice.message(bob.jid, f"to bob {number}")
+                assert await bob.next_body() == f"to bob {number}"
+                await bob.message(alice.jid, f"to alice {number}")
+                assert await alice.next_body() == f"to alice {number}"
+            assert await asyncio.to_thread(edge.metric, "megaphone_websocket_connections") == 2
+            assert [await alice.close(), await bob.close()] == [1000, 1000]
+            await until(lambda: edge.metric("megaphone_websocket_connections") == 0, "no WebSocket left")
+
+        run(main())
+
+
+@pytest.mark.parametrize("how", ["drain", "kick"])
+def test_an_operator_ends_them(tmp_path: Path, authority: CertificateAuthority, how: str) -> None:
+    service = Embedded(tmp_path, authority, workers=1)
+    service.register()
+    with serving(service) as edge:
+
+        async def main() -> None:
+            alice = await WebSocketClient.login(edge.direct, ALICE, authority.certificate)
+            if how == "drain":
+                stopped = asyncio.create_task(asyncio.to_thread(edge.stop))
+                error = await alice.until("{http://etherx.jabber.org/streams}error")
+                assert error[0].tag == "{urn:ietf:params:xml:ns:xmpp-streams}system-shutdown"
+                assert await alice.end() == 1001
+                await stopped
+            else:
+                await asyncio.to_thread(edge.request, "POST", "/kick", {"jid": alice.jid})
+                await alice.until("{http://etherx.jabber.org/streams}error")
+                assert await alice.end() in (1000, 1008)
+
+        run(main())
+
+
+def test_the_server_goes(tmp_path: Path, authority: CertificateAuthority) -> None:
+    prosody = Prosody(tmp_path / "prosody", authority, "edge")
+    prosody.register()
+    prosody.start()
+    try:
+        with serving(Edge(tmp_path, authority, [upstream_of(prosody)])) as edge:
+
+            async def main() -> None:
+                alice = await WebSocketClient.login(edge.direct, ALICE, authority.certificate)
+                await asyncio.to_thread(prosody.stop)
+                assert await alice.end() in (1000, 1014)
+
+            run(main())
+    finally:
+        prosody.stop()
