@@ -43,7 +43,8 @@ def measure_heal(heals: int, written: int) -> list[Figure]:
     """Cut, write on both sides, heal; each time in another room."""
     equal = Figure("until all have the same", "s", digits=2, ours=CLUSTER, peers=())
     connected = Figure("of that, until the third node is at NATS again", "s", digits=2, ours=CLUSTER, peers=())
-    speed = Figure("messages that change sides per second", "1/s", digits=0, ours=CLUSTER, peers=())
+    synced = Figure("of that, from then on", "s", digits=2, ours=CLUSTER, peers=())
+    speed = Figure("messages that change sides per second, from then on", "1/s", digits=0, ours=CLUSTER, peers=())
     ways: list[WayToNATS] = []
     with tempfile.TemporaryDirectory(prefix="megaphone-bench-") as name, ExitStack() as stack:
 
@@ -58,8 +59,10 @@ def measure_heal(heals: int, written: int) -> list[Figure]:
             until_connected, until_equal = heal(cluster, ways[0], f"cut{number}", written)
             equal.add(CLUSTER, until_equal)
             connected.add(CLUSTER, until_connected)
-            speed.add(CLUSTER, 3 * written / until_equal)  # one side's go to one node, the other's to two
-    return [equal, connected, speed]
+            synced.add(CLUSTER, until_equal - until_connected)
+            # one side's go to one node, the other's to two
+            speed.add(CLUSTER, 3 * written / (until_equal - until_connected))
+    return [equal, connected, synced, speed]
 
 
 def heal(cluster: Running, way: WayToNATS, name: str, written: int) -> tuple[float, float]:
