@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from megaphone.bus.nats_access import Access
 
 
@@ -31,3 +35,18 @@ class Report(Protocol):
 
     def __call__(self, event: str, *, trouble: bool = False, **fields: object) -> None:
         """Write it down."""
+
+
+def addresses_of(configured: Sequence[str], listeners: Iterable[tuple[int, int]]) -> tuple[str, ...]:
+    """Return where clients connect, as configured; in place of port 0 the port that the kernel chose.
+
+    `listeners` are places in `configured` and the descriptors of listening sockets.
+    """
+    ports: dict[int, int] = {}
+    for place, descriptor in listeners:
+        with socket.socket(fileno=os.dup(descriptor)) as listening:
+            ports.setdefault(place, listening.getsockname()[1])
+    return tuple(
+        f"{address.removesuffix(':0')}:{ports[place]}" if address.endswith(":0") and place in ports else address
+        for place, address in enumerate(configured)
+    )

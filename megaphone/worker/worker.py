@@ -26,7 +26,7 @@ from megaphone.edge.limits import ClientLimits, ListenerFacts, WebSocketLimits
 from megaphone.edge.listener import Listener
 from megaphone.edge.sketch import SEED_BYTES, Sketch, sketch_bytes
 from megaphone.embedded.embedded import Embedded
-from megaphone.embedded.nodes_settings import NodesSettings
+from megaphone.embedded.nodes_settings import NodesSettings, addresses_of
 from megaphone.errors import ConfigError, MoveError, StorageError, TLSError
 from megaphone.sockets.endpoint import parse_other_host
 from megaphone.sockets.tls_contexts import CertificateChoice, TLSContext
@@ -169,7 +169,7 @@ class Worker(Process):
             incarnation=blake2b(seed, digest_size=INCARNATION_BYTES, person=b"incarnation").digest(),
             serves=(config.domain[0].name, config.rooms.domain),
             lease_seconds=cluster.lease_seconds,
-            addresses=tuple(listen.address for listen in config.listen)[:_ADDRESSES_LIMIT],
+            addresses=addresses_of([listen.address for listen in config.listen], start["listeners"])[:_ADDRESSES_LIMIT],
         )
 
     def _listen_of(self, connection: ClientConnection) -> int:
