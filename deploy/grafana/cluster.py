@@ -45,4 +45,11 @@ CLUSTER: Final = (
         "Batches that were not taken, by the reason.",
         ("sum by (reason) (rate(megaphone_history_refused_total{}[$__rate_interval]))", "{{reason}}"),
     ),
+    graph(
+        "Rows between nodes",
+        "cps",
+        "Accounts, rosters, rooms: told to the store, taken from it; and whether all has been shared (1).",
+        ("sum by (event) (rate(megaphone_rows_total{}[$__rate_interval]))", "{{event}}"),
+        ("min by (instance) (megaphone_rows_shared{})", "{{instance}} shared"),
+    ),
 )

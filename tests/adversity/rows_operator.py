@@ -103,7 +103,8 @@ CONFIGURATION = (
         what="A typo in a choice",
         old='$PORT"',
         new='$PORT"\ntls = "starttsl"',
-        error='$FILE: listen[0].tls: must be "direct", "none" or "starttls", not "starttsl"; did you mean "starttls"?',
+        error='$FILE: listen[0].tls: must be "both", "direct", "none" or "starttls", not "starttsl"; '
+        'did you mean "starttls"?',
     ),
     Mistake(
         what="A certificate that is not there",

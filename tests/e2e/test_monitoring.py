@@ -31,6 +31,7 @@ VARIABLES = {"$job": "megaphone-.*", "$instance": ".*", "$__rate_interval": "10m
 RIGHTLY_EMPTY = {
     "Workers replaced": "no worker died",
     "Connections that changed their process, {{instance}} {{worker}} took over": "no node was upgraded",
+    "Workers without NATS, {{instance}}": "all nodes of clusters have their NATS, or there is no cluster",
     "instance:megaphone_memory_per_connection:bytes": "of nodes with more than 1,000 connections",
 }
 STAGE_SECONDS = 30.0
