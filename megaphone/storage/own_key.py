@@ -39,6 +39,8 @@ def own_key(directory: str) -> NodeKey:
     """Return the key of a node whose database is there, whichever process asks first; StorageError if it has none."""
     path = database_path(directory)
     with words(path), contextlib.closing(connect(path)) as connection:
+        if _note(connection) is not None and os.path.lexists(key_path(directory)):
+            return _key(connection, key_path(directory))  # as ever: nothing is written, whoever holds the database
         connection.execute("BEGIN IMMEDIATE")  # others who ask wait
         try:
             key = _key(connection, key_path(directory))
@@ -50,7 +52,7 @@ def own_key(directory: str) -> NodeKey:
 
 
 def _key(connection: sqlite3.Connection, path: str) -> NodeKey:
-    found = connection.execute("SELECT value FROM secret WHERE name = ?", (_NOTE,)).fetchone()
+    found = _note(connection)
     if found is None and os.path.lexists(path):
         _put_aside(path)
     is_there = os.path.lexists(path)
@@ -66,6 +68,11 @@ def _key(connection: sqlite3.Connection, path: str) -> NodeKey:
     elif bytes(found[0]) != key.origin:
         raise StorageError(path, "is not the key of this database: put that back, or remove this one for a new key")
     return key
+
+
+def _note(connection: sqlite3.Connection) -> tuple[bytes] | None:
+    found: tuple[bytes] | None = connection.execute("SELECT value FROM secret WHERE name = ?", (_NOTE,)).fetchone()
+    return found
 
 
 def _put_aside(path: str) -> None:
