@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import contextlib
 import os
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from megaphone.bus.nats_wire import encode_headers
-from megaphone.errors import BucketMissingError, BusUnreachableError, KeysError, WrongRevisionError
+from megaphone.errors import BucketMissingError, BusError, BusUnreachableError, KeysError, WrongRevisionError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -202,6 +203,34 @@ class Keys:
         return self.prefix + key
 
     # --- requests ------------------------------------------------------------
+
+    async def create_consumer(self, name: str, config: Mapping[str, Any]) -> int:
+        """Make an ephemeral consumer of all keys; return how many messages it has to give. `config` is what is its own.
+
+        BusError if that cannot be, BucketMissingError if there is no bucket.
+        """
+        answer = await self.api(
+            f"CONSUMER.CREATE.{self.stream}.{name}",
+            {
+                "stream_name": self.stream,
+                "config": {
+                    "name": name,
+                    "filter_subject": f"{self.prefix}>",
+                    "ack_policy": "none",
+                    "replay_policy": "instant",
+                    "max_deliver": 1,
+                    "mem_storage": True,
+                    "num_replicas": 1,
+                    **config,
+                },
+            },
+        )
+        return int(answer.get("num_pending") or 0)
+
+    async def delete_consumer(self, name: str) -> None:
+        """End a consumer, if the store can be told: it would go by itself too."""
+        with contextlib.suppress(BusError):
+            await self.api(f"CONSUMER.DELETE.{self.stream}.{name}", None)
 
     async def api(self, subject: str, question: Mapping[str, Any] | None) -> dict[str, Any]:
         """Ask JetStream's API."""

@@ -10,7 +10,6 @@ that no more than that is ever on its way or in memory.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -61,29 +60,11 @@ class Reading:
         """Begin; BusError if that cannot be, BucketMissingError if there is no bucket."""
         self._sid = self._keys.connection.subscribe(self._subject, self._take)
         self._keys.connection.listeners.append(self._changed)
-        answer = await self._keys.api(
-            f"CONSUMER.CREATE.{self._keys.stream}.{self._name}",
-            {
-                "stream_name": self._keys.stream,
-                "config": {
-                    "name": self._name,
-                    # a key has one message in the bucket, its last
-                    **(
-                        {"deliver_policy": "by_start_sequence", "opt_start_seq": self._after + 1}
-                        if self._after
-                        else {"deliver_policy": "all"}
-                    ),
-                    "filter_subject": f"{self._keys.prefix}>",
-                    "ack_policy": "none",
-                    "replay_policy": "instant",
-                    "max_deliver": 1,
-                    "mem_storage": True,
-                    "num_replicas": 1,
-                    "inactive_threshold": _FORGOTTEN_SECONDS * _NANOSECONDS,
-                },
-            },
-        )
-        if not answer.get("num_pending"):
+        # a key has one message in the bucket, its last
+        begins = {"deliver_policy": "by_start_sequence", "opt_start_seq": self._after + 1}
+        config = begins if self._after else {"deliver_policy": "all"}
+        forgotten = {"inactive_threshold": _FORGOTTEN_SECONDS * _NANOSECONDS}
+        if not await self._keys.create_consumer(self._name, config | forgotten):
             self.pending = 0
 
     async def next(self) -> list[Change]:
@@ -110,8 +91,7 @@ class Reading:
         self._keys.connection.unsubscribe(self._sid)
         if self._changed in self._keys.connection.listeners:
             self._keys.connection.listeners.remove(self._changed)
-        with contextlib.suppress(BusError):  # it would go by itself too
-            await self._keys.api(f"CONSUMER.DELETE.{self._keys.stream}.{self._name}", None)
+        await self._keys.delete_consumer(self._name)
 
     def _check(self) -> None:
         if self._trouble is not None:

@@ -101,33 +101,19 @@ class Watch:
         self._taker.began()
         sid = self._sid = self._keys.connection.subscribe(subject, lambda delivery: self._take(sid, delivery))
         try:
-            answer = await self._keys.api(
-                f"CONSUMER.CREATE.{self._keys.stream}.{name}",
-                {
-                    "stream_name": self._keys.stream,
-                    "config": {
-                        "name": name,
-                        "deliver_subject": subject.decode(),
-                        "deliver_policy": "last_per_subject",
-                        "filter_subject": f"{self._keys.prefix}>",
-                        "ack_policy": "none",
-                        "replay_policy": "instant",
-                        "max_deliver": 1,
-                        "mem_storage": True,
-                        "num_replicas": 1,
-                        "idle_heartbeat": int(self._heartbeat_seconds * _NANOSECONDS),
-                        "inactive_threshold": 30 * _NANOSECONDS,
-                    },
-                },
-            )
-            if not answer.get("num_pending") and self._last == 0:
+            config = {
+                "deliver_subject": subject.decode(),
+                "deliver_policy": "last_per_subject",
+                "idle_heartbeat": int(self._heartbeat_seconds * _NANOSECONDS),
+                "inactive_threshold": 30 * _NANOSECONDS,
+            }
+            if not await self._keys.create_consumer(name, config) and self._last == 0:
                 self._now_current()
             await self._until_in_doubt()
         finally:
             self._keys.connection.unsubscribe(sid)
             self._sid = 0
-        with contextlib.suppress(BusError):  # it would go by itself too
-            await self._keys.api(f"CONSUMER.DELETE.{self._keys.stream}.{name}", None)
+        await self._keys.delete_consumer(name)
         return self._is_current
 
     async def _until_in_doubt(self) -> None:

@@ -1,6 +1,9 @@
 """Megaphone in front of each server and by itself, started once per run for tests that leave it as they found it."""
 
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -161,3 +164,11 @@ def prosody_with_guests(
         yield server
     finally:
         server.stop()
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """A home with a short path: tmux puts a Unix socket into it."""
+    made = Path(tempfile.mkdtemp(prefix="home-"))
+    yield made
+    shutil.rmtree(made)

@@ -1,7 +1,6 @@
 """Histories across nodes: slixmpp reads a page on one node and the next on another, profanity joins at a third."""
 
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -115,14 +114,6 @@ def test_what_a_user_said_is_paged_across_nodes(played: Played, cluster: Cluster
         assert await pages_in_turn([other, bob]) == live
 
     played(script)
-
-
-@pytest.fixture
-def home() -> Iterator[Path]:
-    """A home with a short path: tmux puts a Unix socket into it."""
-    made = Path(tempfile.mkdtemp(prefix="home-"))
-    yield made
-    shutil.rmtree(made)
 
 
 @pytest.mark.skipif(shutil.which("profanity") is None, reason="profanity is not installed")

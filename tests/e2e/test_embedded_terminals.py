@@ -4,8 +4,7 @@ import asyncio
 import os
 import shutil
 import subprocess
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -32,14 +31,6 @@ resource=profanity
 muc.service={rooms}
 muc.nick=Carol
 """
-
-
-@pytest.fixture
-def home() -> Iterator[Path]:
-    """A home with a short path: tmux puts a Unix socket into it."""
-    made = Path(tempfile.mkdtemp(prefix="home-"))
-    yield made
-    shutil.rmtree(made)
 
 
 @pytest.mark.skipif(shutil.which("profanity") is None, reason="profanity is not installed")

@@ -6,8 +6,6 @@ import asyncio
 import os
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from megaphone.bus.homes import home_of
 from megaphone.bus.ports import Message, NoAnswer, NobodyThere
 from megaphone.bus.subjects import Subjects
@@ -18,21 +16,12 @@ from tests.servers.nats import NATS
 from tests.unit.bus.test_nats import run, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable
 
     from megaphone.bus.members import Member
     from megaphone.bus.ports import Answer
 
 LEASE_SECONDS = 2
-
-
-@pytest.fixture
-def nats(tmp_path: Path) -> Iterator[NATS]:
-    server = NATS(tmp_path / "nats")
-    server.start()
-    yield server
-    server.stop()
 
 
 class Worker:

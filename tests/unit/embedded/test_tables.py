@@ -29,21 +29,13 @@ from tests.unit.bus.test_nats import opened, run, until
 from tests.unit.storage.conftest import CREDENTIALS, DOMAIN, JULIET, ROMEO
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from megaphone.bus.nats import NATSBus
     from megaphone.storage.replicated import Applied
 
 NODES = 3
-
-
-@pytest.fixture
-def nats(tmp_path: Path) -> Iterator[NATS]:
-    server = NATS(tmp_path / "nats")
-    server.start()
-    yield server
-    server.stop()
 
 
 class Node:
