@@ -6,7 +6,8 @@
 
 The leases are counted here: what the store says of a key that it has dropped, after a time when nobody could write, is
 no word about the node. While nothing can be heard of the store nobody leaves; from when it can be heard again, each
-member has its lease anew.
+member has its lease anew. The same holds while our own word is missing: a store that is too busy to take ours takes
+nobody's.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ INCARNATION_BYTES = 8
 EPOCH_BYTES = 8  # of the lives of workers
 MEMBERS_LIMIT = 1024
 LATE_SECONDS = 1.0  # a tick that comes so late says that we were away, not that the others were
+MISSING_PART = 0.6  # of its lease: our own word is missing; with a word each third, nobody's lease runs out before
 
 _Text = Annotated[str, Meta(min_length=1, max_length=255)]
 _Texts = Annotated[tuple[_Text, ...], Meta(max_length=64)]
@@ -74,7 +76,7 @@ def decode_member(key: str, value: bytes) -> Member:
 class View:
     """The members by their node keys, and who is told of changes: `joined`, `left`, `changed` (was, is).
 
-    Those are called from within `take`, `leave` and `tick`, with the view as it is after the change.
+    `own` is the key of the node that looks, if it says itself in the store too. Those are called from within `take`, `leave` and `tick`, with the view as it is after the change.
     """
 
     def __init__(
@@ -83,13 +85,16 @@ class View:
         joined: Callable[[Member], None],
         left: Callable[[Member], None],
         changed: Callable[[Member, Member], None],
+        own: str = "",
     ) -> None:
+        self._own = own
         self._joined = joined
         self._left = left
         self._changed = changed
         self._members: dict[str, Member] = {}
         self._deadlines: dict[str, float] = {}
         self._hears = False
+        self._missing = False  # our own word
         self._last_tick: float | None = None
         self._goodbyes: dict[str, None] = {}  # of those that are away, who has said so; the oldest first
 
@@ -133,13 +138,12 @@ class View:
     def restore(self, members: Iterable[Member], now: float) -> None:
         """Know what a process before this one knew; nobody is told. Each has its lease anew."""
         self._members = {member.key: member for member in members}
-        self._deadlines = {key: now + member.lease_seconds for key, member in self._members.items()}
+        self._lease_anew(now)
 
     def hear(self, hears: bool, now: float) -> None:
         """Say whether the store can be heard; nobody leaves while it cannot."""
         if hears and not self._hears:
-            for key, member in self._members.items():
-                self._deadlines[key] = now + member.lease_seconds
+            self._lease_anew(now)
         self._hears = hears
 
     def tick(self, now: float) -> None:
@@ -148,9 +152,17 @@ class View:
         self._last_tick = now
         if late > LATE_SECONDS:
             self._deadlines = {key: deadline + late for key, deadline in self._deadlines.items()}
-        if self._hears:
+        own = self._members.get(self._own)
+        missing = own is not None and now > self._deadlines[self._own] - (1 - MISSING_PART) * own.lease_seconds
+        if self._missing and not missing:
+            self._lease_anew(now)
+        self._missing = missing
+        if self._hears and not self._missing:
             for key in [key for key, deadline in self._deadlines.items() if deadline <= now]:
                 self._remove(key)
+
+    def _lease_anew(self, now: float) -> None:
+        self._deadlines = {key: now + member.lease_seconds for key, member in self._members.items()}
 
     def _remove(self, key: str) -> None:
         del self._deadlines[key]

@@ -48,13 +48,15 @@ def bucket_of(bus: NATSBus) -> str:
 class Onlooker:
     """Sees who is in the cluster of `bus`, and says nothing: its nodes are the keys of the bucket `mp-<cluster>-nodes`.
 
-    `joined`, `left` and `changed` (was, is) are told of every node; `fault` gets the rest.
+    `own_key` is that of the node it belongs to. `joined`, `left` and `changed` (was, is) are told of every node; `fault`
+    gets the rest.
     """
 
     def __init__(
         self,
         bus: NATSBus,
         *,
+        own_key: str,
         lease_seconds: int,
         joined: Callable[[Member], None],
         left: Callable[[Member], None],
@@ -62,7 +64,7 @@ class Onlooker:
         fault: Callable[[Exception], None],
         timeout_seconds: float = 5.0,
     ) -> None:
-        self.view = View(joined=self._told(joined), left=self._told(left), changed=self._told(changed))
+        self.view = View(joined=self._told(joined), left=self._told(left), changed=self._told(changed), own=own_key)
         self.keys = Keys(bus.connection, bus.prefix, bucket_of(bus), timeout_seconds=timeout_seconds)
         self._fault = fault
         self._watch = Watch(self.keys, self, heartbeat_seconds=min(1.0, lease_seconds / 8))
@@ -158,6 +160,7 @@ class Membership(Onlooker):
     ) -> None:
         super().__init__(
             bus,
+            own_key=own.key,
             lease_seconds=own.lease_seconds,
             joined=joined,
             left=left,

@@ -257,6 +257,7 @@ class Nodes:
         else:
             self._watching = Onlooker(
                 self._bus,
+                own_key=self.own.key,
                 lease_seconds=self.own.lease_seconds,
                 joined=self._joined,
                 left=self._left,

@@ -12,7 +12,7 @@ from tests.scenarios.transcript import Transcript
 from tests.servers.embedded import Embedded
 from tests.servers.model import Account, Endpoint
 
-PLAY_SECONDS = 60.0
+PLAY_SECONDS = 120.0
 WAIT_SECONDS = 15.0
 
 Script = Callable[["Company"], Awaitable[None]]

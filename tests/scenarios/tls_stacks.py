@@ -4,6 +4,7 @@ Each carries bytes both ways over direct TLS 1.3 and, if its stack can, asks for
 """
 
 import contextlib
+import select
 import socket
 import ssl
 import subprocess
@@ -176,7 +177,7 @@ class Socket:
 
 
 class PythonSSL(Socket):
-    """The standard library, in one thread at a time: what OpenSSL's objects want."""
+    """The standard library, in one thread at a time: what OpenSSL's objects want. So each waits outside of them."""
 
     def __init__(self, endpoint: Endpoint, authority: Path) -> None:
         super().__init__(endpoint)
@@ -184,17 +185,30 @@ class PythonSSL(Socket):
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         context.set_alpn_protocols(["xmpp-client"])
         self._tls = context.wrap_socket(self.socket, server_hostname=DOMAIN)
+        self._tls.setblocking(False)
+        self._alone = threading.Lock()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     def _read(self) -> None:
         with contextlib.suppress(OSError):
-            while data := self._tls.recv(READ_BYTES):
+            while data := self._receive():
                 self.inbox.put(data)
         self.inbox.put(b"")
 
+    def _receive(self) -> bytes:
+        while True:
+            with self._alone, contextlib.suppress(ssl.SSLWantReadError):
+                return self._tls.recv(READ_BYTES)
+            select.select([self._tls], [], [], PATIENCE_SECONDS)
+
     def send(self, data: bytes) -> None:
-        self._tls.sendall(data)
+        view = memoryview(data)
+        while view:
+            with self._alone, contextlib.suppress(ssl.SSLWantWriteError):
+                view = view[self._tls.send(view) :]
+                continue
+            select.select([], [self._tls], [], PATIENCE_SECONDS)
 
     def ask_for_new_keys(self) -> None:
         """No call of the module does it."""
@@ -203,7 +217,7 @@ class PythonSSL(Socket):
         return 0
 
     def close(self) -> None:
-        with contextlib.suppress(OSError):
+        with self._alone, contextlib.suppress(OSError):
             self._tls.shutdown(socket.SHUT_RDWR)
         self._reader.join()
         self._tls.close()

@@ -30,10 +30,10 @@ def member(number: int, start: int = 1, **fields: object) -> Member:
 class Told:
     """A view, and what it has told."""
 
-    def __init__(self) -> None:
+    def __init__(self, own: str = "") -> None:
         self.events: list[tuple[str, str]] = []
         self.present: dict[str, Member] = {}
-        self.view = View(joined=self.joined, left=self.left, changed=self.changed)
+        self.view = View(joined=self.joined, left=self.left, changed=self.changed, own=own)
 
     def joined(self, one: Member) -> None:
         assert one.key not in self.present
@@ -111,6 +111,36 @@ def test_who_was_away_itself_does_not_think_so_of_others() -> None:
         told.view.tick(tenth / 10)
     assert not told.present
     assert LATE_SECONDS < LEASE_SECONDS
+
+
+@given(phases=st.lists(st.integers(0, 9), min_size=3, max_size=3), stall=st.integers(0, 100))
+def test_a_store_that_takes_nobodys_word_says_nothing_of_anybody(phases: list[int], stall: int) -> None:
+    """Each says its key once in a second until the store takes no more; afterwards those who live say it again."""
+    told = Told(own=member(0).key)
+    told.view.hear(True, 0.0)
+    for tenth in range(50 + stall + 20):
+        for number, phase in enumerate(phases):
+            if tenth % 10 == phase and not 50 <= tenth < 50 + stall:
+                told.say(member(number), tenth / 10)
+        told.view.tick(tenth / 10)
+    assert [event for event, _ in told.events] == ["joined"] * 3
+    for tenth in range(50 + stall + 20, 50 + stall + 20 + 10 * LEASE_SECONDS + 1):  # two of them are dead
+        told.say(member(0), tenth / 10)
+        told.view.tick(tenth / 10)
+    assert told.present.keys() == {member(0).key}
+
+
+def test_a_node_that_is_no_member_itself_sees_others_leave() -> None:
+    told = Told(own=member(0).key)
+    told.view.hear(True, 0.0)
+    for one in (member(0), member(1)):
+        told.say(one, 0.0)
+    for tenth in range(25):
+        told.view.tick(tenth / 10)
+    told.view.leave(member(0).key, member(0).incarnation)
+    for tenth in range(25, 25 + 10 * LEASE_SECONDS + 1):
+        told.view.tick(tenth / 10)
+    assert told.events[2:] == [("left", "node0"), ("left", "node1")]
 
 
 @pytest.mark.parametrize(
