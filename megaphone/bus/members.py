@@ -76,7 +76,8 @@ def decode_member(key: str, value: bytes) -> Member:
 class View:
     """The members by their node keys, and who is told of changes: `joined`, `left`, `changed` (was, is).
 
-    `own` is the key of the node that looks, if it says itself in the store too. Those are called from within `take`, `leave` and `tick`, with the view as it is after the change.
+    `own` is the key of the node that looks, if it says itself in the store too. Those callbacks are called from within
+    `take`, `leave` and `tick`, with the view as it is after the change.
     """
 
     def __init__(

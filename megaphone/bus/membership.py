@@ -48,8 +48,8 @@ def bucket_of(bus: NATSBus) -> str:
 class Onlooker:
     """Sees who is in the cluster of `bus`, and says nothing: its nodes are the keys of the bucket `mp-<cluster>-nodes`.
 
-    `own_key` is that of the node it belongs to. `joined`, `left` and `changed` (was, is) are told of every node; `fault`
-    gets the rest.
+    `own_key` is that of the node it belongs to. `joined`, `left` and `changed` (was, is) are told of every node;
+    `fault` gets the rest.
     """
 
     def __init__(
