@@ -1,14 +1,14 @@
 """One BOSH session as a state machine (XEP-0124, XEP-0206): requests in any order, one XMPP stream each way.
 
-    client ── rid 8 ──► early ─┐ rid 7 has come                      ┌─► stream   the client's elements, once and in order
+    client ── rid 8 ──► early ─┐ rid 7 has come                      ┌─► stream  the client's elements, once, in order
     client ── rid 7 ───────────┴► in order ──► held (`hold` of them) ┤
     client ── rid 7 again ──► its answer, if there was one           │
-    client ◄── answer to the oldest held ◄── outbox ◄────────────────┴── stream   the server's elements, each in one answer
+    client ◄── answer to the oldest held ◄── outbox ◄────────────────┴── stream  the server's elements, each once
 
 A request is a number that the caller gives. What is to be done comes out of `take_answers` and `take_stream`; times are
 seconds of any clock that does not go backwards, and `deadline` says when `take_time` has something to do.
 
-    opening ─ features, or OPENING_SECONDS ─► open ─ terminate, error, inactivity, the stream's end ─► ended ─► forgotten
+    opening ─ features, or OPENING_SECONDS ─► open ─ terminate, error, inactivity, stream's end ─► ended ─► forgotten
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class _Held:
 
 
 class Session:
-    """One session, from its first request on. Every method that takes `now` must be followed by a look at the outputs."""
+    """One session, from its first request on. After every method that takes `now` the outputs want a look."""
 
     def __init__(self, sid: str, creation: Body, request: int, limits: BoshLimits, now: float) -> None:
         self.sid = sid
@@ -225,7 +225,7 @@ class Session:
             self._end(condition, now, self._server.error)
 
     def _condition(self) -> str | None:
-        """The condition (section 17.2) of the stream error with which the server has ended the stream, if it said one."""
+        """The condition (section 17.2) of the stream error that the server has ended the stream with, if any."""
         condition = condition_of(self._server.error)
         if condition == "host-unknown" and not self._creation.to:
             return "improper-addressing"

@@ -62,8 +62,8 @@ class Body:
 def read_body(text: bytes, *, depth: int = 64, attributes: int = 64) -> Body:
     """Return what `text` says, which must be one whole body with a `rid`.
 
-    Raises ValueError("bad-request", reason) for anything else (section 17.2): no XML, XML that no stream allows (RFC 6120
-    section 11.1), another element, a number that is none.
+    Raises ValueError("bad-request", reason) for anything else (section 17.2): no XML, XML that no stream allows (RFC
+    6120 section 11.1), another element, a number that is none.
     """
     header, elements = _cut(_opened(text.strip(_SPACE)), depth, attributes)
     if header.local_name != "body" or header.namespace != HTTPBIND_NAMESPACE:
@@ -183,6 +183,6 @@ def _version(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
     major, _, minor = text.partition(".")
-    if not all(part.isascii() and part.isdigit() and len(part) < 5 for part in (major, minor)):  # noqa: PLR2004
+    if not all(part.isascii() and part.isdigit() and len(part) < 5 for part in (major, minor)):
         raise ValueError("bad-request", "ver is no version")
     return int(major), int(minor)

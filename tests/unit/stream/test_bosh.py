@@ -9,6 +9,11 @@ from megaphone.stream.bosh_terms import BoshLimits
 from tests.unit.stream.bosh_people import FEATURES, FIRST, HEADER, Play
 
 
+def stream_error(condition: str) -> bytes:
+    error = f"<stream:error><{condition} xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>"
+    return error.encode()
+
+
 def message(text: str) -> bytes:
     return f"<message><body>{text}</body></message>".encode()
 
@@ -265,8 +270,7 @@ def test_the_client_terminates() -> None:
 def test_the_server_ends_the_stream(condition: str, expected: str) -> None:
     play = Play()
     play.send(2)
-    error = f"<stream:error><{condition} xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>"
-    play.server(message("last words") + error.encode())
+    play.server(message("last words") + stream_error(condition))
     if 2 in play.answers and play.answers[2].get("type") is None:
         play.send(3)
     rid = max(play.answers)
@@ -293,19 +297,14 @@ def test_a_server_that_just_hangs_up() -> None:
 
 def test_no_host_was_named() -> None:
     play = Play("wait='60'", features=False)
-    play.server(
-        HEADER
-        + b"<stream:error><host-unknown xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>"
-    )
+    play.server(HEADER + stream_error("host-unknown"))
     assert play.condition(1) == "improper-addressing"
 
 
 def test_clients_are_sent_elsewhere() -> None:
     play = Play(limits=BoshLimits(see_other_uri="https://other.example/http-bind"))
     play.send(2)
-    play.server(
-        b"<stream:error><system-shutdown xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>"
-    )
+    play.server(stream_error("system-shutdown"))
     assert play.condition(2) == "see-other-uri"
     assert play.answers[2][-1].text == "https://other.example/http-bind"
 

@@ -32,8 +32,9 @@ def test_children_go_on_as_stanzas(text: str, elements: str) -> None:
 
 def test_what_a_body_says() -> None:
     body = read_body(
-        f"<body rid='9007199254740991' sid='s' to='é.example' from='a@b' xml:lang='de' ver='1.10' wait='60' hold='1' ack='1'"
-        f" content='text/xml' key='k' newkey='n' type='terminate' {NS} xmlns:x='urn:xmpp:xbosh' x:restart='true'/>".encode()
+        f"<body rid='9007199254740991' sid='s' to='é.example' from='a@b' xml:lang='de' ver='1.10' wait='60' hold='1'"
+        f" ack='1' content='text/xml' key='k' newkey='n' type='terminate' {NS} xmlns:x='urn:xmpp:xbosh'"
+        " x:restart='true'/>".encode()
     )
     assert (body.rid, body.sid, body.to, body.from_, body.lang) == (2**53 - 1, "s", "é.example", "a@b", "de")
     assert (body.version, body.wait, body.hold, body.ack, body.pause) == ((1, 10), 60, 1, 1, None)
@@ -48,7 +49,7 @@ def test_what_a_body_says() -> None:
         f"<body {NS}/>",
         f"<body rid='-1' {NS}/>",
         f"<body rid='9007199254740992' {NS}/>",
-        f"<body rid='１' {NS}/>",
+        f"<body rid='\uff11' {NS}/>",  # a digit, but no ASCII
         f"<body rid='1' wait='soon' {NS}/>",
         f"<body rid='1' ver='1' {NS}/>",
         "<body rid='1'/>",
