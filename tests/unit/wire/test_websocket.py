@@ -6,7 +6,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from megaphone.wire.websocket import ANY_FRAMES, (
+from megaphone.wire.websocket import (
+    ANY_FRAMES,
     CLOSE_CODES,
     CONTROL_PAYLOAD_BYTES,
     NO_STATUS,
