@@ -15,7 +15,7 @@ from megaphone.pages.channels import Channels
 from megaphone.pages.directory import Directory
 from megaphone.pages.fetching import Fetching
 from megaphone.pages.limits import network_of
-from megaphone.pages.sites import Held, decode_held
+from megaphone.pages.sites import Held
 from megaphone.pages.visitor import Counts, Visitor
 
 if TYPE_CHECKING:
@@ -84,9 +84,9 @@ class Pages:
 
     # --- other sites ------------------------------------------------------------
 
-    def take_word(self, payload: bytes, now: float) -> None:
-        """Another site says how many holders it has. ValueError if it says nothing of the kind."""
-        self.directory.take_word(decode_held(payload), now)
+    def take_word(self, word: Held, now: float) -> None:
+        """Another site says how many holders it has."""
+        self.directory.take_word(word, now)
         self.sweep(now)
 
     def take_request(self, page: str, reply: Callable[[bytes], object], now: float) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from megaphone.pages.content import page_of
 from megaphone.pages.limits import PageLimits
 from megaphone.pages.pages import Pages
-from megaphone.pages.sites import NOTHING, site_subject
+from megaphone.pages.sites import NOTHING, decode_held, site_subject
 
 ADDRESS = b"\0" * 10 + b"\xff\xff" + bytes([127, 0, 0, 1])
 TEXT = "<h1>Hello</h1> ümläut"
@@ -91,7 +91,7 @@ class Wire:
     def _later(self, site: str, payload: bytes) -> None:
         def arrive() -> None:
             if site in self.world.sites and self.site not in self.world.dead:
-                self.world.sites[site].take_word(payload, self.world.now)
+                self.world.sites[site].take_word(decode_held(payload), self.world.now)
 
         self.world.waiting.append(arrive)
 
