@@ -8,6 +8,7 @@ Nothing in here does any I/O: every call says what time it is, and `next` is whe
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING
 
 from megaphone.pages.agenda import Agenda
@@ -45,6 +46,8 @@ class Pages:
         worker: int = 0,
     ) -> None:
         self.counts = Counts()
+        self.on_next: Callable[[float], None] | None = None
+        """Told after every call when something is due, if anything is."""
         self._agenda = Agenda()
         own = Held("", site, 0, 0, False, node, worker)
         self._fetching = Fetching(elsewhere, self._agenda, self.counts, pick, clock)
@@ -117,3 +120,5 @@ class Pages:
         while (page := self._agenda.due(now)) is not None:
             self.directory.look(page, now)
             self._fetching.look(page, now)
+        if self.on_next is not None and self.next < inf:
+            self.on_next(self.next)

@@ -80,6 +80,7 @@ class PagesSites:
                 answered(answer)
             else:
                 answered(NOTHING if isinstance(answer, NobodyThere) and not answer.asked else None)
+            self.pages.sweep(self._clock())
 
         return self._buses[way].request(site_subject(site), page.encode(), FETCH_SECONDS, take)
 
@@ -94,10 +95,10 @@ class PagesSites:
             return None
         with contextlib.suppress(ValueError, msgspec.DecodeError):  # nothing that this version understands
             word = decode_held(message.payload)
-            if number <= self._way.get(word.site, number) and (
-                word.site in self._way or len(self._way) < _SITES_LIMIT
-            ):
+            if number <= self._way.get(word.site, number):
                 self._way[word.site] = number
+                if len(self._way) > _SITES_LIMIT:
+                    del self._way[next(iter(self._way))]
             self.pages.take_word(word, self._clock())
         return None
 
