@@ -1,7 +1,7 @@
 """What visitors say on their topics, and what is answered: a Phoenix server for three kinds of topic.
 
     phoenix         heartbeat
-    all             every window is in it, so that they can be counted
+    all             every window is in it, and is told how large a page may be
     have:<page>     content · content_part     from who holds the page;    content_request, visitors_count to it
     want:<page>     content_request            from who wants it;          content · content_part to it
 
@@ -149,7 +149,8 @@ class Channels:
             if page is None:
                 self._refuse("too_many_pages")
         channel = visitor.channels[message.topic] = Channel(visitor, message.topic, message.ref, page, parts)
-        visitor.send(phoenix.reply(visitor.version, message, "ok"))
+        told = {"page_bytes": self.limits.page_bytes} if page is None else None
+        visitor.send(phoenix.reply(visitor.version, message, "ok", told))
         if page is None:
             return
         if kind == "have":

@@ -112,6 +112,10 @@ class PagesSites:
             ),
             self._clock(),
         )
+        self.ask_all()
+
+    def ask_all(self) -> None:
+        """Words may have been missed: ask who holds what."""
         self.pages.ask_all(self._clock())
 
 

@@ -26,7 +26,7 @@ def test_the_life_of_a_topic() -> None:
     window.push(HAVE, "content", {"content": TEXT, "hash": PAGE}, join_ref="3")
     ok, error = {"status": "ok", "response": {}}, {"status": "error", "response": {"reason": "unmatched topic"}}
     assert said(window) == [
-        ["1", "1", "all", "phx_reply", ok],
+        ["1", "1", "all", "phx_reply", {"status": "ok", "response": {"page_bytes": 262_144}}],
         [None, "2", "phoenix", "phx_reply", ok],
         ["3", "3", HAVE, "phx_reply", ok],
         ["3", None, HAVE, "visitors_count", {"count": 1}],

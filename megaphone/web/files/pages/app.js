@@ -10,7 +10,6 @@ import { Socket } from "./socket.js";
 
 const ASK_AGAIN_MS = 2_000;
 const PATIENCE_MS = 5_000; // then we say that nobody seems to have it, and go on asking
-const PAGE_BYTES = 262_144; // the server's limit unless it says otherwise
 const PAGE = /^\/([0-9a-f]{64})$/;
 
 const $ = (id) => document.getElementById(id);
@@ -18,6 +17,7 @@ const events = new Console($("events"));
 const contents = new Map(); // what this window holds, or has held: hash to text
 let topics = []; // of the page that is shown
 let asking = null;
+let pageBytes = Infinity; // of the largest page that the server takes; it says so
 
 const socket = new Socket("/ws", {
   up() {
@@ -31,7 +31,10 @@ const socket = new Socket("/ws", {
     events.log("The connection is lost; trying again.");
   },
 });
-socket.channel("all");
+socket.channel("all").on("joined", ({ page_bytes }) => {
+  pageBytes = page_bytes ?? Infinity;
+  measure();
+});
 
 function view(name) {
   for (const each of ["editor", "search", "page"]) $(each).hidden = each !== name;
@@ -81,8 +84,8 @@ async function publish(event) {
 
 function measure() {
   const bytes = bytesOf($("content").value);
-  const over = bytes > PAGE_BYTES;
-  $("size").textContent = bytes ? `${bytes.toLocaleString()} bytes${over ? `, at most ${PAGE_BYTES.toLocaleString()}` : ""}` : "";
+  const over = bytes > pageBytes;
+  $("size").textContent = bytes ? `${bytes.toLocaleString()} bytes${over ? `, at most ${pageBytes.toLocaleString()}` : ""}` : "";
   $("size").classList.toggle("over", over);
   $("publish").disabled = over;
 }

@@ -43,7 +43,7 @@ export class Channel {
     if (joinRef !== null && joinRef !== this.joinRef) return; // of an earlier membership
     if (event === "phx_reply" && ref === this.joinRef) {
       this.joined = payload.status === "ok";
-      if (this.joined) this.listeners.get("joined")?.();
+      if (this.joined) this.listeners.get("joined")?.(payload.response);
       else this.refused(payload.response.reason);
     } else if (event === "phx_reply" && payload.status === "error") {
       this.listeners.get("refused")?.(payload.response.reason);
