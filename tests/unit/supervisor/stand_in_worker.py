@@ -253,8 +253,13 @@ class StandIn:
 
     def on_nodes(self, message: dict) -> None:
         row = {"name": "north", "key": "ab" * 32, "since_ms": 1, "workers": 2, "own": True, "addresses": [], "new": 1}
-        self.say(type="node_list", id=message["id"], up=self.index == 0, trouble="" if self.index == 0 else "refused",
-                 nodes=[row])
+        self.say(
+            type="node_list",
+            id=message["id"],
+            up=self.index == 0,
+            trouble="" if self.index == 0 else "refused",
+            nodes=[row],
+        )
 
     def on_kick(self, message: dict) -> None:
         self.note(message)
