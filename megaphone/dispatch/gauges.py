@@ -34,6 +34,7 @@ PROCESS_GAUGES: Final = (
     Slot.PROMISES_WAITING,
     WebSocketSlot.OPEN,
     *PAGES_GAUGES,
+    WebSocketSlot.HTTP_OPEN,
     ClusterSlot.NODES,
     ClusterSlot.NATS_UP,
     ClusterSlot.ROWS_SHARED,

@@ -37,8 +37,8 @@ FULL_SECONDS = 0.05  # after which a full outbox is looked at again
 _QUERY_LIMIT = 2048
 _HOST = re.compile(r"[a-z0-9.-]+(:[0-9]+)?|\[[0-9a-f:.]+\](:[0-9]+)?")
 
-# The frame with a stranger's page inherits this policy (HTML: srcdoc documents do), and narrows it by its own: so inline
-# styles are allowed, though our own page has none, and no frame may go anywhere, as there is no frame-src.
+# The frame with a stranger's page inherits this policy (HTML: srcdoc documents do), and narrows it by its own: so
+# inline styles are allowed, though our own page has none, and no frame may go anywhere, as there is no frame-src.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src data:; "
     "media-src data:; connect-src 'self'{sockets}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -128,13 +128,13 @@ class PagesService:
             exchange.answer(503, ((b"Retry-After", b"10"),))
         else:
             limit_bytes = 2 * self._table.page_bytes + 65_536
-            socket = PagesSocket(self.pages, self._loop.time, limit_bytes, self._is_full)
+            socket = PagesSocket(self.pages, self._loop, limit_bytes, self._is_full)
             connection = exchange.open_messages(socket, message_bytes=limit_bytes)
             if connection is not None:
                 socket.begin(connection, version)
 
     def _is_welcome(self, request: Request) -> bool:
-        """Whether a page of this origin may connect: one of ours, or of those in the configuration; or it is no page."""
+        """Whether who asks may connect: a page of ours, one of an origin in the configuration, or no page at all."""
         origin = request.header(b"origin")
         if origin is None or "*" in self._table.origins:
             return True

@@ -1,7 +1,7 @@
 """What the pages of one worker say to other sites (pages.ports.Elsewhere): over the node's bus, and over the cluster's.
 
-A site that is heard over both is spoken to over the node's. Of a cluster's node that leaves, and of a worker that dies or
-begins anew, all sites are gone at once; who lives is asked again.
+A site that is heard over both is spoken to over the node's. Of a cluster's node that leaves, and of a worker that dies
+or begins anew, all sites are gone at once; who lives is asked again.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ class PagesSites:
 
     def tell(self, subject: str, payload: bytes) -> bool:
         """Bring this to all who are interested."""
-        return all([bus.publish(subject, payload) for bus in self._buses])
+        told = [bus.publish(subject, payload) for bus in self._buses]
+        return all(told)
 
     def tell_site(self, site: str, payload: bytes) -> bool:
         """Bring this to one site."""
@@ -117,5 +118,3 @@ class PagesSites:
     def ask_all(self) -> None:
         """Words may have been missed: ask who holds what."""
         self.pages.ask_all(self._clock())
-
-

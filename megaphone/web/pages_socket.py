@@ -9,6 +9,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
 
     from megaphone.pages.pages import Pages
@@ -26,9 +27,12 @@ class PagesSocket:
     `full` is told when something has to wait; `limit_bytes` bounds what does.
     """
 
-    def __init__(self, pages: Pages, clock: Callable[[], float], limit_bytes: int, full: Callable[[PagesSocket], None]):
+    def __init__(
+        self, pages: Pages, loop: asyncio.AbstractEventLoop, limit_bytes: int, full: Callable[[PagesSocket], None]
+    ) -> None:
         self._pages = pages
-        self._clock = clock
+        self._loop = loop
+        self._clock = loop.time
         self._limit_bytes = limit_bytes
         self._full = full
         self._waiting: deque[bytes] = deque()
@@ -77,7 +81,7 @@ class PagesSocket:
         connection, self._connection = self._connection, None
         if connection is not None:
             self._waiting.clear()
-            connection.close(code, reason)
+            self._loop.call_soon(connection.close, code, reason)  # its end must not come amid what is under way
 
     def work(self) -> bool:
         """Send what there is room for; whether something still waits."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import mmap
+import os
 import socket
 import sys
 from contextlib import suppress
@@ -40,7 +41,9 @@ from megaphone.uplink.link_stream import stream_bytes as link_stream_bytes
 from megaphone.uplink.pool import Pool
 from megaphone.uplink.uplink import Uplink
 from megaphone.wire import writer
+from megaphone.worker.pages import PagesPart
 from megaphone.worker.process import SWEEPS_PER_SECOND, Process
+from megaphone.worker.web import Site, web_server
 
 if TYPE_CHECKING:
     from megaphone.config.schema import Config
@@ -78,7 +81,11 @@ class Worker(Process):
         self.clients.on_fault = self._log_fault
         self.clients.listener_at = self._facts_at
         self.checks = HealthChecks(self.pool, self.board, config.health, self._upstream_changed)
+        self._start = start
+        self._serving = False
+        self._pages: PagesPart | None = None
         self._certificates = self._load_certificates(config)
+        self._ports = _ports_of(start["listeners"])
         self._take(config)
         # (place in the configuration, listener); a host name with several addresses has several listeners
         self._listeners = [
@@ -200,7 +207,7 @@ class Worker(Process):
             ]
         except TLSError as error:
             raise ConfigError(self._file, "certificate", str(error)) from None
-        http = any(listen.websocket for listen in config.listen)
+        http = any(listen.web for listen in config.listen)
         return CertificateChoice(contexts, record_layer=tls.record_layer, http=http) if contexts else None
 
     def _facts(self, config: Config, listen: int) -> ListenerFacts:
@@ -211,8 +218,25 @@ class Worker(Process):
             table.proxy_protocol_from,
             self._certificates,
             listen,
-            table.websocket,
+            "websocket" in table.web,
+            web_server(Site(config, listen, self._ports, self)),
         )
+
+    def pages_of(self, config: Config) -> PagesPart:
+        """Return the ephemeral pages, which outlive a reload; they begin with the first listener that has them."""
+        if self._pages is None:
+            self._pages = PagesPart(
+                config,
+                self._start,
+                loop=self._loop,
+                poller=self.poller,
+                board=self.board,
+                embedded=self.embedded,
+                fault=self._log_fault,
+            )
+            if self._serving:
+                self._pages.open()
+        return self._pages
 
     def _apply(self, config: Config) -> None:
         """Put the parts of a new configuration in force that need no restart; nothing in here can fail."""
@@ -222,6 +246,8 @@ class Worker(Process):
         self.uplink.apply(self.clients.limits)
         self.checks.health = config.health
         self.pool.serve(config)
+        if self._pages is not None:
+            self._pages.apply(config.pages)
         self._take(config)
         for listen, listener in self._listeners:
             listener.facts = self._facts(config, listen)
@@ -256,6 +282,9 @@ class Worker(Process):
         """Start accepting."""
         if self.embedded is not None:
             self.embedded.open()
+        self._serving = True
+        if self._pages is not None:
+            self._pages.open()
         for _, listener in self._listeners:
             listener.open()
 
@@ -300,6 +329,8 @@ class Worker(Process):
         if self._handed_over:
             await self._await_last_words()
         self.uplink.close()
+        if self._pages is not None:
+            self._pages.close()
         if self.embedded is not None:
             self.embedded.close()
             await self.embedded.leave_cluster(goodbye=not self.is_replaced)
@@ -316,6 +347,10 @@ class Worker(Process):
         self.uplink.sweep()
         if self.embedded is not None:
             self.embedded.sweep()
+        if self._pages is not None:
+            if self._handed_over:
+                self._pages.hang_up()
+            self._pages.sweep()
         for _, listener in self._listeners:
             listener.retry()
 
@@ -334,3 +369,12 @@ class Worker(Process):
                 self._log.warning("link down", upstream=upstream.name, link=link, reason=trouble)
             else:
                 self._log.info("link up", upstream=upstream.name, link=link)
+
+
+def _ports_of(listeners: list[tuple[int, int]]) -> dict[int, int]:
+    """Return the port of each listener by its place in the configuration, as its socket has it."""
+    ports = {}
+    for listen, descriptor in listeners:
+        with socket.socket(fileno=os.dup(descriptor)) as listening:
+            ports[listen] = listening.getsockname()[1]
+    return ports
