@@ -160,6 +160,22 @@ class Cluster(Table, frozen=True):
     keepers: Annotated[int, Meta(ge=1, le=64)] = 3  # nodes that keep a room's history, whoever is in it
 
 
+class PagesTable(Table, frozen=True):
+    """`[pages]`: ephemeral pages, on every listener whose `web` has "pages". Limits are each worker's."""
+
+    origins: tuple[str, ...] = ()  # of pages that may connect beside our own, such as "https://example.org"; "*" = all
+    page_bytes: Annotated[int, Meta(ge=1024, le=1_000_000)] = 262_144  # of one page
+    max_pages: Annotated[int, Meta(ge=1, le=4096)] = 4096
+    max_visitors: Positive = 20_000  # open windows
+    max_viewers: Positive = 10_000  # of one page
+    topics_per_connection: Annotated[int, Meta(ge=3, le=64)] = 16
+    messages_per_second: Seconds = 50.0  # of one window, like the next two; eight seconds' worth may come at once
+    joins_per_second: Seconds = 5.0
+    requests_per_second: Seconds = 5.0
+    joins_per_second_per_address: Seconds = 200.0
+    requests_per_second_per_address: Seconds = 200.0
+
+
 class Health(Table, frozen=True):
     """`[health]`: the XMPP-level check of every upstream."""
 
@@ -251,6 +267,7 @@ class Config(Table, frozen=True):
     rooms: Rooms = Rooms()
     archive: Archive = Archive()
     cluster: Cluster | None = None
+    pages: PagesTable = PagesTable()
     health: Health = Health()
     limits: Limits = Limits()
     restart: Restart = Restart()

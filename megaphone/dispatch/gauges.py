@@ -5,6 +5,7 @@ from typing import Final
 
 from megaphone.dispatch.cluster_slots import ClusterSlot
 from megaphone.dispatch.counters import AdmissionSlot, Board, LinkSlot, Slot, UpstreamSlot
+from megaphone.dispatch.pages_slots import GAUGES as PAGES_GAUGES
 from megaphone.dispatch.websocket_slots import WebSocketSlot
 
 MAX_UPSTREAMS: Final = 64
@@ -32,6 +33,7 @@ PROCESS_GAUGES: Final = (
     Slot.RELAYED_OPEN,
     Slot.PROMISES_WAITING,
     WebSocketSlot.OPEN,
+    *PAGES_GAUGES,
     WebSocketSlot.HTTP_OPEN,
     ClusterSlot.NODES,
     ClusterSlot.NATS_UP,

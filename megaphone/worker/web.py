@@ -38,9 +38,14 @@ def _host_meta(site: Site) -> Iterable[Route]:
     return host_meta_routes(places_of(site.config, site.ports), site.config.web.public_url)
 
 
+def _pages(site: Site) -> Iterable[Route]:
+    return site.worker.pages_of(site.config).service.routes()
+
+
 # "websocket" is not here: XMPP over WebSocket is the edge's own (edge/upgrade.py).
 _BUILDERS: dict[str, Callable[[Site], Iterable[Route]]] = {
     "host-meta": _host_meta,
+    "pages": _pages,
 }
 
 

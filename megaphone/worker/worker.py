@@ -41,6 +41,7 @@ from megaphone.uplink.link_stream import stream_bytes as link_stream_bytes
 from megaphone.uplink.pool import Pool
 from megaphone.uplink.uplink import Uplink
 from megaphone.wire import writer
+from megaphone.worker.pages import PagesPart
 from megaphone.worker.process import SWEEPS_PER_SECOND, Process
 from megaphone.worker.web import Site, web_server
 
@@ -80,6 +81,9 @@ class Worker(Process):
         self.clients.on_fault = self._log_fault
         self.clients.listener_at = self._facts_at
         self.checks = HealthChecks(self.pool, self.board, config.health, self._upstream_changed)
+        self._start = start
+        self._serving = False
+        self._pages: PagesPart | None = None
         self._certificates = self._load_certificates(config)
         self._ports = _ports_of(start["listeners"])
         self._take(config)
@@ -218,6 +222,22 @@ class Worker(Process):
             web_server(Site(config, listen, self._ports, self)),
         )
 
+    def pages_of(self, config: Config) -> PagesPart:
+        """Return the ephemeral pages, which outlive a reload; they begin with the first listener that has them."""
+        if self._pages is None:
+            self._pages = PagesPart(
+                config,
+                self._start,
+                loop=self._loop,
+                poller=self.poller,
+                board=self.board,
+                embedded=self.embedded,
+                fault=self._log_fault,
+            )
+            if self._serving:
+                self._pages.open()
+        return self._pages
+
     def _apply(self, config: Config) -> None:
         """Put the parts of a new configuration in force that need no restart; nothing in here can fail."""
         self.clients.limits = ClientLimits(config.limits)
@@ -226,6 +246,8 @@ class Worker(Process):
         self.uplink.apply(self.clients.limits)
         self.checks.health = config.health
         self.pool.serve(config)
+        if self._pages is not None:
+            self._pages.apply(config.pages)
         self._take(config)
         for listen, listener in self._listeners:
             listener.facts = self._facts(config, listen)
@@ -260,6 +282,9 @@ class Worker(Process):
         """Start accepting."""
         if self.embedded is not None:
             self.embedded.open()
+        self._serving = True
+        if self._pages is not None:
+            self._pages.open()
         for _, listener in self._listeners:
             listener.open()
 
@@ -304,6 +329,8 @@ class Worker(Process):
         if self._handed_over:
             await self._await_last_words()
         self.uplink.close()
+        if self._pages is not None:
+            self._pages.close()
         if self.embedded is not None:
             self.embedded.close()
             await self.embedded.leave_cluster(goodbye=not self.is_replaced)
@@ -320,6 +347,10 @@ class Worker(Process):
         self.uplink.sweep()
         if self.embedded is not None:
             self.embedded.sweep()
+        if self._pages is not None:
+            if self._handed_over:
+                self._pages.hang_up()
+            self._pages.sweep()
         for _, listener in self._listeners:
             listener.retry()
 

@@ -8,6 +8,7 @@ import pytest
 from megaphone.dispatch.cluster_slots import ClusterSlot
 from megaphone.dispatch.counters import BOARD_BYTES, AdmissionSlot, Board, LinkSlot, Slot, UpstreamSlot
 from megaphone.dispatch.gauges import MAX_LINKS, MAX_UPSTREAMS
+from megaphone.dispatch.pages_slots import GAUGES as PAGES_GAUGES
 from megaphone.dispatch.websocket_slots import WebSocketSlot
 from megaphone.supervisor.boards import SharedMemory, WorkerBoard
 
@@ -57,6 +58,7 @@ def test_only_gauges_of_the_process_are_cleared() -> None:
         Slot.RELAYED_OPEN,
         Slot.PROMISES_WAITING,
         WebSocketSlot.OPEN,
+        *PAGES_GAUGES,
         ClusterSlot.NODES,
         ClusterSlot.NATS_UP,
         Slot.HUB_LINKS_ATTACHED,

@@ -1,0 +1,108 @@
+"""The ephemeral pages of one worker: its service, the buses that lead to other workers and nodes, its counters."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from megaphone.dispatch.pages_slots import GAUGES, PagesSlot
+from megaphone.web.pages import PagesService
+from megaphone.worker.node_bus import NodeBus
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from megaphone.bus.members import Member
+    from megaphone.bus.ports import Bus
+    from megaphone.config.schema import Config, PagesTable
+    from megaphone.dispatch.counters import Board
+    from megaphone.embedded.embedded import Embedded
+    from megaphone.sockets.poller import Poller
+
+_NODE_CHARACTERS = 16  # of a node's key
+
+
+class PagesPart:
+    """What a worker with pages on one of its listeners has; `start` is what the supervisor said."""
+
+    def __init__(
+        self,
+        config: Config,
+        start: dict[str, Any],
+        *,
+        loop: asyncio.AbstractEventLoop,
+        poller: Poller,
+        board: Board,
+        embedded: Embedded | None,
+        fault: Callable[[Exception], None],
+    ) -> None:
+        self._board = board
+        self._before: dict[int, int] = {}
+        self._node = ""
+        self._node_bus: NodeBus | None = None
+        nodes = None if embedded is None else embedded.nodes
+        if embedded is None:
+            self._node_bus = NodeBus(
+                loop,
+                poller,
+                index=start["index"],
+                workers=int(start["workers"]),
+                bus_directory=start["bus_directory"],
+                bus_fds=start["bus_fds"],
+                fault=fault,
+            )
+        subjects = self._node_bus.subjects if self._node_bus is not None else embedded.subjects  # type: ignore[union-attr]
+        buses: list[Bus] = [subjects]
+        if nodes is not None:
+            self._node = nodes.own.key[:_NODE_CHARACTERS]
+            buses.append(nodes)
+        self.service = PagesService(loop, config.pages, buses, node=self._node, worker=start["index"])
+        sites = self.service.sites
+        subjects.on_peer_lost.append(lambda worker: sites.lose(self._node, worker, self._node))
+        if nodes is not None:
+            nodes.on_left.append(self._left)
+            nodes.on_worker.append(lambda key, worker, _: sites.lose(key[:_NODE_CHARACTERS], worker, self._node))
+            nodes.on_up.append(self._cluster_is)
+
+    def _left(self, member: Member) -> None:
+        self.service.sites.lose(member.key[:_NODE_CHARACTERS], None, self._node)
+
+    def _cluster_is(self, up: bool) -> None:
+        """NATS is there again, with words that were missed, or away, and all other nodes with it."""
+        if not up:
+            self.service.sites.lose(None, None, self._node)
+        else:
+            self.service.sites.ask_all()
+
+    def apply(self, table: PagesTable) -> None:
+        """Other settings hold from now on."""
+        self.service.apply(table)
+
+    def open(self) -> None:
+        """Start talking to the other workers."""
+        if self._node_bus is not None:
+            self._node_bus.open()
+
+    def hang_up(self) -> None:
+        """Another process goes on in the place of this one, whose last visitors will leave soon."""
+        if self._node_bus is not None:
+            self._node_bus.close()
+
+    def sweep(self) -> None:
+        """Do what is due, and show what was counted; called 8 times a second."""
+        if self._node_bus is not None:
+            self._node_bus.sweep()
+        board, counts, directory = self._board, self.service.pages.counts, self.service.pages.directory
+        for slot, value in zip(
+            GAUGES, (len(directory.pages), directory.holders, directory.wants, counts.visitors), strict=True
+        ):
+            board.set(slot, value)
+        for slot in PagesSlot:
+            if slot not in GAUGES:
+                before = self._before.setdefault(slot, board.get(slot))
+                board.set(slot, before + getattr(counts, slot.name.lower()))
+
+    def close(self) -> None:
+        """The worker ends."""
+        self.service.close()
+        self.hang_up()
