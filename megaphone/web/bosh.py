@@ -4,14 +4,15 @@
                       ├─ a sid of this worker ──► its session ──────┴─► web.bosh_session ─► stream.bosh
                       └─ a sid of another one ──► web.bosh_bus ─► that worker's session
 
-A sid is the worker's index, a dot, and 192 random bits. Who asks for sessions that are not there is made to wait, as who
-guesses passwords is; a session that this address has used before is served all the same.
+A sid is the worker's index, a dot, and 192 random bits. Who asks for sessions that are not there is made to wait, as
+who guesses passwords is; a session that this address has used before is served all the same.
 """
 
 from __future__ import annotations
 
 import secrets
 import socket
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from megaphone.dispatch.bosh_slots import BoshSlot
@@ -41,11 +42,24 @@ _TEXT = (b"Content-Type", b"text/plain; charset=utf-8")
 _IPV6_PREFIX_BYTES = 8
 
 
+@dataclass(frozen=True, slots=True)
+class BoshSettings:
+    """`sessions` of a worker, each with these `limits`; `wrong_sids` of an address cost nothing.
+
+    `depth` and `attributes` are those of [limits], for elements in a body.
+    """
+
+    limits: BoshLimits
+    sessions: int
+    wrong_sids: int
+    depth: int
+    attributes: int
+
+
 class Bosh:
     """The sessions of one worker, `index` of `workers`.
 
-    `limits`, `sessions_limit` and `wrong_sids` may be replaced; they count for what comes next. `fault` is told of what
-    went wrong and costs nobody more than his session.
+    Requests for sessions of another worker go over `bus`; without it they are of no session.
     """
 
     def __init__(
@@ -57,9 +71,7 @@ class Bosh:
         index: int,
         workers: int,
         bus: Bus | None,
-        limits: BoshLimits,
-        sessions_limit: int,
-        wrong_sids: int,
+        settings: BoshSettings,
     ) -> None:
         self._loop = loop
         self._clients = clients
@@ -67,21 +79,19 @@ class Bosh:
         self._index = index
         self._workers = workers
         self._sessions: dict[str, LiveSession] = {}
-        self._guesses = FailedLogins(lock_policy(wrong_sids))
+        self._settings = settings
+        self._guesses = FailedLogins(lock_policy(settings.wrong_sids))
         self._draining = False
-        self.limits = limits
-        self.sessions_limit = sessions_limit
         self._bus = None if bus is None else BoshBus(bus, loop, index, self._take_passed_on)
 
-    def apply(self, limits: BoshLimits, sessions_limit: int, wrong_sids: int) -> None:
+    def apply(self, settings: BoshSettings) -> None:
         """Take new settings; sessions that exist keep theirs."""
-        self.limits = limits
-        self.sessions_limit = sessions_limit
-        self._guesses.policy = lock_policy(wrong_sids)
+        self._settings = settings
+        self._guesses.policy = lock_policy(settings.wrong_sids)
 
     # --- requests ------------------------------------------------------------
 
-    def take(self, exchange: Exchange, place: int, depth: int, attributes: int) -> None:
+    def take(self, exchange: Exchange, place: int) -> None:
         """Take a request that came by the listener at this `place` of the configuration."""
         request = exchange.request
         listener = self._clients.listener_at(place)
@@ -89,7 +99,7 @@ class Bosh:
             exchange.answer(403, [_TEXT], b"this address wants TLS: use https\n")
             return
         try:
-            body = read_body(request.body, depth=depth, attributes=attributes)
+            body = read_body(request.body, depth=self._settings.depth, attributes=self._settings.attributes)
         except ValueError:
             _answer(exchange, terminal_body("bad-request"))
             return
@@ -97,7 +107,7 @@ class Bosh:
             self._open(exchange, body, place)
             return
         worker = worker_of(body.sid)
-        if self._bus is None or worker in (None, self._index) or worker >= self._workers:
+        if worker is None or worker == self._index or worker >= self._workers or self._bus is None:
             live = self._find(body.sid, request.client_address)
             if isinstance(live, bytes):
                 _answer(exchange, live)
@@ -132,7 +142,7 @@ class Bosh:
             _answer(exchange, terminal_body("system-shutdown"))
             return
         connection = None
-        if len(self._sessions) < self.sessions_limit:
+        if len(self._sessions) < self._settings.sessions:
             outer, inner = socket.socketpair()
             outer.setblocking(False)
             inner.setblocking(False)
@@ -154,7 +164,8 @@ class Bosh:
         address = request.client_address
         live.address = address if address.startswith(MAPPED_PREFIX) else address[:_IPV6_PREFIX_BYTES]
         number = live.begin(
-            lambda request, now: Session(sid, body, request, self.limits, now), lambda answer: _answer(exchange, answer)
+            lambda number, now: Session(sid, body, number, self._settings.limits, now),
+            lambda answer: _answer(exchange, answer),
         )
         exchange.on_gone = lambda: live.gone(number)
 
@@ -180,7 +191,7 @@ class Bosh:
                 _answer(exchange, answer)
 
         request = exchange.request
-        number = bus.ask(worker, request.client_address, request.body, self.limits, answered)
+        number = bus.ask(worker, request.client_address, request.body, self._settings.limits, answered)
         if number is not None:
             exchange.on_gone = lambda: bus.give_up(worker, number)
 

@@ -1,6 +1,6 @@
 """One BOSH session at work: its requests on one side, on the other a socket whose far end is a client of the edge.
 
-    Exchange ─► take ─► stream.bosh.Session ─► socket pair ─► ClientConnection: direct, link or embedded, limits, counters
+    Exchange ─► take ─► stream.bosh.Session ─► socket pair ─► ClientConnection: any mode, limits, counters
              ◄─ answers ◄─                 ◄─
 
 So the edge has one more client, whose stream comes from here. What the session does not take for now is not read: the

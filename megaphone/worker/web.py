@@ -14,6 +14,7 @@ import msgspec
 from megaphone.web.host_meta import host_meta_routes, places_of
 from megaphone.web.routes import Route, Routes
 from megaphone.web.server import WebServer
+from megaphone.worker.bosh import bosh_routes
 
 if TYPE_CHECKING:
     from megaphone.config.schema import Config, Listen
@@ -38,6 +39,10 @@ def _host_meta(site: Site) -> Iterable[Route]:
     return host_meta_routes(places_of(site.config, site.ports), site.config.web.public_url)
 
 
+def _bosh(site: Site) -> Iterable[Route]:
+    return bosh_routes(site.worker.bosh_of(site.config), site.config, site.index)
+
+
 def _pages(site: Site) -> Iterable[Route]:
     return site.worker.pages_of(site.config).service.routes()
 
@@ -45,6 +50,7 @@ def _pages(site: Site) -> Iterable[Route]:
 # "websocket" is not here: XMPP over WebSocket is the edge's own (edge/upgrade.py).
 _BUILDERS: dict[str, Callable[[Site], Iterable[Route]]] = {
     "host-meta": _host_meta,
+    "bosh": _bosh,
     "pages": _pages,
 }
 
