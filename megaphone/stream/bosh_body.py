@@ -111,6 +111,13 @@ def terminal_body(condition: str | None, payload: bytes = b"") -> bytes:
     return write_body(said, payload)
 
 
+def shutdown_body(other_uri: str) -> bytes:
+    """Return the body that ends a session as the service goes down: `other_uri` is where to go, "" nowhere."""
+    if not other_uri:
+        return terminal_body("system-shutdown")
+    return terminal_body("see-other-uri", b"<uri>%b</uri>" % escape(other_uri))
+
+
 def _without_declaration(text: bytes) -> bytes:
     return text.partition(b"?>")[2].lstrip(_SPACE) if text.startswith(b"<?xml") else text
 

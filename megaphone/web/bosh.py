@@ -21,7 +21,7 @@ from megaphone.edge.connection import adopt_stream
 from megaphone.service.failed_logins import FailedLogins, LockPolicy
 from megaphone.sockets.client_address import MAPPED_PREFIX
 from megaphone.stream.bosh import Session
-from megaphone.stream.bosh_body import Body, read_body, terminal_body
+from megaphone.stream.bosh_body import Body, read_body, shutdown_body, terminal_body
 from megaphone.web.bosh_bus import BoshBus
 from megaphone.web.bosh_session import LiveSession
 
@@ -81,7 +81,7 @@ class Bosh:
         self._sessions: dict[str, LiveSession] = {}
         self._settings = settings
         self._guesses = FailedLogins(lock_policy(settings.wrong_sids))
-        self._draining = False
+        self._draining = self._replaced = False
         self._bus = None if bus is None else BoshBus(bus, loop, index, self._take_passed_on)
 
     def apply(self, settings: BoshSettings) -> None:
@@ -114,6 +114,7 @@ class Bosh:
                 return
             number = live.take(body, lambda answer: _answer(exchange, answer))
             exchange.on_gone = lambda: live.gone(number)
+            exchange.on_ending = lambda: self._end_held(exchange)
             return
         self._pass_on(exchange, worker)
 
@@ -139,7 +140,7 @@ class Bosh:
             return
         if self._draining:
             self._board.add(BoshSlot.REFUSED, 1)
-            _answer(exchange, terminal_body("system-shutdown"))
+            _answer(exchange, shutdown_body(self._settings.limits.see_other_uri))
             return
         connection = None
         if len(self._sessions) < self._settings.sessions:
@@ -194,6 +195,7 @@ class Bosh:
         number = bus.ask(worker, request.client_address, request.body, self._settings.limits, answered)
         if number is not None:
             exchange.on_gone = lambda: bus.give_up(worker, number)
+            exchange.on_ending = lambda: self._end_held(exchange)
 
     def _take_passed_on(
         self, address: bytes, text: bytes, answer: Callable[[bytes], None]
@@ -209,11 +211,20 @@ class Bosh:
 
     # --- the end ------------------------------------------------------------
 
-    def drain(self, condition: str) -> None:
-        """Begin no more sessions, and end those that are with the stream error of `condition`."""
-        self._draining = True
+    def drain(self, condition: str, *, replaced: bool) -> None:
+        """Begin no more sessions, and end those that are with the stream error of `condition`.
+
+        `replaced`: another process goes on here, and so do the sessions of other workers.
+        """
+        self._draining, self._replaced = True, replaced
         for live in list(self._sessions.values()):
             live.finish(condition, Reason.SYSTEM_SHUTDOWN)
+
+    def _end_held(self, exchange: Exchange) -> None:
+        """The connection of a held request is ended. If all of the node goes, its session does, wherever it is."""
+        if self._draining and not self._replaced:
+            uri = self._settings.limits.see_other_uri
+            _answer(exchange, shutdown_body(uri))
 
 
 def worker_of(sid: str) -> int | None:

@@ -353,7 +353,7 @@ class Worker(Process):
     def end_held(self) -> None:
         """End the sessions over BOSH, before the connections of their requests are."""
         if self._bosh is not None:
-            self._bosh.drain(self.drain_condition)
+            self._bosh.drain(self.drain_condition, replaced=self.is_replaced or self._handed_over)
 
     def links(self) -> list[dict[str, Any]]:
         """Return a row for each link to an upstream."""
