@@ -10,12 +10,14 @@ from megaphone.errors import ConfigError
 from megaphone.stream.domain import normalise_domain
 from megaphone.stream.jid import JID
 
+TITLE_LIMIT = 100
+LIST_LIMIT = 20
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
 _WAYS_IN = ("websocket", "bosh")
 
 
 def apply_chat_rules(config: Config, file: str) -> Config:
-    """Return `config` with [chat] made whole; ConfigError for a broken rule. The rules of the other tables hold already."""
+    """Return `config` with [chat] made whole; ConfigError for a broken rule. Those of other tables hold."""
     return _ChatRules(config, file).apply()
 
 
@@ -29,6 +31,11 @@ class _ChatRules:
         raise ConfigError(self.file, key, reason)
 
     def apply(self) -> Config:
+        if not 1 <= len(self.table.title) <= TITLE_LIMIT or not self.table.title.isprintable():
+            self.refuse("chat.title", f"must be 1 to {TITLE_LIMIT} printable characters")
+        for name in ("join", "uploads"):
+            if (length := len(getattr(self.table, name))) > LIST_LIMIT:
+                self.refuse(f"chat.{name}", f"has {length} entries; at most {LIST_LIMIT} are possible")
         self.check_ways_in()
         self.check_uploads()
         if self.table.guests and self.config.embedded and not self.config.service.anonymous:

@@ -163,12 +163,12 @@ class Cluster(Table, frozen=True):
 class Chat(Table, frozen=True):
     """`[chat]`: the web chat at /chat, on every listener whose `web` has "chat"."""
 
-    title: Annotated[str, Meta(min_length=1, max_length=100)] = "Chat"  # what the page calls itself
+    title: str = "Chat"  # what the page calls itself
     domain: str = ""  # whose users need not say it; "" = the first [[domain]]
     rooms: str = ""  # domain of rooms that people enter by their name; "" = that of [rooms], or what the server says
-    join: Annotated[tuple[str, ...], Meta(max_length=20)] = ()  # rooms that everybody enters: "lobby" or an address
+    join: tuple[str, ...] = ()  # rooms that everybody enters: "lobby" or an address
     guests: bool = False  # visitors come in without an account (XEP-0175) and nobody else does
-    uploads: Annotated[tuple[str, ...], Meta(max_length=20)] = ()  # origins where a server behind keeps people's files
+    uploads: tuple[str, ...] = ()  # origins where a server behind keeps people's files
 
 
 class Health(Table, frozen=True):

@@ -18,6 +18,7 @@ from megaphone.web.static import File, answer_file, file_of, file_route, read_fi
 
 PAGE: Final = "/chat"
 _READS = frozenset({"GET"})
+_PORT = re.compile(r":[0-9]+$")
 _HOST = re.compile(r"[a-z0-9.-]+(:[0-9]{1,5})?|\[[0-9a-f:.]+\](:[0-9]{1,5})?")
 # OMEMO would load a library that is not served here, and its keys need a server with PEP; accounts are the operator's.
 _LEFT_OUT = ("converse-omemo", "converse-omemo-views", "converse-register", "converse-push")
@@ -76,7 +77,7 @@ def settings_file(settings: ChatSettings, assets: str, version: str) -> File:
 
 def converse_settings(settings: ChatSettings, assets: str) -> dict[str, Any]:
     """Return the settings of Converse.js by their names (https://conversejs.org/docs/configuration)."""
-    upload_hosts = [origin.split("://")[1].partition(":")[0] for origin in settings.uploads]
+    upload_hosts = [_PORT.sub("", origin.partition("://")[2]) for origin in settings.uploads]
     domain = settings.domains[0]
     chosen: dict[str, Any] = {
         "assets_path": assets.rstrip("/"),

@@ -131,7 +131,8 @@ class Page(Connection):
 class Chromium(Page):
     """One browser, which is driven as its first page; `new_page` opens others."""
 
-    def __init__(self, directory: Path, *, width: int = 1280, height: int = 900) -> None:
+    def __init__(self, directory: Path, *, width: int = 1280, height: int = 900, trusting: bool = False) -> None:
+        """With `trusting` any certificate will do."""
         super().__init__()
         program = next(filter(None, map(shutil.which, PROGRAMS)), None)
         if program is None:
@@ -144,6 +145,7 @@ class Chromium(Page):
                 "--no-sandbox",  # which root does not get; it sees our own page only
                 "--disable-gpu",
                 "--disable-dev-shm-usage",
+                *(["--ignore-certificate-errors"] if trusting else []),
                 f"--window-size={width},{height}",
                 f"--remote-debugging-port={port}",
                 f"--user-data-dir={directory / 'profile'}",
