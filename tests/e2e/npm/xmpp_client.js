@@ -30,7 +30,10 @@ async function enter(address, password, nick, heard) {
       if (text) heard(jid(stanza.attrs.from).resource, text);
     });
   });
+  // It starts to count stanzas (XEP-0198) a moment after <enabled/>: what comes with that would be acknowledged wrongly.
+  const counting = new Promise((resolve) => xmpp.on("nonza", (nonza) => nonza.is("enabled") && setImmediate(resolve)));
   await xmpp.start();
+  await counting;
   await xmpp.send(xml("presence", { to: `${room}/${nick}` }, xml("x", MUC)));
   await inside;
   return xmpp;
