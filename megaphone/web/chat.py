@@ -11,12 +11,12 @@ from typing import Any, Final
 
 import msgspec
 
-from megaphone.web.converse import package_routes, read_package
 from megaphone.web.exchange import Exchange
 from megaphone.web.routes import Route
-from megaphone.web.static import File, answer_file, file_of, file_route, read_file
+from megaphone.web.static import File, answer_file, file_of, file_route, file_routes, read_directory, read_file
 
 PAGE: Final = "/chat"
+FOR_EVER: Final = b"public, max-age=31536000, immutable"  # another version of Converse.js has other paths
 _READS = frozenset({"GET"})
 _PORT = re.compile(r":[0-9]+$")
 _HOST = re.compile(r"[a-z0-9.-]+(:[0-9]{1,5})?|\[[0-9a-f:.]+\](:[0-9]{1,5})?")
@@ -45,8 +45,9 @@ class ChatSettings(msgspec.Struct, frozen=True):
 
 def chat_routes(settings: ChatSettings) -> Iterator[Route]:
     """Return the routes of the page and of all that it loads."""
-    package = read_package()
-    assets = f"{PAGE}/{package.version}/"
+    converse = read_directory(files("megaphone.web").joinpath("files", "converse"))  # less than 2 MB, compressed
+    version = json.loads(converse["manifest.json"].body)["version"]
+    assets = f"{PAGE}/{version}/"
     ours = files("megaphone.web").joinpath("files", "chat")
     text = ours.joinpath("chat.html").read_text("utf-8").format(title=html.escape(settings.title), assets=assets)
     page = file_of(text.encode(), "chat.html")
@@ -57,10 +58,10 @@ def chat_routes(settings: ChatSettings) -> Iterator[Route]:
 
     yield Route(PAGE, _READS, take_page)
     yield Route(f"{PAGE}/", _READS, take_page)
-    yield file_route(f"{PAGE}/settings.json", settings_file(settings, assets, package.version))
+    yield file_route(f"{PAGE}/settings.json", settings_file(settings, assets, version))
     for name in ("chat.js", "chat.css"):
         yield file_route(f"{PAGE}/{name}", read_file(ours.joinpath(name)))
-    yield from package_routes(package, assets)
+    yield from file_routes(assets, converse, cache=FOR_EVER)
 
 
 def settings_file(settings: ChatSettings, assets: str, version: str) -> File:

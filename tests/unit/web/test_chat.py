@@ -50,6 +50,14 @@ def test_the_page_is_asked_for_again_and_not_sent_again() -> None:
     assert (again.status, again.body) == (304, b"")
 
 
+def test_converse_is_kept_for_ever_under_its_version() -> None:
+    code = ask(f"{settings_of(SETTINGS)['assets']}converse.min.js", **{"accept-encoding": "gzip, br"})
+    assert code.fields[b"Content-Type"] == b"text/javascript; charset=utf-8"
+    assert code.fields[b"Content-Encoding"] == b"gzip"
+    assert b"immutable" in code.fields[b"Cache-Control"]
+    assert re.fullmatch(r"/chat/[0-9.]+/", str(settings_of(SETTINGS)["assets"]))
+
+
 def test_a_title_is_text() -> None:
     page = ask("/chat", ChatSettings('</title><script>"&', ("example.org",)))
     assert b"<title>&lt;/title&gt;&lt;script&gt;&quot;&amp;</title>" in page.body
