@@ -8,11 +8,8 @@ from typing import NoReturn, TypeVar
 
 from msgspec.structs import replace
 
-<<<<<<< HEAD
 from megaphone.config.bosh_rules import check_bosh
-=======
 from megaphone.config.chat_rules import apply_chat_rules
->>>>>>> 4814e0d33702ca20ee99080d67b5cdd10dc20521
 from megaphone.config.schema import Certificate, Config, Domain, Upstream
 from megaphone.config.service_rules import apply_service_rules
 from megaphone.errors import ConfigError

@@ -175,7 +175,6 @@ class Cluster(Table, frozen=True):
     keepers: Annotated[int, Meta(ge=1, le=64)] = 3  # nodes that keep a room's history, whoever is in it
 
 
-<<<<<<< HEAD
 class PagesTable(Table, frozen=True):
     """`[pages]`: ephemeral pages, on every listener whose `web` has "pages". Limits are each worker's."""
 
@@ -190,7 +189,8 @@ class PagesTable(Table, frozen=True):
     requests_per_second: Seconds = 5.0
     joins_per_second_per_address: Seconds = 200.0
     requests_per_second_per_address: Seconds = 200.0
-=======
+
+
 class Chat(Table, frozen=True):
     """`[chat]`: the web chat at /chat, on every listener whose `web` has "chat"."""
 
@@ -200,7 +200,6 @@ class Chat(Table, frozen=True):
     join: tuple[str, ...] = ()  # rooms that everybody enters: "lobby" or an address
     guests: bool = False  # visitors come in without an account (XEP-0175) and nobody else does
     uploads: tuple[str, ...] = ()  # origins where a server behind keeps people's files
->>>>>>> 4814e0d33702ca20ee99080d67b5cdd10dc20521
 
 
 class Health(Table, frozen=True):
@@ -295,11 +294,8 @@ class Config(Table, frozen=True):
     rooms: Rooms = Rooms()
     archive: Archive = Archive()
     cluster: Cluster | None = None
-<<<<<<< HEAD
     pages: PagesTable = PagesTable()
-=======
     chat: Chat = Chat()
->>>>>>> 4814e0d33702ca20ee99080d67b5cdd10dc20521
     health: Health = Health()
     limits: Limits = Limits()
     restart: Restart = Restart()
