@@ -1,4 +1,4 @@
-"""Hostile HTTP, as the first request of a connection and as a later one: each gets the answer of docs/reference/http.md."""
+"""Hostile HTTP, first on a connection or later: each request gets the answer that docs/reference/http.md tells of."""
 
 import socket
 
