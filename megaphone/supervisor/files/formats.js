@@ -7,6 +7,11 @@ export function count(value) {
   return whole.format(value);
 }
 
+/** With a decimal where that says something: on an axis, or of a rate. */
+export function amount(value) {
+  return value < 10 && !Number.isInteger(value) ? value.toFixed(1) : count(value);
+}
+
 export function bytes(value) {
   let rounded = Math.round(value);
   if (rounded < 1000) return `${rounded} B`;
@@ -34,7 +39,7 @@ export function age(value) {
 }
 
 export function perSecond(value) {
-  return `${value < 10 ? value.toFixed(1) : count(value)}/s`;
+  return `${amount(value)}/s`;
 }
 
 export function bytesPerSecond(value) {

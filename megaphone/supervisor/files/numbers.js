@@ -35,26 +35,29 @@ function valueOfTerm(text, feed, merge) {
   const values = samples(feed, metric)
     .filter(([carried]) => wanted.every(([name, value]) => carried[name] === value))
     .map(([, value]) => value);
-  return merge === "max" ? Math.max(0, ...values) : values.reduce((sum, value) => sum + value, 0);
+  if (!values.length) return null;
+  return merge === "max" ? Math.max(...values) : values.reduce((sum, value) => sum + value, 0);
 }
 
 function valueOfTerms(text, feed, merge) {
   const [first, ...rest] = split(text, "-").map((each) => valueOfTerm(each, feed, merge));
+  if (first === null || rest.includes(null)) return null;
   return rest.reduce((left, right) => left - right, first);
 }
 
-/** The number; null where it would be divided by nothing. */
+/** The number; null where nobody counts it, or it would be divided by nothing. */
 export function value(expression, feed, merge = "sum") {
   const [above, below] = split(expression, "/").map((each) => valueOfTerms(each, feed, merge));
   if (below === undefined) return above;
-  return below === 0 ? null : above / below;
+  return above === null || !below ? null : above / below;
 }
 
 /** How much it has grown each second between two feeds; null before there are two. */
 export function rate(expression, feed, before) {
   if (before === null || feed.at_seconds <= before.at_seconds) return null;
-  const grown = value(expression, feed) - value(expression, before);
-  return Math.max(0, grown) / (feed.at_seconds - before.at_seconds);
+  const [now, then] = [value(expression, feed), value(expression, before)];
+  if (now === null) return null;
+  return Math.max(0, now - then) / (feed.at_seconds - before.at_seconds);
 }
 
 /** Writes every number of the page. */

@@ -6,7 +6,7 @@ import { byId, element, fill } from "/dashboard/dom.js";
 import { age, bytes, bytesPerSecond } from "/dashboard/formats.js";
 
 const TALKERS = 10;
-const PAGE = 50;
+const PAGE = 25;
 const EMPTY_PAGES = 100; // that a search turns by itself, each over some thousand connections
 let token = null;
 let talkersBefore = new Map();

@@ -2,7 +2,7 @@
 
 import uPlot from "/dashboard/uplot/uPlot.esm.js";
 import { byId } from "/dashboard/dom.js";
-import { bytes, count, seconds } from "/dashboard/formats.js";
+import { amount, bytes, count, seconds } from "/dashboard/formats.js";
 import { rate, samples, value } from "/dashboard/numbers.js";
 
 const POINTS = 300;
@@ -20,7 +20,7 @@ const PLOTS = [
     ["connecting", now('megaphone_connections{state="connecting"}')],
     ["closing", now('megaphone_connections{state="closing"}')],
   ]],
-  ["stanzas", count, [
+  ["stanzas", amount, [
     ["from clients", each('megaphone_stanzas_total{direction="in"}')],
     ["to clients", each('megaphone_stanzas_total{direction="out"}')],
   ]],
@@ -29,11 +29,11 @@ const PLOTS = [
     ["to clients", each('megaphone_stream_bytes_total{direction="out"}')],
   ]],
   ["latency", seconds, [
-    ["slowest link", (feed) => (samples(feed, "megaphone_links").length ? value("megaphone_link_round_trip_seconds", feed, "max") : null)],
+    ["slowest link", now("megaphone_link_round_trip_seconds", "max")],
     ["slowest check", now("megaphone_upstream_check_duration_seconds", "max")],
     ["worker's lag", now("megaphone_worker_loop_lag_seconds", "max")],
   ]],
-  ["turnover", count, [
+  ["turnover", amount, [
     ["opened", each("megaphone_connections_accepted_total")],
     ["ended", each("megaphone_connections_closed_total")],
   ]],
@@ -86,6 +86,7 @@ function chart([id, format, lines], data) {
 export function drawPlots() {
   for (const { plot } of charts) plot.destroy();
   charts = PLOTS.map((each, place) => chart(each, series[place]));
+  for (const { plot } of charts) plot.setLegend({ idx: time.length - 1 }); // what is now, unless one points at it
 }
 
 /** Adds a point to each line. */
@@ -99,6 +100,7 @@ export function addPoints(feed, before) {
   const workers = series.at(-1).filter((points) => points.some((each) => each !== null)).length;
   if (!charts.length || charts.at(-1).points.length !== workers) drawPlots();
   else for (const { plot, points } of charts) plot.setData([time, ...points]);
+  for (const { plot } of charts) if (plot.cursor.left < 0) plot.setLegend({ idx: time.length - 1 });
 }
 
 function fit() {
