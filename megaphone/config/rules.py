@@ -94,9 +94,7 @@ class Rules:
         self.check_limits()
         self.check_drain()
         self.check_admin()
-        config = replace(
-            self.config, certificate=certificates, domain=domains, upstream=upstreams, admin=self.admin()
-        )
+        config = replace(self.config, certificate=certificates, domain=domains, upstream=upstreams, admin=self.admin())
         return apply_service_rules(config, self.file)
 
     def check_something_to_do(self) -> None:

@@ -19,7 +19,7 @@ class Access(enum.Enum):
     """Whom a path of the admin address is for; the control socket, which only its owner may use, serves all."""
 
     OPEN = "everybody"
-    TOKEN = "who shows the token"
+    OPERATORS = "who shows the token"
     SOCKET = "nobody: only on the control socket"
 
 

@@ -28,7 +28,7 @@ async def page(
 ) -> dict[str, Any]:
     """Up to `limit` connections that match, one worker after the other; `next` is null at the end.
 
-    A worker looks at a bounded number of connections for one page, so a page may be short of rows and still have a next.
+    A worker looks at a bounded number of connections for one page, so one with few rows may still have a next.
     """
     first, slot = begin
     rows: list[channel.ConnectionRow] = []

@@ -1,4 +1,4 @@
-"""The dashboard in a real browser, by itself and with links: each number is that of /metrics; kick, search, no token."""
+"""The dashboard in a real browser, by itself and with links: its numbers are those of /metrics; search, kick, token."""
 
 import asyncio
 import base64
@@ -30,7 +30,8 @@ from tests.servers.prosody_link import SECRET
 TOKEN = "an-operators-token-for-tests"
 # What changes while nobody does anything: it must lie between two scrapes, or be compared with another look.
 RESTLESS = re.compile("resident|open_fds|round_trip|check_duration|link_(bytes|kept|unsent)|link_frames")
-NUMBERS = """[...document.querySelectorAll('[data-metric]')].filter(e => !('rate' in e.dataset) && e.dataset.value !== '')
+NUMBERS = """[...document.querySelectorAll('[data-metric]')]
+  .filter(e => !('rate' in e.dataset) && e.dataset.value !== '')
   .map(e => [e.dataset.metric, e.dataset.merge ?? 'sum', e.dataset.format, Number(e.dataset.value), e.textContent])"""
 
 Samples = list[tuple[str, dict[str, str], float]]
@@ -309,9 +310,17 @@ def test_files_are_modules_without_anything_inline(by_itself: Edge, tmp_path: Pa
             subprocess.run(["node", "--check", tmp_path / "module.mjs"], check=True, timeout=60)
 
 
-@pytest.mark.parametrize("header", [f"Basic {base64.b64encode(TOKEN.encode()).decode()}", TOKEN, f"Bearer {TOKEN}x", "Bearer "])
+@pytest.mark.parametrize(
+    "header", [f"Basic {base64.b64encode(TOKEN.encode()).decode()}", TOKEN, f"Bearer {TOKEN}x", "Bearer "]
+)
 def test_without_the_token_nobody_is_named_or_ended(by_itself: Edge, header: str) -> None:
-    for method, path in [("GET", "/page"), ("GET", "/talkers"), ("GET", "/nodes"), ("POST", "/kick"), ("POST", "/drain")]:
+    for method, path in [
+        ("GET", "/page"),
+        ("GET", "/talkers"),
+        ("GET", "/nodes"),
+        ("POST", "/kick"),
+        ("POST", "/drain"),
+    ]:
         for headers in ({}, {"Authorization": header}, {"Cookie": f"token={TOKEN}"}):
             status, answered, body = ask(by_itself, method, f"{path}?token={TOKEN}", **headers)
             assert (status, answered["www-authenticate"]) == (401, 'Bearer realm="megaphone"'), (path, headers)
