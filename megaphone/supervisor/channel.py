@@ -154,6 +154,7 @@ class ConnectionRow(Struct, frozen=True):
     age_seconds: float = 0.0
     bytes_in: int = 0
     bytes_out: int = 0
+    transport: str | None = None  # tcp, websocket, http, bosh; of a hub's streams None
 
 
 class LinkRow(Struct, frozen=True):

@@ -42,10 +42,11 @@ cpdef enum Opcode:
 cpdef enum:
     CONTROL_PAYLOAD_BYTES = 125     # the most a control frame may carry (RFC 6455 section 5.5)
     NO_STATUS = 1005                # a close frame without a status code; never sent
+    ANY_FRAMES = 65535              # a limit that is none: whoever keeps what comes is bounded by `message_bytes` alone
 
 cdef struct Limits:
     uint32_t message_bytes  # of one message's payloads
-    uint16_t frames         # 1..65535 per message, empty ones included
+    uint16_t frames         # 1..65534 per message, empty ones included; ANY_FRAMES: as many as come
     uint8_t text_only       # binary messages are refused (RFC 7395 section 3.2)
 
 # The payload of a control frame that a read has split.

@@ -6,6 +6,7 @@ CLOSE_CODES: dict[int, int]
 STATE_BYTES: int
 CONTROL_PAYLOAD_BYTES: int
 NO_STATUS: int
+ANY_FRAMES: int
 
 class Event(IntEnum):
     """What a read stopped for."""

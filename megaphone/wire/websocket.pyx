@@ -157,8 +157,8 @@ cdef int read_frame(FrameReader* reader, const Limits* limits, uint8_t* data, si
 cdef class MessageReader:
     """The reader for Python: what one client sends.
 
-    `message_bytes` (1..2**32-1) bounds a message, `frames` (1..65535) the frames it may come in; `text_only` refuses binary
-    ones. ValueError for others.
+    `message_bytes` (1..2**32-1) bounds a message, `frames` (1..65534) the frames it may come in, unless it is ANY_FRAMES;
+    `text_only` refuses binary ones. ValueError for others.
     """
 
     cdef FrameReader reader
@@ -167,7 +167,7 @@ cdef class MessageReader:
     def __cinit__(self, uint32_t message_bytes=262144, uint16_t frames=1024, bint text_only=True):
         reader_start(&self.reader)
         if message_bytes == 0 or frames == 0:
-            raise ValueError("message_bytes from 1 to 2**32-1, frames from 1 to 65535")
+            raise ValueError("message_bytes from 1 to 2**32-1, frames from 1 to 65535 (any number)")
         self.limits.message_bytes = message_bytes
         self.limits.frames = frames
         self.limits.text_only = text_only

@@ -16,9 +16,10 @@ cdef inline uint8_t take_head(FrameReader* reader, const Limits* limits, uint8_t
     elif opcode == CONTINUATION_FRAME:
         if reader.message == 0:
             return NOTHING_TO_CONTINUE
-        if reader.frames >= limits.frames:
+        if reader.frames < limits.frames:
+            reader.frames += 1
+        elif limits.frames != ANY_FRAMES:
             return TOO_MANY_FRAMES
-        reader.frames += 1
     else:
         if opcode > BINARY_FRAME:
             return UNKNOWN_OPCODE

@@ -28,6 +28,12 @@ CATALOGUE = {
             0.5,
             ("websocket", "websocket-memory"),
         ),
+        Benchmark(
+            "web",
+            "XMPP over WebSocket beside plain TCP, nginx and Python's servers: CPU, memory, unmasking",
+            4,
+            ("web-memory", "web-cpu", "web-unmasking"),
+        ),
         Benchmark("link_codec", "the link codec and whole link sessions beside Python's struct", 0.1, ("link_codec",)),
         Benchmark("storage", "messages kept on disk in batches beside a transaction for each", 0.1, ("storage",)),
         Benchmark(

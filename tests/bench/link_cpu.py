@@ -5,7 +5,7 @@ a server side of its own on the load's core, which echoes as the C one does.
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -25,13 +25,30 @@ SECRET = b"a secret of the link benchmark"
 LINK_IDLE = 2  # times as many: in link mode a client is one descriptor of the edge
 
 
-def _link_maker(secret_file: Path) -> Maker:
+def link_maker(secret_file: Path, listen_keys: Mapping[str, object] | None = None) -> Maker:
+    """Megaphone with two links; `listen_keys` are more lines of its [[listen]]."""
+
     def make(directory: Path, port: int, upstream: int, certificate: Certificate | None) -> list[str]:
         return relays.megaphone(
-            directory, port, upstream, certificate, mode="link", links=LINKS, secret_file=str(secret_file)
+            directory,
+            port,
+            upstream,
+            certificate,
+            listen_keys=listen_keys,
+            mode="link",
+            links=LINKS,
+            secret_file=str(secret_file),
         )
 
     return make
+
+
+def write_secret(directory: Path) -> Path:
+    """The file that both ends of the links read."""
+    secret_file = directory / "link.secret"
+    secret_file.touch(mode=0o600)
+    secret_file.write_bytes(SECRET)
+    return secret_file
 
 
 @contextmanager
@@ -39,10 +56,8 @@ def setting() -> Iterator[Bench]:
     """The relay benchmark's setting, with a server side of links."""
     makers: dict[str, Maker] = {DIRECT_MODE: relays.megaphone, HAPROXY: relays.MAKERS[HAPROXY]}
     with bench(makers) as plain:
-        secret_file = plain.directory / "link.secret"
-        secret_file.touch(mode=0o600)
-        secret_file.write_bytes(SECRET)
-        makers[LINK] = _link_maker(secret_file)
+        secret_file = write_secret(plain.directory)
+        makers[LINK] = link_maker(secret_file)
         with link_server(plain.load_core, plain.directory, secret_file) as port:
             yield dataclasses.replace(plain, upstream_ports={LINK: port})
 

@@ -46,9 +46,11 @@ class Bench:
             yield relay
 
     @contextmanager
-    def clients(self, port: int, tls: str = "", *, resume: bool = False) -> Iterator[swarm.Clients]:
+    def clients(
+        self, port: int, tls: str = "", *, resume: bool = False, websocket: bool = False
+    ) -> Iterator[swarm.Clients]:
         """Clients on the load's core."""
-        with swarm.clients(self.load_core, port, tls, resume=resume) as clients:
+        with swarm.clients(self.load_core, port, tls, resume=resume, websocket=websocket) as clients:
             yield clients
 
 
@@ -107,7 +109,14 @@ def cost(relay: Running, command: Callable[[], dict[str, Any]]) -> Cost:
     return Cost(usage.cpu_seconds(relay.process_id) - before, answer)
 
 
-def idle_kib(setting: Bench, name: str, certificate: Certificate | None = None, idle: int = IDLE) -> float:
+def idle_kib(
+    setting: Bench,
+    name: str,
+    certificate: Certificate | None = None,
+    idle: int = IDLE,
+    *,
+    websocket: bool = False,
+) -> float:
     """Memory of the relay's processes per idle, logged-in connection beyond the first (3,500 or fewer), in KiB.
 
     What exists once is not counted, and no kernel memory.
@@ -115,7 +124,7 @@ def idle_kib(setting: Bench, name: str, certificate: Certificate | None = None, 
     warm_up, leaving, returning = (max(1, int(min(idle, IDLE) * share)) for share in (WARM_UP, LEAVING, RETURNING))
     with (
         setting.relay(name, certificate) as relay,
-        setting.clients(relay.port, "1.3" if certificate else "") as clients,
+        setting.clients(relay.port, "1.3" if certificate else "", websocket=websocket) as clients,
     ):
         clients.open(warm_up)
         clients.close(leaving)

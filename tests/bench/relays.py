@@ -3,7 +3,7 @@
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +72,7 @@ def _haproxy(directory: Path, port: int, upstream: int, certificate: Certificate
     tls = f"ssl crt {certificate.combined} alpn xmpp-client" if certificate else ""
     path = directory / "haproxy.cfg"
     path.write_text(HAPROXY.substitute(port=port, upstream=upstream, tls=tls))
-    return [_program("haproxy"), "-db", "-f", str(path)]
+    return [program("haproxy"), "-db", "-f", str(path)]
 
 
 def _nginx(directory: Path, port: int, upstream: int, certificate: Certificate | None) -> list[str]:
@@ -88,7 +88,7 @@ def _nginx(directory: Path, port: int, upstream: int, certificate: Certificate |
             certificate=f"{files} ssl_protocols TLSv1.2 TLSv1.3; ssl_alpn xmpp-client;" if certificate else "",
         )
     )
-    return [_program("nginx"), "-e", "stderr", "-c", str(path)]
+    return [program("nginx"), "-e", "stderr", "-c", str(path)]
 
 
 def megaphone(
@@ -97,13 +97,21 @@ def megaphone(
     upstream: int,
     certificate: Certificate | None,
     record_layer: str = "own",
+    *,
+    listen_keys: Mapping[str, object] | None = None,
     **upstream_keys: object,
 ) -> list[str]:
-    """Megaphone in direct mode; `upstream_keys` are more lines of its [[upstream]]."""
+    """Megaphone in direct mode; `upstream_keys` are more lines of its [[upstream]], `listen_keys` of its [[listen]]."""
     path = directory / "megaphone.toml"
     tables = {
         "node": {"workers": 1, "max_connections": 20_000},
-        "listen": [{"address": f"{LOOPBACK}:{port}", "tls": "direct" if certificate else "none"}],
+        "listen": [
+            {
+                "address": f"{LOOPBACK}:{port}",
+                "tls": "direct" if certificate else "none",
+                **(listen_keys or {}),
+            }
+        ],
         "tls": {"record_layer": record_layer},
         "domain": [{"name": DOMAIN, "upstreams": ["echo"]}],
         # the peers send no PROXY header and write no log either
@@ -127,7 +135,8 @@ Maker = Callable[[Path, int, int, Certificate | None], list[str]]
 MAKERS: dict[str, Maker] = {"megaphone": megaphone, "haproxy": _haproxy, "nginx": _nginx}
 
 
-def _program(name: str) -> str:
+def program(name: str) -> str:
+    """Where an installed program is; ServerError if it is not."""
     found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
     if found is None:
         raise ServerError(f"{name} is not installed")
@@ -145,7 +154,7 @@ def running(
     command = make(directory, port, upstream, certificate)
     with ExitStack() as stack:
         process = Process(
-            [_program("taskset"), "-c", str(core), *command],
+            [program("taskset"), "-c", str(core), *command],
             directory=Path.cwd(),
             log=directory / "output.log",
             environment=os.environ,

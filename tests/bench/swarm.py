@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.build import program
+from tests.servers.connections import listening
 from tests.servers.process import Process, ServerError, answers, free_port
 
 
@@ -55,9 +56,10 @@ class Clients:
 
 
 @contextmanager
-def clients(core: int, port: int, tls: str = "", *, resume: bool = False) -> Iterator[Clients]:
-    """Clients of `port` on `core`; `tls` is "", "1.2" or "1.3"."""
-    arguments = [str(port), *([tls] if tls else []), *(["resume"] if resume else [])]
+def clients(core: int, port: int, tls: str = "", *, resume: bool = False, websocket: bool = False) -> Iterator[Clients]:
+    """Clients of `port` on `core`; `tls` is "", "1.2" or "1.3", and with `websocket` ""."""
+    words = [tls] if tls else ["websocket"] if websocket else []
+    arguments = [str(port), *words, *(["resume"] if resume else [])]
     child = subprocess.Popen(
         ["taskset", "-c", str(core), program("client"), *arguments],
         stdin=subprocess.PIPE,
@@ -72,17 +74,20 @@ def clients(core: int, port: int, tls: str = "", *, resume: bool = False) -> Ite
 
 
 @contextmanager
-def echo_server(core: int, directory: Path) -> Iterator[int]:
-    """The server behind the relays; yields its port."""
+def echo_server(core: int, directory: Path, *, websocket: bool = False) -> Iterator[int]:
+    """The server behind the relays, which speaks XMPP over TCP or WebSocket; yields its port."""
     port = free_port()
+    words = ["websocket"] if websocket else []
     process = Process(
-        ["taskset", "-c", str(core), str(program("echo")), str(port)],
+        ["taskset", "-c", str(core), str(program("echo")), str(port), *words],
         directory=directory,
-        log=directory / "echo.log",
+        log=directory / f"{'-'.join(['echo', *words])}.log",
         environment=os.environ,
     )
     try:
-        process.wait_until(lambda: answers(("127.0.0.1", port), "bench.example"), "echo server")
+        process.wait_until(
+            lambda: listening(port) if websocket else answers(("127.0.0.1", port), "bench.example"), "echo server"
+        )
         yield port
     finally:
         process.stop()

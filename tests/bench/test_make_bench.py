@@ -23,6 +23,10 @@ TIMEOUT_SECONDS = 300.0
 QUICK = ("wire", "websocket", "link_codec", "storage")
 SMALL = {
     "relay": ("--relays", "megaphone,haproxy", "--seconds", "0.1", "--idle", "50"),
+    "web": (
+        *("--relays", "megaphone,tcp,nginx", "--servers", "websockets"),
+        *("--seconds", "0.1", "--idle", "50"),
+    ),
     "cluster": ("--occupants", "9", "--messages", "8", "--written", "30", "--heals", "1"),
     "link": ("--only", "memory,storm", "--servers", "prosody", "--clients", "40", "--storm", "40"),
 }

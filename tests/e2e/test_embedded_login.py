@@ -82,9 +82,7 @@ def test_channel_binding(played: Played, embedded: Embedded, tls: str) -> None:
 @pytest.mark.parametrize("tls", ["direct", "plain"])
 def test_without_an_account(played: Played, embedded: Embedded, tls: str) -> None:
     async def script(company: Company) -> None:
-        guests = [
-            await company.enter(NOBODY, endpoint=getattr(embedded, tls), mechanism="ANONYMOUS") for _ in range(2)
-        ]
+        guests = [await company.enter(NOBODY, endpoint=getattr(embedded, tls), mechanism="ANONYMOUS") for _ in range(2)]
         names = {guest.boundjid.local for guest in guests}
         assert len(names) == 2
         assert all(guest.boundjid.domain == DOMAIN for guest in guests)

@@ -65,9 +65,7 @@ def test_contacts_see_each_other(played: Played) -> None:
         carol.send_presence(pto=BOB.jid, ptype="subscribe")
         await bob.expect(stanza("presence", kind="subscribe", of=CAROL.jid))
         bob.send_presence(pto=CAROL.jid, ptype="subscribed")
-        await carol.expect(
-            stanza("presence", kind="subscribed", of=BOB.jid), stanza("presence", of=bob.boundjid.full)
-        )
+        await carol.expect(stanza("presence", kind="subscribed", of=BOB.jid), stanza("presence", of=bob.boundjid.full))
         await company.settle()
         assert bob.client_roster[CAROL.jid]["subscription"] == "both"
         assert carol.client_roster[BOB.jid]["subscription"] == "both"

@@ -127,9 +127,7 @@ def outcome(answer: ET.Element) -> str:
     return next(child.tag.removeprefix(STANZAS) for child in error if not child.tag.endswith("}text"))
 
 
-@pytest.mark.parametrize(
-    "requests", [GAJIM, DINO, CONVERSE, PROFANITY], ids=["gajim", "dino", "converse", "profanity"]
-)
+@pytest.mark.parametrize("requests", [GAJIM, DINO, CONVERSE, PROFANITY], ids=["gajim", "dino", "converse", "profanity"])
 @pytest.mark.parametrize("stream_management", [False, True], ids=["", "with-0198"])
 def test_a_start(
     embedded: Embedded, authority: CertificateAuthority, requests: list[Request], stream_management: bool

@@ -227,7 +227,6 @@ def test_a_lone_peer_leaves_on_a_signal(lan: Lan, tmp_path: Path) -> None:
     run(main())
 
 
-
 def test_a_network_that_comes_later_is_used(lan: Lan, tmp_path: Path) -> None:
     """A laptop that joins the Wi-Fi when the chat runs already."""
 

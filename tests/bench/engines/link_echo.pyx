@@ -6,7 +6,7 @@ What swarm/echo.c is for relays that open one socket per client. It runs on the 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.errno cimport EAGAIN, errno
 from libc.stdint cimport uint8_t, uint64_t
-from libc.string cimport strlen
+from libc.string cimport memcpy, strlen
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from posix.uio cimport iovec, writev
 from posix.unistd cimport read
@@ -21,12 +21,16 @@ import socket
 
 from megaphone.wire.link import Side
 
+cdef extern from "string.h":
+    void* memmem(const void*, size_t, const void*, size_t) noexcept nogil
+
 cdef extern from "xmpp.h":
     cdef struct answer:
         const char* terminator
         const char* text
     const answer ANSWERS[]
     int LOGIN_STEPS
+    const char* CLIENT_SPACE
 
 cdef enum:
     READ_BYTES = 65536
@@ -34,6 +38,20 @@ cdef enum:
     TICK_NS = 1000000000
 
 cdef uint8_t buffer[READ_BYTES]
+cdef uint8_t bare[READ_BYTES]
+
+
+cdef size_t strip_namespace(const uint8_t* data, size_t length) noexcept:
+    """Fills `bare` with `data` but for the first declaration of what the stream has declared: swarm/echo.c does, too."""
+    cdef size_t size = strlen(CLIENT_SPACE), before
+    cdef const uint8_t* found = <const uint8_t*> memmem(data, length, CLIENT_SPACE, size)
+    if found == NULL:
+        memcpy(bare, data, length)
+        return length
+    before = found - data
+    memcpy(bare, data, before)
+    memcpy(bare + before, found + size, length - before - size)
+    return length - size
 
 
 cdef uint64_t now() noexcept:
@@ -64,15 +82,17 @@ cdef class Link(LinkSession):
     cdef void on_data(self, Stream* stream, const uint8_t* data, size_t length):
         cdef Session session = <Session> stream.owner
         cdef const answer* expected
-        cdef size_t sent
+        cdef size_t sent, kept
         if session.step == LOGIN_STEPS:
+            kept = strip_namespace(data, length)
+            self.took(stream, length - kept)
             if session.rest:
-                session.rest += data[:length]
+                session.rest += bare[:kept]
                 return
-            sent = self.put_data(stream, data, length)
+            sent = self.put_data(stream, bare, kept)
             self.took(stream, sent)
-            if sent < length:
-                session.rest = PyBytes_FromStringAndSize(<const char*> data + sent, length - sent)
+            if sent < kept:
+                session.rest = PyBytes_FromStringAndSize(<const char*> bare + sent, kept - sent)
             return
         self.took(stream, length)
         expected = &ANSWERS[session.step]

@@ -9,6 +9,9 @@ NAMES = {
     "prosody": "Prosody",
     "link": "Megaphone, 2 links",
     "direct mode": "Megaphone, direct mode",
+    "tcp": "Megaphone, TCP",
+    "link tcp": "Megaphone, 2 links, TCP",
+    "link websocket": "Megaphone, 2 links, WebSocket",
 }
 TIMES = "\N{MULTIPLICATION SIGN}"
 UNITS = {"us": "µs", "1/s": "/s", "1": "", "x": TIMES}  # others stay as they are

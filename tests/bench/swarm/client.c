@@ -1,6 +1,6 @@
 /* The load generator: thousands of XMPP clients in one process, told what to do on standard input.
 
-   Usage: client PORT [TLS-VERSION [resume]]
+   Usage: client PORT [TLS-VERSION [resume]], or client PORT websocket
    Commands, each answered with one line of JSON:
      open N               N more clients connect and log in
      close N              N of them leave, spread over the whole table
@@ -10,6 +10,7 @@
      paced A RATE SECONDS A clients send RATE stanzas a second in all, at fixed times, whatever comes back */
 #define _GNU_SOURCE
 #include "transport.h"
+#include "websocket.h"
 
 #include <sys/epoll.h>
 #include <sys/timerfd.h>
@@ -22,18 +23,21 @@ struct client {
     SSL *ssl;
     int index;         /* in the table */
     uint8_t connected; /* the TCP connection stands, or the TLS one */
-    uint8_t step;      /* of the login; LOGIN_STEPS: logged in */
+    uint8_t step;      /* of the login; login_steps: logged in */
     uint32_t received; /* bytes of the answer or stanza that is coming in */
     char *login;
     uint64_t sent_ns[IN_FLIGHT]; /* when the stanzas in flight were due; a ring */
     uint8_t first, in_flight;
+    struct frames frames; /* of the answers, where they are messages of a WebSocket */
 };
 
 static struct sockaddr_in relay;
 static struct client **table;
 static int clients, logging_in, poller;
-static char stanza[BULK_BYTES + 1], buffer[READ_BYTES];
-static uint32_t stanza_bytes;
+static char stanza[BULK_BYTES + HEAD_BYTES + 1], buffer[READ_BYTES];
+static uint32_t stanza_bytes; /* with its frame */
+static int websocket;
+static int login_steps = LOGIN_STEPS;
 
 /* The command under way. */
 static int leave_after_header;
@@ -42,14 +46,18 @@ static long completed, waiting_for;
 static uint32_t *latencies_ns;
 static long latencies, latencies_room;
 
+/* Of so many bytes on TCP; a message says once more what namespace it is in. */
 static void make_stanza(uint32_t bytes) {
-    int head = snprintf(stanza, sizeof stanza,
-                        "<message to='romeo@bench.example/orchard' from='juliet@bench.example/balcony' type='chat' "
-                        "id='5c3f7a91'><body>");
+    static char text[BULK_BYTES + 1];
     static const char tail[] = "</body></message>";
-    stanza_bytes = bytes;
-    memset(stanza + head, 'x', bytes - head);
-    memcpy(stanza + bytes - strlen(tail), tail, strlen(tail));
+    if (websocket) bytes += strlen(CLIENT_SPACE);
+    int head = snprintf(text, sizeof text,
+                        "<message%s to='romeo@bench.example/orchard' from='juliet@bench.example/balcony' type='chat' "
+                        "id='5c3f7a91'><body>", websocket ? CLIENT_SPACE : "");
+    memset(text + head, 'x', bytes - head);
+    memcpy(text + bytes - strlen(tail), tail, strlen(tail));
+    if (!websocket) memcpy(stanza, text, bytes);
+    stanza_bytes = websocket ? write_message(stanza, text, bytes, 1) : bytes;
 }
 
 /* --- the connection, whose end is a failure: the client is always the one that closes --- */
@@ -73,8 +81,21 @@ static int secured(struct client *client) {
 /* --- login --- */
 
 static void say_next(struct client *client) {
+    char said[LOGIN_BYTES];
+    const char *request = REQUESTS[client->step];
     client->received = 0;
-    say(client, REQUESTS[client->step], strlen(REQUESTS[client->step]));
+    if (websocket && client->step > 0) {
+        request = EXCHANGES[client->step - 1].said;
+        say(client, said, write_message(said, request, strlen(request), 1));
+    } else {
+        request = websocket ? UPGRADE_REQUEST : request;
+        say(client, request, strlen(request));
+    }
+}
+
+static const char *end_of_answer(int step) {
+    if (!websocket) return ANSWERS[step].end;
+    return step == 0 ? "\r\n\r\n" : EXCHANGES[step - 1].end; /* a frame ends with its payload */
 }
 
 static void leave(struct client *client) {
@@ -114,10 +135,10 @@ static void log_in(struct client *client) {
     int length = receive(client, client->login + client->received, LOGIN_BYTES - client->received);
     client->received += length;
     if (client->received == LOGIN_BYTES) die("unexpected answer to a login: %.*s", LOGIN_BYTES, client->login);
-    if (length == 0 || !ends_with(client->login, client->received, ANSWERS[client->step].end)) return;
+    if (length == 0 || !ends_with(client->login, client->received, end_of_answer(client->step))) return;
     if (leave_after_header) {
         leave(client);
-    } else if (++client->step < LOGIN_STEPS) {
+    } else if (++client->step < login_steps) {
         say_next(client);
         return;
     } else {
@@ -146,9 +167,27 @@ static void note_latency(uint64_t ns) {
     latencies_ns[latencies++] = ns > UINT32_MAX ? UINT32_MAX : (uint32_t)ns;
 }
 
+/* How many stanzas the next bytes of a client complete. */
+static int stanzas_in(struct client *client, const char *data, size_t length) {
+    int count = 0, ended;
+    if (!websocket) {
+        client->received += length;
+        count = client->received / stanza_bytes;
+        client->received %= stanza_bytes;
+        return count;
+    }
+    for (size_t at = 0; at < length;) {
+        at += take_head(&client->frames, data + at, length - at);
+        if (!client->frames.inside) break;
+        at += take_payload(&client->frames, length - at, &ended);
+        count += ended;
+    }
+    return count;
+}
+
 static void receive_stanzas(struct client *client, uint64_t now) {
     int length = receive(client, buffer, sizeof buffer);
-    for (client->received += length; client->received >= stanza_bytes; client->received -= stanza_bytes) {
+    for (int count = stanzas_in(client, buffer, length); count > 0; count--) {
         if (client->in_flight == 0) die("more came back than was sent");
         note_latency(now - client->sent_ns[client->first]);
         client->first = (client->first + 1) % IN_FLIGHT;
@@ -169,7 +208,7 @@ static int turn(void) {
         struct client *client = events[i].data.ptr;
         if (client == NULL)
             ticks++;
-        else if (client->step < LOGIN_STEPS)
+        else if (client->step < login_steps)
             log_in(client);
         else
             receive_stanzas(client, now_ns());
@@ -232,9 +271,13 @@ static void run_paced(int active, double rate, double seconds) {
 }
 
 int main(int count, char **arguments) {
-    if (count < 2) die("usage: client PORT [TLS-VERSION [resume]]");
+    if (count < 2) die("usage: client PORT [TLS-VERSION [resume] | websocket]");
     relay = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(atoi(arguments[1])), .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    if (count > 2) tls_configure(arguments[2]);
+    websocket = count > 2 && strcmp(arguments[2], "websocket") == 0;
+    if (websocket)
+        login_steps = 1 + EXCHANGE_COUNT;
+    else if (count > 2)
+        tls_configure(arguments[2]);
     resume = count > 3;
     poller = epoll_create1(0);
     make_stanza(STANZA_BYTES);

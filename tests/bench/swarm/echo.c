@@ -1,6 +1,9 @@
-/* The server behind the relay: lets a client log in, then sends every byte back. Usage: echo PORT */
+/* The server behind the relay: lets a client log in, then sends every stanza back. Usage: echo PORT [websocket]
+
+   It speaks XMPP over TCP, or over WebSocket to those whose relay only passes that on. On TCP a stanza leaves without the
+   namespace that its stream has declared, as that of a server does, whatever it came with. */
 #define _GNU_SOURCE
-#include "xmpp.h"
+#include "websocket.h"
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -14,11 +17,12 @@ struct session {
     uint8_t step;
     uint16_t length;
     char *login; /* what has come of the present request; freed after the login */
+    struct frames frames;
 };
 
 static struct session sessions[DESCRIPTORS];
-static char buffer[READ_BYTES];
-static int poller;
+static char buffer[READ_BYTES], written[2 * READ_BYTES];
+static int poller, websocket;
 
 static void watch(int fd) {
     struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
@@ -75,10 +79,64 @@ static void log_in(int fd, const char *data, size_t length) {
     say(fd, answer->text, strlen(answer->text));
 }
 
+static void echo_stanzas(int fd, char *data, size_t length) {
+    size_t size = strlen(CLIENT_SPACE), kept = 0;
+    char *from = data, *end = data + length, *found;
+    while ((found = memmem(from, end - from, CLIENT_SPACE, size)) != NULL) {
+        memmove(data + kept, from, found - from);
+        kept += found - from;
+        from = found + size;
+    }
+    if (from != data) memmove(data + kept, from, end - from);
+    say(fd, data, kept + (end - from));
+}
+
+/* --- WebSocket: a message of the login is known by its number --- */
+
+static size_t answer_message(int step) {
+    size_t size = 0;
+    const char *const *answers = EXCHANGES[step].answers;
+    for (int i = 0; i < 2 && answers[i] != NULL; i++)
+        size += write_message(written + size, answers[i], strlen(answers[i]), 0);
+    return size;
+}
+
+static void echo_messages(int fd, const char *data, size_t length) {
+    struct session *session = &sessions[fd];
+    struct frames *frames = &session->frames;
+    size_t size = 0, at = 0;
+    while (at < length) {
+        int logged_in = session->step > EXCHANGE_COUNT, ended, began = !frames->inside;
+        at += take_head(frames, data + at, length - at);
+        if (!frames->inside) break;
+        if (began && logged_in) size += write_head(written + size, frames->left, 0);
+        const uint8_t *mask = frames->head + frames->have - MASK_BYTES;
+        uint8_t turn = frames->turn;
+        size_t part = take_payload(frames, length - at, &ended);
+        for (size_t i = 0; logged_in && i < part; i++) written[size++] = (char)(data[at + i] ^ mask[(turn + i) & 3]);
+        at += part;
+        if (ended && !logged_in) size += answer_message(session->step++ - 1);
+    }
+    if (size) say(fd, written, size);
+}
+
+static void take_messages(int fd, const char *data, size_t length) {
+    if (sessions[fd].step > 0) {
+        echo_messages(fd, data, length);
+    } else if (ends_with(data, length, "\r\n\r\n")) { /* a relay sends it whole */
+        sessions[fd].step = 1;
+        say(fd, UPGRADE_ANSWER, strlen(UPGRADE_ANSWER));
+    } else {
+        end(fd);
+    }
+}
+
 static void take(int fd) {
     ssize_t length = read(fd, buffer, sizeof buffer);
-    if (length > 0 && sessions[fd].step == LOGIN_STEPS)
-        say(fd, buffer, length);
+    if (length > 0 && websocket)
+        take_messages(fd, buffer, length);
+    else if (length > 0 && sessions[fd].step == LOGIN_STEPS)
+        echo_stanzas(fd, buffer, length);
     else if (length > 0)
         log_in(fd, buffer, length);
     else if (length == 0 || errno != EAGAIN)
@@ -86,7 +144,8 @@ static void take(int fd) {
 }
 
 int main(int count, char **arguments) {
-    if (count != 2) die("usage: echo PORT");
+    if (count != 2 && count != 3) die("usage: echo PORT [websocket]");
+    websocket = count == 3;
     int listener = listen_on(atoi(arguments[1]));
     poller = epoll_create1(0);
     watch(listener);

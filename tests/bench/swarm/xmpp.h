@@ -15,10 +15,13 @@ enum { STANZA_BYTES = 200, LOGIN_BYTES = 1024 };
 static const char CLIENT_HEADER[] =
     "<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' "
     "to='bench.example' version='1.0'>";
-static const char CLIENT_AUTH[] =
-    "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>AGp1bGlldAByMG0zMG15cjBtMzA=</auth>";
+#define CLIENT_AUTH_TEXT "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>AGp1bGlldAByMG0zMG15cjBtMzA=</auth>"
+static const char CLIENT_AUTH[] = CLIENT_AUTH_TEXT;
 static const char CLIENT_BIND[] =
     "<iq type='set' id='bind1'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>balcony</resource></bind></iq>";
+
+/* What a stanza need not say on a stream, and a message of a WebSocket does (RFC 7395 section 3.3.3). */
+#define CLIENT_SPACE " xmlns='jabber:client'"
 
 #define SERVER_HEADER                                                                                              \
     "<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' " \

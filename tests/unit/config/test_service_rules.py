@@ -284,4 +284,6 @@ def test_a_nats_that_can_be_overheard_is_warned_of(tmp_path: Path) -> None:
     file = str(tmp_path / "megaphone.toml")
     warnings = [each for each in check_environment(parse(text, file), file) if each.startswith("cluster")]
     assert len(warnings) == 1
-    assert warnings[0].startswith("cluster.servers[0]: unless NATS asks for TLS, what is said to nats://nats.example:4222")
+    assert warnings[0].startswith(
+        "cluster.servers[0]: unless NATS asks for TLS, what is said to nats://nats.example:4222"
+    )

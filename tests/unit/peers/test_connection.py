@@ -268,9 +268,7 @@ async def connections() -> tuple[Connection, Connection]:
     """Julia's and Romeo's ends after the greeting."""
     julia, romeo = ourselves("julia"), ourselves("romeo")
     hers, his = await streams(julia, romeo)
-    of_romeo, of_julia = await asyncio.gather(
-        greet(hers, julia, verify, welcome), greet(his, romeo, verify, welcome)
-    )
+    of_romeo, of_julia = await asyncio.gather(greet(hers, julia, verify, welcome), greet(his, romeo, verify, welcome))
     return Connection(hers, of_romeo), Connection(his, of_julia)
 
 
@@ -409,5 +407,3 @@ def test_silence_is_the_end_and_empty_frames_are_no_silence(monkeypatch: pytest.
 )
 def test_the_host_of_a_socket_as_one_would_dial_it(peername: tuple[Any, ...], host: str) -> None:
     assert plain_host(*peername) == host
-
-

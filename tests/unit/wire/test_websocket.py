@@ -7,6 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from megaphone.wire.websocket import (
+    ANY_FRAMES,
     CLOSE_CODES,
     CONTROL_PAYLOAD_BYTES,
     NO_STATUS,
@@ -106,8 +107,8 @@ def test_limits_out_of_range_are_refused(limits: dict[str, int]) -> None:
 
 
 def test_the_widest_limits_hold() -> None:
-    reader = MessageReader(message_bytes=(1 << 32) - 1, frames=65535)
-    data = frame(1, b"a", more=True) + frame(0, more=True) * 65534
+    reader = MessageReader(message_bytes=(1 << 32) - 1, frames=ANY_FRAMES - 1)
+    data = frame(1, b"a", more=True) + frame(0, more=True) * (ANY_FRAMES - 2)
     assert read([data], reader=reader).error is None
     head = b"\x80\xff" + (1 << 32).to_bytes(8, "big")
     assert read([head], reader=reader).error is Error.TOO_MANY_FRAMES
@@ -116,6 +117,13 @@ def test_the_widest_limits_hold() -> None:
     assert read([head], reader=reader).error is None
     reader = MessageReader(message_bytes=(1 << 32) - 1)
     assert read([frame(1, b"a", more=True), b"\x80" + head[1:]], reader=reader).error is Error.MESSAGE_TOO_BIG
+
+
+def test_where_frames_are_not_limited_bytes_still_are() -> None:
+    reader = MessageReader(message_bytes=2, frames=ANY_FRAMES)
+    data = frame(1, b"a", more=True) + frame(0, more=True) * (ANY_FRAMES + 1) + frame(0, b"b", more=True)
+    assert read([data], reader=reader).error is None
+    assert read([frame(0, b"c")], reader=reader).error is Error.MESSAGE_TOO_BIG
 
 
 # --- control frames ---
