@@ -11,6 +11,7 @@ Line = tuple[str, Style]
 Sort = Literal["all", "now"]
 
 SORTS: Final[tuple[Sort, ...]] = ("all", "now")
+TRANSPORTS: Final = {"WebSocket": "websocket", "HTTP": "http"}
 KEYS: Final = "q quit   s sort talkers   d drain"
 _SHARE: Final = 0.4  # of the screen, at most, for one table of many rows
 _LEAST_ROWS: Final = 3
@@ -79,9 +80,12 @@ def _head(now: Look, before: Look | None) -> list[Line]:
         if (number := now.number("connections", state=state))
     ]
     lines.append(_numbers("connections", _count(now.number("connections")), ", ".join(states)))
-    websocket, total = now.number("websocket_connections") or 0, now.number("connections") or 0
-    if websocket:
-        lines.append(_numbers("transport", "", f"{_count(total - websocket)} TCP, {_count(websocket)} WebSocket"))
+    total = now.number("connections") or 0
+    others = {name: now.number(f"{metric}_connections") or 0 for name, metric in TRANSPORTS.items()}
+    if any(others.values()):
+        transports = {"TCP": total - sum(others.values()), **others}
+        words = ", ".join(f"{_count(number)} {name}" for name, number in transports.items() if number)
+        lines.append(_numbers("transport", "", words))
     opened, ended = rate(now, before, "connections_accepted_total"), rate(now, before, "connections_closed_total")
     lines.append(_numbers("opened", _per_second(opened), f"ended {_per_second(ended)}"))
     for title, metric, shown in (

@@ -21,7 +21,7 @@ SHOWN: Final = frozenset(
         *("worker_resident_memory_bytes", "worker_cpu_seconds_total", "worker_open_fds", "worker_max_fds"),
         *("supervisor_resident_memory_bytes", "worker_loop_lag_seconds", "worker_loop_lag_max_seconds"),
         *("connections", "connections_accepted_total", "connections_closed_total", "connection_bytes"),
-        *("limit_refusals_total", "throttled_total", "websocket_connections"),
+        *("limit_refusals_total", "throttled_total", "websocket_connections", "http_connections"),
         *("stanzas_total", "stream_bytes_total", "mailbox_bytes", "mailbox_full_total"),
         *("sessions", "rooms", "room_occupants", "logins_total", "nodes", "nats_up"),
         *("upstream_healthy", "upstream_connections", "upstream_connects_total", "upstream_check_duration_seconds"),

@@ -40,8 +40,9 @@ function states(feed) {
 }
 
 const TRANSPORTS = [
-  ["TCP", "megaphone_connections - megaphone_websocket_connections"],
+  ["TCP", "megaphone_connections - megaphone_websocket_connections - megaphone_http_connections"],
   ["WebSocket", "megaphone_websocket_connections"],
+  ["HTTP", "megaphone_http_connections"],
 ];
 
 function transports() {
