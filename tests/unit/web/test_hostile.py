@@ -1,4 +1,4 @@
-"""Hostile HTTP, first on a connection or later: each request gets the answer that docs/reference/http.md tells of."""
+"""Hostile HTTP, as the first request of a connection and as a later one: each answer is in docs/reference/http.md."""
 
 import socket
 
