@@ -42,7 +42,6 @@ from megaphone.uplink.pool import Pool
 from megaphone.uplink.uplink import Uplink
 from megaphone.wire import writer
 from megaphone.worker.process import SWEEPS_PER_SECOND, Process
-from megaphone.worker.web import Site, web_server
 
 if TYPE_CHECKING:
     from megaphone.config.schema import Config
@@ -222,8 +221,12 @@ class Worker(Process):
 
     def _web_server(self, config: Config, listen: int) -> WebServer | None:
         """Return who serves HTTP on a listener; built once for a configuration."""
+        if not config.listen[listen].web:
+            return None
         if listen not in self._web_servers:
-            self._web_servers[listen] = web_server(Site(config, listen, self._ports, self))
+            from megaphone.worker import web  # 2 MB, which a worker without it need not have
+
+            self._web_servers[listen] = web.web_server(web.Site(config, listen, self._ports, self))
         return self._web_servers[listen]
 
     def _apply(self, config: Config) -> None:
