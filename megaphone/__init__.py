@@ -10,6 +10,9 @@ wire         bytes: framer, header reader, writer, PROXY protocol (compiled wher
 stream       one XMPP stream as a state machine (no I/O)
 dispatch     the centre: registry, mailbox, dispatcher, counters (no I/O)
 
+for browsers:
+web          HTTP beyond the XMPP WebSocket: requests and their answers, WebSockets of other messages, files, host-meta
+
 with servers behind it (edge):
 uplink       server sockets: choice, health, fail-over
 hub          the other end of links beside a server without a module; the uplink opens its sockets

@@ -56,6 +56,7 @@ _LINK_KEYS = {
 
 _PATH = re.compile(r"/[A-Za-z0-9._~/-]*")  # that needs no escapes in a request
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\s]+", re.IGNORECASE)  # RFC 6454 section 6.2
+_PUBLIC_URL = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
 T = TypeVar("T")
 
 
@@ -123,6 +124,9 @@ class Rules:
             if listen.tls not in ("starttls", "both") and listen.starttls != "required":
                 self.refuse(f"{key}.starttls", f'has no meaning with tls = "{listen.tls}"')
             self.check_networks(f"{key}.proxy_protocol_from", listen.proxy_protocol_from)
+            for position, word in enumerate(listen.web):
+                if word in listen.web[:position]:
+                    self.refuse(f"{key}.web[{position}]", f'"{word}" is there twice')
 
     def check_websocket(self) -> None:
         """Refuse a path that no request can name, and origins that no browser sends."""
@@ -136,6 +140,12 @@ class Rules:
                     'must be "*" or a scheme and a host without a path, such as "https://chat.example.org"',
                 )
         self.check_networks("websocket.forwarded_from", table.forwarded_from)
+        url = self.config.web.public_url
+        if url and not _PUBLIC_URL.fullmatch(url):
+            self.refuse(
+                "web.public_url",
+                'must be "https://" or "http://" and a host without a path: "https://chat.example.org"',
+            )
 
     def check_networks(self, key: str, texts: Iterable[str]) -> None:
         """Refuse what is no network."""

@@ -19,19 +19,22 @@ class Node(Table, frozen=True):
     max_connections: Annotated[int, Meta(ge=1, le=4_194_303)] = 100_000  # per worker; also bounds the registry
 
 
+Web = Literal["websocket", "bosh", "host-meta", "pages", "chat"]
+
+
 class Listen(Table, frozen=True):
     """`[[listen]]`: one address that clients connect to."""
 
     address: str  # "host:port", "[v6]:port"
     tls: Literal["starttls", "direct", "both", "none"] = "starttls"  # both: the first byte tells
     starttls: Literal["required", "optional"] = "required"
-    websocket: bool = False  # RFC 7395 at the path of [websocket], beside XMPP over TCP
+    web: tuple[Web, ...] = ()  # what HTTP requests may ask for there, beside XMPP over TCP
     proxy_protocol_from: tuple[str, ...] = ()  # networks whose connections must begin with a PROXY v1 or v2 header
     backlog: Annotated[int, Meta(ge=1, le=65_535)] = 4096
 
 
 class WebSocket(Table, frozen=True):
-    """`[websocket]`: XMPP over WebSocket (RFC 7395), on every listener with `websocket = true`."""
+    """`[websocket]`: XMPP over WebSocket (RFC 7395), where `web` has "websocket"; in part for all HTTP."""
 
     path: str = "/xmpp-websocket"
     origins: tuple[str, ...] = ("*",)  # from which browsers may connect, such as "https://chat.example.org"; "*" = all
@@ -39,6 +42,14 @@ class WebSocket(Table, frozen=True):
     forwarded_header: Literal["x-forwarded-for", "forwarded"] = "x-forwarded-for"  # ... in this field, and in no other
     request_bytes: Annotated[int, Meta(ge=512, le=65_536)] = 8192  # of the HTTP request that asks for the upgrade
     ping_seconds: Seconds = 45.0  # of silence, after which the edge pings a client
+
+
+class WebTable(Table, frozen=True):
+    """`[web]`: what all HTTP on listeners with `web` shares."""
+
+    public_url: str = ""  # where browsers reach it, such as "https://chat.example.org"; "" = as the request says
+    request_seconds: Seconds = 30.0  # for the head of a request, and again for its body
+    idle_seconds: Seconds = 75.0  # between two requests of one connection
 
 
 class Certificate(Table, frozen=True):
@@ -230,6 +241,7 @@ class Config(Table, frozen=True):
     node: Node = Node()
     listen: tuple[Listen, ...] = ()
     websocket: WebSocket = WebSocket()
+    web: WebTable = WebTable()
     certificate: tuple[Certificate, ...] = ()
     tls: Tls = Tls()
     domain: tuple[Domain, ...] = ()

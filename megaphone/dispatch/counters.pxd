@@ -32,7 +32,8 @@ cpdef enum Reason:
     SYSTEM_SHUTDOWN = 19     # drained
     KICKED = 20
     INTERNAL = 21            # our own mistake: always a bug
-    REASONS = 22
+    HTTP_REFUSED = 22        # a request that got another answer than the client wanted
+    REASONS = 23
 
 # One slot each of the board's first 256. "gauge" slots are set, all others only grow.
 cpdef enum Slot:
@@ -44,7 +45,7 @@ cpdef enum Slot:
     GENERATION = 5           # next generation for a ConnectionID; survives the worker
     ACCEPTED = 6
     MOVED = 7                # connections that came from the process before this one, without their clients noticing
-    CLOSED_BY_REASON = 8     # .. +REASONS (22) = 30
+    CLOSED_BY_REASON = 8     # .. +REASONS (23) = 31
     OPEN_NEGOTIATING = 32    # gauges: connections by state
     OPEN_CONNECTING = 33     #   waiting for an upstream
     OPEN_RELAYING_PREAUTH = 34

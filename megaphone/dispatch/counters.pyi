@@ -37,7 +37,8 @@ class Reason(IntEnum):
     SYSTEM_SHUTDOWN = 19
     KICKED = 20
     INTERNAL = 21
-    REASONS = 22
+    HTTP_REFUSED = 22
+    REASONS = 23
 
 class Slot(IntEnum):
     """A 64-bit slot of a worker's board."""

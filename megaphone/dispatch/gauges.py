@@ -32,6 +32,7 @@ PROCESS_GAUGES: Final = (
     Slot.RELAYED_OPEN,
     Slot.PROMISES_WAITING,
     WebSocketSlot.OPEN,
+    WebSocketSlot.HTTP_OPEN,
     ClusterSlot.NODES,
     ClusterSlot.NATS_UP,
     ClusterSlot.ROWS_SHARED,

@@ -1,4 +1,4 @@
-"""The slots of a board for WebSocket clients (RFC 7395). They are free in `counters.Slot` and `ClusterSlot`."""
+"""The slots of a board for HTTP clients and WebSockets; they are free in `counters.Slot` and `ClusterSlot`."""
 
 from enum import IntEnum
 
@@ -12,3 +12,7 @@ class WebSocketSlot(IntEnum):
     PINGS_IN = 179
     PINGS_OUT = 180
     FRAMES_REFUSED = 181  # connections ended for what RFC 6455 forbids
+    HTTP_OPEN = 182  # gauge: connections that are the web's
+    HTTP_ANSWERED = 183  # requests answered with a status below 400, and 101
+    HTTP_REFUSED = 184  # requests answered with 400 and above
+    MESSAGES_OPENED = 185  # WebSockets of the web

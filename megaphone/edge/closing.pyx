@@ -13,7 +13,7 @@ from megaphone.dispatch.dispatcher cimport Owner
 from megaphone.edge.clients cimport Clients
 from megaphone.edge.limits cimport ClientLimits
 from megaphone.edge.relay cimport AUTHENTICATED, CLOSED, CLOSING, NEGOTIATING
-from megaphone.edge.websocket cimport SPEAKS_HTTP, WEBSOCKETS_OPEN
+from megaphone.edge.websocket cimport HTTP_OPEN, SPEAKS_HTTP, WEBSOCKETS_OPEN
 from megaphone.sockets.receiver cimport TLS_HANDSHAKE_REFUSED, TLS_RECORD_REFUSED
 from megaphone.wire.framer cimport framer_ended, framer_rests
 
@@ -86,8 +86,9 @@ cdef class ClosableConnection(OfferingConnection):
         """Puts a stream error into the client's stream; False where it would not be well-formed."""
         cdef bytes text
         if self.speech == SPEAKS_HTTP:
-            upgrade.refuse_for(self, condition)
-            return True
+            if not self.opaque:
+                upgrade.refuse_for(self, condition)
+            return True     # the web knows by the reason what to say
         if self.websocket is not None:
             return self.inject_messages(condition)
         if self.state < NEGOTIATING or self.opaque or self.outbound_lost or framer_ended(&self.framer_out):
@@ -134,6 +135,8 @@ cdef class ClosableConnection(OfferingConnection):
         clients.board.slots[<int> CLOSED_BY_REASON + self.reason] += 1
         if self.websocket is not None:
             clients.board.slots[<int> WEBSOCKETS_OPEN] -= 1
+        elif self.speech == SPEAKS_HTTP and self.opaque:
+            clients.board.slots[<int> HTTP_OPEN] -= 1
         if clients.on_closed is not None:
             clients.on_closed(self, self.reason)
         if self.admitted:

@@ -20,9 +20,9 @@ from megaphone.edge.limits cimport ClientLimits
 from megaphone.edge.moving cimport MovableConnection
 from megaphone.edge.offer cimport behind_white_space
 from megaphone.edge.websocket cimport (
-    SPEAKS_HTTP, SPEAKS_WEBSOCKET, SPEAKS_XMPP, UNHEARD, WEBSOCKETS_OPEN, WEBSOCKETS_OPENED, WebSocket,
+    HTTP_OPEN, SPEAKS_BOSH, SPEAKS_HTTP, SPEAKS_WEBSOCKET, SPEAKS_XMPP, UNHEARD, WEBSOCKETS_OPEN, WEBSOCKETS_OPENED, WebSocket,
 )
-from megaphone.edge.relay cimport AWAITING_PROXY, CLOSED, CLOSING, CONNECTING, HANDSHAKE, NEGOTIATING, ROUTING
+from megaphone.edge.relay cimport AWAITING_PROXY, CLOSED, CLOSING, CONNECTING, HANDSHAKE, NEGOTIATING, PREAUTH, ROUTING
 from megaphone.sockets.address cimport Address, read_address, socklen_t
 from megaphone.sockets.calls cimport getsockname
 from megaphone.sockets.poller cimport TICKS_PER_SECOND
@@ -100,6 +100,24 @@ def adopt_connection(Clients clients, ListenerFacts listener, int fd, bytes addr
             connection.receiver.start_tls(session)
         connection.mark_authenticated()
         connection.sniffed = b""        # its JID is in what the session owner says first
+    return connection
+
+
+def adopt_stream(Clients clients, ListenerFacts listener, int fd, bytes address, int port, bint secured):
+    """Takes over one end of a socket pair, on which the stream of a client comes whose bytes arrive in HTTP requests (BOSH).
+
+    `address` is the client's (16 bytes), `secured` whether it has TLS. None, and the socket is closed, if there is no room for
+    it; a client that is over a limit is told so in its stream and ended.
+    """
+    cdef ClientConnection connection
+    connection = accept_connection(clients, listener, fd, <const uint8_t*> (<const char*> address), port)
+    if connection is not None:
+        connection.speech = SPEAKS_BOSH
+        connection.secured = secured
+        refusal = clients.admission.admit(connection, address)
+        connection.enter(ROUTING)
+        if refusal is not None:
+            connection.end("policy-violation", refusal)
     return connection
 
 
@@ -197,7 +215,7 @@ cdef class ClientConnection(MovableConnection):
                 self.pending += PyBytes_FromStringAndSize(<const char*> data, length)
                 opening.take_proxy_header(self)
             return
-        if self.speech == UNHEARD and (self.listener.websocket or self.listener.tls == "both") and not self.tell_apart(data, length):
+        if self.speech == UNHEARD and (self.listener.http or self.listener.tls == "both") and not self.tell_apart(data, length):
             return
         if self.over_preauth():
             return
@@ -252,7 +270,7 @@ cdef class ClientConnection(MovableConnection):
             self.receiver.decrypt(data, length)
             return False
         # what ALPN has agreed on is binding: no protocol can be smuggled into another one (RFC 7301)
-        if self.listener.websocket and agreed != b"xmpp-client" and (agreed or c'A' <= data[0] <= c'Z'):
+        if self.listener.http and agreed != b"xmpp-client" and (agreed or c'A' <= data[0] <= c'Z'):
             self.speech = SPEAKS_HTTP
             return True
         self.speech = SPEAKS_XMPP
@@ -323,9 +341,33 @@ cdef class ClientConnection(MovableConnection):
         self.clients.board.slots[<int> WEBSOCKETS_OPENED] += 1
         self.enter(ROUTING)
 
-    def forwarded(self, bytes address):
-        """A proxy has said who its client is (16 bytes); its port is not known."""
+    def open_web(self, Owner owner):
+        """From now on this connection is the web's: `owner` gets what has come so far, and all that comes."""
+        cdef bytes collected = self.pending
+        self.pending = b""
+        self.opaque = True
+        self.owner = owner
+        self.clients.board.slots[<int> HTTP_OPEN] += 1
+        self.enter(PREAUTH)
+        self.clients.dispatcher.put_data(self, <const uint8_t*> (<const char*> collected), len(collected))
+
+    def leave_web(self, bytes head not None):
+        """The web's connection has got the request of an XMPP WebSocket: it begins anew with that."""
+        self.owner = None
+        self.opaque = False
+        self.clients.board.slots[<int> HTTP_OPEN] -= 1
+        # the limits before authentication count from here
+        self.bytes_in = len(head)
+        self.opened_ticks = self.clients.poller.now_ticks
+        self.enter(ROUTING)
+        self.receiver.resume()
+        self.pending = head
+        upgrade.take_request(self)
+
+    def forwarded(self, bytes address, bint secured=False):
+        """A proxy has said who its client is (16 bytes), and whether it has TLS; its port is not known."""
         self.awaits_admission = False
+        self.secured = secured
         if address != self.client_address:
             memcpy(self.address, <const char*> address, 16)
             self.port = 0
@@ -381,6 +423,18 @@ cdef class ClientConnection(MovableConnection):
         return self.websocket is not None
 
     @property
+    def in_tls(self):
+        """Whether nobody else reads along: TLS with us, or with a trusted proxy that says so."""
+        return self.receiver.tls is not None or self.secured
+
+    @property
+    def transport(self):
+        """What the client speaks below XMPP, for people."""
+        if self.websocket is not None:
+            return "websocket"
+        return "http" if self.speech == SPEAKS_HTTP else "bosh" if self.speech == SPEAKS_BOSH else "tcp"
+
+    @property
     def said_starttls(self):
         """Whether TLS was begun with STARTTLS."""
         return self.in_starttls or self.listener.tls == "starttls"
@@ -407,6 +461,7 @@ cdef class ClientConnection(MovableConnection):
             "id": f"{self.id:016x}",
             "worker": self.clients.dispatcher.worker,
             "state": STATE_NAMES[self.state],
+            "transport": self.transport,
             "address": address_text(self.client_address),
             "port": self.port,
             "jid": self.jid,

@@ -33,6 +33,8 @@ cdef class ListenerFacts:
     cdef readonly str tls                  # "starttls", "direct", "both" or "none"
     cdef readonly bint starttls_required
     cdef readonly tuple proxy_networks
-    cdef readonly bint websocket            # an HTTP request may come instead of a stream
+    cdef readonly bint websocket            # XMPP over WebSocket is served
+    cdef readonly object web                # who serves all other HTTP (web.server.WebServer); None: nobody
+    cdef readonly bint http                 # an HTTP request may come instead of a stream
     cdef readonly CertificateChoice certificates
     cdef readonly int place                 # index in [[listen]]

@@ -1,6 +1,10 @@
 """Types of the compiled limits."""
 
+from typing import Protocol
+
 from megaphone.config.schema import Limits, WebSocket
+from megaphone.dispatch.dispatcher import Owner
+from megaphone.edge.connection import ClientConnection
 from megaphone.sockets.tls_contexts import CertificateChoice
 
 class ClientLimits:
@@ -23,6 +27,11 @@ class WebSocketLimits:
     @property
     def request_bytes(self) -> int: ...
 
+class Web(Protocol):
+    """Who serves HTTP beyond the XMPP WebSocket (web.server.WebServer)."""
+
+    def serve(self, connection: ClientConnection) -> Owner: ...
+
 class ListenerFacts:
     """What a connection has to know of the listener it came by."""
 
@@ -34,7 +43,12 @@ class ListenerFacts:
         certificates: CertificateChoice | None,
         place: int = 0,
         websocket: bool = False,
+        web: Web | None = None,
     ) -> None: ...
+    @property
+    def web(self) -> Web | None: ...
+    @property
+    def http(self) -> bool: ...
     @property
     def tls(self) -> str: ...
     @property

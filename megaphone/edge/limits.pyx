@@ -45,10 +45,12 @@ cdef class WebSocketLimits:
 cdef class ListenerFacts:
     """What a connection has to know of the listener it came by."""
 
-    def __init__(self, str tls, bint starttls_required, tuple proxy_networks, CertificateChoice certificates, int place=0, bint websocket=False):
+    def __init__(self, str tls, bint starttls_required, tuple proxy_networks, CertificateChoice certificates, int place=0, bint websocket=False, object web=None):
         self.tls = tls
         self.starttls_required = starttls_required
         self.proxy_networks = proxy_networks
         self.certificates = certificates
         self.place = place
         self.websocket = websocket
+        self.web = web
+        self.http = websocket or web is not None

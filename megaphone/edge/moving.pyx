@@ -19,7 +19,7 @@ from megaphone.dispatch.counters cimport CLOSED_BY_REASON, SYSTEM_SHUTDOWN
 from megaphone.dispatch.fingerprint cimport mixed
 from megaphone.edge.clients cimport Clients
 from megaphone.edge.relay cimport AUTHENTICATED, CLOSED, CLOSING, HANDSHAKE, NEGOTIATING
-from megaphone.edge.websocket cimport SPEAKS_HTTP, SPEAKS_WEBSOCKET, SPEAKS_XMPP, WEBSOCKETS_OPEN, restore_websocket
+from megaphone.edge.websocket cimport HTTP_OPEN, SPEAKS_BOSH, SPEAKS_HTTP, SPEAKS_WEBSOCKET, SPEAKS_XMPP, WEBSOCKETS_OPEN, restore_websocket
 from megaphone.sockets.poller cimport TICKS_PER_SECOND
 from megaphone.sockets.moving cimport (
     activate_socket, export_socket, milliseconds_of, restore_socket, socket_fingerprint, ticks_from,
@@ -42,6 +42,7 @@ cdef enum:          # of a record; never given another meaning
     CLIENT_ENDED = 64   # the client's last byte has come
     IN_STARTTLS = 128   # TLS was begun with STARTTLS
     HEARD = 256         # it speaks XMPP, not HTTP
+    SECURED = 512       # a trusted proxy says that the client has TLS
 
 cdef enum:
     ALLOWANCE_PARTS = 10000     # of a stanza or byte, in a record
@@ -55,13 +56,14 @@ cdef class MovableConnection(ClosableConnection):
     """The part of a client connection that moves it to another process."""
 
     cdef bint movable(self):
-        return not (self.speech == SPEAKS_HTTP or self.awaits_admission or self.state >= CLOSING or self.state == HANDSHAKE or self.offering or self.state == NEGOTIATING and self.session is not None)
+        return not (self.speech == SPEAKS_HTTP or self.speech == SPEAKS_BOSH or self.awaits_admission or self.state >= CLOSING or self.state == HANDSHAKE or self.offering or self.state == NEGOTIATING and self.session is not None)
 
     cdef int flags(self) noexcept:
         return ((OPAQUE if self.opaque else 0) | (OUTBOUND_LOST if self.outbound_lost else 0) | (THROTTLED if self.throttled else 0)
                 | (CREDIT if self.credit else 0) | (ADMITTED if self.admitted else 0) | (HEADER_SENT if self.header_sent else 0)
                 | (CLIENT_ENDED if self.client_ended else 0)
-                | (IN_STARTTLS if self.in_starttls else 0) | (HEARD if self.speech == SPEAKS_XMPP else 0))
+                | (IN_STARTTLS if self.in_starttls else 0) | (HEARD if self.speech == SPEAKS_XMPP else 0)
+                | (SECURED if self.secured else 0))
 
     cdef uint64_t fingerprint(self):
         cdef uint64_t print = mixed(self.state, self.flags())
@@ -116,6 +118,7 @@ cdef class MovableConnection(ClosableConnection):
         self.header_sent = flags & HEADER_SENT != 0
         self.client_ended = flags & CLIENT_ENDED != 0
         self.in_starttls = flags & IN_STARTTLS != 0
+        self.secured = flags & SECURED != 0
         if flags & HEARD or self.pending:
             self.speech = SPEAKS_XMPP
         if record.websocket is not None:
@@ -154,6 +157,8 @@ cdef class MovableConnection(ClosableConnection):
             self.owner = None
             if self.websocket is not None:
                 self.clients.board.slots[<int> WEBSOCKETS_OPEN] -= 1
+            elif self.speech == SPEAKS_HTTP and self.opaque:
+                self.clients.board.slots[<int> HTTP_OPEN] -= 1
             self.enter(CLOSED)
             self.receiver.close()
             self.clients.dispatcher.release(self)

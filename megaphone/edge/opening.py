@@ -200,6 +200,14 @@ def link_facts(connection: ClientConnection) -> bytes:
     """Return what OPEN says of this client on a link (docs/reference/link-protocol.md, Streams)."""
     tls = connection.tls
     client = address_text(connection.client_address), connection.port
+    if connection.in_tls and tls is None:
+        # a proxy does TLS and does not say which: this one at least, or servers would take the client for one without
+        return Open(
+            Transport.WEBSOCKET_TLS if connection.is_websocket else Transport.DIRECT_TLS,
+            client=client,
+            local=connection.local_endpoint(),
+            tls_version=_TLS_VERSIONS["TLSv1.2"],
+        ).encode()
     if tls is None or not tls.established:
         plain = Transport.WEBSOCKET if connection.is_websocket else Transport.TCP
         return Open(plain, client=client, local=connection.local_endpoint()).encode()

@@ -35,7 +35,8 @@ cdef class RelayedConnection(Connection):
     cdef uint8_t speech                     # websocket.Speech
     cdef uint8_t in_starttls                # TLS was begun with STARTTLS
     cdef uint8_t awaits_admission           # who this is stands in the HTTP request, if one comes
-    cdef bint opaque                        # compressed or encrypted by the server: no framing any more
+    cdef uint8_t secured                    # a trusted proxy says that its client has TLS
+    cdef bint opaque                        # compressed or encrypted by the server, or HTTP: no framing
     cdef bint outbound_lost                 # the server's stream could not be framed
     cdef bint throttled
     cdef str jid

@@ -1,26 +1,22 @@
 """The HTTP request that a WebSocket begins with (RFC 6455 section 4.2): read, answered, and who its client is.
 
-It happens once per connection, so it is ordinary Python, and HTTP itself is h11's to read. One request is all there is
-on a connection: whatever is not answered with 101 ends it.
+It happens once per connection, so it is ordinary Python, and HTTP itself is h11's to read. A connection whose request
+is not for XMPP over WebSocket is the web's from then on, where the listener has one; else it gets 404.
 """
 
 from __future__ import annotations
 
-import ipaddress
-import re
-from collections.abc import Iterable
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from megaphone.dispatch.counters import Reason
 from megaphone.dispatch.websocket_slots import WebSocketSlot
-from megaphone.sockets.client_address import address_bytes, in_networks
+from megaphone.edge.forwarded import client_of
+from megaphone.wire.http_head import HeadRefusedError, head_end, read_head
 from megaphone.wire.websocket_handshake import Refused, answer
 
 if TYPE_CHECKING:
     from megaphone.edge.connection import ClientConnection
 
-_HEAD_END = re.compile(rb"\r?\n\r?\n")
 _REASONS = {
     400: b"Bad Request",
     403: b"Forbidden",
@@ -40,101 +36,49 @@ _STATUS_OF = {
     "internal-server-error": (500, "a mistake of this server"),
     "system-shutdown": (503, "this server is going down"),
 }
-# An element of Forwarded, up to its parameter "for" (RFC 7239 section 4); quoted where it has a colon.
-_FOR = re.compile(r'(?:^|;)\s*for=(?:"([^"\\]*)"|([^;,"\s]+))', re.IGNORECASE)
-
-
-@cache
-def _http() -> Any:
-    """h11, for a worker that has WebSocket clients; the others start faster without it."""
-    import h11
-
-    return h11
 
 
 def take_request(connection: ClientConnection) -> None:
     """Answer the request that has come so far (`connection.pending`), if its head is complete."""
     collected = connection.pending
     limit = connection.clients.websocket.request_bytes
-    ended = _HEAD_END.search(collected)
-    if ended is None or ended.end() > limit:
+    end = head_end(collected)
+    if not end or end > limit:
         if len(collected) > limit:
             refuse(connection, 431, "the request is too large")
         return
-    request = _read(connection, collected[: ended.end()])
-    if request is None:
-        return
     settings = connection.clients.websocket
-    if request.target.partition(b"?")[0] != settings.path:
-        refuse(connection, 404, "there is nothing at this address")
+    try:
+        request = read_head(collected[:end])
+    except HeadRefusedError as refused:
+        refuse(connection, refused.status, refused.reason)
         return
-    if connection.listener.tls != "none" and connection.tls is None and connection.listener.starttls_required:
-        refuse(connection, 403, "this address wants TLS: use wss")
+    address, secured = client_of(connection.client_address, request.headers, settings)
+    if connection.listener.tls != "none" and connection.listener.starttls_required and not (connection.tls or secured):
+        refuse(connection, 403, "this address wants TLS: use wss or https")
+        return
+    if not connection.listener.websocket or request.target.partition(b"?")[0] != settings.path:
+        web = connection.listener.web
+        if web is None:
+            refuse(connection, 404, "there is nothing at this address")
+        else:
+            connection.open_web(web.serve(connection))
         return
     result = answer(request.method, request.http_version, request.headers, origins=settings.origins)
     if isinstance(result, Refused):
-        _refuse(connection, result.response, _reason_of(result.status))
+        _refuse(connection, result.response)
         return
-    if len(collected) > ended.end():
+    if len(collected) > end:
         # a client waits for the answer (RFC 6455 section 4.1): this is for somebody who reads the request otherwise
         refuse(connection, 400, "nothing may follow the request before it is answered")
         return
     if connection.awaits_address:
-        connection.forwarded(_client_of(connection, request.headers))
+        connection.forwarded(address, secured)
         refusal = connection.clients.admission.admit(connection, connection.client_address)
         if refusal is not None:
             _refuse(connection, _response(429, "too many connections"), refusal)
             return
     connection.open_websocket(result.response)
-
-
-def _read(connection: ClientConnection, head: bytes) -> Any:
-    """Return h11's request, or None: it was refused."""
-    h11 = _http()
-    reader = h11.Connection(h11.SERVER, max_incomplete_event_size=len(head))
-    reader.receive_data(head)
-    try:
-        request = reader.next_event()
-    except h11.RemoteProtocolError as error:
-        status = error.error_status_hint
-        error.__traceback__ = None  # whose frames refer to the error: nothing would let go of the connection
-        refuse(connection, status if status in _REASONS else 400, "this is no HTTP/1.1 request")
-        return None
-    if not isinstance(request, h11.Request):
-        refuse(connection, 400, "this is no HTTP/1.1 request")
-        return None
-    return request
-
-
-def _client_of(connection: ClientConnection, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """Return the address that trusted proxies say they serve; without one, the nearest that is known."""
-    settings = connection.clients.websocket
-    address = connection.client_address
-    values = [value.decode("latin-1") for name, value in headers if name.lower() == settings.forwarded_header]
-    for element in reversed(",".join(values).split(",")):
-        # each proxy adds whom it heard it from at the end: what stands before a stranger's address is his own invention
-        if not in_networks(address, settings.forwarded_ranges):
-            break
-        found = _address_in(element, settings.forwarded_header)
-        if found is None:
-            break
-        address = found
-    return address
-
-
-def _address_in(element: str, field: bytes) -> bytes | None:
-    text = element.strip()
-    if field == b"forwarded":
-        match = _FOR.search(text)
-        text = "" if match is None else match[1] or match[2] or ""
-    if text.startswith("["):
-        text = text[1:].partition("]")[0]
-    elif text.count(":") == 1:
-        text = text.partition(":")[0]
-    try:
-        return address_bytes(str(ipaddress.ip_address(text)))
-    except ValueError:
-        return None
 
 
 def refuse_for(connection: ClientConnection, condition: str) -> None:
@@ -146,14 +90,10 @@ def refuse_for(connection: ClientConnection, condition: str) -> None:
 
 def refuse(connection: ClientConnection, status: int, reason: str) -> None:
     """Answer with this status, and end the connection."""
-    _refuse(connection, _response(status, reason), _reason_of(status))
+    _refuse(connection, _response(status, reason))
 
 
-def _reason_of(status: int) -> Reason:
-    return Reason.POLICY_VIOLATION if status in (403, 431) else Reason.INVALID_XML
-
-
-def _refuse(connection: ClientConnection, response: bytes, reason: Reason) -> None:
+def _refuse(connection: ClientConnection, response: bytes, reason: Reason = Reason.HTTP_REFUSED) -> None:
     connection.say(response)
     connection.clients.board.add(WebSocketSlot.REFUSED, 1)
     connection.finish("", reason)

@@ -8,8 +8,9 @@ from megaphone.wire.websocket cimport FrameReader
 cdef enum Speech:
     UNHEARD = 0             # nothing has come yet
     SPEAKS_XMPP = 1
-    SPEAKS_HTTP = 2         # a request that may become a WebSocket
+    SPEAKS_HTTP = 2         # a request that may become a WebSocket; with an owner it is the web's (megaphone.web)
     SPEAKS_WEBSOCKET = 3
+    SPEAKS_BOSH = 4         # XMPP that comes in HTTP requests; the connection itself is the inner end of a socket pair
 
 # As dispatch.websocket_slots.WebSocketSlot.
 cdef enum:
@@ -19,6 +20,7 @@ cdef enum:
     PINGS_IN = 179
     PINGS_OUT = 180
     FRAMES_REFUSED = 181
+    HTTP_OPEN = 182
 
 cdef class WebSocket:
     cdef FrameReader reader

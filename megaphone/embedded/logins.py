@@ -365,4 +365,4 @@ def _transport(connection: ClientConnection) -> Transport:
             bindings["tls-exporter"] = tls.exporter
         if tls.unique:
             bindings["tls-unique"] = tls.unique
-    return Transport(encrypted=tls is not None, bindings=bindings, address=counted)
+    return Transport(encrypted=connection.in_tls, bindings=bindings, address=counted)

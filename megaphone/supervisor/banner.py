@@ -34,7 +34,7 @@ def _security(listen: Listen) -> str:
         "both": f"direct TLS or STARTTLS {listen.starttls}",
         "none": "plain, no TLS",
     }[listen.tls]
-    if listen.websocket:
+    if "websocket" in listen.web:
         text += ", WebSocket"
     if listen.proxy_protocol_from:
         text += f", PROXY protocol from {', '.join(listen.proxy_protocol_from)}"

@@ -9,7 +9,7 @@ Everything happens in the worker's loop: none of this may be called from another
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Protocol
 
 import msgspec
@@ -73,7 +73,10 @@ class MessageConnection(Protocol):
         """
 
     def close(self, code: int, reason: str = "") -> None:
-        """End the connection in order with this status code (RFC 6455 section 7.4) and a reason of at most 123 bytes."""
+        """End the connection in order, with a status code (RFC 6455 section 7.4) and a reason of at most 123 bytes.
+
+        `closed` comes before this returns. ValueError for a code that is never sent.
+        """
 
 
 class Exchange(Protocol):
@@ -81,8 +84,10 @@ class Exchange(Protocol):
 
     request: Request
     on_gone: Callable[[], None] | None
-    """Called at most once, if the client goes away or its connection ends before the answer. Nothing may be answered then
-    (an answer is dropped)."""
+    """Called at most once, if the client goes away or its connection ends before the answer; it is dropped then."""
+    on_ending: Callable[[], None] | None
+    """Called at most once, if we end the connection (a drain) before the answer: it may be given within this call.
+    Otherwise it is answered 503, and `on_gone` follows."""
 
     @property
     def answered(self) -> bool:
@@ -91,15 +96,22 @@ class Exchange(Protocol):
     def answer(self, status: int, headers: Headers = (), body: bytes | memoryview = b"") -> None:
         """Answer the request; a second answer, or one after `on_gone`, is dropped.
 
-        Content-Length, Date, Connection, CORS fields of the route and security fields (unless one of the same name is in
-        `headers`) are added here. The body of an answer to HEAD, or of 204 and 304, is not sent.
+        Content-Length, Date, Connection, CORS fields of the route, and security fields (unless `headers` has them) are
+        added here. The body of an answer to HEAD, or of 204 and 304, is not sent.
         """
 
     def open_messages(
-        self, subscriber: Messages, *, message_bytes: int, protocol: bytes | None = None
+        self,
+        subscriber: Messages,
+        *,
+        message_bytes: int,
+        protocol: bytes | None = None,
+        origins: Collection[bytes] | None = None,
     ) -> MessageConnection | None:
-        """Answer 101 and speak WebSocket from now on; None: it is no valid opening handshake and was answered 400 or 426.
+        """Answer 101 and speak WebSocket from now on.
 
-        `message_bytes` bounds what one message may have (1009 above it); `protocol` is the subprotocol to agree on: it is
-        said only if the client has offered it. Origins are the caller's to check, before this.
+        None: it is no valid opening handshake, from another origin, or over a limit of connections, and was answered
+        400, 426, 403 or 429; or the client has gone. `message_bytes` bounds what one message may have (1009 above it);
+        `protocol` is the subprotocol to agree on, which is said only if the client has offered it; `origins` are those,
+        in lower case, from which browsers may connect, all if None.
         """

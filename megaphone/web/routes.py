@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
+from megaphone.web.answers import preflight
 from megaphone.web.exchange import Exchange
 
 
@@ -17,12 +18,33 @@ class Route(msgspec.Struct, frozen=True):
     methods: frozenset[str]
     """In upper case; HEAD is taken where GET is, and OPTIONS is answered for everybody."""
     take: Callable[[Exchange], None]
-    """Gets each request whose method is one of these, with its whole body; what it raises is logged and answered 500."""
+    """Gets each request with one of these methods, and its whole body; what it raises is logged and answered 500."""
     prefix: bool = False
     body_limit_bytes: int = 0
     """A request with a longer body is answered 413 and its connection ended."""
     cors: bool = False
     """Pages of any origin may read the answers: "Access-Control-Allow-Origin: *", and preflights are answered."""
+
+
+class Standard(msgspec.Struct, frozen=True):
+    """An answer that is the same for everybody."""
+
+    status: int
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    reason: str = ""
+
+
+def standard_answer(route: Route | None, method: str) -> Standard | None:
+    """Return the answer that a request with this method gets without its route; None: it is the route's to answer."""
+    if route is None:
+        return Standard(404, reason="there is nothing at this address")
+    if method in route.methods or (method == "HEAD" and "GET" in route.methods):
+        return None
+    methods = {*route.methods, "OPTIONS", *({"HEAD"} if "GET" in route.methods else ())}
+    allow = (b"Allow", ", ".join(sorted(methods)).encode())
+    if method == "OPTIONS":
+        return Standard(204, (allow, *(preflight(route.methods) if route.cors else ())))
+    return Standard(405, (allow,), f"{method} is no method of this address")
 
 
 class Routes:

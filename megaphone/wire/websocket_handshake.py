@@ -1,4 +1,4 @@
-"""Answers a client's WebSocket opening handshake (RFC 6455 section 4.2) for XMPP (RFC 7395 section 3.1).
+"""Answers a client's WebSocket opening handshake (RFC 6455 section 4.2), for XMPP (RFC 7395 section 3.1) or not.
 
 HTTP itself has been parsed already: `answer` takes the method, the version and the header fields of a request, and
 says which bytes to send. After those of an `Accepted` both sides speak WebSocket; after those of a `Refused` the
@@ -30,7 +30,7 @@ _REASONS = {
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The connection becomes a WebSocket of the subprotocol `xmpp` once `response` is sent."""
+    """The connection becomes a WebSocket once `response` is sent."""
 
     response: bytes
 
@@ -81,12 +81,15 @@ def answer(
     headers: Iterable[tuple[bytes, bytes]],
     *,
     origins: Collection[bytes] | None = None,
+    subprotocol: bytes | None = SUBPROTOCOL,
+    required: bool = True,
 ) -> Accepted | Refused:
     """Return the answer to a request with this method, this version ("1.1") and these header fields.
 
     Names come in any case, values without white space around them, as h11 gives both; limits on them are the HTTP
     parser's. `origins` are the values of Origin, in lower case, from which browsers may connect (section 10.2), all if
-    None; a client that is not a browser sends no Origin and is accepted.
+    None; a client that is not a browser sends no Origin and is accepted. A `subprotocol` that is not `required` is
+    agreed on only with those that offer it.
     """
     fields: dict[bytes, list[bytes]] = {}
     for name, value in headers:
@@ -101,7 +104,7 @@ def answer(
     if len(fields.get(b"host", [])) != 1:
         return _refuse(400, "the request needs one Host field")
     if b"websocket" not in (element.lower() for element in _elements(fields.get(b"upgrade", []))):
-        return _upgrade_required("this address speaks WebSocket only (RFC 7395)")
+        return _upgrade_required("this address speaks WebSocket only (RFC 6455)")
     if b"upgrade" not in (element.lower() for element in _elements(fields.get(b"connection", []))):
         return _refuse(400, "the Connection field does not name Upgrade")
     versions = fields.get(b"sec-websocket-version", [])
@@ -115,7 +118,7 @@ def answer(
     protocols = _elements(fields.get(b"sec-websocket-protocol", []))
     if len(set(protocols)) != len(protocols) or not all(map(_TOKEN.fullmatch, protocols)):
         return _refuse(400, "the Sec-WebSocket-Protocol field names no tokens, or one twice")
-    if SUBPROTOCOL not in protocols:
+    if required and subprotocol not in protocols:
         return _refuse(400, "the Sec-WebSocket-Protocol field does not name xmpp (RFC 7395)")
     sources = fields.get(b"origin", [])
     if len(sources) > 1:
@@ -127,6 +130,7 @@ def answer(
         b"Upgrade: websocket",
         b"Connection: Upgrade",
         b"Sec-WebSocket-Accept: " + accept_value(keys[0]),
-        b"Sec-WebSocket-Protocol: " + SUBPROTOCOL,
     ]
+    if subprotocol is not None and subprotocol in protocols:
+        lines.append(b"Sec-WebSocket-Protocol: " + subprotocol)
     return Accepted(b"\r\n".join(lines) + b"\r\n\r\n")

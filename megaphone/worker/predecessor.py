@@ -330,4 +330,4 @@ def _owner_fields(owned: Any) -> Iterator[Any]:
 
 def _is_opening(connection: Any) -> bool:
     row = connection.describe()
-    return row is not None and row["state"] in _OPENING_STATES
+    return row is not None and row["state"] in _OPENING_STATES and row["transport"] != "http"

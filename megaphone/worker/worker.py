@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import mmap
+import os
 import socket
 import sys
 from contextlib import suppress
@@ -41,6 +42,7 @@ from megaphone.uplink.pool import Pool
 from megaphone.uplink.uplink import Uplink
 from megaphone.wire import writer
 from megaphone.worker.process import SWEEPS_PER_SECOND, Process
+from megaphone.worker.web import Site, web_server
 
 if TYPE_CHECKING:
     from megaphone.config.schema import Config
@@ -79,6 +81,7 @@ class Worker(Process):
         self.clients.listener_at = self._facts_at
         self.checks = HealthChecks(self.pool, self.board, config.health, self._upstream_changed)
         self._certificates = self._load_certificates(config)
+        self._ports = _ports_of(start["listeners"])
         self._take(config)
         # (place in the configuration, listener); a host name with several addresses has several listeners
         self._listeners = [
@@ -200,7 +203,7 @@ class Worker(Process):
             ]
         except TLSError as error:
             raise ConfigError(self._file, "certificate", str(error)) from None
-        http = any(listen.websocket for listen in config.listen)
+        http = any(listen.web for listen in config.listen)
         return CertificateChoice(contexts, record_layer=tls.record_layer, http=http) if contexts else None
 
     def _facts(self, config: Config, listen: int) -> ListenerFacts:
@@ -211,7 +214,8 @@ class Worker(Process):
             table.proxy_protocol_from,
             self._certificates,
             listen,
-            table.websocket,
+            "websocket" in table.web,
+            web_server(Site(config, listen, self._ports, self)),
         )
 
     def _apply(self, config: Config) -> None:
@@ -334,3 +338,12 @@ class Worker(Process):
                 self._log.warning("link down", upstream=upstream.name, link=link, reason=trouble)
             else:
                 self._log.info("link up", upstream=upstream.name, link=link)
+
+
+def _ports_of(listeners: list[tuple[int, int]]) -> dict[int, int]:
+    """Return the port of each listener by its place in the configuration, as its socket has it."""
+    ports = {}
+    for listen, descriptor in listeners:
+        with socket.socket(fileno=os.dup(descriptor)) as listening:
+            ports[listen] = listening.getsockname()[1]
+    return ports

@@ -31,10 +31,10 @@ MUC = "http://jabber.org/protocol/muc"
 @contextlib.contextmanager
 def serving(edge: Edge) -> Iterator[Edge]:
     """The edge, running: WebSockets beside XMPP where there is direct TLS, and a plain listener for proxies."""
-    edge.tables["listen"][1] |= {"websocket": True, "tls": "both"}
+    edge.tables["listen"][1] |= {"web": ["websocket"], "tls": "both"}
     edge.plain = Endpoint(LOOPBACK, free_port(), "none")  # type: ignore[attr-defined]
     edge.tables["listen"].append(
-        {"address": f"{LOOPBACK}:{edge.plain.port}", "tls": "none", "websocket": True}  # type: ignore[attr-defined]
+        {"address": f"{LOOPBACK}:{edge.plain.port}", "tls": "none", "web": ["websocket"]}  # type: ignore[attr-defined]
     )
     edge.tables["websocket"] = {"forwarded_from": ["127.0.0.0/8"], "ping_seconds": 1.0}
     try:

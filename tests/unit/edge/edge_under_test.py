@@ -215,6 +215,7 @@ class EdgeUnderTest:
         *,
         starttls_required: bool = True,
         websocket: bool = False,
+        web: Any = None,
         proxy_from: tuple[str, ...] = (),
         certificates: CertificateChoice | None = None,
         host: str = "127.0.0.1",
@@ -227,7 +228,7 @@ class EdgeUnderTest:
         if buffers is not None:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffers)
         address = listening.getsockname()[:2]
-        facts = ListenerFacts(tls, starttls_required, proxy_from, certificates, 0, websocket)
+        facts = ListenerFacts(tls, starttls_required, proxy_from, certificates, 0, websocket, web)
         listener = Listener(self.clients, facts, listening.detach())
         listener.open()
         self.listeners.append(listener)
@@ -311,7 +312,7 @@ class EdgeUnderTest:
         assert self.gauges() == {}
         self.clients.sweep(1)
         assert self.count(Slot.MAILBOX_BYTES) == 0
-        assert self.board.get(WebSocketSlot.OPEN) == 0
+        assert self.board.get(WebSocketSlot.OPEN) == self.board.get(WebSocketSlot.HTTP_OPEN) == 0
         assert sum(self.count(Slot(Slot.CLOSED_BY_REASON + reason)) for reason in range(Reason.REASONS)) == (
             self.count(Slot.ACCEPTED) + self.count(Slot.LIMIT_WORKER_CONNECTIONS)
         )

@@ -73,7 +73,7 @@ def test_what_is_refused(make_edge: MakeEdge, server: ScriptedServer, sent: byte
     head = expect_status(client, status)
     if status == 426:
         assert b"Sec-WebSocket-Version: 13" in head
-    edge.wait_closed(Reason.INVALID_XML)
+    edge.wait_closed(Reason.HTTP_REFUSED)
     assert edge.board.get(WebSocketSlot.REFUSED) == 1
     server.expect_no_connection()
 
@@ -121,7 +121,7 @@ def test_origins(make_edge: MakeEdge, server: ScriptedServer, origin: str, statu
         client.expect(ACCEPTED)
     else:
         expect_status(client, 403)
-        edge.wait_closed(Reason.POLICY_VIOLATION)
+        edge.wait_closed(Reason.HTTP_REFUSED)
 
 
 def test_a_client_without_origin_is_no_browser(make_edge: MakeEdge, server: ScriptedServer) -> None:
@@ -141,7 +141,7 @@ def test_a_request_that_is_too_large(make_edge: MakeEdge, server: ScriptedServer
     expect_status(client, 431)
     client = edge.connect(edge.listen(websocket=True)).send(b"GET /" + b"x" * 2000)
     expect_status(client, 431)
-    edge.wait_closed(Reason.POLICY_VIOLATION, Reason.POLICY_VIOLATION)
+    edge.wait_closed(Reason.HTTP_REFUSED, Reason.HTTP_REFUSED)
 
 
 def test_a_request_beyond_the_bytes_before_authentication(make_edge: MakeEdge, server: ScriptedServer) -> None:

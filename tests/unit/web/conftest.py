@@ -1,0 +1,11 @@
+"""The edge's fixtures, for the HTTP that its listeners serve."""
+
+from tests.unit.edge.conftest import (  # noqa: F401 - fixtures
+    certificate,
+    certificates,
+    either_certificates,
+    make_edge,
+    make_server,
+    openssl_certificates,
+    server,
+)
