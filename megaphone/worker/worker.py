@@ -40,13 +40,9 @@ from megaphone.uplink.link_stream import KIND as LINK_KIND
 from megaphone.uplink.link_stream import stream_bytes as link_stream_bytes
 from megaphone.uplink.pool import Pool
 from megaphone.uplink.uplink import Uplink
-from megaphone.web.bosh import Bosh
 from megaphone.wire import writer
-from megaphone.worker.bosh import bosh_settings
 from megaphone.worker.node_bus import NodeBus
-from megaphone.worker.pages import PagesPart
 from megaphone.worker.process import SWEEPS_PER_SECOND, Process
-from megaphone.worker.web import Site, web_server
 
 if TYPE_CHECKING:
     from megaphone.bus.subjects import Subjects
@@ -54,7 +50,10 @@ if TYPE_CHECKING:
     from megaphone.edge.connection import ClientConnection
     from megaphone.uplink.pool import Upstream
     from megaphone.uplink.uplink import Carrier
+    from megaphone.web.bosh import Bosh
+    from megaphone.web.server import WebServer
     from megaphone.worker.channel import Channel
+    from megaphone.worker.pages import PagesPart
 
 SWITCH_SECONDS = 0.0005
 _STEP_SECONDS = 0.05
@@ -92,6 +91,7 @@ class Worker(Process):
         self._bosh: Bosh | None = None
         self._certificates = self._load_certificates(config)
         self._ports = _ports_of(start["listeners"])
+        self._web_servers: dict[int, WebServer | None] = {}
         self._take(config)
         # (place in the configuration, listener); a host name with several addresses has several listeners
         self._listeners = [
@@ -225,12 +225,14 @@ class Worker(Process):
             self._certificates,
             listen,
             "websocket" in table.web,
-            web_server(Site(config, listen, self._ports, self)),
+            self._web_server(config, listen),
         )
 
     def pages_of(self, config: Config) -> PagesPart:
         """Return the ephemeral pages, which outlive a reload; they begin with the first listener that has them."""
         if self._pages is None:
+            from megaphone.worker.pages import PagesPart
+
             self._pages = PagesPart(
                 config,
                 self._start,
@@ -244,6 +246,9 @@ class Worker(Process):
     def bosh_of(self, config: Config) -> Bosh:
         """Return the sessions over BOSH, which outlive a reload."""
         if self._bosh is None:
+            from megaphone.web.bosh import Bosh
+            from megaphone.worker.bosh import bosh_settings
+
             self._bosh = Bosh(
                 loop=self._loop,
                 clients=self.clients,
@@ -274,6 +279,16 @@ class Worker(Process):
                 self._node_bus.open()
         return self._node_bus.subjects
 
+    def _web_server(self, config: Config, listen: int) -> WebServer | None:
+        """Return who serves HTTP on a listener; built once for a configuration."""
+        if not config.listen[listen].web:
+            return None
+        if listen not in self._web_servers:
+            from megaphone.worker import web  # 2 MB, which a worker without it need not have
+
+            self._web_servers[listen] = web.web_server(web.Site(config, listen, self._ports, self))
+        return self._web_servers[listen]
+
     def _apply(self, config: Config) -> None:
         """Put the parts of a new configuration in force that need no restart; nothing in here can fail."""
         self.clients.limits = ClientLimits(config.limits)
@@ -285,8 +300,11 @@ class Worker(Process):
         if self._pages is not None:
             self._pages.apply(config.pages)
         if self._bosh is not None:
+            from megaphone.worker.bosh import bosh_settings
+
             self._bosh.apply(bosh_settings(config))
         self._take(config)
+        self._web_servers = {}
         for listen, listener in self._listeners:
             listener.facts = self._facts(config, listen)
 
