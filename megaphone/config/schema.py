@@ -160,7 +160,7 @@ class Cluster(Table, frozen=True):
     keepers: Annotated[int, Meta(ge=1, le=64)] = 3  # nodes that keep a room's history, whoever is in it
 
 
-class PagesTable(Table, frozen=True):
+class Pages(Table, frozen=True):
     """`[pages]`: ephemeral pages, on every listener whose `web` has "pages". Limits are each worker's."""
 
     origins: tuple[str, ...] = ()  # of pages that may connect beside our own, such as "https://example.org"; "*" = all
@@ -174,6 +174,17 @@ class PagesTable(Table, frozen=True):
     requests_per_second: Seconds = 5.0
     joins_per_second_per_address: Seconds = 200.0
     requests_per_second_per_address: Seconds = 200.0
+
+
+class Chat(Table, frozen=True):
+    """`[chat]`: the web chat at /chat, on every listener whose `web` has "chat"."""
+
+    title: str = "Chat"  # what the page calls itself
+    domain: str = ""  # whose users need not say it; "" = the first [[domain]]
+    rooms: str = ""  # domain of rooms that people enter by their name; "" = that of [rooms], or what the server says
+    join: tuple[str, ...] = ()  # rooms that everybody enters: "lobby" or an address
+    guests: bool = False  # visitors come in without an account (XEP-0175) and nobody else does
+    uploads: tuple[str, ...] = ()  # origins where a server behind keeps people's files
 
 
 class Health(Table, frozen=True):
@@ -267,7 +278,8 @@ class Config(Table, frozen=True):
     rooms: Rooms = Rooms()
     archive: Archive = Archive()
     cluster: Cluster | None = None
-    pages: PagesTable = PagesTable()
+    pages: Pages = Pages()
+    chat: Chat = Chat()
     health: Health = Health()
     limits: Limits = Limits()
     restart: Restart = Restart()

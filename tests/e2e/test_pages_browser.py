@@ -1,4 +1,4 @@
-"""Ephemeral pages in real browsers' windows: publish, open, chain, gone; and what a stranger's HTML gets nowhere with."""
+"""Ephemeral pages in windows of a real browser: publish, open, chain, gone; and what a stranger's HTML cannot reach."""
 
 import contextlib
 import json
@@ -110,11 +110,12 @@ def trap() -> Iterator[tuple[socket.socket, str]]:
 
 
 HOSTILE = """<p id="text">hostile</p>
-<script>parent.document.title = "taken"; document.cookie = "a=b"; fetch("TRAP/fetch"); top.location = "TRAP/top"</script>
+<script>parent.document.title = "taken"; document.cookie = "a=b"; fetch("TRAP/fetch"); top.location = "TRAP/"</script>
 <img src="TRAP/img" onerror="parent.document.title='taken'"><img src="x:" onerror="top.location='TRAP/onerror'">
 <svg onload="parent.document.title='taken'"><image href="TRAP/svg"/></svg>
 <link rel="stylesheet" href="TRAP/css"><link rel="preconnect" href="TRAP/"><link rel="prefetch" href="TRAP/prefetch">
-<style>@import "TRAP/import"; body { background: url(TRAP/background) } @font-face { font-family: x; src: url(TRAP/font) }
+<style>@import "TRAP/import"; body { background: url(TRAP/ground) }
+@font-face { font-family: x; src: url(TRAP/font) }
 p { font-family: x }</style>
 <iframe src="TRAP/iframe"></iframe><object data="TRAP/object"></object><embed src="TRAP/embed">
 <video src="TRAP/video" autoplay poster="TRAP/poster"></video><audio src="TRAP/audio" autoplay></audio>

@@ -5,7 +5,6 @@ import json
 import time
 from typing import Any, Self
 
-from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 ANSWER_SECONDS = 20.0
@@ -72,15 +71,6 @@ class PagesWindow:
         page = page or page_of(text)
         self.event("content_request")
         self.push(f"have:{page}", "content", {"content": text, "hash": page})
-
-    def is_closed(self) -> tuple[int, str]:
-        """Wait for the end; its code and reason."""
-        try:
-            self.until(lambda _: False)
-        except ConnectionClosed as ended:
-            assert ended.rcvd is not None
-            return ended.rcvd.code, ended.rcvd.reason
-        raise AssertionError("it is open")
 
     def close(self) -> None:
         self._connection.close()
