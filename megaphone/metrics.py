@@ -561,17 +561,18 @@ METRICS: Final = (
 class BoardCollector(Collector):
     """Turns the facts of the moment into metric families; `facts` is called once for each scrape."""
 
-    def __init__(self, facts: Callable[[], NodeFacts]) -> None:
+    def __init__(self, facts: Callable[[], NodeFacts], metrics: Sequence[Metric] = METRICS) -> None:
         self._facts = facts
+        self._metrics = metrics
 
     def describe(self) -> Iterable[Family]:
         """The families without samples, so that registering needs no facts."""
-        return [_empty(metric) for metric in METRICS]
+        return [_empty(metric) for metric in self._metrics]
 
     def collect(self) -> Iterator[Family]:
         """All families in the order of the table."""
         node = self._facts()
-        for metric in METRICS:
+        for metric in self._metrics:
             family = _empty(metric)
             if isinstance(family, HistogramMetricFamily):
                 _add_histogram(family, metric.samples(node))

@@ -26,6 +26,7 @@ COMMANDS: Final = (
     "serve",
     "check",
     "status",
+    "top",
     "connections",
     "links",
     "kick",

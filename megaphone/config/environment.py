@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 
 from megaphone.bus.nats_access import read_servers
+from megaphone.config.admin_token import read_admin_token
 from megaphone.config.certificates import CertificateFacts, CertificateProblem, look_into
 from megaphone.config.cluster_rules import read_access
 from megaphone.config.link_secret import read_secret
@@ -158,7 +159,12 @@ def _cluster_warnings(config: Config) -> Iterator[str]:
 
 
 def check_admin(config: Config, file: str) -> Iterator[str]:
-    """Yield warnings about `[admin]`; ConfigError if the control socket cannot be created."""
+    """Yield warnings about `[admin]`; ConfigError if the token cannot be used or the control socket not created."""
+    if config.admin.token_file:
+        try:
+            read_admin_token(config.admin.token_file)
+        except ValueError as error:
+            raise ConfigError(file, "admin.token_file", f"{config.admin.token_file}: {error}") from None
     if config.admin.address:
         host = parse_address(config.admin.address).host
         if not (host in ("localhost", "::1") or host.startswith("127.")):

@@ -159,7 +159,7 @@ class _Rules(Rules):
         name = self.parsed("hub.domain", normalise_domain, self.given.hub.domain)
         served = Domain(name=name, upstreams=tuple(upstream.name for upstream in self.config.upstream))
         assert isinstance(self.config, HubConfig)  # noqa: S101 - made so above
-        return msgspec.structs.replace(self.config, domain=(served,))
+        return msgspec.structs.replace(self.config, domain=(served,), admin=self.admin())
 
     def check_drain(self) -> None:
         if self.given.drain.see_other_host:

@@ -9,7 +9,7 @@ from typing import NoReturn, TypeVar
 from msgspec.structs import replace
 
 from megaphone.config.chat_rules import apply_chat_rules
-from megaphone.config.schema import Certificate, Config, Domain, Upstream
+from megaphone.config.schema import Admin, Certificate, Config, Domain, Upstream
 from megaphone.config.service_rules import apply_service_rules
 from megaphone.errors import ConfigError
 from megaphone.sockets.endpoint import (
@@ -96,7 +96,7 @@ class Rules:
         self.check_limits()
         self.check_drain()
         self.check_admin()
-        config = replace(self.config, certificate=certificates, domain=domains, upstream=upstreams)
+        config = replace(self.config, certificate=certificates, domain=domains, upstream=upstreams, admin=self.admin())
         return apply_chat_rules(apply_service_rules(config, self.file), self.file)
 
     def check_something_to_do(self) -> None:
@@ -302,6 +302,17 @@ class Rules:
             self.refuse("admin.socket", f'must be an absolute path, not "{admin.socket}"')
         if len(admin.socket.encode("utf-8", "surrogateescape")) > UNIX_PATH_LIMIT_BYTES:
             self.refuse("admin.socket", f"has more than the {UNIX_PATH_LIMIT_BYTES} bytes that a Unix socket may have")
+        if "\0" in admin.token_file:
+            self.refuse("admin.token_file", "must be the path of a file with the token")
+        if admin.token_file and not admin.address:
+            self.refuse("admin.token_file", 'has no meaning with address = ""')
+
+    def admin(self) -> Admin:
+        """Return `[admin]` with a whole path of the token."""
+        admin = self.config.admin
+        if not admin.token_file:
+            return admin
+        return replace(admin, token_file=os.path.join(os.path.dirname(self.file), admin.token_file))
 
 
 def smallest_configurations() -> str:

@@ -250,8 +250,9 @@ class Drain(Table, frozen=True):
 class Admin(Table, frozen=True):
     """`[admin]`: where operators and Prometheus look."""
 
-    address: str = "127.0.0.1:9280"  # /metrics and /health, read-only; "" switches it off
+    address: str = "127.0.0.1:9280"  # /metrics, /health and the dashboard; "" switches it off
     socket: str = "/run/megaphone/admin.sock"  # control socket, mode 0600
+    token_file: str = ""  # whoever shows the token in it may see and end connections; "" = nobody may there
 
 
 class Log(Table, frozen=True):

@@ -1,9 +1,7 @@
 """The keys that login tokens are signed with: small files that only their owner reads."""
 
-import os
-import stat
-
 from megaphone.config.schema import Config
+from megaphone.config.secret_file import read_secret_file
 from megaphone.errors import ConfigError
 from megaphone.service.tokens import TokenKey
 
@@ -22,14 +20,7 @@ def read_token_keys(config: Config, file: str) -> tuple[TokenKey, ...]:
 
 
 def _content(path: str) -> bytes:
-    try:
-        with open(path, "rb") as opened:
-            mode = os.fstat(opened.fileno()).st_mode
-            content = opened.read(_LIMIT_BYTES + 1)
-    except OSError as error:
-        raise ValueError(f"cannot be read: {error.strerror}") from None
-    if mode & stat.S_IROTH:
-        raise ValueError(f"can be read by every user of this machine; use chmod {mode & 0o770:o}")
+    content = read_secret_file(path, _LIMIT_BYTES + 1)
     if len(content) > _LIMIT_BYTES:
         raise ValueError(f"is larger than {_LIMIT_BYTES} bytes")
     return content

@@ -1,10 +1,11 @@
-"""The operators' pages: which path answers what, on the TCP admin address (read-only) and on the control socket (all).
+"""The operators' pages: which path answers what, on the TCP admin address and on the control socket (all).
 
-both            GET  /metrics  /health/live  /health/ready
-control socket  GET  /status   /connections  /links  /nodes  /upgrade    POST /kick  /drain  /reload  /upgrade
+for everybody   GET  /metrics  /health/live  /health/ready  /dashboard.json  /  /dashboard  /dashboard/FILE
+with the token  GET  /nodes  /page  /talkers                             POST /kick  /drain
+control socket  GET  /status  /connections  /links  /upgrade             POST /reload  /upgrade
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -15,15 +16,17 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from megaphone.errors import UpgradeError
 from megaphone.metrics import CONNECTION_STATES, BoardCollector, NodeFacts
-from megaphone.supervisor import views
+from megaphone.supervisor import listing, pages, views
+from megaphone.supervisor.access import Access, refusal
 from megaphone.supervisor.conversation import Conversation, WorkerUnavailableError
+from megaphone.supervisor.feed import Feed
 from megaphone.supervisor.http import Request, Response, Server, error_response, json_response
+from megaphone.supervisor.listing import ASK_SECONDS
 from megaphone.supervisor.program import Program
 from megaphone.supervisor.state import NodeState
 from megaphone.supervisor.supervisor import Supervisor
 from megaphone.supervisor.upgrade import Upgrade
 
-ASK_SECONDS: Final = 2.0  # a worker that does not answer within this is reported as missing
 LIST_DEFAULT: Final = 100
 LIST_LIMIT: Final = 10_000
 _GET: Final = ("GET", "HEAD")
@@ -57,7 +60,7 @@ class NewProgram(Struct, frozen=True):
 @dataclass(frozen=True, slots=True)
 class _Route:
     methods: tuple[str, ...]
-    on_tcp: bool
+    access: Access
     answer: Callable[[Request], Awaitable[Response]]
 
 
@@ -75,19 +78,25 @@ class Admin:
         self._registry = CollectorRegistry()
         self._registry.register(BoardCollector(self._facts))
         self._server = Server(on_refused=lambda status: self._requests.update([("unread", str(status))]))
+        self._feed = Feed(supervisor, self._facts)
         self._routes: Final = {
-            "/metrics": _Route(_GET, True, self._metrics),
-            "/health/live": _Route(_GET, True, self._live),
-            "/health/ready": _Route(_GET, True, self._ready),
-            "/status": _Route(_GET, False, self._status),
-            "/connections": _Route(_GET, False, self._connections),
-            "/links": _Route(_GET, False, self._links),
-            "/nodes": _Route(_GET, False, self._nodes),
-            "/kick": _Route(_POST, False, self._kick),
-            "/drain": _Route(_POST, False, self._drain),
-            "/reload": _Route(_POST, False, self._reload),
-            "/upgrade": _Route((*_GET, *_POST), False, self._answer_upgrade),
+            "/metrics": _Route(_GET, Access.OPEN, self._metrics),
+            "/health/live": _Route(_GET, Access.OPEN, self._live),
+            "/health/ready": _Route(_GET, Access.OPEN, self._ready),
+            "/dashboard": _Route(_GET, Access.OPEN, self._file),
+            "/dashboard.json": _Route(_GET, Access.OPEN, self._numbers),
+            "/status": _Route(_GET, Access.SOCKET, self._status),
+            "/connections": _Route(_GET, Access.SOCKET, self._connections),
+            "/page": _Route(_GET, Access.OPERATORS, self._page),
+            "/talkers": _Route(_GET, Access.OPERATORS, self._talkers),
+            "/links": _Route(_GET, Access.SOCKET, self._links),
+            "/nodes": _Route(_GET, Access.OPERATORS, self._nodes),
+            "/kick": _Route(_POST, Access.OPERATORS, self._kick),
+            "/drain": _Route(_POST, Access.OPERATORS, self._drain),
+            "/reload": _Route(_POST, Access.SOCKET, self._reload),
+            "/upgrade": _Route((*_GET, *_POST), Access.SOCKET, self._answer_upgrade),
         }
+        self._files: Final = _Route(_GET, Access.OPEN, self._file)
 
     async def serve_tcp(self, stream: trio.abc.Stream) -> None:
         """Serves one connection to the admin address."""
@@ -102,17 +111,19 @@ class Admin:
         await self._server.finish(within_seconds)
 
     async def _answer(self, request: Request, *, on_tcp: bool) -> Response:
-        route = self._routes.get(request.path)
+        route, label = self._routes.get(request.path), request.path
+        if route is None and request.path in pages.files():
+            route, label = self._files, "/dashboard"
         response = await self._routed(route, request, on_tcp=on_tcp)
         # Only known paths become label values: strangers must not be able to make the page grow.
-        self._requests[request.path if route is not None else "other", str(response.status)] += 1
+        self._requests[label if route is not None else "other", str(response.status)] += 1
         return response
 
     async def _routed(self, route: _Route | None, request: Request, *, on_tcp: bool) -> Response:
         if route is None:
             return error_response(404, f"there is no {request.path}; there are {', '.join(self._routes)}")
-        if on_tcp and not route.on_tcp:
-            return error_response(403, f"{request.path} is served on the control socket only")
+        if on_tcp and (refused := refusal(request, route.access, self._supervisor.config.admin.token_file)) is not None:
+            return refused
         if request.method not in route.methods:
             allowed = {"Allow": ", ".join(route.methods)}
             return error_response(405, f"{request.path} takes {' or '.join(route.methods)}", allowed)
@@ -125,6 +136,12 @@ class Admin:
 
     async def _metrics(self, _: Request) -> Response:
         return Response(200, generate_latest(self._registry), _METRICS_TYPE)
+
+    async def _numbers(self, _: Request) -> Response:
+        return json_response(200, self._feed.now(), pages.HEADERS)
+
+    async def _file(self, request: Request) -> Response:
+        return pages.files()[request.path]
 
     async def _live(self, _: Request) -> Response:
         return json_response(200, {"live": True})
@@ -140,12 +157,13 @@ class Admin:
         unknown = sorted(request.query.keys() - {"address", "jid", "state", "limit"})
         if unknown:
             return error_response(400, f"unknown parameter {unknown[0]}; there are address, jid, state, limit")
-        state, limit_text = request.query.get("state"), request.query.get("limit", str(LIST_DEFAULT))
+        state = request.query.get("state")
         if state is not None and state not in CONNECTION_STATES:
             return error_response(400, f"state is one of {', '.join(CONNECTION_STATES)}")
-        if not (limit_text.isascii() and limit_text.isdigit() and 1 <= int(limit_text) <= LIST_LIMIT):
-            return error_response(400, f"limit is a number from 1 to {LIST_LIMIT}")
-        limit = int(limit_text)
+        try:
+            limit = _limit(request.query, LIST_DEFAULT, LIST_LIMIT)
+        except ValueError as error:
+            return error_response(400, str(error))
         lists, missing = await self._ask_all(
             lambda worker: worker.connections(
                 address=request.query.get("address"),
@@ -158,6 +176,30 @@ class Admin:
         rows = [row for rows in lists.values() for row in rows]
         truncated = len(rows) > limit or any(len(rows) >= limit for rows in lists.values())
         return json_response(200, {"connections": rows[:limit], "truncated": truncated, "missing_workers": missing})
+
+    async def _page(self, request: Request) -> Response:
+        query = request.query
+        if unknown := sorted(query.keys() - {"search", "state", "from", "limit"}):
+            return error_response(400, f"unknown parameter {unknown[0]}; there are search, state, from, limit")
+        state = query.get("state")
+        if state is not None and state not in CONNECTION_STATES:
+            return error_response(400, f"state is one of {', '.join(CONNECTION_STATES)}")
+        try:
+            begin = listing.place(query.get("from", listing.FIRST))
+            limit = _limit(query, 50, listing.PAGE_LIMIT)
+        except ValueError as error:
+            return error_response(400, str(error))
+        search = query.get("search", "")
+        return json_response(
+            200, await listing.page(self._supervisor.seats, search=search, state=state, begin=begin, limit=limit)
+        )
+
+    async def _talkers(self, request: Request) -> Response:
+        try:
+            limit = _limit(request.query, 20, listing.TALKERS_LIMIT)
+        except ValueError as error:
+            return error_response(400, str(error))
+        return json_response(200, await listing.talkers(self._supervisor.seats, limit=limit))
 
     async def _links(self, _: Request) -> Response:
         lists, missing = await self._ask_all(lambda worker: worker.links(timeout_seconds=ASK_SECONDS))
@@ -241,3 +283,11 @@ class Admin:
                     nursery.start_soon(ask_one, seat.index, seat.live.conversation)
         missing = [seat.index for seat in self._supervisor.seats if seat.index not in answers]
         return dict(sorted(answers.items())), missing
+
+
+def _limit(query: Mapping[str, str], default: int, most: int) -> int:
+    """The parameter `limit`; ValueError if it is no number from 1 to `most`."""
+    text = query.get("limit", str(default))
+    if not (text.isascii() and text.isdigit() and len(text) <= 9 and 1 <= int(text) <= most):
+        raise ValueError(f"limit is a number from 1 to {most}")
+    return int(text)

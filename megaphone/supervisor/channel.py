@@ -1,6 +1,7 @@
 """What the supervisor and a worker say to each other: one JSON object a line over a socket pair, typed on this side.
 
-    supervisor -> worker:  start  reload  ticket_keys  connections  links  nodes  kick  drain  hand_over
+    supervisor -> worker:  start  reload  ticket_keys  connections  page  talkers  links  nodes  kick  drain
+                           hand_over
     worker -> supervisor:  ready  fatal  reloaded  reload_failed  reply  link_list  node_list  drained  took_over
                            handed_over  hand_over_failed
 
@@ -63,6 +64,23 @@ class ListConnections(Struct, tag="connections", frozen=True):
     limit: int
 
 
+class ListPage(Struct, tag="page", frozen=True):
+    """Some of the open connections, from a slot on; answered with `reply`, by a worker of a version that knows it."""
+
+    id: int
+    search: str  # part of the JID, or beginning of the address
+    state: str | None
+    from_slot: int
+    limit: int
+
+
+class ListTalkers(Struct, tag="talkers", frozen=True):
+    """Which connections have carried the most; answered with `reply`, by a worker of a version that knows it."""
+
+    id: int
+    limit: int
+
+
 class ListLinks(Struct, tag="links", frozen=True):
     """Which links there are; answered with `link_list`."""
 
@@ -106,7 +124,19 @@ class HandOver(Struct, tag="hand_over", frozen=True):
     deadline_seconds: float
 
 
-ToWorker = Start | Reload | TicketKeys | ListConnections | ListLinks | ListNodes | Kick | Drain | HandOver
+ToWorker = (
+    Start
+    | Reload
+    | TicketKeys
+    | ListConnections
+    | ListPage
+    | ListTalkers
+    | ListLinks
+    | ListNodes
+    | Kick
+    | Drain
+    | HandOver
+)
 
 
 class ConnectionRow(Struct, frozen=True):
@@ -124,6 +154,7 @@ class ConnectionRow(Struct, frozen=True):
     age_seconds: float = 0.0
     bytes_in: int = 0
     bytes_out: int = 0
+    transport: str | None = None  # tcp, websocket, http, bosh; of a hub's streams None
 
 
 class LinkRow(Struct, frozen=True):
@@ -180,10 +211,11 @@ class ReloadFailed(Struct, tag="reload_failed", frozen=True):
 
 
 class Reply(Struct, tag="reply", frozen=True):
-    """The answer to the `connections` or `kick` with this id."""
+    """The answer to the `connections`, `page`, `talkers` or `kick` with this id."""
 
     id: int
     result: list[ConnectionRow] | int
+    next_slot: int | None = None  # of a page: where to go on, None at the end
 
 
 class LinkList(Struct, tag="link_list", frozen=True):

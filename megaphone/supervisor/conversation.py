@@ -87,6 +87,23 @@ class Conversation:
         rows = answer.result if isinstance(answer, channel.Reply) else []
         return rows[:limit] if isinstance(rows, list) else []
 
+    async def page(
+        self, *, search: str, state: str | None, from_slot: int, limit: int, timeout_seconds: float
+    ) -> tuple[list[channel.ConnectionRow], int | None]:
+        """Open connections from a slot on, and where to go on; WorkerUnavailableError when it cannot say."""
+        answer = await self._ask(
+            lambda number: channel.ListPage(number, search, state, from_slot, limit), timeout_seconds
+        )
+        rows = answer.result if isinstance(answer, channel.Reply) else []
+        next_slot = answer.next_slot if isinstance(answer, channel.Reply) else None
+        return (rows[:limit] if isinstance(rows, list) else []), next_slot
+
+    async def talkers(self, *, limit: int, timeout_seconds: float) -> list[channel.ConnectionRow]:
+        """The connections that carried the most, most first; WorkerUnavailableError when it cannot say."""
+        answer = await self._ask(lambda number: channel.ListTalkers(number, limit), timeout_seconds)
+        rows = answer.result if isinstance(answer, channel.Reply) else []
+        return rows[:limit] if isinstance(rows, list) else []
+
     async def links(self, *, timeout_seconds: float) -> list[channel.LinkRow]:
         """The worker's links; WorkerUnavailableError when it cannot say."""
         answer = await self._ask(channel.ListLinks, timeout_seconds)

@@ -37,6 +37,7 @@ class Request:
     path: str
     query: Mapping[str, str]
     body: bytes
+    bearer: bytes | None = None  # the token of `Authorization: Bearer` (RFC 6750 section 2.1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,4 +249,10 @@ def _request(head: h11.Request, body: bytes) -> Request:
     query = dict(fields)
     if len(query) != len(fields):
         raise RequestError(400, "a parameter is given twice")
-    return Request(head.method.decode("ascii"), path, query, body)
+    return Request(head.method.decode("ascii"), path, query, body, _bearer(head))
+
+
+def _bearer(head: h11.Request) -> bytes | None:
+    given = [value for name, value in head.headers if name == b"authorization"]
+    scheme, _, token = given[0].partition(b" ") if len(given) == 1 else (b"", b"", b"")
+    return token.strip() if scheme.lower() == b"bearer" else None

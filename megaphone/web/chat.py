@@ -88,7 +88,7 @@ def converse_settings(settings: ChatSettings, assets: str) -> dict[str, Any]:
         "allow_registration": False,
         "auto_reconnect": True,
         "auto_join_rooms": list(settings.join),
-        "muc_nickname_from_jid": True,
+        "muc_nickname_from_jid": not settings.guests,  # whose addresses are random: they choose a name
         "blacklisted_plugins": list(_LEFT_OUT),
         # Nobody else is asked for anything.
         "discover_connection_methods": False,

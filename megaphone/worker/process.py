@@ -19,7 +19,7 @@ from megaphone.dispatch.gauges import gauge_slots
 from megaphone.errors import ConfigError
 from megaphone.sockets.poller import Poller
 from megaphone.sockets.tls_tickets import set_ticket_keys
-from megaphone.worker import drain, heartbeat
+from megaphone.worker import drain, heartbeat, listing
 from megaphone.worker.channel import Channel
 from megaphone.worker.predecessor import HandOverError, Predecessor
 from megaphone.worker.successor import Successor, TakeOverError
@@ -190,6 +190,18 @@ class Process(ABC):
             case "connections":
                 rows = self._matching(message["address"], message["jid"], message["state"], None, message["limit"])
                 return {"type": "reply", "id": message["id"], "result": [row for _, row in rows]}
+            case "page":
+                found, next_slot = listing.page(
+                    self.dispatcher,
+                    search=message["search"],
+                    state=message["state"],
+                    from_slot=message["from_slot"],
+                    limit=message["limit"],
+                )
+                return {"type": "reply", "id": message["id"], "result": found, "next_slot": next_slot}
+            case "talkers":
+                found = listing.talkers(self.dispatcher, message["limit"])
+                return {"type": "reply", "id": message["id"], "result": found}
             case "links":
                 return {"type": "link_list", "id": message["id"], "links": self.links()}
             case "nodes":

@@ -47,6 +47,14 @@ class Terminal:
         self._tmux("send-keys", "-l", "--", line)
         self._tmux("send-keys", "Enter")
 
+    def press(self, key: str) -> None:
+        """Press one key."""
+        self._tmux("send-keys", "-l", "--", key)
+
+    def resize(self, columns: int, lines: int) -> None:
+        """Give the window another size."""
+        self._tmux("resize-window", "-x", str(columns), "-y", str(lines))
+
     async def until(self, shown: str | Callable[[str], bool]) -> str:
         """Wait until a text is on the screen (or a condition of it holds) and return the screen."""
         deadline = asyncio.get_running_loop().time() + WAIT_SECONDS

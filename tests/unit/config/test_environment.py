@@ -246,3 +246,34 @@ def test_unix_socket_that_this_user_may_not_use(open_directory: Path) -> None:
                 "upstream[0].address",
                 f"cannot connect to {path}: this user may not write to it",
             )
+
+
+def with_token(tmp_path: Path, content: bytes, mode: int = 0o600) -> str:
+    path = tmp_path / "token"
+    path.write_bytes(content)
+    path.chmod(mode)
+    return 'address = "127.0.0.1:0"\ntoken_file = "token"'  # beside the configuration file
+
+
+def test_a_token_of_operators_can_be_used(tmp_path: Path) -> None:
+    assert check(tmp_path, admin=with_token(tmp_path, b"an-operators/token==\n")) == ()
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "reason"),
+    [
+        (b"too short\n", 0o600, "holds no token of 16 to 512 bytes"),
+        (b"x" * 513, 0o600, "holds no token of 16 to 512 bytes"),
+        (b"two words are no token\n", 0o600, "holds other characters than letters"),
+        (b"an-operators/token==\n", 0o604, "can be read by every user of this machine; use chmod 600"),
+    ],
+)
+def test_a_token_of_operators_that_cannot_be_used(tmp_path: Path, content: bytes, mode: int, reason: str) -> None:
+    key, said = refusal(tmp_path, admin=with_token(tmp_path, content, mode))
+    assert key == "admin.token_file"
+    assert said.startswith(f"{tmp_path / 'token'}: {reason}")
+
+
+def test_a_token_that_is_not_there(tmp_path: Path) -> None:
+    key, said = refusal(tmp_path, admin='address = "127.0.0.1:0"\ntoken_file = "token"')
+    assert (key, said) == ("admin.token_file", f"{tmp_path / 'token'}: cannot be read: No such file or directory")

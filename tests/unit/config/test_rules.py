@@ -114,6 +114,8 @@ def test_the_tables_of_these_tests_are_good() -> None:
         (written({}, '[drain]\nsee_other_host = "a b"'), "drain.see_other_host", "nor a host name"),
         (written({}, '[admin]\naddress = "9280"'), "admin.address", "no port"),
         (written({}, '[admin]\naddress = "unix:/run/x"'), "admin.address", '"socket" in [admin]'),
+        (written({}, '[admin]\naddress = ""\ntoken_file = "x"'), "admin.token_file", 'no meaning with address = ""'),
+        (written({}, '[admin]\ntoken_file = "x\\u0000"'), "admin.token_file", "must be the path of a file"),
         (written({}, '[admin]\nsocket = "admin.sock"'), "admin.socket", "absolute"),
         (written({}, '[admin]\nsocket = ""'), "admin.socket", "absolute"),
         (written({}, f'[admin]\nsocket = "/{"a" * 107}"'), "admin.socket", "107 bytes"),

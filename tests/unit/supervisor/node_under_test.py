@@ -8,7 +8,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
@@ -155,9 +155,15 @@ class Running:
 
 
 def _request(
-    connection: http.client.HTTPConnection, path: str, *, method: str = "GET", body: object = None
+    connection: http.client.HTTPConnection,
+    path: str,
+    *,
+    method: str = "GET",
+    body: object = None,
+    headers: Mapping[str, str] | None = None,
 ) -> tuple[int, str]:
-    connection.request(method, path, body if body is None or isinstance(body, str) else json.dumps(body))
+    text = body if body is None or isinstance(body, str) else json.dumps(body)
+    connection.request(method, path, text, dict(headers or {}))
     response = connection.getresponse()
     text = response.read().decode()
     connection.close()

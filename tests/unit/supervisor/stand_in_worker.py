@@ -229,6 +229,28 @@ class StandIn:
         rows = [row] if message["jid"] in (None, row["jid"]) else []
         self.say(type="reply", id=message["id"], result=rows)
 
+    def row_at(self, slot: int) -> dict:
+        return {
+            "id": f"{self.index << 54 | slot:016x}",
+            "worker": self.index,
+            "state": "authenticated",
+            "address": "192.0.2.1",
+            "port": 40_000 + slot,
+            "jid": f"user{slot}@worker{self.index}",
+            "bytes_in": 1000 + slot,
+            "bytes_out": self.index,
+        }
+
+    def on_page(self, message: dict) -> None:
+        matching = [slot for slot in range(10, 14) if message["search"] in f"user{slot}@worker{self.index}"]
+        slots = [slot for slot in matching if slot >= message["from_slot"]]
+        rest = slots[message["limit"] :]
+        rows = [self.row_at(slot) for slot in slots[: message["limit"]]]
+        self.say(type="reply", id=message["id"], result=rows, next_slot=rest[0] if rest else None)
+
+    def on_talkers(self, message: dict) -> None:
+        self.say(type="reply", id=message["id"], result=[self.row_at(slot) for slot in (13, 12, 11, 10)])
+
     def on_links(self, message: dict) -> None:
         row = {
             "worker": self.index,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 
 from megaphone.dispatch.counters import Board, UpstreamSlot
@@ -203,6 +204,16 @@ async def test_drain_of_one_worker(run_node: RunNode) -> None:
         ("GET", "/connections?state=happy", None, 400, "state is one of negotiating"),
         ("GET", "/connections?limit=0", None, 400, "limit is a number from 1 to 10000"),
         ("GET", "/connections?limit=ten", None, 400, "limit is a number from 1 to 10000"),
+        ("GET", "/page?limit=201", None, 400, "limit is a number from 1 to 200"),
+        ("GET", "/page?from=1", None, 400, "a page begins with"),
+        ("GET", "/page?from=0.-1", None, 400, "a page begins with"),
+        ("GET", "/page?state=happy", None, 400, "state is one of negotiating"),
+        ("GET", "/page?jid=a", None, 400, "unknown parameter jid"),
+        ("GET", "/talkers?limit=0", None, 400, "limit is a number from 1 to 100"),
+        ("POST", "/dashboard.json", None, 405, "/dashboard.json takes GET or HEAD"),
+        ("POST", "/dashboard/dashboard.js", None, 405, "/dashboard/dashboard.js takes GET or HEAD"),
+        ("GET", "/dashboard/../admin.py", None, 404, "there is no /dashboard/../admin.py"),
+        ("GET", "/dashboard/%2e%2e/admin.py", None, 404, "there is no /dashboard/../admin.py"),
         ("GET", "/connections?jid=a&jid=b", None, 400, "a parameter is given twice"),
         ("GET", "/connections?jid=%ff", None, 400, "cannot be understood"),
         ("POST", "/kick", "", 400, "the body cannot be used"),
@@ -225,13 +236,91 @@ async def test_bad_requests_get_a_reason(
         assert reason in json.loads(text)["error"]
 
 
-@pytest.mark.parametrize("path", ["/status", "/connections", "/links", "/nodes", "/kick", "/drain", "/reload"])
-async def test_the_admin_address_only_shows_metrics_and_health(run_node: RunNode, path: str) -> None:
+FOR_THE_SOCKET = ["/status", "/connections", "/links", "/reload", "/upgrade"]
+FOR_THE_TOKEN = ["/page", "/talkers", "/nodes", "/kick", "/drain"]
+
+
+@pytest.mark.parametrize("path", [*FOR_THE_SOCKET, *FOR_THE_TOKEN])
+async def test_the_admin_address_only_shows_numbers_and_health(run_node: RunNode, path: str) -> None:
     async with run_node("silent", workers=1) as node:
         for method in ("GET", "POST"):
             status, text = await node.get(path, method=method)
-            assert (status, json.loads(text)["error"]) == (403, f"{path} is served on the control socket only")
+            assert status == 403
+            assert json.loads(text)["error"].startswith(f"{path} is served on the control socket only")
         assert not node.supervisor.draining.is_set()
+
+
+async def test_the_token_of_operators(run_node: RunNode, directory: Path) -> None:
+    config = make_config(directory, workers=2)
+    file = directory / "token"
+    file.touch(0o600)
+    file.write_text("the-token-of-operators\n")
+    config = replace(config, admin=replace(config.admin, token_file=str(file)))
+    async with run_node(config=config) as node:
+        await node.wait_ready()
+        given = {"Authorization": "bearer the-token-of-operators"}
+
+        async def ask(path: str, headers: dict[str, str], method: str = "GET", body: object = None) -> tuple[int, dict]:
+            status, text = await node.get(path, headers=headers, method=method, body=body)
+            return status, json.loads(text)
+
+        for path in FOR_THE_SOCKET:  # the token does not open all
+            assert (await ask(path, given))[0] == 403
+        for path in FOR_THE_TOKEN:
+            assert await ask(path, {}) == (
+                401,
+                {"error": f"{path} needs the token of operators: Authorization: Bearer"},
+            )
+            wrong = {"Authorization": "Bearer the-token-of-nobody"}
+            assert await ask(path, wrong) == (401, {"error": "this is not the token of operators"})
+        assert (await ask("/kick", given))[0] == 405
+        assert (await ask("/kick", {}, "POST", {"jid": "user1@example.org"}))[0] == 401
+        assert not node.told(0, "kick")
+        assert (await ask("/kick", given, "POST", {"jid": "user1@example.org"})) == (
+            200,
+            {"kicked": 1, "missing_workers": []},
+        )
+        file.write_text("another-token-of-operators")  # holds at once
+        assert (await ask("/page", given))[0] == 401
+        anew = {"Authorization": "Bearer another-token-of-operators"}
+        status, found = await ask("/page?search=user12&limit=9", anew)
+        assert status == 200
+        assert [row["worker"] for row in found["connections"]] == [0, 1]
+        file.chmod(0o644)
+        assert await ask("/page", anew) == (403, {"error": "the token of operators cannot be used, see the log"})
+        assert (await ask("/dashboard.json", {}))[1]["token"] is True
+        assert not node.supervisor.draining.is_set()
+
+
+async def test_pages_of_connections_go_through_all_workers(run_node: RunNode) -> None:
+    """A stand-in worker has four connections in slots 10 to 13."""
+    async with run_node(workers=2) as node:
+        await node.wait_ready()
+
+        async def ask(query: str) -> tuple[list[str], str | None, list[int]]:
+            status, text = await node.control(f"/page?{query}")
+            assert status == 200, text
+            answer = json.loads(text)
+            return [row["jid"] for row in answer["connections"]], answer["next"], answer["missing_workers"]
+
+        def jids(worker: int, *slots: int) -> list[str]:
+            return [f"user{slot}@worker{worker}" for slot in slots]
+
+        assert await ask("limit=3") == (jids(0, 10, 11, 12), "0.13", [])
+        assert await ask("limit=3&from=0.13") == (jids(0, 13) + jids(1, 10, 11), "1.12", [])
+        assert await ask("limit=3&from=1.12") == (jids(1, 12, 13), None, [])
+        assert await ask("limit=4") == (jids(0, 10, 11, 12, 13), "1.0", [])
+        assert await ask("search=user12&from=7.0") == ([], None, [])
+        os.kill(node.supervisor.seats[0].child.pid, signal.SIGSTOP)
+        assert await ask("search=user12") == (jids(1, 12), None, [0])
+
+
+async def test_talkers_of_all_workers_are_in_one_order(run_node: RunNode) -> None:
+    async with run_node(workers=2) as node:
+        await node.wait_ready()
+        answer = json.loads((await node.control("/talkers?limit=3"))[1])
+        assert [row["jid"] for row in answer["connections"]] == ["user13@worker1", "user13@worker0", "user12@worker1"]
+        assert answer["missing_workers"] == []
 
 
 async def test_a_mistake_in_a_page_is_answered_with_500(run_node: RunNode, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,8 +331,6 @@ async def test_a_mistake_in_a_page_is_answered_with_500(run_node: RunNode, monke
 
 
 async def test_pages_can_be_switched_off(run_node: RunNode, directory: Path) -> None:
-    from msgspec.structs import replace
-
     config = make_config(directory, workers=1)
     config = replace(config, admin=replace(config.admin, address=""))
     async with run_node(config=config) as node:

@@ -87,6 +87,7 @@ def test_guests_come_in_without_an_account() -> None:
     assert converse(SETTINGS)["authentication"] == "login"
     told = converse(ChatSettings("x", ("example.org",), guests=True))
     assert (told["authentication"], told["jid"]) == ("anonymous", "example.org")
+    assert told["muc_nickname_from_jid"] is False  # they choose one
 
 
 def test_no_address_of_others_is_in_the_settings() -> None:

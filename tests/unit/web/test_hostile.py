@@ -1,4 +1,4 @@
-"""Hostile HTTP, as the first request of a connection and as a later one: each gets the answer of docs/reference/http.md."""
+"""Hostile HTTP, as the first request of a connection and as a later one: each answer is in docs/reference/http.md."""
 
 import socket
 

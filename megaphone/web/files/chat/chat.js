@@ -15,7 +15,7 @@ function defineFrame(assets, version) {
   customElements.define("converse-brand-logo", class extends HTMLElement {
     connectedCallback() {
       const heading = document.createElement("h1");
-      heading.textContent = document.title;
+      heading.textContent = this.closest(".modal") ? "Converse.js" : document.title; // there it says who made it
       this.replaceChildren(heading);
     }
   });

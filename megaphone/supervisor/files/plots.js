@@ -1,0 +1,114 @@
+// The live plots: the last minutes, as far as this page has seen them.
+
+import uPlot from "/dashboard/uplot/uPlot.esm.js";
+import { byId } from "/dashboard/dom.js";
+import { amount, bytes, count, seconds } from "/dashboard/formats.js";
+import { rate, samples, value } from "/dashboard/numbers.js";
+
+const POINTS = 300;
+const HEIGHT = 200;
+const WORKERS = 5; // lines that can be told apart
+
+const now = (expression, merge) => (feed) => value(expression, feed, merge);
+const each = (expression) => (feed, before) => rate(expression, feed, before);
+
+const PLOTS = [
+  ["connections", count, [
+    ["authenticated", now('megaphone_connections{state="authenticated"}')],
+    ["preauth", now('megaphone_connections{state="preauth"}')],
+    ["negotiating", now('megaphone_connections{state="negotiating"}')],
+    ["connecting", now('megaphone_connections{state="connecting"}')],
+    ["closing", now('megaphone_connections{state="closing"}')],
+  ]],
+  ["stanzas", amount, [
+    ["from clients", each('megaphone_stanzas_total{direction="in"}')],
+    ["to clients", each('megaphone_stanzas_total{direction="out"}')],
+  ]],
+  ["traffic", bytes, [
+    ["from clients", each('megaphone_stream_bytes_total{direction="in"}')],
+    ["to clients", each('megaphone_stream_bytes_total{direction="out"}')],
+  ]],
+  ["latency", seconds, [
+    ["slowest link", now("megaphone_link_round_trip_seconds", "max")],
+    ["slowest check", now("megaphone_upstream_check_duration_seconds", "max")],
+    ["worker's lag", now("megaphone_worker_loop_lag_seconds", "max")],
+  ]],
+  ["turnover", amount, [
+    ["opened", each("megaphone_connections_accepted_total")],
+    ["ended", each("megaphone_connections_closed_total")],
+  ]],
+  ["memory", bytes, Array.from({ length: WORKERS }, (_, worker) => [
+    `worker ${worker}`,
+    (feed) => {
+      const found = samples(feed, "megaphone_worker_resident_memory_bytes").find(([labels]) => labels.worker === `${worker}`);
+      return found ? found[1] : null;
+    },
+  ])],
+];
+
+const time = [];
+const series = PLOTS.map(([, , lines]) => lines.map(() => []));
+let charts = [];
+
+function style(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+}
+
+function chart([id, format, lines], data) {
+  const parent = byId(`plot-${id}`);
+  const axis = { stroke: style("--quiet"), grid: { stroke: style("--line"), width: 1 }, ticks: { stroke: style("--line"), width: 1 } };
+  // A line for a worker that there is not would only fill the legend.
+  const shown = lines.map((line, place) => [line, data[place], place]).filter(([, points]) => id !== "memory" || points.some((each) => each !== null));
+  const options = {
+    width: Math.max(200, parent.clientWidth),
+    height: HEIGHT,
+    scales: { y: { range: (_, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
+    series: [
+      { value: (_, at) => (at === null ? "" : new Date(at * 1000).toLocaleTimeString("en-GB")) },
+      ...shown.map(([[label], , place]) => ({
+        label,
+        stroke: style(`--series-${place + 1}`),
+        width: 2,
+        points: { show: false },
+        value: (_, number) => (number === null || number === undefined ? "–" : format(number)),
+      })),
+    ],
+    axes: [
+      { ...axis, values: (_, splits) => splits.map((at) => new Date(at * 1000).toLocaleTimeString("en-GB").slice(0, 8)), space: 90 },
+      { ...axis, size: 76, values: (_, splits) => splits.map((number) => format(number)) },
+    ],
+  };
+  parent.replaceChildren();
+  return { plot: new uPlot(options, [time, ...shown.map(([, points]) => points)], parent), points: shown.map(([, points]) => points), parent };
+}
+
+/** Draws all plots anew: at first, in other colours, or when a worker appears. */
+export function drawPlots() {
+  for (const { plot } of charts) plot.destroy();
+  charts = PLOTS.map((each, place) => chart(each, series[place]));
+  for (const { plot } of charts) plot.setLegend({ idx: time.length - 1 }); // what is now, unless one points at it
+}
+
+/** Adds a point to each line. */
+export function addPoints(feed, before) {
+  time.push(feed.at_seconds);
+  PLOTS.forEach(([, , lines], place) => lines.forEach(([, read], line) => series[place][line].push(read(feed, before))));
+  if (time.length > POINTS) {
+    time.shift();
+    series.flat().forEach((points) => points.shift());
+  }
+  const workers = series.at(-1).filter((points) => points.some((each) => each !== null)).length;
+  if (!charts.length || charts.at(-1).points.length !== workers) drawPlots();
+  else for (const { plot, points } of charts) plot.setData([time, ...points]);
+  for (const { plot } of charts) if (plot.cursor.left < 0) plot.setLegend({ idx: time.length - 1 });
+}
+
+function fit() {
+  for (const { plot, parent } of charts) {
+    const width = Math.max(200, parent.clientWidth);
+    if (width !== plot.width) plot.setSize({ width, height: HEIGHT });
+  }
+}
+
+new ResizeObserver(fit).observe(document.querySelector(".plots"));
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => charts.length && drawPlots());

@@ -1,0 +1,1 @@
+"""Scripts that make pictures of what people see, to be looked at; no tests."""
