@@ -41,15 +41,15 @@ from megaphone.uplink.link_stream import stream_bytes as link_stream_bytes
 from megaphone.uplink.pool import Pool
 from megaphone.uplink.uplink import Uplink
 from megaphone.wire import writer
-from megaphone.worker.pages import PagesPart
 from megaphone.worker.process import SWEEPS_PER_SECOND, Process
-from megaphone.worker.web import Site, web_server
 
 if TYPE_CHECKING:
     from megaphone.config.schema import Config
     from megaphone.edge.connection import ClientConnection
     from megaphone.uplink.pool import Upstream
     from megaphone.uplink.uplink import Carrier
+    from megaphone.web.server import WebServer
+    from megaphone.worker.pages import PagesPart
     from megaphone.worker.channel import Channel
 
 SWITCH_SECONDS = 0.0005
@@ -86,6 +86,7 @@ class Worker(Process):
         self._pages: PagesPart | None = None
         self._certificates = self._load_certificates(config)
         self._ports = _ports_of(start["listeners"])
+        self._web_servers: dict[int, WebServer | None] = {}
         self._take(config)
         # (place in the configuration, listener); a host name with several addresses has several listeners
         self._listeners = [
@@ -219,12 +220,14 @@ class Worker(Process):
             self._certificates,
             listen,
             "websocket" in table.web,
-            web_server(Site(config, listen, self._ports, self)),
+            self._web_server(config, listen),
         )
 
     def pages_of(self, config: Config) -> PagesPart:
         """Return the ephemeral pages, which outlive a reload; they begin with the first listener that has them."""
         if self._pages is None:
+            from megaphone.worker.pages import PagesPart  # as the web: not in a worker without it
+
             self._pages = PagesPart(
                 config,
                 self._start,
@@ -238,6 +241,16 @@ class Worker(Process):
                 self._pages.open()
         return self._pages
 
+    def _web_server(self, config: Config, listen: int) -> WebServer | None:
+        """Return who serves HTTP on a listener; built once for a configuration."""
+        if not config.listen[listen].web:
+            return None
+        if listen not in self._web_servers:
+            from megaphone.worker import web  # 2 MB, which a worker without it need not have
+
+            self._web_servers[listen] = web.web_server(web.Site(config, listen, self._ports, self))
+        return self._web_servers[listen]
+
     def _apply(self, config: Config) -> None:
         """Put the parts of a new configuration in force that need no restart; nothing in here can fail."""
         self.clients.limits = ClientLimits(config.limits)
@@ -249,6 +262,7 @@ class Worker(Process):
         if self._pages is not None:
             self._pages.apply(config.pages)
         self._take(config)
+        self._web_servers = {}
         for listen, listener in self._listeners:
             listener.facts = self._facts(config, listen)
 

@@ -1,5 +1,6 @@
 """Ephemeral pages between workers and nodes: lies, stalls, deaths, and the library that Phoenix has for JavaScript."""
 
+import asyncio
 import itertools
 import os
 import signal
@@ -7,7 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from websockets.exceptions import ConnectionClosed
 
+from tests.e2e.test_upgrade_direct import upgrade
 from tests.scenarios.pages_window import PagesWindow, page_of
 from tests.servers.certificates import CertificateAuthority
 from tests.servers.cluster import Cluster
@@ -39,6 +42,7 @@ def url(port: int) -> str:
 def on_both_workers(node: Edge, port: int) -> list[PagesWindow]:
     """Windows until both workers have some: the kernel chooses."""
     windows: list[PagesWindow] = []
+    wait_until(lambda: _connected(node) == 0, "those of before are gone", 20.0)
 
     def spread() -> bool:
         return all(node.metric("megaphone_pages_windows", state="connected", worker=str(each)) for each in (0, 1))
@@ -165,6 +169,12 @@ def test_pages_in_front_of_a_server(
     try:
         edge.start()
         between_workers(edge, port, "in front of a server")
+        # windows do not move, they come back; so does the bus between the new workers
+        staying = PagesWindow(url(port)).have(TEXT)
+        assert asyncio.run(upgrade(edge)).returncode == 0
+        with pytest.raises(ConnectionClosed):
+            staying.until(lambda _: False)
+        between_workers(edge, port, "after an upgrade")
     finally:
         edge.stop()
 
