@@ -49,8 +49,8 @@ if TYPE_CHECKING:
     from megaphone.uplink.pool import Upstream
     from megaphone.uplink.uplink import Carrier
     from megaphone.web.server import WebServer
-    from megaphone.worker.pages import PagesPart
     from megaphone.worker.channel import Channel
+    from megaphone.worker.pages import PagesPart
 
 SWITCH_SECONDS = 0.0005
 _STEP_SECONDS = 0.05
