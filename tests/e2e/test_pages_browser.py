@@ -177,6 +177,16 @@ def test_a_window_checks_the_hash_itself(chromium: Chromium, node: Embedded) -> 
     reader.close()
 
 
+def test_without_a_secure_context_it_says_why_it_cannot(chromium: Chromium, node: Embedded) -> None:
+    window = chromium.new_page()
+    without = "Object.defineProperty(Crypto.prototype, 'subtle', { get() {} })"  # as over http:// from elsewhere
+    window.call("Page.addScriptToEvaluateOnNewDocument", source=without)
+    window.open(f"http://{LOOPBACK}:{node.plain.port}/")
+    window.wait("document.querySelector('#warning')?.textContent.includes('https')")
+    assert window.run("document.querySelector('#editor').hidden")
+    window.close()
+
+
 def test_the_console_scrolls_only_when_it_is_at_the_bottom(chromium: Chromium, node: Embedded) -> None:
     window = chromium.new_page()
     publish(window, node, "x")
