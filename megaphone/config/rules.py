@@ -136,12 +136,13 @@ class Rules:
         table = self.config.websocket
         if not _PATH.fullmatch(table.path):
             self.refuse("websocket.path", 'must be the path of an address, such as "/xmpp-websocket"')
-        for index, origin in enumerate(table.origins):
-            if origin != "*" and not _ORIGIN.fullmatch(origin):
-                self.refuse(
-                    f"websocket.origins[{index}]",
-                    'must be "*" or a scheme and a host without a path, such as "https://chat.example.org"',
-                )
+        for name, origins in (("websocket", table.origins), ("pages", self.config.pages.origins)):
+            for index, origin in enumerate(origins):
+                if origin != "*" and not _ORIGIN.fullmatch(origin):
+                    self.refuse(
+                        f"{name}.origins[{index}]",
+                        'must be "*" or a scheme and a host without a path, such as "https://chat.example.org"',
+                    )
         self.check_networks("websocket.forwarded_from", table.forwarded_from)
         url = self.config.web.public_url
         if url and not _PUBLIC_URL.fullmatch(url):

@@ -52,7 +52,7 @@ class WebTable(Table, frozen=True):
     idle_seconds: Seconds = 75.0  # between two requests of one connection
 
 
-class BoshTable(Table, frozen=True):
+class Bosh(Table, frozen=True):
     """`[bosh]`: XMPP in HTTP requests (XEP-0124, XEP-0206), on every listener whose `web` has "bosh"."""
 
     path: str = "/http-bind"
@@ -175,7 +175,7 @@ class Cluster(Table, frozen=True):
     keepers: Annotated[int, Meta(ge=1, le=64)] = 3  # nodes that keep a room's history, whoever is in it
 
 
-class PagesTable(Table, frozen=True):
+class Pages(Table, frozen=True):
     """`[pages]`: ephemeral pages, on every listener whose `web` has "pages". Limits are each worker's."""
 
     origins: tuple[str, ...] = ()  # of pages that may connect beside our own, such as "https://example.org"; "*" = all
@@ -285,7 +285,7 @@ class Config(Table, frozen=True):
     listen: tuple[Listen, ...] = ()
     websocket: WebSocket = WebSocket()
     web: WebTable = WebTable()
-    bosh: BoshTable = BoshTable()
+    bosh: Bosh = Bosh()
     certificate: tuple[Certificate, ...] = ()
     tls: Tls = Tls()
     domain: tuple[Domain, ...] = ()
@@ -295,7 +295,7 @@ class Config(Table, frozen=True):
     rooms: Rooms = Rooms()
     archive: Archive = Archive()
     cluster: Cluster | None = None
-    pages: PagesTable = PagesTable()
+    pages: Pages = Pages()
     chat: Chat = Chat()
     health: Health = Health()
     limits: Limits = Limits()

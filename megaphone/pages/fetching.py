@@ -131,7 +131,6 @@ class Fetching:
         chosen.asked_in = page.fetch
         if asked_before is None or now - asked_before >= HEDGE_SECONDS:  # else what it was asked for is on its way
             chosen.asked_at = now
-            chosen.assembly = None
             chosen.visitor.push(chosen, "content_request", {})
 
     def _ask_site(self, page: Page, site: Site) -> None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from megaphone.bus.ports import Bus
-    from megaphone.config.schema import PagesTable
+    from megaphone.config.schema import Pages as PagesTable
     from megaphone.web.exchange import Exchange, Request
 
 FULL_SECONDS = 0.05  # after which a full outbox is looked at again

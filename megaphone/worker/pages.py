@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from megaphone.bus.members import Member
     from megaphone.bus.ports import Bus
     from megaphone.bus.subjects import Subjects
-    from megaphone.config.schema import Config, PagesTable
+    from megaphone.config.schema import Config, Pages
     from megaphone.dispatch.counters import Board
     from megaphone.embedded.embedded import Embedded
 
@@ -59,7 +59,7 @@ class PagesPart:
         else:
             self.service.sites.ask_all()
 
-    def apply(self, table: PagesTable) -> None:
+    def apply(self, table: Pages) -> None:
         """Other settings hold from now on."""
         self.service.apply(table)
 

@@ -231,7 +231,7 @@ class Worker(Process):
     def pages_of(self, config: Config) -> PagesPart:
         """Return the ephemeral pages, which outlive a reload; they begin with the first listener that has them."""
         if self._pages is None:
-            from megaphone.worker.pages import PagesPart
+            from megaphone.worker.pages import PagesPart  # as the web: not in a worker without it
 
             self._pages = PagesPart(
                 config,
