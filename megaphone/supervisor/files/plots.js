@@ -9,6 +9,9 @@ const POINTS = 300;
 const HEIGHT = 200;
 const WORKERS = 5; // lines that can be told apart
 
+const LEAST = new Map([[count, 4], [amount, 1], [bytes, 4000], [seconds, 0.002]]); // that an axis reaches to
+const WHOLE = Array.from({ length: 10 }, (_, power) => [1, 2, 5].map((step) => step * 10 ** power)).flat();
+
 const now = (expression, merge) => (feed) => value(expression, feed, merge);
 const each = (expression) => (feed, before) => rate(expression, feed, before);
 
@@ -62,7 +65,7 @@ function chart([id, format, lines], data) {
   const options = {
     width: Math.max(200, parent.clientWidth),
     height: HEIGHT,
-    scales: { y: { range: (_, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
+    scales: { y: { range: (_, low, high) => [0, Math.max(LEAST.get(format), high * 1.1)] } },
     series: [
       { value: (_, at) => (at === null ? "" : new Date(at * 1000).toLocaleTimeString("en-GB")) },
       ...shown.map(([[label], , place]) => ({
@@ -75,7 +78,7 @@ function chart([id, format, lines], data) {
     ],
     axes: [
       { ...axis, values: (_, splits) => splits.map((at) => new Date(at * 1000).toLocaleTimeString("en-GB").slice(0, 8)), space: 90 },
-      { ...axis, size: 76, values: (_, splits) => splits.map((number) => format(number)) },
+      { ...axis, ...(format === count ? { incrs: WHOLE } : {}), size: 76, values: (_, splits) => splits.map((number) => format(number)) },
     ],
   };
   parent.replaceChildren();
