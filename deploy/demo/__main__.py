@@ -1,4 +1,4 @@
-"""What `make run` starts: Megaphone as a chat service, with two accounts and a page on how to use it."""
+"""What `make run` starts: Megaphone as a chat service, with two accounts, a web chat, and a page on how to use it."""
 
 import subprocess
 import sys
@@ -9,11 +9,15 @@ from deploy.demo import show
 from tests.servers.certificates import CertificateAuthority
 from tests.servers.megaphone import Edge
 from tests.servers.model import Account
+from tests.servers.process import LOOPBACK, free_port
 
 TASK: Final = "make run"
 WORKERS: Final = 2  # so that one can be killed, and users of both can talk
 MAX_CONNECTIONS: Final = 1000  # of each worker: a shell lets us open enough files for so many
 ROOMS: Final = f"conference.{show.DOMAIN}"
+PREFERRED_WEB_PORT: Final = 5280
+# Without TLS: browsers trust what comes from their own machine, and not the certificate of this run.
+WEB: Final = ("websocket", "host-meta", "chat")
 
 PAGE: Final = """\
 
@@ -22,10 +26,14 @@ Megaphone runs as a chat service. Chat in two more terminals, in this directory:
   .venv/bin/megaphone chat lobby --as Alice{server}
   .venv/bin/megaphone chat lobby --as Bob{server}
 
-Any XMPP client can log in, too:
+In a browser, which joins them in the lobby (for the second account take a private window):
+
+  http://localhost:{web}/chat
+{accounts}
+
+Any XMPP client can log in with the same accounts:
 
   address    {address}, port {starttls} (STARTTLS) or port {direct} (direct TLS)
-{accounts}
   guests     without an account (SASL ANONYMOUS)
   rooms      {rooms}, such as lobby@{rooms}; everybody may create one
   trust      {ca} (the certificate comes from an authority made for this run)
@@ -62,6 +70,9 @@ def _serve(directory: Path) -> int:
     node.tables["node"]["max_connections"] = MAX_CONNECTIONS
     node.tables["service"] = {"data": str(node.directory / "data"), "anonymous": True}
     node.tables["rooms"] = {"domain": ROOMS, "create": "anyone"}
+    web_port = free_port([PREFERRED_WEB_PORT])
+    node.tables["listen"].append({"address": f"{LOOPBACK}:{web_port}", "tls": "none", "web": list(WEB)})
+    node.tables["chat"] = {"title": "Megaphone", "join": ["lobby"]}
     node.write_config()
     try:
         print("Making accounts", flush=True)
@@ -69,7 +80,7 @@ def _serve(directory: Path) -> int:
             _add(node, account)
         print("Starting Megaphone", flush=True)
         node.start()
-        _print_page(node, accounts, authority)
+        _print_page(node, accounts, authority, web_port)
         return show.follow(TASK, node.log, {"Megaphone": node.process})
     finally:
         print("\nStopping", flush=True)
@@ -88,7 +99,7 @@ def _add(node: Edge, account: Account) -> None:
     )
 
 
-def _print_page(node: Edge, accounts: tuple[Account, ...], authority: CertificateAuthority) -> None:
+def _print_page(node: Edge, accounts: tuple[Account, ...], authority: CertificateAuthority, web_port: int) -> None:
     here = Path.cwd()
     usual = node.starttls.port == show.PREFERRED_PORTS[0]
     print(
@@ -98,6 +109,7 @@ def _print_page(node: Edge, accounts: tuple[Account, ...], authority: Certificat
             starttls=node.starttls.port,
             direct=node.direct.port,
             admin=node.admin_port,
+            web=web_port,
             accounts="\n".join(f"  account    {each.jid}  password {each.password}" for each in accounts),
             rooms=ROOMS,
             ca=authority.certificate.relative_to(here),

@@ -8,6 +8,7 @@ from typing import NoReturn, TypeVar
 
 from msgspec.structs import replace
 
+from megaphone.config.chat_rules import apply_chat_rules
 from megaphone.config.schema import Admin, Certificate, Config, Domain, Upstream
 from megaphone.config.service_rules import apply_service_rules
 from megaphone.errors import ConfigError
@@ -96,7 +97,7 @@ class Rules:
         self.check_drain()
         self.check_admin()
         config = replace(self.config, certificate=certificates, domain=domains, upstream=upstreams, admin=self.admin())
-        return apply_service_rules(config, self.file)
+        return apply_chat_rules(apply_service_rules(config, self.file), self.file)
 
     def check_something_to_do(self) -> None:
         """Refuse a configuration without a listener or a domain."""

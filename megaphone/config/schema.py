@@ -160,6 +160,17 @@ class Cluster(Table, frozen=True):
     keepers: Annotated[int, Meta(ge=1, le=64)] = 3  # nodes that keep a room's history, whoever is in it
 
 
+class Chat(Table, frozen=True):
+    """`[chat]`: the web chat at /chat, on every listener whose `web` has "chat"."""
+
+    title: str = "Chat"  # what the page calls itself
+    domain: str = ""  # whose users need not say it; "" = the first [[domain]]
+    rooms: str = ""  # domain of rooms that people enter by their name; "" = that of [rooms], or what the server says
+    join: tuple[str, ...] = ()  # rooms that everybody enters: "lobby" or an address
+    guests: bool = False  # visitors come in without an account (XEP-0175) and nobody else does
+    uploads: tuple[str, ...] = ()  # origins where a server behind keeps people's files
+
+
 class Health(Table, frozen=True):
     """`[health]`: the XMPP-level check of every upstream."""
 
@@ -252,6 +263,7 @@ class Config(Table, frozen=True):
     rooms: Rooms = Rooms()
     archive: Archive = Archive()
     cluster: Cluster | None = None
+    chat: Chat = Chat()
     health: Health = Health()
     limits: Limits = Limits()
     restart: Restart = Restart()

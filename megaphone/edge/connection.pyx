@@ -425,7 +425,7 @@ cdef class ClientConnection(MovableConnection):
     @property
     def in_tls(self):
         """Whether nobody else reads along: TLS with us, or with a trusted proxy that says so."""
-        return self.receiver.tls is not None or self.secured
+        return self.receiver.tls is not None or self.secured != 0
 
     @property
     def transport(self):

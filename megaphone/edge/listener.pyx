@@ -31,7 +31,7 @@ cdef class Listener(ListeningSocket):
         packed = connection.client_address
         if in_networks(packed, self.proxy_ranges):
             return      # the PROXY header will say who this is
-        if self.facts.websocket and in_networks(packed, self.clients.websocket.forwarded_ranges):
+        if self.facts.http and in_networks(packed, self.clients.websocket.forwarded_ranges):
             connection.awaits_admission = True
             connection.begin()
             return      # the HTTP request will

@@ -18,6 +18,7 @@ class WebServer:
 
     def __init__(self, routes: Routes, table: WebTable) -> None:
         self.routes = routes
+        self.table = table
         self.request_ticks = ticks_of(table.request_seconds)
         self.idle_ticks = ticks_of(table.idle_seconds)
 

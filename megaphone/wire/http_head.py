@@ -14,6 +14,7 @@ from typing import Any
 _END = re.compile(rb"\r?\n\r?\n")
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[^\x00]*")
 _ONCE = (b"content-length", b"host", b"transfer-encoding")
+_VERSION = re.compile(rb" HTTP/([0-9])\.[0-9]$")
 _DIGITS = re.compile(rb"[0-9]{1,15}")
 
 
@@ -46,6 +47,9 @@ def check_head(head: bytes) -> None:
     lines = head.split(b"\r\n")
     if any(b"\n" in line or b"\r" in line for line in lines):
         raise HeadRefusedError(400, "a line ends with CR LF")
+    version = _VERSION.search(lines[0])
+    if version is not None and version[1] != b"1":
+        raise HeadRefusedError(505, "the version is HTTP/1.1")
     seen: set[bytes] = set()
     for line in lines[1:-2]:
         if line[:1] in (b" ", b"\t"):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from megaphone.web.chat import ChatSettings, chat_routes
 from megaphone.web.host_meta import host_meta_routes, places_of
 from megaphone.web.routes import Route, Routes
 from megaphone.web.server import WebServer
@@ -38,8 +39,25 @@ def _host_meta(site: Site) -> Iterable[Route]:
     return host_meta_routes(places_of(site.config, site.ports), site.config.web.public_url)
 
 
+def _chat(site: Site) -> Iterable[Route]:
+    table, config, web = site.config.chat, site.config, site.listen.web
+    return chat_routes(
+        ChatSettings(
+            title=table.title,
+            domains=tuple(dict.fromkeys((table.domain, *(each.name for each in config.domain)))),
+            rooms_domain=table.rooms,
+            join=table.join,
+            guests=table.guests,
+            uploads=table.uploads,
+            websocket_path=config.websocket.path if "websocket" in web else "",
+            bosh_path=getattr(getattr(config, "bosh", None), "path", "/http-bind") if "bosh" in web else "",
+        )
+    )
+
+
 # "websocket" is not here: XMPP over WebSocket is the edge's own (edge/upgrade.py).
 _BUILDERS: dict[str, Callable[[Site], Iterable[Route]]] = {
+    "chat": _chat,
     "host-meta": _host_meta,
 }
 

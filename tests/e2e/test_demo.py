@@ -7,6 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -87,6 +88,9 @@ def test_what_is_printed_works(demo: Demo) -> None:
     assert "Traceback" not in demo.printed()
     assert re.search(r"^ok in ", demo.do("probe"), re.MULTILINE)
     assert "running, ready" in demo.do("status")
+    for address in re.findall(r"http://localhost:\d+/\S*", demo.printed()):
+        with urllib.request.urlopen(address, timeout=STEP_SECONDS) as answer:
+            assert b"<title>" in answer.read()
     demo.interrupt()
 
 

@@ -45,7 +45,7 @@ def expect_status(client: Peer, status: int) -> bytes:
         (request(target="http://example.org/xmpp-websocket"), 404),
         (request(method="POST"), 405),
         (request(version="HTTP/1.0"), 400),
-        (request(version="HTTP/2.0"), 400),
+        (request(version="HTTP/2.0"), 505),
         (request(without=("Host",)), 400),
         (request("Host: other"), 400),
         (request(without=("Upgrade",)), 426),
@@ -64,7 +64,7 @@ def expect_status(client: Peer, status: int) -> bytes:
         (request("no colon here"), 400),
         (request("Bad Name: 1"), 400),
         (b"GET\r\n\r\n", 400),
-        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 404),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
     ],
 )
 def test_what_is_refused(make_edge: MakeEdge, server: ScriptedServer, sent: bytes, status: int) -> None:
@@ -240,9 +240,10 @@ def test_limits_are_those_of_the_client_and_not_of_its_proxy(make_edge: MakeEdge
 
 
 @pytest.fixture
-def http_certificates(certificate: TLSContext) -> CertificateChoice:
-    """A certificate for example.org; its clients may agree on http/1.1."""
-    return CertificateChoice([certificate], http=True)
+def http_certificates(authority: CertificateAuthority) -> CertificateChoice:
+    """A certificate for example.org, of its own (a context belongs to one choice); clients may agree on http/1.1."""
+    files = authority.issue("example.org")
+    return CertificateChoice([TLSContext(str(files.chain), str(files.key))], http=True)
 
 
 def test_one_port_for_all(

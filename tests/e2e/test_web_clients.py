@@ -1,0 +1,139 @@
+"""What people use in browsers and what programs use in Node: the web chat, strophe.js, @xmpp/client, unchanged.
+
+They meet in rooms of the embedded service, and of Prosody and ejabberd behind links.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.scenarios.web_chat import WebChat
+from tests.servers.certificates import CertificateAuthority
+from tests.servers.chromium import Chromium
+from tests.servers.ejabberd_link import SECRET as EJABBERD_SECRET
+from tests.servers.ejabberd_link import EjabberdLink
+from tests.servers.embedded import Embedded
+from tests.servers.linked import link_upstream
+from tests.servers.megaphone import Edge
+from tests.servers.model import ALICE, CAROL, ROOMS
+from tests.servers.node import node
+from tests.servers.process import LOOPBACK
+from tests.servers.prosody_link import SECRET as PROSODY_SECRET
+from tests.servers.prosody_link import ProsodyLink
+
+SCRIPTS = Path(__file__).with_name("npm")
+PHONE = (390, 800)
+DESKTOP = (1280, 800)
+
+
+def serving(edge: Edge) -> Iterator[Edge]:
+    """The edge, running, with the web chat in the TLS of its second listener."""
+    edge.tables["listen"][1] |= {"tls": "both", "web": ["websocket", "chat"]}
+    edge.tables["chat"] = {"title": "Tea house", "join": [f"lobby@{ROOMS}"]}
+    try:
+        edge.start()
+        yield edge
+    finally:
+        edge.stop()
+
+
+@pytest.fixture(scope="module")
+def by_itself(tmp_path_factory: pytest.TempPathFactory, authority: CertificateAuthority) -> Iterator[Edge]:
+    service = Embedded(tmp_path_factory.mktemp("web-embedded"), authority)
+    service.register()
+    yield from serving(service)
+
+
+@pytest.fixture(scope="module")
+def linked_to_prosody(
+    tmp_path_factory: pytest.TempPathFactory, authority: CertificateAuthority, prosody_with_links: ProsodyLink
+) -> Iterator[Edge]:
+    directory = tmp_path_factory.mktemp("web-prosody")
+    upstream = link_upstream(directory, prosody_with_links.link, secret=PROSODY_SECRET)
+    yield from serving(Edge(directory, authority, [upstream], workers=1))
+
+
+@pytest.fixture(scope="module")
+def linked_to_ejabberd(
+    tmp_path_factory: pytest.TempPathFactory, authority: CertificateAuthority, ejabberd_with_links: EjabberdLink
+) -> Iterator[Edge]:
+    directory = tmp_path_factory.mktemp("web-ejabberd")
+    upstream = link_upstream(directory, ejabberd_with_links.link, secret=EJABBERD_SECRET)
+    yield from serving(Edge(directory, authority, [upstream], workers=1))
+
+
+@pytest.fixture(params=["by_itself", "linked_to_prosody", "linked_to_ejabberd"])
+def edge(request: pytest.FixtureRequest) -> Edge:
+    found: Edge = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
+    started = Chromium(tmp_path_factory.mktemp("browser"), trusting=True)
+    try:
+        started.start()
+        yield started
+    finally:
+        started.stop()
+
+
+def origin(edge: Edge) -> str:
+    """Where the web chat is."""
+    return f"https://{LOOPBACK}:{edge.direct.port}"
+
+
+def test_two_people_chat_in_their_browsers(edge: Edge, browser: Chromium, tmp_path: Path) -> None:
+    """One at a desk, one on a phone; whatever they ask for, they ask for it here."""
+    pages = [browser.new_page(), browser.new_page()]
+    try:
+        for page, (width, height) in zip(pages, (DESKTOP, PHONE), strict=True):
+            page.resize(width, height, mobile=(width, height) == PHONE)
+        alice, carol = (WebChat(page, origin(edge)) for page in pages)
+        alice.log_in(ALICE)
+        carol.log_in(CAROL)
+        link = f"{origin(edge)}/{'5a' * 32}"
+        alice.say(f"Hello Carol, tea? <b>Look</b> at {link}")
+        carol.hears("tea? <b>Look</b>")
+        assert carol.links() == [link]
+        carol.say("Gladly \U0001fad6")
+        alice.hears("Gladly \U0001fad6")
+        for number, person in enumerate((alice, carol)):
+            person.page.photograph(tmp_path / f"{number}.png")
+            assert person.strangers() == set()
+            assert person.complaints() == []
+        assert edge.metric("megaphone_websocket_connections") == 2
+    finally:
+        for page in pages:
+            page.close()
+
+
+def in_node(directory: Path, library: str, room: str, url: str) -> None:
+    """Let two users of a library talk in a room, and compare what each of them has heard."""
+    arguments = [url, f"{room}@{ROOMS}"]
+    for account in (ALICE, CAROL):
+        arguments += [account.jid, account.password]
+    process = node(directory, SCRIPTS / f"{library}.js", *arguments, trusting=True)
+    try:
+        assert process.wait(60.0) == 0, process.log_tail()
+    finally:
+        process.stop()
+    heard = json.loads(process.log_tail(1))
+    said = [["one", "Hello, \U0001f44b two"], ["two", "I hear you <& more>"]]
+    assert sorted(heard) == sorted([who, *each] for who in ("one", "two") for each in said)
+
+
+def websocket(edge: Edge) -> str:
+    """The address for RFC 7395."""
+    return f"wss://{LOOPBACK}:{edge.direct.port}/xmpp-websocket"
+
+
+def test_strophe(edge: Edge, tmp_path: Path) -> None:
+    in_node(tmp_path, "strophe", "strophe", websocket(edge))
+
+
+def test_xmpp_client(by_itself: Edge, tmp_path: Path) -> None:
+    """Of one server: its SCRAM takes seconds."""
+    in_node(tmp_path, "xmpp_client", "client", websocket(by_itself))
