@@ -73,6 +73,8 @@ def _serve(directory: Path) -> int:
     web_port = free_port([PREFERRED_WEB_PORT])
     node.tables["listen"].append({"address": f"{LOOPBACK}:{web_port}", "tls": "none", "web": list(WEB)})
     node.tables["chat"] = {"title": "Megaphone", "join": ["lobby"]}
+    # Guests are welcome here, but not other sites that the same browser shows.
+    node.tables["websocket"] = {"origins": [f"http://{host}:{web_port}" for host in (show.DOMAIN, LOOPBACK)]}
     node.write_config()
     try:
         print("Making accounts", flush=True)

@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(answer)
     else:
-        head = ("ID", "WORKER", "STATE", "ADDRESS", "JID", "DOMAIN", "TLS", "UPSTREAM", "AGE", "IN", "OUT")
+        head = ("ID", "WORKER", "STATE", "ADDRESS", "JID", "DOMAIN", "VIA", "TLS", "UPSTREAM", "AGE", "IN", "OUT")
         print(table(head, [_row(connection) for connection in answer["connections"]]))
         if answer["truncated"]:
             print(f"(there may be more than these {len(answer['connections'])}: use a filter or a greater --limit)")
@@ -53,6 +53,7 @@ def _row(connection: dict[str, Any]) -> tuple[str, ...]:
         f"[{address}]:{connection['port']}" if ":" in address else f"{address}:{connection['port']}",
         connection["jid"] or "-",
         connection["domain"] or "-",
+        connection["transport"] or "-",
         connection["tls"] or "-",
         connection["upstream"] or "-",
         age(connection["age_seconds"]),

@@ -13,11 +13,13 @@ from libc.string cimport memmove
 
 from megaphone.dispatch.counters cimport *
 from megaphone.dispatch.dispatcher cimport DELIVERED, FULL, GONE
-from megaphone.edge.relay cimport AUTHENTICATED, CLOSING, CONNECTING, PREAUTH, ROUTING, kind_of, server_bounds
+from megaphone.edge.relay cimport (
+    AUTHENTICATED, CLOSING, CONNECTING, ROUTING, awaits_jid, begin_delivery, kind_of, note_event, server_bounds,
+)
 from megaphone.edge.websocket cimport FRAMES_REFUSED, PINGS_IN, PINGS_OUT, code_of
 from megaphone.sockets.poller cimport TICKS_PER_SECOND
 from megaphone.wire.framer cimport (
-    COMPRESSED_ELEMENT, ERROR, PROCEED_ELEMENT, STANZA, STREAM_END, SUCCESS_ELEMENT, framer_ended, framer_rests, scan,
+    ERROR, STANZA, framer_ended, framer_rests, scan,
 )
 from megaphone.wire.from_messages cimport CLOSED as STREAM_CLOSED, OPENED, PASS, REFUSED, TEXT
 from megaphone.wire.websocket cimport (
@@ -177,31 +179,17 @@ cdef class MessagingConnection(RelayedConnection):
         cdef Scan result
         cdef Pieces pieces
         cdef size_t offset = 0
-        cdef int event, kind, status = DELIVERED
-        cdef uint64_t* slots = self.clients.board.slots
-        if self.state >= CLOSING:
+        cdef int event, status = DELIVERED
+        if not begin_delivery(self, data, length):
             return GONE
-        if self.state == CONNECTING:
-            self.enter(PREAUTH)
-        self.active_ticks = self.clients.poller.now_ticks
-        if self.state == AUTHENTICATED and self.jid is None and self.sniffed is not None:
-            self.look_for_jid(data, length)
         self.bytes_out += length
-        slots[<int> BYTES_OUT] += length
+        self.clients.board.slots[<int> BYTES_OUT] += length
         while offset < length and not self.outbound_lost:
             self.framer_out.restart_allowed = 1
             event = scan(&self.framer_out, server_bounds(), data + offset, length - offset, True, &result)
             if event == ERROR:
                 return self.lose_server()
-            for kind in range(4):
-                slots[<int> STANZAS_OUT + kind] += result.counts[kind]
-            if event == STREAM_END and not framer_ended(&self.framer_in) and not self.receiver.ended:
-                self.reason = SERVER_CLOSED     # it was the first to say goodbye
-            elif event == STANZA and result.element == SUCCESS_ELEMENT and self.state == PREAUTH:
-                self.mark_authenticated()
-                if self.jid is None:
-                    self.look_for_jid(data, length)
-            elif event == STANZA and (result.element == COMPRESSED_ELEMENT or result.element == PROCEED_ELEMENT):
+            if note_event(self, event, &result, data, length):
                 self.end("unsupported-feature", POLICY_VIOLATION)   # RFC 7395 section 3.5: no TLS and no compression in here
                 return GONE
             try:
@@ -213,8 +201,8 @@ cdef class MessagingConnection(RelayedConnection):
             if self.end_condition is not None and framer_rests(&self.framer_out):
                 self.end(self.end_condition, self.reason)
                 return GONE
-        if self.state == PREAUTH and self.framer_out.depth > 1 and self.framer_out.element == SUCCESS_ELEMENT and self.jid is None:
-            self.look_for_jid(data, length)     # SASL2's success, whose end has not come yet
+        if awaits_jid(self):
+            self.look_for_jid(data, length)
         return status
 
     cdef int lose_server(self):

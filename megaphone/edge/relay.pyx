@@ -14,8 +14,7 @@ from megaphone.dispatch.dispatcher cimport FULL, GONE
 from megaphone.edge.limits cimport ClientLimits
 from megaphone.sockets.poller cimport TICKS_PER_SECOND
 from megaphone.wire.framer cimport (
-    Bounds, COMPRESSED_ELEMENT, ERROR, HEADER, PROCEED_ELEMENT, STANZA, STREAM_END, SUCCESS_ELEMENT,
-    STANZA_TOO_BIG, TOO_DEEP, TOO_MANY_ATTRIBUTES, condition_of, framer_ended, framer_free, framer_rests, scan,
+    Bounds, ERROR, HEADER, STANZA, STANZA_TOO_BIG, TOO_DEEP, TOO_MANY_ATTRIBUTES, condition_of, framer_free, framer_rests, scan,
 )
 
 from megaphone.edge.reasons import reason_of
@@ -171,15 +170,9 @@ cdef class RelayedConnection(Connection):
         """The server's bytes: watched, then queued; FULL asks the owner to wait for take_room."""
         cdef Scan result
         cdef size_t offset = 0
-        cdef int event, kind
-        cdef uint64_t* slots = self.clients.board.slots
-        if self.state >= CLOSING:
+        cdef int event, status
+        if not begin_delivery(self, data, length):
             return GONE
-        if self.state == CONNECTING:
-            self.enter(PREAUTH)
-        self.active_ticks = self.clients.poller.now_ticks
-        if self.state == AUTHENTICATED and self.jid is None and self.sniffed is not None:
-            self.look_for_jid(data, length)
         while offset < length and not self.opaque and not self.outbound_lost:
             self.framer_out.restart_allowed = 1
             event = scan(&self.framer_out, server_bounds(), data + offset, length - offset, self.end_condition is not None, &result)
@@ -187,30 +180,21 @@ cdef class RelayedConnection(Connection):
                 self.outbound_lost = True
                 break
             offset += result.offset
-            for kind in range(4):
-                slots[<int> STANZAS_OUT + kind] += result.counts[kind]
-            if event == STREAM_END and not framer_ended(&self.framer_in) and not self.receiver.ended:
-                self.reason = SERVER_CLOSED     # it was the first to say goodbye
-            elif event == STANZA:
-                if result.element == SUCCESS_ELEMENT and self.state == PREAUTH:
-                    self.mark_authenticated()
-                    if self.jid is None:
-                        self.look_for_jid(data, length)
-                elif result.element == COMPRESSED_ELEMENT or result.element == PROCEED_ELEMENT:
-                    self.opaque = True
-                if self.end_condition is not None:
-                    length = offset
-        if self.state == PREAUTH and self.framer_out.depth > 1 and self.framer_out.element == SUCCESS_ELEMENT and self.jid is None:
-            self.look_for_jid(data, length)     # SASL2's success, whose end has not come yet
+            if note_event(self, event, &result, data, length):
+                self.opaque = True
+            if event == STANZA and self.end_condition is not None:
+                length = offset
+        if awaits_jid(self):
+            self.look_for_jid(data, length)
         self.bytes_out += length
-        slots[<int> BYTES_OUT] += length
-        kind = self.receiver.sender.write(data, length)
+        self.clients.board.slots[<int> BYTES_OUT] += length
+        status = self.receiver.sender.write(data, length)
         if self.end_condition is not None and framer_rests(&self.framer_out):
             self.end(self.end_condition, self.reason)
             return GONE
-        if kind == FULL:
-            slots[<int> MAILBOX_FULL] += 1
-        return kind
+        if status == FULL:
+            self.clients.board.slots[<int> MAILBOX_FULL] += 1
+        return status
 
     cdef bint looks_on(self):
         """Whether the framer of the server's stream has something to find: else it rests between whole stanzas."""

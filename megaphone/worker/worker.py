@@ -42,13 +42,13 @@ from megaphone.uplink.pool import Pool
 from megaphone.uplink.uplink import Uplink
 from megaphone.wire import writer
 from megaphone.worker.process import SWEEPS_PER_SECOND, Process
-from megaphone.worker.web import Site, web_server
 
 if TYPE_CHECKING:
     from megaphone.config.schema import Config
     from megaphone.edge.connection import ClientConnection
     from megaphone.uplink.pool import Upstream
     from megaphone.uplink.uplink import Carrier
+    from megaphone.web.server import WebServer
     from megaphone.worker.channel import Channel
 
 SWITCH_SECONDS = 0.0005
@@ -82,6 +82,7 @@ class Worker(Process):
         self.checks = HealthChecks(self.pool, self.board, config.health, self._upstream_changed)
         self._certificates = self._load_certificates(config)
         self._ports = _ports_of(start["listeners"])
+        self._web_servers: dict[int, WebServer | None] = {}
         self._take(config)
         # (place in the configuration, listener); a host name with several addresses has several listeners
         self._listeners = [
@@ -215,8 +216,18 @@ class Worker(Process):
             self._certificates,
             listen,
             "websocket" in table.web,
-            web_server(Site(config, listen, self._ports, self)),
+            self._web_server(config, listen),
         )
+
+    def _web_server(self, config: Config, listen: int) -> WebServer | None:
+        """Return who serves HTTP on a listener; built once for a configuration."""
+        if not config.listen[listen].web:
+            return None
+        if listen not in self._web_servers:
+            from megaphone.worker import web  # 2 MB, which a worker without it need not have
+
+            self._web_servers[listen] = web.web_server(web.Site(config, listen, self._ports, self))
+        return self._web_servers[listen]
 
     def _apply(self, config: Config) -> None:
         """Put the parts of a new configuration in force that need no restart; nothing in here can fail."""
@@ -227,6 +238,7 @@ class Worker(Process):
         self.checks.health = config.health
         self.pool.serve(config)
         self._take(config)
+        self._web_servers = {}
         for listen, listener in self._listeners:
             listener.facts = self._facts(config, listen)
 

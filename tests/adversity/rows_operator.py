@@ -107,6 +107,18 @@ CONFIGURATION = (
         'did you mean "starttls"?',
     ),
     Mistake(
+        what="The same twice in a list of choices",
+        old='$PORT"',
+        new='$PORT"\nweb = ["websocket", "host-meta", "websocket"]',
+        error='$FILE: listen[0].web[2]: "websocket" is there twice',
+    ),
+    Mistake(
+        what="A public address with a path",
+        add='[web]\npublic_url = "https://example.org/chat"\n',
+        error='$FILE: web.public_url: must be "https://" or "http://" and a host without a path: '
+        '"https://chat.example.org"',
+    ),
+    Mistake(
         what="A certificate that is not there",
         old="$CHAIN",
         new="/nonexistent/example.crt",

@@ -30,9 +30,9 @@ CATALOGUE = {
         ),
         Benchmark(
             "web",
-            "XMPP over WebSocket beside plain TCP, nginx and Python's servers: CPU, memory, unmasking",
-            4,
-            ("web-memory", "web-cpu", "web-unmasking"),
+            "WebSockets beside plain TCP, nginx and Python's servers: CPU, memory, unmasking; 1,000 viewers of a page",
+            5,
+            ("web-memory", "web-cpu", "web-unmasking", "web-pages"),
         ),
         Benchmark("link_codec", "the link codec and whole link sessions beside Python's struct", 0.1, ("link_codec",)),
         Benchmark("storage", "messages kept on disk in batches beside a transaction for each", 0.1, ("storage",)),

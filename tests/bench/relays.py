@@ -99,11 +99,15 @@ def megaphone(
     record_layer: str = "own",
     *,
     listen_keys: Mapping[str, object] | None = None,
+    tables: Mapping[str, object] | None = None,
     **upstream_keys: object,
 ) -> list[str]:
-    """Megaphone in direct mode; `upstream_keys` are more lines of its [[upstream]], `listen_keys` of its [[listen]]."""
+    """Megaphone in direct mode; `tables` are more of its tables.
+
+    `upstream_keys` are more lines of its [[upstream]], `listen_keys` of its [[listen]].
+    """
     path = directory / "megaphone.toml"
-    tables = {
+    settings = {
         "node": {"workers": 1, "max_connections": 20_000},
         "listen": [
             {
@@ -122,10 +126,11 @@ def megaphone(
         # raised, not switched off: one address carries the load of thousands
         "limits": dict(NO_LIMITS),
         "admin": {"address": f"{LOOPBACK}:{free_port()}", "socket": str(directory / "admin.sock")},
+        **(tables or {}),
     }
     if certificate:
-        tables["certificate"] = [{"chain": str(certificate.chain), "key": str(certificate.key)}]
-    path.write_text(toml(tables))
+        settings["certificate"] = [{"chain": str(certificate.chain), "key": str(certificate.key)}]
+    path.write_text(toml(settings))
     return [sys.executable, "-m", "megaphone", "serve", "--no-banner", "--config", str(path)]
 
 

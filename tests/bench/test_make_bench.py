@@ -24,6 +24,7 @@ QUICK = ("wire", "websocket", "link_codec", "storage")
 SMALL = {
     "relay": ("--relays", "megaphone,haproxy", "--seconds", "0.1", "--idle", "50"),
     "web": (
+        *("--only", "memory,cpu,unmasking"),
         *("--relays", "megaphone,tcp,nginx", "--servers", "websockets"),
         *("--seconds", "0.1", "--idle", "50"),
     ),

@@ -12,12 +12,13 @@ from tests.bench.relay import ACTIVE, CONNECTIONS
 from tests.bench.report.figure import OURS, Figure, Target
 from tests.bench.report.report import Report, arguments
 from tests.bench.web_memory import measure_memory
+from tests.bench.web_pages import HOLDERS, PAGE_BYTES, measure_pages
 from tests.bench.web_relay import RELAYS, STANZAS_PER_SECOND, TCP, measure_relays
 from tests.bench.web_servers import SERVERS
 from tests.bench.websocket import LONG, LONG_CYRILLIC, compiled_messages_per_second, messages_per_second, reads_of
 from tests.bench.websocket_peers import PEERS
 
-PARTS = ("memory", "cpu", "unmasking")
+PARTS = ("memory", "cpu", "unmasking", "pages")
 UNMASKED = {"64 kB of ASCII text, unmasked and checked": LONG, "64 kB of Cyrillic, the same": LONG_CYRILLIC}
 GB_PER_SECOND = 2.0
 
@@ -28,13 +29,14 @@ def main() -> None:
     parser.add_argument("--only", default=",".join(PARTS), help="comma-separated; default: %(default)s")
     parser.add_argument("--seconds", type=float, default=2.0, help="of one relay in one round")
     parser.add_argument("--idle", type=int, default=IDLE, help="connections whose memory is counted")
+    parser.add_argument("--viewers", type=int, default=1_000, help="of one page")
     parser.add_argument("--relays", default=",".join(RELAYS), help="comma-separated; default: %(default)s")
     parser.add_argument("--servers", default=",".join(SERVERS), help="comma-separated; default: %(default)s")
     args = parser.parse_args()
     only = args.only.split(",")
     if unknown := {*only} - {*PARTS}:
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
-    measures = {"memory": report_memory, "cpu": report_cpu, "unmasking": report_unmasking}
+    measures = {"memory": report_memory, "cpu": report_cpu, "unmasking": report_unmasking, "pages": report_pages}
     libraries = {name: version(name) for name in SERVERS}
     with Report("web", parser, args, **libraries) as report:
         for part in only:
@@ -79,6 +81,13 @@ def report_unmasking(report: Report, args: Namespace) -> None:
     settings = {"message_bytes": {name: len(message) for name, message in UNMASKED.items()}, "rounds": args.rounds}
     title = "WebSocket payload read on one core"
     report.add("web-unmasking", title, [OURS, *PEERS], figures, settings, only="unmasking")
+
+
+def report_pages(report: Report, args: Namespace) -> None:
+    """What an ephemeral page costs."""
+    figures = measure_pages(args.rounds, args.viewers, 2 * args.seconds)
+    settings = {"viewers": args.viewers, "page_bytes": PAGE_BYTES, "rounds": args.rounds, "holders": HOLDERS}
+    report.add("web-pages", "An ephemeral page of 20 kB, one worker", [OURS], figures, settings, only="pages")
 
 
 if __name__ == "__main__":

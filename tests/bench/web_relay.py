@@ -28,7 +28,7 @@ from tests.bench.swarm import echo_server
 TCP, LINK, LINK_TCP, NGINX = "tcp", "link websocket", "link tcp", "nginx"
 RELAYS = (OURS, TCP, LINK, LINK_TCP, NGINX)
 WEBSOCKET_RELAYS = {OURS, LINK, NGINX}
-WEBSOCKET = {"websocket": True}
+WEBSOCKET = {"web": ["websocket"]}
 STANZAS_PER_SECOND = 10_000
 TO_TCP, TO_NGINX = 1.3, 0.7
 

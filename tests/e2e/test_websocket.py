@@ -2,14 +2,18 @@
 
 import asyncio
 import contextlib
+import json
+import socket
+import ssl
 from collections.abc import Iterator
+from http.client import HTTPSConnection
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.test_upgrade_direct import upgrade
 from tests.link.server import run
-from tests.scenarios.light import LightClient
+from tests.scenarios.light import TIMEOUT_SECONDS, LightClient
 from tests.scenarios.websocket_client import CLIENT, WebSocketClient
 from tests.servers.certificates import CertificateAuthority
 from tests.servers.ejabberd import Ejabberd
@@ -18,7 +22,7 @@ from tests.servers.ejabberd_link import EjabberdLink
 from tests.servers.embedded import Embedded
 from tests.servers.linked import link_upstream, until
 from tests.servers.megaphone import Edge, upstream_of
-from tests.servers.model import ALICE, BOB, ROOMS, Endpoint
+from tests.servers.model import ALICE, BOB, DOMAIN, ROOMS, Endpoint
 from tests.servers.process import LOOPBACK, free_port
 from tests.servers.prosody import Prosody
 from tests.servers.prosody_link import SECRET as PROSODY_SECRET
@@ -31,7 +35,7 @@ MUC = "http://jabber.org/protocol/muc"
 @contextlib.contextmanager
 def serving(edge: Edge) -> Iterator[Edge]:
     """The edge, running: WebSockets beside XMPP where there is direct TLS, and a plain listener for proxies."""
-    edge.tables["listen"][1] |= {"web": ["websocket"], "tls": "both"}
+    edge.tables["listen"][1] |= {"web": ["websocket", "host-meta"], "tls": "both"}
     edge.plain = Endpoint(LOOPBACK, free_port(), "none")  # type: ignore[attr-defined]
     edge.tables["listen"].append(
         {"address": f"{LOOPBACK}:{edge.plain.port}", "tls": "none", "web": ["websocket"]}  # type: ignore[attr-defined]
@@ -100,15 +104,14 @@ def edge(request: pytest.FixtureRequest) -> Edge:
 
 
 def test_two_kinds_of_clients_talk(edge: Edge, authority: CertificateAuthority) -> None:
-    """Over WebSocket in TLS, over TCP with direct TLS on the same port, and over WebSocket without TLS."""
+    """Over WebSocket in TLS, over TCP with direct TLS on the same port, and behind a proxy that does TLS."""
 
     async def main() -> None:
         alice = await WebSocketClient.login(edge.direct, ALICE, authority.certificate)
         bob = await LightClient.login(edge.direct, BOB, authority.certificate)
-        # whoever knows that there is no TLS takes no password
-        is_direct = [table.get("mode") for table in edge.tables.get("upstream", [])] == [None]
-        endpoint = edge.plain if is_direct else edge.direct  # type: ignore[attr-defined]
-        proxied = await WebSocketClient.login(endpoint, ALICE, authority.certificate, forwarded="192.0.2.77")
+        # whoever knew that there is no TLS would take no password
+        plain: Endpoint = edge.plain  # type: ignore[attr-defined]
+        proxied = await WebSocketClient.login(plain, ALICE, authority.certificate, forwarded="192.0.2.77")
         bob.send("<presence/>")
         for number in range(20):
             await alice.message(bob.jid, f"to bob {number} \u00e9\U0001f600")
@@ -123,7 +126,11 @@ def test_two_kinds_of_clients_talk(edge: Edge, authority: CertificateAuthority) 
         assert await proxied.next_body() == large
         rows = (await asyncio.to_thread(edge.request, "GET", "/connections"))["connections"]
         assert "192.0.2.77" in {row["address"] for row in rows}
-        assert {alice.jid, proxied.jid} <= {row["jid"] for row in rows}
+        assert {row["jid"]: row["transport"] for row in rows if row["jid"]} == {
+            alice.jid: "websocket",
+            proxied.jid: "websocket",
+            bob.jid: "tcp",
+        }
         assert await asyncio.to_thread(edge.metric, "megaphone_websocket_connections") == 2
         assert await alice.close() == 1000
         assert await proxied.close() == 1000
@@ -131,6 +138,30 @@ def test_two_kinds_of_clients_talk(edge: Edge, authority: CertificateAuthority) 
         await until(lambda: edge.metric("megaphone_websocket_connections") == 0, "no WebSocket left")
 
     run(main())
+
+
+def test_where_it_is_found(edge: Edge, authority: CertificateAuthority) -> None:
+    """XEP-0156, before XMPP on the same connection, as a proxy asks that keeps its connections."""
+    context = ssl.create_default_context(cafile=str(authority.certificate))
+    connection = HTTPSConnection(DOMAIN, edge.direct.port, context=context, timeout=TIMEOUT_SECONDS)
+    sock = socket.create_connection((edge.direct.host, edge.direct.port), TIMEOUT_SECONDS)
+    connection.sock = context.wrap_socket(sock, server_hostname=DOMAIN)
+    with contextlib.closing(connection):
+        for _ in range(2):
+            connection.request("GET", "/.well-known/host-meta.json")
+            answer = connection.getresponse()
+            found = json.loads(answer.read())
+            assert (answer.status, answer.headers["access-control-allow-origin"]) == (200, "*")
+            # one on the loopback interface is nobody else's
+            assert found == {"links": []}
+        connection.request("GET", "/.well-known/host-meta.json", headers={"Host": "localhost"})
+        rel = "urn:xmpp:alt-connections:websocket"
+        assert json.loads(connection.getresponse().read())["links"] == [
+            {"rel": rel, "href": f"wss://localhost:{edge.direct.port}/xmpp-websocket"},
+            {"rel": rel, "href": f"ws://localhost:{edge.plain.port}/xmpp-websocket"},  # type: ignore[attr-defined]
+        ]
+        rows = edge.request("GET", "/connections")["connections"]
+        assert [(row["transport"], row["state"]) for row in rows] == [("http", "preauth")]
 
 
 def test_the_roster_and_a_ping(edge: Edge, authority: CertificateAuthority) -> None:

@@ -36,7 +36,7 @@ class WebSocketClient:
     async def login(
         cls, endpoint: Endpoint, account: Account, authority: Path, *, forwarded: str | None = None
     ) -> Self:
-        """Connect, log in, bind, and say to be there."""
+        """Connect, log in, bind, and say to be there; `forwarded` is the client, in TLS, of the proxy that this is."""
         in_tls = endpoint.tls != "none"
         context = ssl.create_default_context(cafile=str(authority)) if in_tls else None
         if context is not None:
@@ -49,7 +49,7 @@ class WebSocketClient:
             port=endpoint.port,
             proxy=None,
             max_size=None,
-            additional_headers={"X-Forwarded-For": forwarded} if forwarded else None,
+            additional_headers={"X-Forwarded-For": forwarded, "X-Forwarded-Proto": "https"} if forwarded else None,
             open_timeout=TIMEOUT_SECONDS,
         )
         assert socket.subprotocol == "xmpp"

@@ -176,6 +176,18 @@ class Chromium(Page):
         page.attach(f"ws://{LOOPBACK}:{self._port}/devtools/page/{target}")
         return page
 
+    def page_at(self, url: str) -> Page:
+        """Drive the page at this address, which another page has opened or is about to."""
+        deadline = time.monotonic() + ANSWER_SECONDS
+        while not (found := [each for each in self._told("list") if each["type"] == "page" and each["url"] == url]):
+            if time.monotonic() > deadline:
+                raise ServerError(f"no page at {url} within {ANSWER_SECONDS:g} s")
+            time.sleep(POLL_SECONDS)
+        page = Page()
+        self._open.callback(page.detach)
+        page.attach(found[0]["webSocketDebuggerUrl"])
+        return page
+
     def _told(self, what: str) -> Any:
         with urllib.request.urlopen(f"http://{LOOPBACK}:{self._port}/json/{what}", timeout=5) as answer:
             return json.load(answer)

@@ -2,8 +2,18 @@
 // The URL says how: ws://, wss:// (RFC 7395), http:// or https:// (BOSH).
 "use strict";
 
-globalThis.XMLHttpRequest = require("xhr2"); // which Node does not have, for BOSH
+const XMLHttpRequest = require("xhr2");
 const { Strophe, $iq, $msg, $pres } = require("strophe.js");
+
+/** What browsers have for BOSH, and Node has not; strophe.js 5.0.0 needs the answer's document, though it could parse it. */
+globalThis.XMLHttpRequest = class extends XMLHttpRequest {
+  constructor() {
+    super();
+    Object.defineProperty(this, "responseXML", {
+      get: () => (this.readyState === 4 && this.responseText ? new DOMParser().parseFromString(this.responseText, "text/xml") : null),
+    });
+  }
+};
 
 const [url, room, ...credentials] = process.argv.slice(2);
 const MUC = "http://jabber.org/protocol/muc";

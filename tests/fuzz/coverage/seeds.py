@@ -23,6 +23,8 @@ from tests.unit.history.test_messages import MESSAGES
 from tests.unit.wire.framing import END, HEADER, OPENED
 from tests.unit.wire.link_golden import GOLDEN as LINK_GOLDEN
 from tests.unit.wire.link_golden import speeches
+from tests.unit.wire.messages import to_messages
+from tests.unit.wire.messages_fuzz import OPEN as OPEN_MESSAGE
 from tests.unit.wire.stanzas import stanza_streams
 from tests.unit.wire.streams import STREAMS, mutated_streams
 from tests.unit.wire.test_hostile import INPUTS, bounds_of, stream_of
@@ -76,6 +78,43 @@ def websocket() -> Iterator[bytes]:
             yield next(heads) + data
     for data in examples(ANY):
         yield next(heads) + data
+
+
+def from_messages() -> Iterator[bytes]:
+    """Behind flags and cuts, as tests/unit/wire/messages_fuzz.py says."""
+    heads = cycle([b"\x01", b"\x21\x00\x03", b"\x41\x00\x07\x00\x30"])
+    opened, closed = OPEN_MESSAGE, b"<close xmlns='urn:ietf:params:xml:ns:xmpp-framing'/>"
+    for data in [*examples(STREAMS), USUAL]:
+        messages = [message for message in to_messages([data]) if b"\0" not in message]
+        yield next(heads) + b"\0".join(messages[1:])
+        yield b"\0" + b"\0".join(messages)
+    for message in (
+        b"<open/>",
+        b"<close/>",
+        b"<x:open xmlns:x='urn:other'/>",
+        b"<presence/> \n",
+        b"<presence/>x",
+        b"",
+        b" ",
+    ):
+        yield next(heads) + b"<iq/>\0" + message + b"\0<iq/>\0" + closed
+    yield b"\0" + opened + b"\0<iq/>\0" + opened + b"\0<iq/>\0" + closed + b"\0<iq/>"
+    yield from (b"\1" + stream_of(hostile).removeprefix(HEADER) for hostile in INPUTS)
+
+
+def to_messages_seeds() -> Iterator[bytes]:
+    """Behind flags and cuts, as tests/unit/wire/messages_fuzz.py says."""
+    heads = cycle([b"", b"\x00\x03", b"\x00\x0c\x00\x20", b"\x00\x80\x00\x90\x00\xa0"])
+    for data in [*examples(STREAMS), *examples(mutated_streams(header=True)), *map(stream_of, INPUTS), USUAL]:
+        cuts = next(heads)
+        yield bytes([len(cuts) // 2 << 5]) + cuts + data
+        if data.startswith(HEADER):
+            yield bytes([len(cuts) // 2 << 5 | 1]) + cuts + data[len(HEADER) :]
+    yield b"\1<success/>" + HEADER + b"<iq/><stream:features><x:a xmlns:x='u'/></stream:features>" + END
+    yield (
+        b"\0<s:stream xmlns:s='http://etherx.jabber.org/streams' xmlns='jabber:client' xmlns:x='urn:x' version='1.0'>"
+        b"<s:features><x:a/></s:features><message x:b='1'><x:c xmlns:x='urn:y'/></message></s:stream>"
+    )
 
 
 def link() -> Iterator[bytes]:
@@ -180,11 +219,13 @@ def tls_records() -> Iterator[bytes]:
 
 SEEDS: dict[str, Callable[[], Iterator[bytes]]] = {
     "framer": framer,
+    "from_messages": from_messages,
     "history_batch": history_batch,
     "history_messages": history_messages,
     "link": link,
     "stanza_header": stanza_header,
     "tls_records": tls_records,
+    "to_messages": to_messages_seeds,
     "websocket": websocket,
 }
 

@@ -82,7 +82,7 @@ async def test_connections(run_node: RunNode, command) -> None:
         assert shown.code == 0
         head, *rows = shown.out.splitlines()
         assert head.split() == [
-            *("ID", "WORKER", "STATE", "ADDRESS", "JID", "DOMAIN", "TLS", "UPSTREAM", "AGE", "IN", "OUT")
+            *("ID", "WORKER", "STATE", "ADDRESS", "JID", "DOMAIN", "VIA", "TLS", "UPSTREAM", "AGE", "IN", "OUT")
         ]
         assert [row.split()[3:5] for row in rows] == [
             ["192.0.2.1:40000", "user0@example.org/phone"],

@@ -58,6 +58,12 @@ def test_the_tables_of_these_tests_are_good() -> None:
         (written(listen("*:5222", "")), "listen[0].tls", '"starttls" needs a [[certificate]]'),
         (written(listen("*:5223", 'tls = "direct"')), "listen[0].tls", '"direct" needs a [[certificate]]'),
         (written(listen("*:1", 'tls = "none"\nstarttls = "optional"')), "listen[0].starttls", "no meaning"),
+        (written(listen("*:1", 'tls = "none"\nweb = ["bsoh"]')), "listen[0].web[0]", 'did you mean "bosh"?'),
+        (written(listen("*:1", 'tls = "none"\nweb = ["bosh", "bosh"]')), "listen[0].web[1]", '"bosh" is there twice'),
+        (written(listen("*:1", 'tls = "none"\nweb = "bosh"')), "listen[0].web", "must be a list"),
+        (written({}, '[web]\npublic_url = "https://a.example/chat"'), "web.public_url", "a host without a path"),
+        (written({}, '[web]\npublic_url = "wss://a.example"'), "web.public_url", 'must be "https://" or "http://"'),
+        (written({}, "[web]\nidle_seconds = 0"), "web.idle_seconds", "above 0"),
         (
             written(listen("*:1", 'tls = "none"\nproxy_protocol_from = ["10.0.0.0/8", "10.0.0.1/8"]')),
             "listen[0].proxy_protocol_from[1]",
@@ -135,6 +141,8 @@ def test_rules(text: str, key: str, reason: str) -> None:
         written(upstream("server.internal:5222", 'source_addresses = ["2001:db8::1"]')),
         written(upstream("[::1]:5222", 'source_addresses = ["2001:db8::1-2001:db8::9"]')),
         written({}, '[admin]\naddress = ""'),
+        written(listen("*:1", 'tls = "none"\nweb = ["websocket", "bosh", "host-meta", "pages", "chat"]')),
+        written({}, '[web]\npublic_url = "https://[2001:db8::1]:8443"'),
         written({}, '[[upstream]]\nname = "spare"\naddress = "a:1"'),
     ],
 )
