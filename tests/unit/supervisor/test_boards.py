@@ -57,6 +57,7 @@ def test_only_gauges_of_the_process_are_cleared() -> None:
         Slot.RELAYED_OPEN,
         Slot.PROMISES_WAITING,
         WebSocketSlot.OPEN,
+        WebSocketSlot.HTTP_OPEN,
         ClusterSlot.NODES,
         ClusterSlot.NATS_UP,
         Slot.HUB_LINKS_ATTACHED,
