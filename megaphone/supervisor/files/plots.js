@@ -22,6 +22,7 @@ const PLOTS = [
     ["negotiating", now('megaphone_connections{state="negotiating"}')],
     ["connecting", now('megaphone_connections{state="connecting"}')],
     ["closing", now('megaphone_connections{state="closing"}')],
+    ["relaying", now('megaphone_connections{state="relaying"}')],
   ]],
   ["stanzas", amount, [
     ["from clients", each('megaphone_stanzas_total{direction="in"}')],
@@ -53,6 +54,11 @@ const time = [];
 const series = PLOTS.map(([, , lines]) => lines.map(() => []));
 let charts = [];
 
+/** A line that has always been nothing would only fill the legend; the first stays, so that there is a plot. */
+function isShown(points, place) {
+  return place === 0 || points.some((each) => each);
+}
+
 function style(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
@@ -60,8 +66,7 @@ function style(name) {
 function chart([id, format, lines], data) {
   const parent = byId(`plot-${id}`);
   const axis = { stroke: style("--quiet"), grid: { stroke: style("--line"), width: 1 }, ticks: { stroke: style("--line"), width: 1 } };
-  // A line for a worker that there is not would only fill the legend.
-  const shown = lines.map((line, place) => [line, data[place], place]).filter(([, points]) => id !== "memory" || points.some((each) => each !== null));
+  const shown = lines.map((line, place) => [line, data[place], place]).filter(([, points, place]) => isShown(points, place));
   const options = {
     width: Math.max(200, parent.clientWidth),
     height: HEIGHT,
@@ -85,7 +90,7 @@ function chart([id, format, lines], data) {
   return { plot: new uPlot(options, [time, ...shown.map(([, points]) => points)], parent), points: shown.map(([, points]) => points), parent };
 }
 
-/** Draws all plots anew: at first, in other colours, or when a worker appears. */
+/** Draws all plots anew: at first, in other colours, or when there are other lines. */
 export function drawPlots() {
   for (const { plot } of charts) plot.destroy();
   charts = PLOTS.map((each, place) => chart(each, series[place]));
@@ -100,8 +105,8 @@ export function addPoints(feed, before) {
     time.shift();
     series.flat().forEach((points) => points.shift());
   }
-  const workers = series.at(-1).filter((points) => points.some((each) => each !== null)).length;
-  if (!charts.length || charts.at(-1).points.length !== workers) drawPlots();
+  const isOther = ({ points }, place) => points.length !== series[place].filter(isShown).length;
+  if (!charts.length || charts.some(isOther)) drawPlots();
   else for (const { plot, points } of charts) plot.setData([time, ...points]);
   for (const { plot } of charts) if (plot.cursor.left < 0) plot.setLegend({ idx: time.length - 1 });
 }

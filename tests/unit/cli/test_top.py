@@ -51,7 +51,7 @@ def look(at_seconds: float, stanzas: float, *talkers: dict[str, Any], workers: i
     }
     feed = {
         **{"at_seconds": at_seconds, "version": "1.2", "phase": "running", "ready": True, "reasons": []},
-        **{"uptime_seconds": 7200.0, "role": "edge", "token": False},
+        **{"uptime_seconds": 7200.0, "kind": "edge", "token": False},
         **{"metrics": {f"megaphone_{name}": samples for name, samples in metrics.items()}},
     }
     return Look({**feed, **head}, talkers)
