@@ -11,6 +11,7 @@ stream       one XMPP stream as a state machine (no I/O)
 dispatch     the centre: registry, mailbox, dispatcher, counters (no I/O)
 
 for browsers:
+pages        ephemeral pages: who holds which, who is asked next, Phoenix channels (no I/O)
 web          HTTP beyond the XMPP WebSocket: requests and their answers, WebSockets of other messages, files, host-meta
 
 with servers behind it (edge):

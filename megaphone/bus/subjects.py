@@ -100,6 +100,8 @@ class Subjects:
         self._waiting: deque[tuple[int, Callable[[], object]]] = deque()  # bytes, what to do
         self._waiting_bytes = 0
         self._scheduled = False
+        self.on_peer_lost: list[Callable[[int], None]] = []
+        """Told of the index of a worker whose process is gone, when that is known here."""
         for peer in self._peers:
             self._tell_all(peer)
 
@@ -221,6 +223,8 @@ class Subjects:
         self._tell_all(peer)
         for request_id in self._requests.asked_of(peer):
             self._wait(0, partial(self._requests.cannot_answer, request_id, peer, maybe_done=True), must=True)
+        for told in self.on_peer_lost:
+            self._wait(0, partial(told, peer), must=True)
 
     def _send(self, peer: int, kind: int, payload: bytes, *, must: bool = False) -> bool:
         return self._bus is not None and self._bus.send_frame(peer, kind, payload, must=must)

@@ -1,6 +1,6 @@
 """One chat on the LAN from beginning to end: database, key, listener, peers, mDNS, and the lines of the user.
 
-    typed ──► log (signed, on disk) ──► peers                 peers ──► log ──► window ──► shown
+typed ──► log (signed, on disk) ──► peers                 peers ──► log ──► window ──► shown
 """
 
 import asyncio
@@ -91,9 +91,7 @@ def _alone(database: Path) -> Iterator[None]:
 class LanSession:
     """What a running chat is made of."""
 
-    def __init__(
-        self, settings: LanSettings, show: Callable[[list[str]], None], closing: contextlib.ExitStack
-    ) -> None:
+    def __init__(self, settings: LanSettings, show: Callable[[list[str]], None], closing: contextlib.ExitStack) -> None:
         self._settings = settings
         self._print = show
         self._unprintable: OSError | None = None

@@ -39,9 +39,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     up.add_argument("--nodes", type=_count, default=3, metavar="N", help="from 1 to 16 (default: 3)")
     up.add_argument("--workers", type=_count, default=2, metavar="N", help="of each node (default: 2)")
     up.add_argument("--directory", metavar="DIR", help="keep the data there (default: thrown away at the end)")
-    up.add_argument(
-        "--port", type=_port, default=5222, help="of the first node, then the next ones (default: 5222)"
-    )
+    up.add_argument("--port", type=_port, default=5222, help="of the first node, then the next ones (default: 5222)")
     up.add_argument("--nats-port", type=_port, default=4222, metavar="PORT", help="(default: 4222)")
     up.add_argument("--free-ports", action="store_true", help="take any free ports instead")
 

@@ -8,6 +8,7 @@ from typing import NoReturn, TypeVar
 
 from msgspec.structs import replace
 
+from megaphone.config.bosh_rules import check_bosh
 from megaphone.config.chat_rules import apply_chat_rules
 from megaphone.config.schema import Admin, Certificate, Config, Domain, Upstream
 from megaphone.config.service_rules import apply_service_rules
@@ -89,6 +90,7 @@ class Rules:
         self.check_something_to_do()
         self.check_listeners()
         self.check_websocket()
+        check_bosh(self.config, self.refuse)
         self.check_upstreams()
         upstreams = tuple(self.upstream(*each) for each in enumerate(self.config.upstream))
         certificates = tuple(self.certificate(*each) for each in enumerate(self.config.certificate))
@@ -134,12 +136,13 @@ class Rules:
         table = self.config.websocket
         if not _PATH.fullmatch(table.path):
             self.refuse("websocket.path", 'must be the path of an address, such as "/xmpp-websocket"')
-        for index, origin in enumerate(table.origins):
-            if origin != "*" and not _ORIGIN.fullmatch(origin):
-                self.refuse(
-                    f"websocket.origins[{index}]",
-                    'must be "*" or a scheme and a host without a path, such as "https://chat.example.org"',
-                )
+        for name, origins in (("websocket", table.origins), ("pages", self.config.pages.origins)):
+            for index, origin in enumerate(origins):
+                if origin != "*" and not _ORIGIN.fullmatch(origin):
+                    self.refuse(
+                        f"{name}.origins[{index}]",
+                        'must be "*" or a scheme and a host without a path, such as "https://chat.example.org"',
+                    )
         self.check_networks("websocket.forwarded_from", table.forwarded_from)
         url = self.config.web.public_url
         if url and not _PUBLIC_URL.fullmatch(url):

@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 from typing import Final
 
+from megaphone.dispatch.bosh_slots import BoshSlot
 from megaphone.dispatch.cluster_slots import ClusterSlot
 from megaphone.dispatch.counters import AdmissionSlot, Board, LinkSlot, Slot, UpstreamSlot
+from megaphone.dispatch.pages_slots import GAUGES as PAGES_GAUGES
 from megaphone.dispatch.websocket_slots import WebSocketSlot
 
 MAX_UPSTREAMS: Final = 64
@@ -32,7 +34,9 @@ PROCESS_GAUGES: Final = (
     Slot.RELAYED_OPEN,
     Slot.PROMISES_WAITING,
     WebSocketSlot.OPEN,
+    *PAGES_GAUGES,
     WebSocketSlot.HTTP_OPEN,
+    BoshSlot.OPEN,
     ClusterSlot.NODES,
     ClusterSlot.NATS_UP,
     ClusterSlot.ROWS_SHARED,

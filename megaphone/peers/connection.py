@@ -119,9 +119,7 @@ async def accept(identity: Identity, connected: socket.socket) -> Stream:
     return Stream(reader, asyncio.StreamWriter(transport, protocol, reader, loop), dialled=False)
 
 
-async def greet(
-    stream: Stream, us: Ourselves, verifier: Verifier, judge: Callable[[Remote], Reason | None]
-) -> Remote:
+async def greet(stream: Stream, us: Ourselves, verifier: Verifier, judge: Callable[[Remote], Reason | None]) -> Remote:
     """Do the greeting of a new connection. `judge` gets who has proved what, and returns why it is refused, or None.
 
     Returns who it is when both have said yes; PeerError otherwise, OSError or EOFError if the connection ends.

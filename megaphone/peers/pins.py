@@ -1,7 +1,7 @@
 """Which key goes with which name: trust on first use, and a changed key is never taken silently. No I/O.
 
-    name unknown ──► NEW: pin it      name and key pinned ──► KNOWN      name pinned, another key ──► CHANGED: refuse
-                                                                          unless the user said --trust NAME: pin anew
+name unknown ──► NEW: pin it      name and key pinned ──► KNOWN      name pinned, another key ──► CHANGED: refuse
+                                                                      unless the user said --trust NAME: pin anew
 """
 
 from __future__ import annotations

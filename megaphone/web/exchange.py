@@ -65,6 +65,10 @@ class MessageConnection(Protocol):
     def client_address(self) -> bytes:
         """16 bytes (IPv4 mapped into IPv6), as trusted proxies say it."""
 
+    @property
+    def full(self) -> bool:
+        """Whether the outbox is full: one more message would end the connection. Whoever has more looks again later."""
+
     def send_text(self, text: bytes) -> bool:
         """Send one message, which must be valid UTF-8.
 

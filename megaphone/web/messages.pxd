@@ -13,7 +13,7 @@ cdef class MessageSocket(Owner):
     cdef uint32_t heard_ticks               # when the client's last byte came
     cdef uint32_t pinged_ticks
     cdef uint16_t close_code                # to be said at the end; 0: by the reason of the end
-    cdef bint full                          # the mailbox is at its limit
+    cdef readonly bint full                          # the mailbox is at its limit
     cdef bint overrun                       # something was to be sent while it was full
     cdef bint said_close
 

@@ -5,9 +5,11 @@ import os
 
 import pytest
 
+from megaphone.dispatch.bosh_slots import BoshSlot
 from megaphone.dispatch.cluster_slots import ClusterSlot
 from megaphone.dispatch.counters import BOARD_BYTES, AdmissionSlot, Board, LinkSlot, Slot, UpstreamSlot
 from megaphone.dispatch.gauges import MAX_LINKS, MAX_UPSTREAMS
+from megaphone.dispatch.pages_slots import GAUGES as PAGES_GAUGES
 from megaphone.dispatch.websocket_slots import WebSocketSlot
 from megaphone.supervisor.boards import SharedMemory, WorkerBoard
 
@@ -57,6 +59,9 @@ def test_only_gauges_of_the_process_are_cleared() -> None:
         Slot.RELAYED_OPEN,
         Slot.PROMISES_WAITING,
         WebSocketSlot.OPEN,
+        WebSocketSlot.HTTP_OPEN,
+        BoshSlot.OPEN,
+        *PAGES_GAUGES,
         ClusterSlot.NODES,
         ClusterSlot.NATS_UP,
         Slot.HUB_LINKS_ATTACHED,
