@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.unit.edge.conftest import MakeEdge
 from tests.unit.edge.edge_under_test import EdgeUnderTest
+from tests.unit.edge.websocket_dialogue import LIMITS
 from tests.unit.edge.websocket_dialogue import request as upgrade
 from tests.unit.web.http_dialogue import Site, browser, request
 
@@ -36,7 +37,7 @@ MANY = settings(max_examples=60, deadline=None, suppress_health_check=[HealthChe
 
 @pytest.fixture
 def edge(make_edge: MakeEdge) -> EdgeUnderTest:
-    return make_edge("127.0.0.1:1")
+    return make_edge("127.0.0.1:1", limits=LIMITS)
 
 
 def answers_to(edge: EdgeUnderTest, site: Site, pieces: list[bytes]) -> bytes:
