@@ -58,6 +58,7 @@ def test_only_gauges_of_the_process_are_cleared() -> None:
         Slot.RELAYED_OPEN,
         Slot.PROMISES_WAITING,
         WebSocketSlot.OPEN,
+        WebSocketSlot.HTTP_OPEN,
         *PAGES_GAUGES,
         ClusterSlot.NODES,
         ClusterSlot.NATS_UP,
