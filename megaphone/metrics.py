@@ -13,6 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
+from megaphone.dispatch.bosh_slots import BoshSlot
 from megaphone.dispatch.cluster_slots import ClusterSlot
 from megaphone.dispatch.counters import AdmissionSlot, Board, Kind, LinkSlot, Reason, Slot, UpstreamSlot
 from megaphone.dispatch.pages_slots import PagesSlot
@@ -361,6 +362,20 @@ METRICS: Final = (
     Metric("megaphone_websocket_frames_refused_total", "counter", (),
            "Connections ended for a frame that RFC 6455 or a limit forbids.",
            OfNode({(): WebSocketSlot.FRAMES_REFUSED})),
+    # BOSH
+    Metric("megaphone_bosh_sessions", "gauge", ("worker",),
+           "Sessions over BOSH.", OfWorker({(): BoshSlot.OPEN})),
+    Metric("megaphone_bosh_sessions_opened_total", "counter", ("worker",),
+           "Sessions over BOSH that have begun.", OfWorker({(): BoshSlot.OPENED})),
+    Metric("megaphone_bosh_sessions_expired_total", "counter", (),
+           "Of these, ended because their client did not ask again in time.", OfNode({(): BoshSlot.EXPIRED})),
+    Metric("megaphone_bosh_sessions_refused_total", "counter", (),
+           "Sessions not begun: there were too many, or the worker drains.", OfNode({(): BoshSlot.REFUSED})),
+    Metric("megaphone_bosh_wrong_sids_total", "counter", ("result",),
+           "Requests for no session of ours: answered so, or not looked at, as their address had sent too many.",
+           OfNode({("unknown",): BoshSlot.WRONG_SID, ("locked",): BoshSlot.LOCKED})),
+    Metric("megaphone_bosh_passed_on_total", "counter", ("worker",),
+           "Requests that came to another worker than their session's.", OfWorker({(): BoshSlot.PASSED_ON})),
     # ephemeral pages
     Metric("megaphone_pages", "gauge", ("worker",),
            "Ephemeral pages that windows connected to the worker hold or want.", OfWorker({(): PagesSlot.PAGES})),

@@ -8,6 +8,7 @@ from typing import NoReturn, TypeVar
 
 from msgspec.structs import replace
 
+from megaphone.config.bosh_rules import check_bosh
 from megaphone.config.chat_rules import apply_chat_rules
 from megaphone.config.schema import Admin, Certificate, Config, Domain, Upstream
 from megaphone.config.service_rules import apply_service_rules
@@ -89,6 +90,7 @@ class Rules:
         self.check_something_to_do()
         self.check_listeners()
         self.check_websocket()
+        check_bosh(self.config, self.refuse)
         self.check_upstreams()
         upstreams = tuple(self.upstream(*each) for each in enumerate(self.config.upstream))
         certificates = tuple(self.certificate(*each) for each in enumerate(self.config.certificate))

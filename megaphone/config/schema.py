@@ -52,6 +52,21 @@ class WebTable(Table, frozen=True):
     idle_seconds: Seconds = 75.0  # between two requests of one connection
 
 
+class Bosh(Table, frozen=True):
+    """`[bosh]`: XMPP in HTTP requests (XEP-0124, XEP-0206), on every listener whose `web` has "bosh"."""
+
+    path: str = "/http-bind"
+    wait_seconds: Annotated[int, Meta(ge=1, le=600)] = 60  # that a request is held at most
+    requests: Annotated[int, Meta(ge=2, le=10)] = 2  # of one session at once; one less is held
+    inactivity_seconds: Annotated[int, Meta(ge=5, le=3600)] = 60  # without a request, after which a session ends
+    polling_seconds: Annotated[int, Meta(ge=0, le=60)] = 2  # between two empty requests of who does not wait
+    pause_seconds: Annotated[int, Meta(ge=0, le=86_400)] = 120  # that a client may announce to be away
+    body_bytes: Annotated[int, Meta(ge=10_000, le=1_000_000)] = 524_288  # of one request
+    sessions: Positive = 10_000  # of one worker
+    wrong_sids_per_address: Positive = 100  # that cost nothing; from then on the address has to wait
+    see_other_uri: str = ""  # where a drain sends clients; "" = nowhere
+
+
 class Certificate(Table, frozen=True):
     """`[[certificate]]`: a chain and its key; the SNI names come from the certificate unless given here."""
 
@@ -270,6 +285,7 @@ class Config(Table, frozen=True):
     listen: tuple[Listen, ...] = ()
     websocket: WebSocket = WebSocket()
     web: WebTable = WebTable()
+    bosh: Bosh = Bosh()
     certificate: tuple[Certificate, ...] = ()
     tls: Tls = Tls()
     domain: tuple[Domain, ...] = ()

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
+from megaphone.dispatch.bosh_slots import BoshSlot
 from megaphone.dispatch.cluster_slots import ClusterSlot
 from megaphone.dispatch.counters import AdmissionSlot, Board, LinkSlot, Slot, UpstreamSlot
 from megaphone.dispatch.pages_slots import GAUGES as PAGES_GAUGES
@@ -35,6 +36,7 @@ PROCESS_GAUGES: Final = (
     WebSocketSlot.OPEN,
     *PAGES_GAUGES,
     WebSocketSlot.HTTP_OPEN,
+    BoshSlot.OPEN,
     ClusterSlot.NODES,
     ClusterSlot.NATS_UP,
     ClusterSlot.ROWS_SHARED,

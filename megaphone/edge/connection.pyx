@@ -217,7 +217,8 @@ cdef class ClientConnection(MovableConnection):
             return
         if self.speech == UNHEARD and (self.listener.http or self.listener.tls == "both") and not self.tell_apart(data, length):
             return
-        if self.over_preauth():
+        # a request may bring its body along: what the head may have is upgrade.py's to say
+        if not (self.speech == SPEAKS_HTTP and self.listener.web is not None) and self.over_preauth():
             return
         if self.speech == SPEAKS_HTTP:
             self.pending += PyBytes_FromStringAndSize(<const char*> data, length)
@@ -327,8 +328,8 @@ cdef class ClientConnection(MovableConnection):
 
     def tls_state(self):
         """What `surrender` gives away beside the socket: the state of its TLS, b"" without TLS; None if it cannot go anywhere."""
-        if self.receiver.sender.pending_bytes() or self.websocket is not None:
-            return None         # the client has not taken all that was said to it
+        if self.receiver.sender.pending_bytes() or self.websocket is not None or self.speech == SPEAKS_BOSH:
+            return None         # the client has not taken all that was said to it, or the socket says too little of it
         return b"" if self.receiver.tls is None else self.receiver.tls.export_state()
 
     def open_websocket(self, bytes answer):

@@ -51,8 +51,7 @@ def _served(config: Config, listen: Listen) -> Iterator[tuple[str, str, str]]:
     if "websocket" in listen.web:
         yield "urn:xmpp:alt-connections:websocket", "ws", config.websocket.path
     if "bosh" in listen.web:
-        bosh = getattr(config, "bosh", None)
-        yield "urn:xmpp:alt-connections:xbosh", "http", getattr(bosh, "path", "/http-bind")
+        yield "urn:xmpp:alt-connections:xbosh", "http", config.bosh.path
 
 
 def host_meta_routes(places: Iterable[Place], public_url: str) -> list[Route]:

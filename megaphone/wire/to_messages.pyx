@@ -207,10 +207,12 @@ cdef class StreamToMessages:
 
     cdef Framer framer
     cdef ToMessages messages
+    cdef bytearray begun        # a message that `whole` has not seen the end of
 
     def __cinit__(self):
         framer_start(&self.framer)
         self.messages = ToMessages()
+        self.begun = bytearray()
 
     def __dealloc__(self):
         framer_free(&self.framer)
@@ -218,22 +220,36 @@ cdef class StreamToMessages:
     @property
     def holds(self):
         """Bytes that are held."""
-        return len(self.messages.held or b"")
+        return len(self.messages.held or b"") + len(self.begun)
 
     def put(self, const uint8_t[::1] data):
         """The frames that `data` makes; ValueError for what is no XML stream, or cannot be put into messages."""
+        return b"".join(self.each(data, False))
+
+    def whole(self, const uint8_t[::1] data):
+        """The messages that `data` completes, without frames, for BOSH (XEP-0206); ValueError as from `put`."""
+        return self.each(data, True)
+
+    cdef list each(self, const uint8_t[::1] data, bint whole):
+        """The frames, or the whole messages, that `data` makes."""
         cdef Scan result
         cdef Bounds bounds = Bounds(0xFFFFFFFF, 255, 255)
         cdef Pieces pieces
         cdef size_t offset = 0
         cdef int event
-        cdef bytes frames = b""
+        cdef list found = []
         while offset < <size_t> data.shape[0]:
             self.framer.restart_allowed = 1
             event = scan(&self.framer, &bounds, &data[offset], data.shape[0] - offset, True, &result)
             if event == ERROR:
                 raise ValueError("not-well-formed", "no XML stream")
             if self.messages.put(event, &data[offset], result.offset, &pieces):
-                frames += joined(&pieces)
+                if not whole:
+                    found.append(joined(&pieces))
+                else:
+                    self.begun += joined(&pieces)[pieces.lead_length:]
+                    if pieces.lead[0] & FIN:
+                        found.append(bytes(self.begun))
+                        self.begun.clear()
             offset += result.offset
-        return frames
+        return found

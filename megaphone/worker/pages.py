@@ -6,18 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 from megaphone.dispatch.pages_slots import GAUGES, PagesSlot
 from megaphone.web.pages import PagesService
-from megaphone.worker.node_bus import NodeBus
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
 
     from megaphone.bus.members import Member
     from megaphone.bus.ports import Bus
+    from megaphone.bus.subjects import Subjects
     from megaphone.config.schema import Config, Pages
     from megaphone.dispatch.counters import Board
     from megaphone.embedded.embedded import Embedded
-    from megaphone.sockets.poller import Poller
 
 _NODE_CHARACTERS = 16  # of a node's key
 
@@ -31,27 +29,14 @@ class PagesPart:
         start: dict[str, Any],
         *,
         loop: asyncio.AbstractEventLoop,
-        poller: Poller,
         board: Board,
         embedded: Embedded | None,
-        fault: Callable[[Exception], None],
+        subjects: Subjects,
     ) -> None:
         self._board = board
         self._before: dict[int, int] = {}
         self._node = ""
-        self._node_bus: NodeBus | None = None
         nodes = None if embedded is None else embedded.nodes
-        if embedded is None:
-            self._node_bus = NodeBus(
-                loop,
-                poller,
-                index=start["index"],
-                workers=int(start["workers"]),
-                bus_directory=start["bus_directory"],
-                bus_fds=start["bus_fds"],
-                fault=fault,
-            )
-        subjects = self._node_bus.subjects if self._node_bus is not None else embedded.subjects  # type: ignore[union-attr]
         buses: list[Bus] = [subjects]
         if nodes is not None:
             self._node = nodes.own.key[:_NODE_CHARACTERS]
@@ -78,20 +63,8 @@ class PagesPart:
         """Other settings hold from now on."""
         self.service.apply(table)
 
-    def open(self) -> None:
-        """Start talking to the other workers."""
-        if self._node_bus is not None:
-            self._node_bus.open()
-
-    def hang_up(self) -> None:
-        """Another process goes on in the place of this one, whose last visitors will leave soon."""
-        if self._node_bus is not None:
-            self._node_bus.close()
-
     def sweep(self) -> None:
-        """Do what is due, and show what was counted; called 8 times a second."""
-        if self._node_bus is not None:
-            self._node_bus.sweep()
+        """Show what was counted; called 8 times a second."""
         board, counts, directory = self._board, self.service.pages.counts, self.service.pages.directory
         for slot, value in zip(
             GAUGES, (len(directory.pages), directory.holders, directory.wants, counts.visitors), strict=True
@@ -105,4 +78,3 @@ class PagesPart:
     def close(self) -> None:
         """The worker ends."""
         self.service.close()
-        self.hang_up()

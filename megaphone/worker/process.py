@@ -90,6 +90,9 @@ class Process(ABC):
     def close_listeners(self) -> None:
         """Stop accepting."""
 
+    def end_held(self) -> None:  # noqa: B027 - only those that hold requests have something to end
+        """Answer what clients wait for, as this process ends."""
+
     @abstractmethod
     def sweep(self) -> None:
         """End what has taken too long; called `SWEEPS_PER_SECOND` times a second."""
@@ -321,6 +324,7 @@ class Process(ABC):
             if number % _LEAVES_PER_TURN == 0:
                 await asyncio.sleep(0)
         self._thaw_poller()
+        self.end_held()
         limits = self.config.drain
         pace = limits.connections_per_second / self._workers
         await drain.drain(self.dispatcher, self.drain_condition, pace, limits.deadline_seconds)

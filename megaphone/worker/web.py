@@ -15,6 +15,7 @@ from megaphone.web.chat import ChatSettings, chat_routes
 from megaphone.web.host_meta import host_meta_routes, places_of
 from megaphone.web.routes import Route, Routes
 from megaphone.web.server import WebServer
+from megaphone.worker.bosh import bosh_routes
 
 if TYPE_CHECKING:
     from megaphone.config.schema import Config, Listen
@@ -39,6 +40,10 @@ def _host_meta(site: Site) -> Iterable[Route]:
     return host_meta_routes(places_of(site.config, site.ports), site.config.web.public_url)
 
 
+def _bosh(site: Site) -> Iterable[Route]:
+    return bosh_routes(site.worker.bosh_of(site.config), site.config, site.index)
+
+
 def _pages(site: Site) -> Iterable[Route]:
     return site.worker.pages_of(site.config).service.routes()
 
@@ -54,7 +59,7 @@ def _chat(site: Site) -> Iterable[Route]:
             guests=table.guests,
             uploads=table.uploads,
             websocket_path=config.websocket.path if "websocket" in web else "",
-            bosh_path=getattr(getattr(config, "bosh", None), "path", "/http-bind") if "bosh" in web else "",
+            bosh_path=config.bosh.path if "bosh" in web else "",
         )
     )
 
@@ -63,6 +68,7 @@ def _chat(site: Site) -> Iterable[Route]:
 _BUILDERS: dict[str, Callable[[Site], Iterable[Route]]] = {
     "chat": _chat,
     "host-meta": _host_meta,
+    "bosh": _bosh,
     "pages": _pages,
 }
 

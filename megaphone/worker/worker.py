@@ -41,13 +41,16 @@ from megaphone.uplink.link_stream import stream_bytes as link_stream_bytes
 from megaphone.uplink.pool import Pool
 from megaphone.uplink.uplink import Uplink
 from megaphone.wire import writer
+from megaphone.worker.node_bus import NodeBus
 from megaphone.worker.process import SWEEPS_PER_SECOND, Process
 
 if TYPE_CHECKING:
+    from megaphone.bus.subjects import Subjects
     from megaphone.config.schema import Config
     from megaphone.edge.connection import ClientConnection
     from megaphone.uplink.pool import Upstream
     from megaphone.uplink.uplink import Carrier
+    from megaphone.web.bosh import Bosh
     from megaphone.web.server import WebServer
     from megaphone.worker.channel import Channel
     from megaphone.worker.pages import PagesPart
@@ -83,7 +86,9 @@ class Worker(Process):
         self.checks = HealthChecks(self.pool, self.board, config.health, self._upstream_changed)
         self._start = start
         self._serving = False
+        self._node_bus: NodeBus | None = None
         self._pages: PagesPart | None = None
+        self._bosh: Bosh | None = None
         self._certificates = self._load_certificates(config)
         self._ports = _ports_of(start["listeners"])
         self._web_servers: dict[int, WebServer | None] = {}
@@ -232,14 +237,47 @@ class Worker(Process):
                 config,
                 self._start,
                 loop=self._loop,
-                poller=self.poller,
                 board=self.board,
                 embedded=self.embedded,
+                subjects=self._subjects(),
+            )
+        return self._pages
+
+    def bosh_of(self, config: Config) -> Bosh:
+        """Return the sessions over BOSH, which outlive a reload."""
+        if self._bosh is None:
+            from megaphone.web.bosh import Bosh
+            from megaphone.worker.bosh import bosh_settings
+
+            self._bosh = Bosh(
+                loop=self._loop,
+                clients=self.clients,
+                board=self.board,
+                index=self.index,
+                workers=self._workers,
+                bus=self._subjects() if self._workers > 1 else None,
+                settings=bosh_settings(config),
+            )
+        return self._bosh
+
+    def _subjects(self) -> Subjects:
+        """Return the bus of the node's workers: the embedded service's, or one of our own."""
+        if self.embedded is not None:
+            return self.embedded.subjects
+        if self._node_bus is None:
+            start = self._start
+            self._node_bus = NodeBus(
+                self._loop,
+                self.poller,
+                index=self.index,
+                workers=self._workers,
+                bus_directory=start["bus_directory"],
+                bus_fds=start["bus_fds"],
                 fault=self._log_fault,
             )
             if self._serving:
-                self._pages.open()
-        return self._pages
+                self._node_bus.open()
+        return self._node_bus.subjects
 
     def _web_server(self, config: Config, listen: int) -> WebServer | None:
         """Return who serves HTTP on a listener; built once for a configuration."""
@@ -261,6 +299,10 @@ class Worker(Process):
         self.pool.serve(config)
         if self._pages is not None:
             self._pages.apply(config.pages)
+        if self._bosh is not None:
+            from megaphone.worker.bosh import bosh_settings
+
+            self._bosh.apply(bosh_settings(config))
         self._take(config)
         self._web_servers = {}
         for listen, listener in self._listeners:
@@ -297,8 +339,8 @@ class Worker(Process):
         if self.embedded is not None:
             self.embedded.open()
         self._serving = True
-        if self._pages is not None:
-            self._pages.open()
+        if self._node_bus is not None:
+            self._node_bus.open()
         for _, listener in self._listeners:
             listener.open()
 
@@ -321,9 +363,15 @@ class Worker(Process):
         """Stop accepting, and tell the upstreams on links that no more streams will come."""
         for _, listener in self._listeners:
             listener.close()
+        self.end_held()
         self.uplink.drain()
         if self.embedded is not None:
             self.embedded.drain()
+
+    def end_held(self) -> None:
+        """End the sessions over BOSH, before the connections of their requests are."""
+        if self._bosh is not None:
+            self._bosh.drain(self.drain_condition, replaced=self.is_replaced or self._handed_over)
 
     def links(self) -> list[dict[str, Any]]:
         """Return a row for each link to an upstream."""
@@ -345,6 +393,8 @@ class Worker(Process):
         self.uplink.close()
         if self._pages is not None:
             self._pages.close()
+        if self._node_bus is not None:
+            self._node_bus.close()
         if self.embedded is not None:
             self.embedded.close()
             await self.embedded.leave_cluster(goodbye=not self.is_replaced)
@@ -361,9 +411,11 @@ class Worker(Process):
         self.uplink.sweep()
         if self.embedded is not None:
             self.embedded.sweep()
+        if self._node_bus is not None:
+            if self._handed_over:  # another process listens in our place
+                self._node_bus.close()
+            self._node_bus.sweep()
         if self._pages is not None:
-            if self._handed_over:
-                self._pages.hang_up()
             self._pages.sweep()
         for _, listener in self._listeners:
             listener.retry()

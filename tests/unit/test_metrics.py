@@ -10,6 +10,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from megaphone.dispatch.bosh_slots import BoshSlot
 from megaphone.dispatch.cluster_slots import ClusterSlot
 from megaphone.dispatch.counters import (
     BOARD_BYTES,
@@ -292,6 +293,8 @@ def test_slots_that_only_python_knows_are_free_in_the_compiled_board() -> None:
     assert all(105 < slot < Slot.HUB_LINKS_ATTACHED for slot in (*ClusterSlot, *WebSocketSlot, *PagesSlot))
     assert not (taken | set(map(int, ClusterSlot))) & set(map(int, WebSocketSlot))
     assert not (taken | set(map(int, (*ClusterSlot, *WebSocketSlot)))) & set(map(int, PagesSlot))
+    assert not taken & set(map(int, BoshSlot))
+    assert all(Slot.HUB_REFUSED < slot < Slot.UPSTREAM_BLOCKS for slot in BoshSlot)
 
 
 def test_every_slot_of_a_board_is_exported_or_internal() -> None:
@@ -301,7 +304,7 @@ def test_every_slot_of_a_board_is_exported_or_internal() -> None:
     blocks = {Slot.CLOSED_BY_REASON: int(Reason.REASONS), Slot.STANZAS_IN: len(Kind), Slot.STANZAS_OUT: len(Kind)}
     wanted = {
         int(slot) + offset
-        for slot in (*Slot, *ClusterSlot, *WebSocketSlot, *PagesSlot)
+        for slot in (*Slot, *ClusterSlot, *WebSocketSlot, *PagesSlot, *BoshSlot)
         if not slot.name.endswith("_BLOCKS")
         for offset in range(blocks.get(slot, 1))
     }

@@ -90,7 +90,7 @@ def test_every_table_can_be_written() -> None:
         ("[limits]\nworkers = 1", "limits.workers", 'did you mean "workers" in [node]?'),
         ("stanza_byte = 1", "stanza_byte", 'did you mean "stanza_bytes" in [limits]?'),
         ("[limits]\nbacklog = 1", "limits.backlog", 'did you mean "backlog" in [[listen]]?'),
-        ("[zzzz]", "zzzz", "a configuration has node, listen, websocket, web, certificate"),
+        ("[zzzz]", "zzzz", "a configuration has node, listen, websocket, web, bosh, certificate"),
         ("[drain]\nqqqq = 1", "drain.qqqq", "drain has connections_per_second, deadline_seconds"),
         ("[[listen]]\naddress = '*:1'\ntlss = 'none'", "listen[0].tlss", 'did you mean "tls"?'),
         ("listen = []\n[[upstream]]\nname = 'a'", "upstream[0].address", "is required here and missing"),

@@ -5,6 +5,7 @@ import os
 
 import pytest
 
+from megaphone.dispatch.bosh_slots import BoshSlot
 from megaphone.dispatch.cluster_slots import ClusterSlot
 from megaphone.dispatch.counters import BOARD_BYTES, AdmissionSlot, Board, LinkSlot, Slot, UpstreamSlot
 from megaphone.dispatch.gauges import MAX_LINKS, MAX_UPSTREAMS
@@ -59,6 +60,7 @@ def test_only_gauges_of_the_process_are_cleared() -> None:
         Slot.PROMISES_WAITING,
         WebSocketSlot.OPEN,
         WebSocketSlot.HTTP_OPEN,
+        BoshSlot.OPEN,
         *PAGES_GAUGES,
         ClusterSlot.NODES,
         ClusterSlot.NATS_UP,

@@ -1,0 +1,188 @@
+"""Clients over BOSH through a running Megaphone: by itself, in front of Prosody, and over links to it."""
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+
+import pytest
+
+from tests.link.server import run
+from tests.scenarios.bosh_client import BoshClient
+from tests.scenarios.light import LightClient
+from tests.servers.certificates import CertificateAuthority
+from tests.servers.embedded import Embedded
+from tests.servers.linked import link_upstream, until
+from tests.servers.megaphone import Edge, upstream_of
+from tests.servers.model import ALICE, BOB, CAROL, Endpoint
+from tests.servers.process import LOOPBACK, free_port
+from tests.servers.prosody import Prosody
+from tests.servers.prosody_link import SECRET, ProsodyLink
+
+CLIENT = "{jabber:client}"
+
+
+@contextlib.contextmanager
+def serving(edge: Edge) -> Iterator[Edge]:
+    """The edge, running: BOSH beside XMPP where there is direct TLS, and a plain listener for proxies."""
+    edge.tables["listen"][1] |= {"web": ["bosh"], "tls": "both"}
+    edge.plain = Endpoint(LOOPBACK, free_port(), "none")  # type: ignore[attr-defined]
+    edge.tables["listen"].append(
+        {"address": f"{LOOPBACK}:{edge.plain.port}", "tls": "none", "web": ["bosh"]}  # type: ignore[attr-defined]
+    )
+    edge.tables["websocket"] = {"forwarded_from": ["127.0.0.0/8"]}
+    edge.tables["bosh"] = {"wrong_sids_per_address": 8}
+    try:
+        edge.start()
+        yield edge
+    finally:
+        edge.stop()
+
+
+@pytest.fixture(scope="module")
+def by_itself(tmp_path_factory: pytest.TempPathFactory, authority: CertificateAuthority) -> Iterator[Edge]:
+    service = Embedded(tmp_path_factory.mktemp("bosh-embedded"), authority)
+    service.register()
+    with serving(service):
+        yield service
+
+
+@pytest.fixture(scope="module")
+def in_front_of_prosody(
+    tmp_path_factory: pytest.TempPathFactory, authority: CertificateAuthority, prosody_behind_edge: Prosody
+) -> Iterator[Edge]:
+    edge = Edge(tmp_path_factory.mktemp("bosh-prosody"), authority, [upstream_of(prosody_behind_edge)])
+    with serving(edge):
+        yield edge
+
+
+@pytest.fixture(scope="module")
+def linked_to_prosody(
+    tmp_path_factory: pytest.TempPathFactory, authority: CertificateAuthority, prosody_with_links: ProsodyLink
+) -> Iterator[Edge]:
+    directory = tmp_path_factory.mktemp("bosh-prosody-links")
+    upstream = link_upstream(directory, prosody_with_links.link, secret=SECRET)
+    with serving(Edge(directory, authority, [upstream])) as edge:
+        yield edge
+
+
+MODES = ["by_itself", "in_front_of_prosody", "linked_to_prosody"]
+
+
+@pytest.fixture(params=MODES)
+def edge(request: pytest.FixtureRequest) -> Edge:
+    found: Edge = request.getfixturevalue(request.param)
+    return found
+
+
+def test_two_kinds_of_clients_talk(edge: Edge, authority: CertificateAuthority) -> None:
+    """Over BOSH in TLS, over TCP on the same port, and over BOSH behind a proxy that does TLS; answers get lost."""
+
+    async def main() -> None:
+        alice = await BoshClient.logged_in(edge.direct, ALICE, authority.certificate)
+        bob = await LightClient.login(edge.direct, BOB, authority.certificate)
+        bob.send("<presence/>")
+        forwarded = {"X-Forwarded-For": "192.0.2.77", "X-Forwarded-Proto": "https"}
+        proxied = await BoshClient.logged_in(edge.plain, ALICE, None, forwarded=forwarded)  # type: ignore[attr-defined]
+        roster = await alice.ask("<query xmlns='jabber:iq:roster'/>", "get")
+        assert roster.find("{jabber:iq:roster}query") is not None
+        for number in range(12):
+            alice.lose_answers = number % 3 == 0
+            await alice.message(bob.jid, f"to bob {number} \u00e9\U0001f600")
+            bob.message(alice.jid, f"to alice {number}")
+        for number in range(12):
+            assert await alice.next_body() == f"to alice {number}"
+            while (body := (await bob.next()).findtext(f"{CLIENT}body")) is None:
+                pass
+            assert body == f"to bob {number} \u00e9\U0001f600"
+        large = "x" * 200_000
+        await alice.message(proxied.jid, large)
+        assert await proxied.next_body() == large
+        rows = (await asyncio.to_thread(edge.request, "GET", "/connections"))["connections"]
+        by_jid = {row["jid"]: row for row in rows if row["transport"] == "bosh"}
+        assert by_jid[proxied.jid]["address"] == "192.0.2.77"
+        assert alice.jid in by_jid
+        assert await asyncio.to_thread(edge.metric, "megaphone_bosh_sessions") == 2
+        assert await asyncio.to_thread(edge.metric, "megaphone_bosh_passed_on_total") > 0
+        assert await alice.terminate() is None
+        assert await proxied.terminate() is None
+        await bob.close()
+
+    run(main())
+
+
+def test_an_operator_ends_a_session(by_itself: Edge, authority: CertificateAuthority) -> None:
+    async def main() -> None:
+        alice = await BoshClient.logged_in(by_itself.direct, ALICE, authority.certificate)
+        await asyncio.to_thread(by_itself.request, "POST", "/kick", {"jid": alice.jid})
+        assert await alice.end() == "remote-stream-error"
+
+    run(main())
+
+
+def test_sessions_that_are_not_there(by_itself: Edge, authority: CertificateAuthority) -> None:
+    """Who guesses has to wait; a session of that address goes on."""
+
+    async def main() -> None:
+        alice = await BoshClient.logged_in(by_itself.direct, ALICE, authority.certificate)
+        bob = await BoshClient.logged_in(
+            by_itself.plain,  # type: ignore[attr-defined]
+            BOB,
+            None,
+            forwarded={"X-Forwarded-For": "192.0.2.78", "X-Forwarded-Proto": "https"},
+        )
+        conditions = []
+        for number in range(40):
+            stranger = BoshClient(by_itself.direct, ALICE, authority.certificate)
+            stranger.sid = f"{number % 2}.guessed{number}" if number % 5 else "not one of ours"
+            stranger.send()
+            conditions.append(await stranger.end())
+        assert conditions[:8] == ["item-not-found"] * 8
+        assert conditions[-1] == "policy-violation"
+        assert await asyncio.to_thread(by_itself.metric, "megaphone_bosh_wrong_sids_total", result="locked") > 0
+        stranger = BoshClient(by_itself.direct, BOB, authority.certificate)
+        stranger.sid, stranger.rid = bob.sid, bob.rid
+        stranger.send()
+        assert await stranger.end() in ("policy-violation", None)
+        pong = await alice.ask("<ping xmlns='urn:xmpp:ping'/>", "get", ALICE.domain)
+        assert pong.get("type") == "result"
+        assert await alice.terminate() is None
+        assert await bob.terminate() is None
+
+    run(main())
+
+
+def test_a_wrong_host_and_no_body(by_itself: Edge, authority: CertificateAuthority) -> None:
+    async def main() -> None:
+        client = BoshClient(by_itself.direct, ALICE, authority.certificate)
+        for text, condition in [
+            ("<body rid='1' to='nowhere.example' xmlns='http://jabber.org/protocol/httpbind'/>", "host-unknown"),
+            ("<body rid='1'/>", "bad-request"),
+            ("no XML", "bad-request"),
+        ]:
+            body = await client.post(text)
+            assert (body.get("type"), body.get("condition")) == ("terminate", condition)
+
+    run(main())
+
+
+def test_a_drain_tells_who_waits(tmp_path_factory: pytest.TempPathFactory, authority: CertificateAuthority) -> None:
+    service = Embedded(tmp_path_factory.mktemp("bosh-drain"), authority)
+    service.register()
+
+    async def main() -> None:
+        # of three people, or the end of one session would be news for another
+        clients = [
+            await BoshClient.logged_in(service.direct, account, authority.certificate)
+            for account in (ALICE, BOB, CAROL)
+        ]
+        for client in clients:
+            assert (await client.ask("<query xmlns='jabber:iq:roster'/>", "get")).get("type") == "result"
+            client.send()
+        await until(lambda: service.metric("megaphone_http_connections") >= len(clients), "a held request of each")
+        ends = [asyncio.create_task(client.end()) for client in clients]
+        await asyncio.to_thread(service.stop)
+        # the other one: a user's home is another worker than the session's, and has gone first
+        assert set(await asyncio.gather(*ends)) <= {"system-shutdown", "remote-connection-failed"}
+
+    with serving(service):
+        run(main())
