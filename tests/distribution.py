@@ -42,6 +42,7 @@ LONGEST = (
     "tests/link reference",
     "tests/adversity/test_link_peers.py",
     "tests/e2e/test_link_servers.py",
+    "tests/e2e/test_web_clients.py",
 )
 """What begins first, longest first: what begins last should be short, so that all processes end together."""
 

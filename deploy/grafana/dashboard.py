@@ -16,11 +16,13 @@ from deploy.grafana.node import CONNECTIONS, OPERATORS, OVERVIEW, TRAFFIC, WORKE
 from deploy.grafana.panel import Panel, Query, Row
 from deploy.grafana.servers import HUB, LINKS, UPSTREAMS
 from deploy.grafana.service import SERVICE
+from deploy.grafana.web import WEB
 
 ROWS: Final = (
     Row("Overview", OVERVIEW),
     Row("Connections", CONNECTIONS),
     Row("Traffic and TLS", TRAFFIC),
+    Row("Web", WEB),
     Row("Workers", WORKERS),
     Row("Chat service", SERVICE),
     Row("Cluster", CLUSTER),

@@ -265,13 +265,4 @@ OPERATORS: Final = (
         "More than one version only while an upgrade is under way, or after one that stopped.",
         ("sum by (instance, version) (megaphone_worker_info{})", "{{instance}} {{version}}"),
     ),
-    graph(
-        "WebSocket",
-        "short",
-        "Connections; and by the second: opening handshakes by result, pings, frames that were refused.",
-        ("sum(megaphone_websocket_connections{})", "connections"),
-        ("sum by (result) (rate(megaphone_websocket_upgrades_total{}[$__rate_interval]))", "{{result}}"),
-        ("sum by (direction) (rate(megaphone_websocket_pings_total{}[$__rate_interval]))", "ping {{direction}}"),
-        ("sum(rate(megaphone_websocket_frames_refused_total{}[$__rate_interval]))", "refused"),
-    ),
 )

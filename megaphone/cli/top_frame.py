@@ -101,6 +101,9 @@ def _head(now: Look, before: Look | None) -> list[Line]:
         slowest = _seconds(now.highest("link_round_trip_seconds"))
         attached = f"{_count(now.number('links', state='attached'))} of {_count(now.number('links'))} attached"
         lines.append(_numbers("links", attached, f"round trip {slowest}"))
+    if feed["kind"] == "hub":
+        waiting = f"{_count(now.number('hub_links', state='waiting'))} wait for a new socket"
+        lines.append(_numbers("links", _count(now.number("hub_links", state="attached")), waiting))
     if nodes := now.highest("nodes"):
         lines.append(_numbers("cluster", f"{_count(nodes)} nodes", f"{_count(now.number('nats_up'))} workers at NATS"))
     return lines

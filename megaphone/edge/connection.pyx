@@ -217,7 +217,8 @@ cdef class ClientConnection(MovableConnection):
             return
         if self.speech == UNHEARD and (self.listener.http or self.listener.tls == "both") and not self.tell_apart(data, length):
             return
-        if self.over_preauth():
+        # a request may bring its body along: what the head may have is upgrade.py's to say
+        if not (self.speech == SPEAKS_HTTP and self.listener.web is not None) and self.over_preauth():
             return
         if self.speech == SPEAKS_HTTP:
             self.pending += PyBytes_FromStringAndSize(<const char*> data, length)

@@ -1,6 +1,6 @@
 """The numbers of the dashboard and of `megaphone top`: those of `/metrics`, from the same table, as JSON.
 
-    {"at_seconds", "version", "phase", "ready", "reasons", "uptime_seconds", "role", "token",
+    {"at_seconds", "version", "phase", "ready", "reasons", "uptime_seconds", "kind", "token",
      "metrics": {name: [[{label: value}, number]]}}
 
 Nothing in it is about a person or a single connection.
@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from megaphone.metrics import METRICS, BoardCollector, NodeFacts
 from megaphone.supervisor import views
+from megaphone.supervisor.role import HUB
 from megaphone.supervisor.supervisor import Supervisor
 
 SHOWN: Final = frozenset(
@@ -29,7 +30,8 @@ SHOWN: Final = frozenset(
         *("link_unsent_bytes", "link_attaches_total", "link_breaks_total", "link_credit_waits_total"),
         *("link_credit_wait_seconds_total", "link_turn_waits_total", "admission_waiting"),
         *("admission_opening", "admission_answer_duration_seconds"),
-        *("hub_links", "hub_frames_total", "hub_link_bytes_total", "hub_kept_bytes", "hub_unsent_bytes"),
+        *("hub_links", "hub_attaches_total", "hub_breaks_total", "hub_refused_total"),
+        *("hub_frames_total", "hub_link_bytes_total", "hub_kept_bytes", "hub_unsent_bytes"),
     )
 )
 
@@ -53,7 +55,7 @@ class Feed:
             "ready": not reasons,
             "reasons": reasons,
             "uptime_seconds": now - supervisor.holdings.started_at_seconds,
-            "role": supervisor.role.name,
+            "kind": _kind(supervisor),
             "token": bool(supervisor.config.admin.token_file),
             "metrics": self._metrics(),
         }
@@ -65,3 +67,10 @@ class Feed:
                 if not sample.name.endswith("_bucket"):
                     found.setdefault(sample.name, []).append((sample.labels, sample.value))
         return found
+
+
+def _kind(supervisor: Supervisor) -> str:
+    """What the node is: a hub, a chat service by itself, or an edge in front of servers."""
+    if supervisor.role is HUB:
+        return "hub"
+    return "service" if supervisor.config.embedded else "edge"

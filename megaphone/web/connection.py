@@ -194,6 +194,7 @@ class HTTPConnection(WebOwner):
         if connection is None:
             return
         self._state = State.HELD
+        self.count_request()
         method = self._head.method.decode()
         headers = tuple((bytes(name), bytes(value)) for name, value in self._head.headers)
         address, secured = client_of(connection.client_address, headers, connection.clients.websocket)

@@ -14,6 +14,7 @@ from megaphone.dispatch.counters cimport (
 )
 from megaphone.dispatch.dispatcher cimport Connection, DELIVERED, FULL
 from megaphone.edge.websocket cimport FRAMES_REFUSED, PINGS_IN, PINGS_OUT, code_of
+from megaphone.sockets.poller cimport TICKS_PER_SECOND
 from megaphone.wire.websocket cimport (
     CLOSE, DATA, MESSAGE_TOO_BIG, MORE, NO_STATUS, PING, PING_FRAME, PONG_FRAME, TEXT_FRAME, TOO_MANY_FRAMES, is_close_code, read_frame,
     reader_free, reader_start,
@@ -119,6 +120,8 @@ cdef class MessageSocket(Owner):
     cdef bint take_slice(self, Frame* frame) except -1:
         """A slice of a message; False if the connection is over after it."""
         cdef bytes text
+        if frame.final:
+            self.connection.stanza_tokens -= TICKS_PER_SECOND
         if frame.final and self.text is None:
             text = PyBytes_FromStringAndSize(<const char*> frame.payload, frame.length)
         else:
@@ -135,6 +138,7 @@ cdef class MessageSocket(Owner):
     cdef void take_ping(self, Frame* frame):
         cdef uint8_t answer[127]
         self.connection.clients.board.slots[<int> PINGS_IN] += 1
+        self.connection.stanza_tokens -= TICKS_PER_SECOND
         if not self.full:
             self.connection.deliver(answer, write_control(answer, PONG_FRAME, frame.payload, frame.length))
 

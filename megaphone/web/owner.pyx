@@ -5,6 +5,7 @@ from libc.stdint cimport uint8_t, uint32_t
 
 from megaphone.dispatch.counters cimport CLIENT_CLOSED, INTERNAL
 from megaphone.dispatch.dispatcher cimport Connection, FULL
+from megaphone.sockets.poller cimport TICKS_PER_SECOND
 
 from megaphone.dispatch.counters import Reason
 
@@ -28,6 +29,11 @@ cdef class WebOwner(Owner):
         if connection is not None and data.shape[0] and connection.deliver(&data[0], data.shape[0]) == FULL:
             self.full = True
         return not self.full
+
+    def count_request(self):
+        """Takes one from what the client may say in a second (`limits.stanzas_per_second`)."""
+        if self.connection is not None:
+            self.connection.stanza_tokens -= TICKS_PER_SECOND
 
     def finish(self, int reason):
         """Ends the connection in order: what was written, close_notify, FIN."""

@@ -29,6 +29,7 @@ DRAINED_PER_SECOND = 100
 
 def photographs(browser: Chromium, url: str, directory: Path, name: str, *, looks: int = 3) -> None:
     """The whole page in each size and colour, after some looks at the numbers."""
+    browser.call("Emulation.setScrollbarsHidden", hidden=True)
     for size, (width, height) in SIZES.items():
         is_phone = size == "phone"
         browser.call(

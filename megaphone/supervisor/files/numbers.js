@@ -70,6 +70,7 @@ export function show(feed, before) {
     const text = number === null ? "–" : formats[format](number);
     if (each.textContent !== text) each.textContent = text;
   }
+  for (const each of document.querySelectorAll("[data-only]")) each.hidden = each.dataset.only !== feed.kind;
   for (const each of document.querySelectorAll("[data-where]")) {
     const found = samples(feed, each.dataset.where);
     each.hidden = !found.some(([, value]) => !("aboveZero" in each.dataset) || value > 0);

@@ -62,14 +62,14 @@ function kick(row, said, then) {
 }
 
 const COLUMNS = [
-  ["JID"], ["address"], ["state"], ["transport"], ["TLS"], ["upstream"], ["worker"], ["age", true], ["in", true], ["out", true], [""],
+  [""], ["JID"], ["address"], ["state"], ["transport"], ["TLS"], ["upstream"], ["worker"], ["age", true], ["in", true], ["out", true],
 ];
 
 function cells(row, button) {
   const address = row.address.includes(":") ? `[${row.address}]:${row.port}` : `${row.address}:${row.port}`;
   return [
-    row.jid ?? "–", address, row.state, row.transport ?? "–", row.tls ?? "–", row.upstream ?? "–", `${row.worker}`,
-    age(row.age_seconds), bytes(row.bytes_in), bytes(row.bytes_out), button,
+    button, row.jid ?? "–", address, row.state, row.transport ?? "–", row.tls ?? "–", row.upstream ?? "–", `${row.worker}`,
+    age(row.age_seconds), bytes(row.bytes_in), bytes(row.bytes_out),
   ];
 }
 
@@ -143,10 +143,10 @@ function talkers() {
       const { connections: rows, missing_workers: lost } = await ask("GET", `/talkers?limit=${TALKERS}`);
       const at = performance.now();
       const known = new Map(rows.map((row) => [row.id, [row.bytes_in + row.bytes_out, at]]));
-      fill(table, [["now", true], ...COLUMNS], rows.map((row) => {
+      fill(table, [...COLUMNS, ["now", true]], rows.map((row) => {
         const before = talkersBefore.get(row.id);
         const grown = before ? Math.max(0, row.bytes_in + row.bytes_out - before[0]) / ((at - before[1]) / 1000) : null;
-        return [grown === null ? "–" : bytesPerSecond(grown), ...cells(row, kick(row, said, show))];
+        return [...cells(row, kick(row, said, show)), grown === null ? "–" : bytesPerSecond(grown)];
       }));
       talkersBefore = known;
       return missing(lost) || said.textContent;

@@ -9,6 +9,9 @@ const POINTS = 300;
 const HEIGHT = 200;
 const WORKERS = 5; // lines that can be told apart
 
+const LEAST = new Map([[count, 4], [amount, 1], [bytes, 4000], [seconds, 0.002]]); // that an axis reaches to
+const WHOLE = Array.from({ length: 10 }, (_, power) => [1, 2, 5].map((step) => step * 10 ** power)).flat();
+
 const now = (expression, merge) => (feed) => value(expression, feed, merge);
 const each = (expression) => (feed, before) => rate(expression, feed, before);
 
@@ -19,6 +22,7 @@ const PLOTS = [
     ["negotiating", now('megaphone_connections{state="negotiating"}')],
     ["connecting", now('megaphone_connections{state="connecting"}')],
     ["closing", now('megaphone_connections{state="closing"}')],
+    ["relaying", now('megaphone_connections{state="relaying"}')],
   ]],
   ["stanzas", amount, [
     ["from clients", each('megaphone_stanzas_total{direction="in"}')],
@@ -50,6 +54,11 @@ const time = [];
 const series = PLOTS.map(([, , lines]) => lines.map(() => []));
 let charts = [];
 
+/** A line that has always been nothing would only fill the legend; the first stays, so that there is a plot. */
+function isShown(points, place) {
+  return place === 0 || points.some((each) => each);
+}
+
 function style(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
@@ -57,12 +66,11 @@ function style(name) {
 function chart([id, format, lines], data) {
   const parent = byId(`plot-${id}`);
   const axis = { stroke: style("--quiet"), grid: { stroke: style("--line"), width: 1 }, ticks: { stroke: style("--line"), width: 1 } };
-  // A line for a worker that there is not would only fill the legend.
-  const shown = lines.map((line, place) => [line, data[place], place]).filter(([, points]) => id !== "memory" || points.some((each) => each !== null));
+  const shown = lines.map((line, place) => [line, data[place], place]).filter(([, points, place]) => isShown(points, place));
   const options = {
     width: Math.max(200, parent.clientWidth),
     height: HEIGHT,
-    scales: { y: { range: (_, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
+    scales: { y: { range: (_, low, high) => [0, Math.max(LEAST.get(format), high * 1.1)] } },
     series: [
       { value: (_, at) => (at === null ? "" : new Date(at * 1000).toLocaleTimeString("en-GB")) },
       ...shown.map(([[label], , place]) => ({
@@ -75,14 +83,14 @@ function chart([id, format, lines], data) {
     ],
     axes: [
       { ...axis, values: (_, splits) => splits.map((at) => new Date(at * 1000).toLocaleTimeString("en-GB").slice(0, 8)), space: 90 },
-      { ...axis, size: 76, values: (_, splits) => splits.map((number) => format(number)) },
+      { ...axis, ...(format === count ? { incrs: WHOLE } : {}), size: 76, values: (_, splits) => splits.map((number) => format(number)) },
     ],
   };
   parent.replaceChildren();
   return { plot: new uPlot(options, [time, ...shown.map(([, points]) => points)], parent), points: shown.map(([, points]) => points), parent };
 }
 
-/** Draws all plots anew: at first, in other colours, or when a worker appears. */
+/** Draws all plots anew: at first, in other colours, or when there are other lines. */
 export function drawPlots() {
   for (const { plot } of charts) plot.destroy();
   charts = PLOTS.map((each, place) => chart(each, series[place]));
@@ -97,8 +105,8 @@ export function addPoints(feed, before) {
     time.shift();
     series.flat().forEach((points) => points.shift());
   }
-  const workers = series.at(-1).filter((points) => points.some((each) => each !== null)).length;
-  if (!charts.length || charts.at(-1).points.length !== workers) drawPlots();
+  const isOther = ({ points }, place) => points.length !== series[place].filter(isShown).length;
+  if (!charts.length || charts.some(isOther)) drawPlots();
   else for (const { plot, points } of charts) plot.setData([time, ...points]);
   for (const { plot } of charts) if (plot.cursor.left < 0) plot.setLegend({ idx: time.length - 1 });
 }

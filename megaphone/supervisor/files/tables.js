@@ -1,7 +1,7 @@
 // The tables of numbers: which rows there are follows from the labels in the feed; numbers.js fills them.
 
 import { byId, fill, number } from "/dashboard/dom.js";
-import { samples, term, value } from "/dashboard/numbers.js";
+import { samples, term } from "/dashboard/numbers.js";
 
 const ROWS = 100; // of one table; a node with more has `megaphone links` and Prometheus
 const rate = { "data-rate": true };
@@ -25,7 +25,7 @@ function draw(id, columns, keys, row) {
 function states(feed) {
   const workers = distinct(feed, "megaphone_connections", "worker");
   const all = distinct(feed, "megaphone_connections", "state").filter(
-    (state) => (state === "relaying") === (feed.role === "hub") || state === "connecting" || state === "closing",
+    (state) => ["connecting", "closing"].includes(state) || (state === "relaying") === (feed.kind === "hub"),
   );
   draw(
     "states",
@@ -58,7 +58,7 @@ function reasons(feed) {
   });
 }
 
-function service(feed) {
+function service() {
   const rows = [
     ["sessions", 'megaphone_sessions{state="bound"}'],
     ["of them waiting for their client", 'megaphone_sessions{state="waiting"}'],
@@ -68,6 +68,21 @@ function service(feed) {
     ["failed logins", 'megaphone_logins_total{result="failed"}'],
   ];
   draw("service", [["what"], ["now", true]], rows, ([name, metric]) => [name, number(metric, "count")]);
+}
+
+function hub() {
+  const rows = [
+    ["links attached", 'megaphone_hub_links{state="attached"}', "count"],
+    ["links waiting for a new socket", 'megaphone_hub_links{state="waiting"}', "count"],
+    ["resumed", 'megaphone_hub_attaches_total{session="resumed"}', "count"],
+    ["breaks", "megaphone_hub_breaks_total", "count"],
+    ["refused", "megaphone_hub_refused_total", "count"],
+    ["from edges", 'megaphone_hub_link_bytes_total{direction="in"}', "bytesPerSecond", rate],
+    ["to edges", 'megaphone_hub_link_bytes_total{direction="out"}', "bytesPerSecond", rate],
+    ["kept", "megaphone_hub_kept_bytes", "bytes"],
+    ["unsent", "megaphone_hub_unsent_bytes", "bytes"],
+  ];
+  draw("hub", [["what"], ["now", true]], rows, ([name, ...of]) => [name, number(...of)]);
 }
 
 function workers(feed) {
@@ -150,8 +165,9 @@ export function drawTables(feed) {
   states(feed);
   transports();
   reasons(feed);
-  service(feed);
+  if (feed.kind === "service") service();
+  if (feed.kind === "hub") hub();
   workers(feed);
-  if (value("megaphone_upstream_healthy", feed) || samples(feed, "megaphone_upstream_connections").length) upstreams(feed);
+  if (samples(feed, "megaphone_upstream_connections").length) upstreams(feed);
   if (samples(feed, "megaphone_link_streams").length) links(feed);
 }

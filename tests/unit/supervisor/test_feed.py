@@ -38,7 +38,7 @@ async def test_the_feed_is_what_metrics_says(run_node: RunNode) -> None:
                     assert told[0] == pytest.approx(sample.value, rel=1e-12), sample
                     compared += 1
         assert compared > 100
-        assert (feed["phase"], feed["ready"], feed["role"], feed["token"]) == ("running", True, "edge", False)
+        assert (feed["phase"], feed["ready"], feed["kind"], feed["token"]) == ("running", True, "edge", False)
         assert feed["uptime_seconds"] >= 0
 
 

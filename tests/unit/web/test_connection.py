@@ -3,7 +3,7 @@
 import pytest
 
 from megaphone.config.schema import Limits, WebSocket
-from megaphone.dispatch.counters import Reason
+from megaphone.dispatch.counters import Reason, Slot
 from megaphone.dispatch.websocket_slots import WebSocketSlot
 from megaphone.sockets.tls_contexts import CertificateChoice
 from megaphone.web.routes import Route
@@ -81,7 +81,8 @@ def test_a_client_that_waits_until_its_body_is_wanted(edge: EdgeUnderTest, site:
     client.send(request("/take", head, "Content-Length: 4000000", method="POST")).expect_last(413)
 
 
-def test_pipelined_requests_are_answered_in_order(edge: EdgeUnderTest, site: Site) -> None:
+def test_pipelined_requests_are_answered_in_order(make_edge: MakeEdge, site: Site) -> None:
+    edge = make_edge("127.0.0.1:1", limits=Limits(stanzas_burst=10_000))
     client = browser(edge, site.server())
     many = 2000
     client.send(b"".join(request(f"/files/{number}") for number in range(many)))
@@ -90,7 +91,7 @@ def test_pipelined_requests_are_answered_in_order(edge: EdgeUnderTest, site: Sit
 
 
 def test_what_waits_for_a_held_answer_is_bounded(make_edge: MakeEdge, site: Site) -> None:
-    edge = make_edge("127.0.0.1:1", limits=Limits(bytes_burst=100_000_000))
+    edge = make_edge("127.0.0.1:1", limits=Limits(bytes_burst=100_000_000, stanzas_burst=10_000))
     client = browser(edge, site.server(), buffers=8192)
     client.send(request("/later"))
     edge.until(lambda: site.held, "the held request")
@@ -103,6 +104,37 @@ def test_what_waits_for_a_held_answer_is_bounded(make_edge: MakeEdge, site: Site
     client.expect(200, b"now")
     for _ in range(many):
         client.expect(200)
+
+
+@pytest.mark.parametrize("over_rate", ["throttle", "close"])
+def test_too_many_requests(make_edge: MakeEdge, site: Site, over_rate: str) -> None:
+    limits = Limits(stanzas_burst=10, stanzas_per_second=10, over_rate=over_rate)  # type: ignore[arg-type]
+    edge = make_edge("127.0.0.1:1", limits=limits)
+    client = browser(edge, site.server())
+    client.send(request() * 15)
+    for _ in range(15):
+        client.expect(200)
+    client.send(request())
+    if over_rate == "close":
+        client.peer.expect_end().close()
+        edge.wait_closed(Reason.POLICY_VIOLATION)
+    else:
+        client.expect(200)
+    assert edge.count(Slot.LIMIT_STANZA_RATE) == 1
+
+
+def test_the_first_request_may_bring_its_body_along(make_edge: MakeEdge, site: Site) -> None:
+    edge = make_edge("127.0.0.1:1", limits=Limits(preauth_bytes=1000))
+    client = browser(edge, site.server())
+    client.send(request("/take", method="POST", body=b"b" * 50_000)).expect(200)
+    browser(edge, site.server()).send(b"GET /" + b"a" * 60_000).expect_last(431)
+
+
+def test_it_stays_where_it_is(edge: EdgeUnderTest, site: Site) -> None:
+    """A successor does not get it (hand-over.md): its client comes again."""
+    client = browser(edge, site.server())
+    client.send(request()).expect(200)
+    assert edge.only().export() is None
 
 
 def test_a_held_answer(edge: EdgeUnderTest, site: Site) -> None:

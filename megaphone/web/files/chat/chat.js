@@ -1,5 +1,6 @@
 // Starts Converse.js with the settings of this server. All that it loads comes from where this page comes from.
 
+const WEBSOCKET_MILLISECONDS = 5000; // for its handshake, before BOSH is tried instead
 const trouble = document.getElementById("trouble");
 
 /** The WebSocket at a path of this very server: encrypted if the page is. */
@@ -7,6 +8,21 @@ function webSocketAt(path) {
   const url = new URL(path, location.href);
   url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
   return url.href;
+}
+
+/** Whether a WebSocket gets through to there: some networks let none. */
+function getsThrough(url) {
+  return new Promise((resolve) => {
+    const socket = new WebSocket(url, "xmpp");
+    const timer = setTimeout(() => decide(false), WEBSOCKET_MILLISECONDS);
+    const decide = (whether) => {
+      clearTimeout(timer);
+      socket.close();
+      resolve(whether);
+    };
+    socket.onopen = () => decide(true);
+    socket.onerror = () => decide(false);
+  });
 }
 
 /** What Converse.js shows around its login, with links and pictures from elsewhere: the names of what shows ours instead.
@@ -36,8 +52,10 @@ async function start() {
   if (!answer.ok) throw new Error(`the settings: ${answer.status}`);
   const { assets, version, websocket, bosh, converse: settings } = await answer.json();
   defineFrame(assets, version);
+  const url = websocket && webSocketAt(websocket);
+  const usable = bosh && url ? getsThrough(url) : Boolean(url); // Converse.js would go on trying it for ever
   const { default: converse } = await import(`${assets}converse.min.js`);
-  if (websocket) settings.websocket_url = webSocketAt(websocket);
+  if (await usable) settings.websocket_url = url;
   if (bosh) settings.bosh_service_url = new URL(bosh, location.href).href;
   await converse.initialize(settings);
 }
