@@ -1,4 +1,4 @@
-"""What the edge knows of whoever serves HTTP beyond XMPP over WebSocket (web.server.WebServer)."""
+"""Who serves HTTP beyond the XMPP WebSocket, as the edge sees it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Web(Protocol):
-    """The server of one listener."""
+    """What a listener's facts have where there is HTTP (web.server.WebServer)."""
 
     def serve(self, connection: ClientConnection) -> Owner:
-        """Return who takes what comes on this connection from now on."""
+        """Return who owns a connection that has begun with a request."""
