@@ -15,6 +15,7 @@ cdef class FrameTaker:
     cdef void take_batch_end(self, int peer)                # what one read brought has been taken
     cpdef void peer_lost(self, int peer)                    # its process is gone; all its frames have been taken
     cpdef void confirmed(self, int peer, uint64_t serial)   # what it was to keep is safe, up to the frame with this serial
+    cpdef uint64_t taken_by(self, int peer, bytes instance)  # what it has taken for good of our instance's frames
 
 cdef class FrameSink(Sink):
     # Puts frames together that reads have split.
@@ -42,12 +43,14 @@ cdef class Outgoing(FrameSink):
     cdef object waiting                 # (frame, serial or 0) while the peer is away
     cdef uint64_t waiting_bytes
     cdef void dial(self)
+    cdef void forget(self, uint64_t number)
     cdef void greet(self, bytes instance)
     cdef void put_frame(self, bytes frame, uint64_t serial)
     cdef bint say(self, int kind, const uint8_t* first, size_t first_length, const uint8_t* second, size_t second_length, bint keep, bint must)
 
 cdef class Incoming(FrameSink):
     cdef readonly uint64_t number       # of the last frame taken
+    cdef readonly bytes instance        # the peer's process; b"" if that is not known
 
 cdef class LocalBus:
     cdef readonly Poller poller

@@ -11,7 +11,8 @@
 Frames are numbered by counting. Of one pair they arrive in order, each once, as long as both processes live. A peer's
 listening socket is the supervisor's and outlives the peer, so that whoever dials in between waits for the successor.
 What is said to a peer that is away waits, up to a limit, and goes to its successor. What its predecessor may have taken
-along unconfirmed is said again if it was to be kept (`keep`); all else of it is lost, as with any process that dies.
+along unconfirmed is said again if it was to be kept (`keep`), unless the taker knows that the predecessor has taken it
+for good (`taken_by`); all else of it is lost, as with any process that dies.
 
 A peer is lost when its process has died or has said what no frame is: then both sockets are closed, what it had said
 until then has been taken, and nothing of its successor has.
@@ -59,6 +60,10 @@ cdef class FrameTaker:
 
     cpdef void confirmed(self, int peer, uint64_t serial):
         """What the peer was told to keep is safe, up to the frame with this serial."""
+
+    cpdef uint64_t taken_by(self, int peer, bytes instance):
+        """The number up to which frames of this process of ours are safe, by what the peer has left; 0 if not known."""
+        return 0
 
 
 cdef inline uint32_t read_uint32(const uint8_t* data) noexcept nogil:
@@ -175,20 +180,29 @@ cdef class Outgoing(FrameSink):
         self.receiver = open_socket(connected.detach(), self.bus.poller, self, NEVER_FULL, False)
 
     cdef void take_one(self, int kind, const uint8_t* data, size_t length):
-        cdef bytes frame
         if kind == HELLO and length == INSTANCE_BYTES and not self.up:
             self.greet(PyBytes_FromStringAndSize(<const char*> data, length))
         elif kind == CONFIRM and length == 8 and self.up:
-            while self.kept and self.kept[0][0] <= read_uint64(data):
-                _, self.confirmed, frame = self.kept.popleft()
-                self.kept_bytes -= len(frame)
+            self.forget(read_uint64(data))
             self.bus.taker.confirmed(self.peer, self.confirmed)
         else:
             self.fail()
 
+    cdef void forget(self, uint64_t number):
+        """Frames up to this number are safe."""
+        cdef bytes frame
+        while self.kept and self.kept[0][0] <= number:
+            _, self.confirmed, frame = self.kept.popleft()
+            self.kept_bytes -= len(frame)
+
     cdef void greet(self, bytes instance):
         cdef bytes hello
-        cdef object again = self.kept
+        cdef object again
+        cdef uint64_t confirmed = self.confirmed
+        if self.kept:
+            # its predecessor may have died between the commit and the word of it
+            self.forget(self.bus.taker.taken_by(self.peer, self.bus.instance))
+        again = self.kept
         self.peer_instance = instance
         self.up = True
         hello = self.bus.instance + self.bus.index.to_bytes(2, "big") + (self.number + 1).to_bytes(8, "big")
@@ -202,6 +216,8 @@ cdef class Outgoing(FrameSink):
         self.waiting_bytes = 0
         for frame, serial in waiting:
             self.put_frame(frame, serial)
+        if self.confirmed != confirmed:
+            self.bus.taker.confirmed(self.peer, self.confirmed)
 
     cdef void put_frame(self, bytes frame, uint64_t serial):
         self.number += 1
@@ -262,6 +278,7 @@ cdef class Incoming(FrameSink):
         self.bus = bus
         self.peer = -1
         self.held = bytearray()
+        self.instance = b""
 
     cdef void take_one(self, int kind, const uint8_t* data, size_t length):
         cdef int peer
@@ -280,7 +297,8 @@ cdef class Incoming(FrameSink):
         if not 0 <= peer < self.bus.workers or peer == self.bus.index:
             self.fail()
             return
-        self.bus.succeed(peer, PyBytes_FromStringAndSize(<const char*> data, INSTANCE_BYTES))
+        self.instance = PyBytes_FromStringAndSize(<const char*> data, INSTANCE_BYTES)
+        self.bus.succeed(peer, self.instance)
         self.peer = peer
         self.number = read_uint64(data + INSTANCE_BYTES + 2) - 1
 

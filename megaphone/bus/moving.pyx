@@ -45,6 +45,7 @@ class IncomingSnapshot(msgspec.Struct, array_like=True, frozen=True):
     number: int
     held: bytes
     socket: SocketRecord
+    instance: bytes = b""
 
 
 class BusSnapshot(msgspec.Struct, array_like=True, frozen=True):
@@ -120,7 +121,11 @@ cdef class MovingBus:
             if incoming.receiver is not None:
                 descriptors.append(incoming.receiver.fd)
                 incomings.append(IncomingSnapshot(
-                    incoming.peer, incoming.number, bytes(incoming.held), export_socket(incoming.receiver)
+                    incoming.peer,
+                    incoming.number,
+                    bytes(incoming.held),
+                    export_socket(incoming.receiver),
+                    incoming.instance,
                 ))
         return _encoder.encode(BusSnapshot(self.bus.instance, outgoings, incomings)), descriptors
 
@@ -167,6 +172,7 @@ cdef class MovingBus:
             incoming = Incoming(self.bus)
             incoming.peer = each.peer
             incoming.number = each.number
+            incoming.instance = each.instance
             self.bus.incoming.add(incoming)
             self.take_socket(incoming, left.pop(0), each)
 

@@ -44,6 +44,7 @@ from megaphone.service.settings import Settings
 from megaphone.storage.accounts import SQLiteAccounts
 from megaphone.storage.rooms import SQLiteRooms
 from megaphone.storage.storage import Storage
+from megaphone.storage.taken import SQLiteTaken
 from megaphone.storage.users import SQLiteUsers
 from megaphone.stream.jid import JID
 from megaphone.stream.resumption import SMLimits
@@ -191,6 +192,7 @@ class Embedded:
         self.router.promises = self.promises
         if self.bus is not None:
             self.logins.relay = self.router.relay = Relay(self.bus, dispatcher, board, self.logins.attach)
+            self.router.taken = SQLiteTaken(self.storage, index)
         self.router.bus = self.streams.bus = self.bus
         self.subjects = self.router.subjects = Subjects(self.bus, later=loop.call_soon, fault=fault)
         if self.bus is not None:

@@ -70,6 +70,9 @@ cdef class HomeFrames(FrameTaker):
     cpdef void confirmed(self, int peer, uint64_t serial):
         self.router.confirmed(peer, serial)
 
+    cpdef uint64_t taken_by(self, int peer, bytes instance):
+        return self.router.taken_by(peer, instance)
+
 
 def route_frame(bytes to not None, bytes stanza not None, int flags):
     """The payload of ROUTE."""

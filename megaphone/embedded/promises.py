@@ -107,6 +107,11 @@ class Promises:
         return not self._held and self._writes.committed >= position
 
     @property
+    def only_written(self) -> bool:
+        """Whether what was taken so far is safe as soon as it is written, without anybody else's answer."""
+        return not self._held and not self._unanswered
+
+    @property
     def held(self) -> bool:
         """Whether something has been delivered that could not be written."""
         return bool(self._held)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from megaphone.embedded.relay import Relay
     from megaphone.rooms.rooms import Rooms
     from megaphone.service.service import Service
+    from megaphone.storage.taken import SQLiteTaken
 
 _ADDED, _MODERATOR_ADDED, _CHANGED, _MODERATOR_CHANGED, _REMOVED = range(5)
 
@@ -40,8 +41,8 @@ _ADDED, _MODERATOR_ADDED, _CHANGED, _MODERATOR_CHANGED, _REMOVED = range(5)
 class Router:
     """The routes of one worker. `now` gives Unix seconds; `fault` is told of mistakes of ours.
 
-    `service`, `rooms`, `occupants`, `promises`, and with several workers `bus`, `relay` and `subjects`, are set before
-    the first stanza.
+    `service`, `rooms`, `occupants`, `promises`, and with several workers `bus`, `relay`, `subjects` and `taken`, are
+    set before the first stanza.
     """
 
     service: Service
@@ -51,6 +52,7 @@ class Router:
     bus: LocalBus | None = None
     relay: Relay
     subjects: Subjects
+    taken: SQLiteTaken | None = None
 
     def __init__(
         self,
@@ -71,7 +73,8 @@ class Router:
         self.fault = fault
         self._work: deque[Callable[[], None]] = deque()
         self._draining = False
-        self._kept_from: set[int] = set()
+        self._unwritten = 0  # of what was to be kept and came since the last end of a batch: what wrote no row
+        self._unnoted: dict[int, int] = {}  # by peer: the number up to which it had such frames, until confirmed
         self._abroad: dict[JID, Counter[int]] = {}  # occupants of the rooms at home here, by other worker
 
     # --- homes ------------------------------------------------------------
@@ -101,7 +104,7 @@ class Router:
         home = self.home(to)
         if home == self.index or self.bus is None:
             keeping = self.keeping
-            self._work.append(lambda: self._take(stanza, to, keeping))
+            self._work.append(lambda: self._take(stanza, to, keeping=keeping))
             return
         flags = RouteFlag.KEEP if self.keeping else 0
         payload = route_frame(str(to).encode(), stanza, flags)
@@ -112,10 +115,20 @@ class Router:
 
     def take_route(self, to: bytes, stanza: bytes, flags: int) -> None:
         """Take a stanza that another worker has sent to somebody at home here."""
-        self._work.append(lambda: self._take(stanza, JID.parse(to.decode()), bool(flags & RouteFlag.KEEP)))
+        if flags & RouteFlag.KEEP:
+            self._unwritten += 1
+            self._work.append(lambda: self._take_to_keep(stanza, JID.parse(to.decode())))
+        else:
+            self._work.append(lambda: self._take(stanza, JID.parse(to.decode()), keeping=False))
         self.drain()
 
-    def _take(self, data: bytes, to: JID, keeping: bool) -> None:
+    def _take_to_keep(self, data: bytes, to: JID) -> None:
+        before = 0 if self.taken is None else self.taken.position
+        self._take(data, to, keeping=True)
+        if self.taken is not None and self.taken.position > before:
+            self._unwritten -= 1
+
+    def _take(self, data: bytes, to: JID, *, keeping: bool) -> None:
         stanza = Stanza.read(data)
         stanza.to = to
         self.keeping = keeping
@@ -288,9 +301,27 @@ class Router:
         if self.bus is None:
             return
         incoming = self.bus.incoming_from(peer)
-        if incoming is not None:
-            number = incoming.number
-            self.promises.when_written(lambda: incoming.confirm(number))
+        unwritten, self._unwritten = self._unwritten, 0
+        if incoming is None:
+            return
+        number = incoming.number
+        if unwritten:
+            self._unnoted[peer] = number
+
+        def confirm() -> None:
+            incoming.confirm(number)
+            if self._unnoted.get(peer, number + 1) <= number:
+                del self._unnoted[peer]
+
+        self.promises.when_written(confirm)
+        if not self.promises.only_written:
+            self._unnoted[peer] = number
+        elif self.taken is not None and not unwritten and peer not in self._unnoted:
+            self.taken.note(peer, incoming.instance, number)  # now that the rows of all of it are queued
+
+    def taken_by(self, peer: int, instance: bytes) -> int:
+        """Return the number up to which frames of this process are safe with a peer that is gone."""
+        return 0 if self.taken is None else self.taken.number(peer, instance)
 
     def confirmed(self, peer: int, serial: int) -> None:
         """A peer has confirmed."""

@@ -8,6 +8,7 @@ A migration that was released is never changed: a newer one follows it. An empty
     log_*                                                   replicated histories, also in a file of their own: see LOG
     row_*                                                   versions of the rows that all nodes have: replicated_tables
     log_origin                                              the nodes whose entries are taken
+    taken                                                   how far workers have taken what others have said to them
 
 People in rooms are kept by their JID: they need not have an account here. Accounts and rooms are kept by the local part
 of their JID: a database has one domain of users and one of rooms, whose names the configuration gives.
@@ -105,6 +106,17 @@ CREATE TABLE log_origin (
 ) STRICT, WITHOUT ROWID;
 """
 """The keys of the nodes that were ever seen in the cluster: nobody else's entries are taken."""
+
+TAKEN: Final = """\
+CREATE TABLE taken (
+    home INTEGER NOT NULL,
+    peer INTEGER NOT NULL,
+    instance BLOB NOT NULL,
+    number INTEGER NOT NULL,
+    PRIMARY KEY (home, peer)
+) STRICT, WITHOUT ROWID;
+"""
+"""Up to which frame worker `home` has taken for good what this process of worker `peer` has said to it (bus.local)."""
 
 MIGRATIONS: Final[tuple[str, ...]] = (
     """\
@@ -229,4 +241,5 @@ CREATE INDEX archive_peer ON archive (account, peer, id);
     LOG,
     ROWS,
     ORIGINS,
+    TAKEN,
 )

@@ -1,7 +1,7 @@
 """The one thread of a process that writes: it commits what was queued, in order and in batches.
 
     put, remove ──► queue ──── taken whole ────► transaction ──► committed = position ──► on_committed(position)
-                      ▲                              │
+                      ▲          ▲ and put_along     │
                       └ a write and its removal      └ while one runs, the next batch gathers
                         cancel each other here
 
@@ -71,6 +71,7 @@ class Writer:
         self._log = log.get_logger("storage")
         self._position = 0
         self._queue: dict[Hashable, Write] = {}
+        self._along: dict[Hashable, tuple[Statement, tuple[Value, ...]]] = {}
         self._queued_bytes = 0
         self._owners: set[Hashable] = set()  # whose rows are queued
         self._owners_writing: set[Hashable] = set()  # whose rows are in the batch being written
@@ -100,6 +101,14 @@ class Writer:
         """
         cost = sum(len(value) for value in values if isinstance(value, bytes | str))
         return self._put(statement, values, owner, key, cost)
+
+    def put_along(self, statement: Statement, values: tuple[Value, ...], *, key: Hashable) -> None:
+        """Write a row together with all that is queued, or else is queued next; without that it is not written.
+
+        A second row of the same key takes the first one's place. It has no position.
+        """
+        with self._lock:
+            self._along[key] = statement, values
 
     def perform(self, program: Program, values: tuple[Any, ...], *, owner: Hashable = None, cost_bytes: int = 0) -> int:
         """Queue a program as `put` queues a row; `cost_bytes` is what its values take."""
@@ -229,6 +238,9 @@ class Writer:
             self._hurry = False
             rows = list(self._queue.values())
             self._queue = {}
+            if rows:  # last, and behind all positions
+                rows += [Write(self._position + 1, *each, 0) for each in self._along.values()]
+                self._along = {}
             self._writing_rows, self._queued_bytes, self._writing_bytes = len(rows), 0, self._queued_bytes
             # in this order: `settle` looks without the lock
             self._owners_writing = self._owners

@@ -71,6 +71,28 @@ def test_a_transaction_has_so_many_rows_at_most(directory: str) -> None:
         assert told == [TRANSACTION_ROWS, TRANSACTION_ROWS + 1]
 
 
+def test_what_goes_along_is_written_with_other_rows_only(directory: str) -> None:
+    told: list[int] = []
+    with writing(
+        directory, gather_seconds=NEVER, call_soon=lambda call, position: call(position), on_committed=told.append
+    ) as writer:
+        writer.put_along(PUT, ("along", b"1"), key="along")
+        writer.put(PUT, ("cancelled", b"x"), key="cancelled")
+        writer.remove(REMOVE, ("cancelled",), key="cancelled")
+        assert writer.flush()
+        assert kept(directory) == {}
+        writer.put_along(PUT, ("along", b"2"), key="along")
+        for number in range(TRANSACTION_ROWS):
+            writer.put(PUT, (str(number), b"x"))
+        assert writer.flush()
+        wait_until(lambda: writer.queued == 0)
+        assert kept(directory)["along"] == b"2"
+        assert told == [1, TRANSACTION_ROWS + 1, TRANSACTION_ROWS + 1]  # it is in the second transaction
+        writer.remove(REMOVE, ("along",))
+        assert writer.flush()
+        assert "along" not in kept(directory)  # once
+
+
 def test_what_is_put_in_order_is_written_in_order(directory: str) -> None:
     with writing(directory, gather_seconds=NEVER) as writer:
         for number in range(300):  # changing statements, so that runs of all lengths are there
