@@ -26,7 +26,7 @@ from megaphone.wire.stamp import stamp
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from megaphone.bus.local import LocalBus
+    from megaphone.bus.local import Incoming, LocalBus
     from megaphone.bus.subjects import Subjects
     from megaphone.embedded.occupants import Occupants
     from megaphone.embedded.promises import Promises
@@ -73,8 +73,9 @@ class Router:
         self.fault = fault
         self._work: deque[Callable[[], None]] = deque()
         self._draining = False
-        self._unwritten = 0  # of what was to be kept and came since the last end of a batch: what wrote no row
-        self._unnoted: dict[int, int] = {}  # by peer: the number up to which it had such frames, until confirmed
+        self._to_keep = 0  # stanzas that came since the last end of a batch
+        self._unwritten = 0  # of these: what wrote no row
+        self._unnoted: dict[int, tuple[Incoming, int]] = {}  # by peer: up to where it had such, until that is confirmed
         self._abroad: dict[JID, Counter[int]] = {}  # occupants of the rooms at home here, by other worker
 
     # --- homes ------------------------------------------------------------
@@ -116,6 +117,7 @@ class Router:
     def take_route(self, to: bytes, stanza: bytes, flags: int) -> None:
         """Take a stanza that another worker has sent to somebody at home here."""
         if flags & RouteFlag.KEEP:
+            self._to_keep += 1
             self._unwritten += 1
             self._work.append(lambda: self._take_to_keep(stanza, JID.parse(to.decode())))
         else:
@@ -301,23 +303,29 @@ class Router:
         if self.bus is None:
             return
         incoming = self.bus.incoming_from(peer)
+        to_keep, self._to_keep = self._to_keep, 0
         unwritten, self._unwritten = self._unwritten, 0
         if incoming is None:
             return
         number = incoming.number
         if unwritten:
-            self._unnoted[peer] = number
+            self._unnoted[peer] = incoming, number
 
         def confirm() -> None:
             incoming.confirm(number)
-            if self._unnoted.get(peer, number + 1) <= number:
+            source, last = self._unnoted.get(peer, (None, 0))
+            if source is incoming and last <= number:
                 del self._unnoted[peer]
 
         self.promises.when_written(confirm)
-        if not self.promises.only_written:
-            self._unnoted[peer] = number
-        elif self.taken is not None and not unwritten and peer not in self._unnoted:
+        if to_keep and not self.promises.only_written:
+            self._unnoted[peer] = incoming, number
+        elif to_keep and not unwritten and self.taken is not None and self._is_noted(peer, incoming):
             self.taken.note(peer, incoming.instance, number)  # now that the rows of all of it are queued
+
+    def _is_noted(self, peer: int, incoming: Incoming) -> bool:
+        """Whether nothing that wrote no row has come by this socket and is not confirmed."""
+        return peer not in self._unnoted or self._unnoted[peer][0] is not incoming
 
     def taken_by(self, peer: int, instance: bytes) -> int:
         """Return the number up to which frames of this process are safe with a peer that is gone."""

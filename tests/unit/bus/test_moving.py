@@ -67,6 +67,17 @@ def mesh(tmp_path: Path):  # type: ignore[no-untyped-def]
     made.close()
 
 
+def test_whose_a_socket_is_goes_along(mesh: Mesh) -> None:
+    members = [mesh.start(index) for index in range(3)]
+    mesh.until(lambda: all(member.bus.is_up(peer) for member in members for peer in range(3)))
+    mesh.until(lambda: all(members[0].bus.incoming_from(peer) is not None for peer in (1, 2)))
+    before = [incoming.instance for peer in (1, 2) if (incoming := mesh.workers[0].bus.incoming_from(peer)) is not None]
+    assert [len(instance) for instance in before] == [16, 16]
+    move(mesh, 0)
+    after = [incoming.instance for peer in (1, 2) if (incoming := mesh.workers[0].bus.incoming_from(peer)) is not None]
+    assert after == before
+
+
 def test_peers_do_not_notice(mesh: Mesh) -> None:
     members = [mesh.start(index) for index in range(3)]
     mesh.until(lambda: all(member.bus.is_up(peer) for member in members for peer in range(3)))
