@@ -17,7 +17,7 @@ MAX_CONNECTIONS: Final = 1000  # of each worker: a shell lets us open enough fil
 ROOMS: Final = f"conference.{show.DOMAIN}"
 PREFERRED_WEB_PORT: Final = 5280
 # Without TLS: browsers trust what comes from their own machine, and not the certificate of this run.
-WEB: Final = ("websocket", "host-meta", "chat")
+WEB: Final = ("websocket", "bosh", "host-meta", "pages", "chat")
 
 PAGE: Final = """\
 
@@ -30,6 +30,8 @@ In a browser, which joins them in the lobby (for the second account take a priva
 
   http://localhost:{web}/chat
 {accounts}
+
+A page that lives only while somebody looks at it: http://localhost:{web}/
 
 Any XMPP client can log in with the same accounts:
 

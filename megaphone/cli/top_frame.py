@@ -11,7 +11,7 @@ Line = tuple[str, Style]
 Sort = Literal["all", "now"]
 
 SORTS: Final[tuple[Sort, ...]] = ("all", "now")
-TRANSPORTS: Final = {"WebSocket": "websocket", "HTTP": "http"}
+TRANSPORTS: Final = {"WebSocket": "websocket_connections", "BOSH": "bosh_sessions", "HTTP": "http_connections"}
 KEYS: Final = "q quit   s sort talkers   d drain"
 _SHARE: Final = 0.4  # of the screen, at most, for one table of many rows
 _LEAST_ROWS: Final = 3
@@ -81,7 +81,7 @@ def _head(now: Look, before: Look | None) -> list[Line]:
     ]
     lines.append(_numbers("connections", _count(now.number("connections")), ", ".join(states)))
     total = now.number("connections") or 0
-    others = {name: now.number(f"{metric}_connections") or 0 for name, metric in TRANSPORTS.items()}
+    others = {name: now.number(metric) or 0 for name, metric in TRANSPORTS.items()}
     if any(others.values()):
         transports = {"TCP": total - sum(others.values()), **others}
         words = ", ".join(f"{_count(number)} {name}" for name, number in transports.items() if number)

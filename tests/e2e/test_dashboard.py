@@ -187,7 +187,7 @@ def test_every_number_is_that_of_metrics(
         }
         assert ("megaphone_link_round_trip_seconds" in shown_tables(browser)) == (which == "with_links")
         assert "host-unknown" in browser.run("document.querySelector('#reasons').innerText")
-        assert cells(browser, "transports") == [["TCP", "2"], ["WebSocket", "1"], ["HTTP", "0"]]
+        assert cells(browser, "transports") == [["TCP", "2"], ["WebSocket", "1"], ["BOSH", "0"], ["HTTP", "0"]]
 
     run(main())
 

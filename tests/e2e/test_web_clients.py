@@ -30,7 +30,7 @@ DESKTOP = (1280, 800)
 
 def serving(edge: Edge) -> Iterator[Edge]:
     """The edge, running, with the web chat in the TLS of its second listener."""
-    edge.tables["listen"][1] |= {"tls": "both", "web": ["websocket", "chat"]}
+    edge.tables["listen"][1] |= {"tls": "both", "web": ["websocket", "bosh", "pages", "chat"]}
     edge.tables["chat"] = {"title": "Tea house", "join": [f"lobby@{ROOMS}"]}
     try:
         edge.start()
@@ -43,6 +43,8 @@ def serving(edge: Edge) -> Iterator[Edge]:
 def by_itself(tmp_path_factory: pytest.TempPathFactory, authority: CertificateAuthority) -> Iterator[Edge]:
     service = Embedded(tmp_path_factory.mktemp("web-embedded"), authority)
     service.register()
+    service.tables["listen"][2] |= {"web": ["websocket", "bosh", "chat"]}
+    service.tables["websocket"] = {"origins": [origin(service)]}  # so that the page without TLS gets none
     yield from serving(service)
 
 
@@ -110,6 +112,49 @@ def test_two_people_chat_in_their_browsers(edge: Edge, browser: Chromium, tmp_pa
             page.close()
 
 
+def test_somebody_chats_where_no_websocket_gets_through(by_itself: Embedded, browser: Chromium) -> None:
+    """Over BOSH instead, and without TLS: browsers allow that for the machine they run on."""
+    page = browser.new_page()
+    try:
+        person = WebChat(page, f"http://{LOOPBACK}:{by_itself.plain.port}")
+        person.log_in(ALICE)
+        person.say("Is anybody here?")
+        person.hears("Is anybody here?")
+        (refused,) = person.complaints()
+        assert "403" in refused
+        assert any("/http-bind" in each for each in page.requests())
+    finally:
+        page.close()
+
+
+def test_a_page_is_shown_to_a_room(by_itself: Edge, browser: Chromium) -> None:
+    """Its author says where it is; who clicks holds it, and the next one has it from there."""
+    shown = "(document.querySelector('#frame')?.srcdoc || '').includes('The kettle is on')"
+    author, *others = [browser.new_page() for _ in range(4)]
+    try:
+        author.open(f"{origin(by_itself)}/")
+        author.wait("document.querySelector('#state')?.textContent === 'connected'")
+        author.fill("#content", "The kettle is on")
+        author.click("#publish")
+        address = str(author.wait("/^\\/[0-9a-f]{64}$/.test(location.pathname) && location.href"))
+        alice, carol = (WebChat(page, origin(by_itself)) for page in others[:2])
+        alice.log_in(ALICE)
+        carol.log_in(CAROL)
+        alice.say(f"Look: {address}")
+        carol.hears(address)
+        author.run("history.replaceState({}, '', '#author')")  # so that its address is not that of the window to come
+        carol.page.click(f"converse-muc .chat-msg__text a[href='{address}']")
+        window = browser.page_at(address)
+        window.wait(shown)
+        author.close()
+        others[2].open(address)
+        others[2].wait(shown)
+        window.close()
+    finally:
+        for page in others:
+            page.close()
+
+
 def in_node(directory: Path, library: str, room: str, url: str) -> None:
     """Let two users of a library talk in a room, and compare what each of them has heard."""
     arguments = [url, f"{room}@{ROOMS}"]
@@ -132,6 +177,10 @@ def websocket(edge: Edge) -> str:
 
 def test_strophe(edge: Edge, tmp_path: Path) -> None:
     in_node(tmp_path, "strophe", "strophe", websocket(edge))
+
+
+def test_strophe_over_bosh(edge: Edge, tmp_path: Path) -> None:
+    in_node(tmp_path, "strophe", "bosh", f"{origin(edge)}/http-bind")
 
 
 def test_xmpp_client(by_itself: Edge, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ SESSIONS = int(os.environ.get("SESSIONS", "5000"))
 USERS = 5
 TOKEN = "a-token-for-pictures-only"
 SIZES = {"desktop": (1280, 1000), "phone": (390, 844)}
-DRAINED_PER_SECOND = 100
+DRAINED_PER_SECOND = max(1, SESSIONS // 50)
 
 
 def photographs(browser: Chromium, url: str, directory: Path, name: str, *, looks: int = 3) -> None:

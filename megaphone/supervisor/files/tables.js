@@ -40,8 +40,9 @@ function states(feed) {
 }
 
 const TRANSPORTS = [
-  ["TCP", "megaphone_connections - megaphone_websocket_connections - megaphone_http_connections"],
+  ["TCP", "megaphone_connections - megaphone_websocket_connections - megaphone_bosh_sessions - megaphone_http_connections"],
   ["WebSocket", "megaphone_websocket_connections"],
+  ["BOSH", "megaphone_bosh_sessions"],
   ["HTTP", "megaphone_http_connections"],
 ];
 
@@ -68,6 +69,16 @@ function service() {
     ["failed logins", 'megaphone_logins_total{result="failed"}'],
   ];
   draw("service", [["what"], ["now", true]], rows, ([name, metric]) => [name, number(metric, "count")]);
+}
+
+function pages() {
+  const rows = [
+    ["pages", "megaphone_pages"],
+    ["windows", 'megaphone_pages_windows{state="connected"}'],
+    ["that hold a page", 'megaphone_pages_windows{state="holding"}'],
+    ["that wait for one", 'megaphone_pages_windows{state="waiting"}'],
+  ];
+  draw("pages", [["what"], ["now", true]], rows, ([name, metric]) => [name, number(metric, "count")]);
 }
 
 function hub() {
@@ -167,6 +178,7 @@ export function drawTables(feed) {
   reasons(feed);
   if (feed.kind === "service") service();
   if (feed.kind === "hub") hub();
+  pages();
   workers(feed);
   if (samples(feed, "megaphone_upstream_connections").length) upstreams(feed);
   if (samples(feed, "megaphone_link_streams").length) links(feed);
