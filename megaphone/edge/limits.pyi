@@ -1,10 +1,7 @@
 """Types of the compiled limits."""
 
-from typing import Protocol
-
 from megaphone.config.schema import Limits, WebSocket
-from megaphone.dispatch.dispatcher import Owner
-from megaphone.edge.connection import ClientConnection
+from megaphone.edge.web import Web
 from megaphone.sockets.tls_contexts import CertificateChoice
 
 class ClientLimits:
@@ -26,11 +23,6 @@ class WebSocketLimits:
     def forwarded_header(self) -> bytes: ...
     @property
     def request_bytes(self) -> int: ...
-
-class Web(Protocol):
-    """Who serves HTTP beyond the XMPP WebSocket (web.server.WebServer)."""
-
-    def serve(self, connection: ClientConnection) -> Owner: ...
 
 class ListenerFacts:
     """What a connection has to know of the listener it came by."""

@@ -54,7 +54,7 @@ class Session:
         self._terms = Terms(creation, limits)
         self._wait, self._hold, self._requests = self._terms.wait, self._terms.hold, self._terms.requests
         self._keys = KeySequence(creation.new_key)
-        self._opening = True
+        self._opening, self._restarted = True, False
         self._next_rid = creation.rid + 1
         self._held: dict[int, _Held] = {creation.rid: _Held(request, now, creation.key)}  # in the order of rids
         self._early: dict[int, tuple[Body, int, float]] = {}
@@ -174,8 +174,10 @@ class Session:
                 del self._answers[answered]
         self._pause = 0.0
         if body.restarts:
+            self._restarted = True
             self._to_stream.append(stream_header(self._creation))
-        self._to_stream.append(body.elements)
+        # whoever asks is alive, as whoever sends white space is (RFC 6120 section 4.6.1); not before SASL has ended
+        self._to_stream.append(b" " if self._restarted and body.is_empty else body.elements)
         if body.terminates:
             self._to_stream.append(STREAM_END)
             self._end(None, now)

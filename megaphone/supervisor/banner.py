@@ -34,8 +34,8 @@ def _security(listen: Listen) -> str:
         "both": f"direct TLS or STARTTLS {listen.starttls}",
         "none": "plain, no TLS",
     }[listen.tls]
-    if "websocket" in listen.web:
-        text += ", WebSocket"
+    if listen.web:
+        text += f", HTTP for {', '.join(listen.web)}"
     if listen.proxy_protocol_from:
         text += f", PROXY protocol from {', '.join(listen.proxy_protocol_from)}"
     return text

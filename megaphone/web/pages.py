@@ -127,7 +127,7 @@ class PagesService:
         elif self.pages.is_full():
             exchange.answer(503, ((b"Retry-After", b"10"),))
         else:
-            limit_bytes = 2 * self._table.page_bytes + 65_536
+            limit_bytes = 3 * self._table.page_bytes + 65_536  # JSON may need 6 bytes for a character of 2
             socket = PagesSocket(self.pages, self._loop, limit_bytes, self._is_full)
             connection = exchange.open_messages(socket, message_bytes=limit_bytes)
             if connection is not None:

@@ -25,8 +25,12 @@ SECRET = b"a secret of the link benchmark"
 LINK_IDLE = 2  # times as many: in link mode a client is one descriptor of the edge
 
 
-def link_maker(secret_file: Path, listen_keys: Mapping[str, object] | None = None) -> Maker:
-    """Megaphone with two links; `listen_keys` are more lines of its [[listen]]."""
+def link_maker(
+    secret_file: Path,
+    listen_keys: Mapping[str, object] | None = None,
+    tables: Mapping[str, object] | None = None,
+) -> Maker:
+    """Megaphone with two links; `listen_keys` are more lines of its [[listen]], `tables` more of its tables."""
 
     def make(directory: Path, port: int, upstream: int, certificate: Certificate | None) -> list[str]:
         return relays.megaphone(
@@ -35,6 +39,7 @@ def link_maker(secret_file: Path, listen_keys: Mapping[str, object] | None = Non
             upstream,
             certificate,
             listen_keys=listen_keys,
+            tables=tables,
             mode="link",
             links=LINKS,
             secret_file=str(secret_file),

@@ -24,9 +24,8 @@ QUICK = ("wire", "websocket", "link_codec", "storage")
 SMALL = {
     "relay": ("--relays", "megaphone,haproxy", "--seconds", "0.1", "--idle", "50"),
     "web": (
-        *("--only", "memory,cpu,unmasking"),
         *("--relays", "megaphone,tcp,nginx", "--servers", "websockets"),
-        *("--seconds", "0.1", "--idle", "50"),
+        *("--seconds", "0.1", "--idle", "50", "--viewers", "20"),
     ),
     "cluster": ("--occupants", "9", "--messages", "8", "--written", "30", "--heals", "1"),
     "link": ("--only", "memory,storm", "--servers", "prosody", "--clients", "40", "--storm", "40"),

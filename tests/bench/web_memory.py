@@ -3,7 +3,7 @@
 from tests.bench.measure import bench, idle_kib
 from tests.bench.relays import megaphone
 from tests.bench.report.figure import OURS, Figure, Target
-from tests.bench.web_relay import TCP, WEBSOCKET
+from tests.bench.web_relay import NO_PINGS, TCP, WEBSOCKET
 from tests.bench.web_servers import SERVERS, maker
 
 MORE_KB = 0.5
@@ -15,7 +15,7 @@ def measure_memory(rounds: int, idle: int, names: list[str]) -> list[Figure]:
     more = Figure("memory per idle WebSocket beyond plain TCP", "kB", Target("value", MORE_KB), peers=())
     total = Figure("memory per idle WebSocket", "kB", peers=tuple(SERVERS))
     makers = {name: maker(name) for name in SERVERS}
-    makers[OURS] = lambda *where: megaphone(*where, listen_keys=WEBSOCKET)
+    makers[OURS] = lambda *where: megaphone(*where, listen_keys=WEBSOCKET, tables=NO_PINGS)
     makers[TCP] = megaphone
     with bench(makers) as setting:
         for _ in range(rounds):

@@ -29,6 +29,7 @@ TCP, LINK, LINK_TCP, NGINX = "tcp", "link websocket", "link tcp", "nginx"
 RELAYS = (OURS, TCP, LINK, LINK_TCP, NGINX)
 WEBSOCKET_RELAYS = {OURS, LINK, NGINX}
 WEBSOCKET = {"web": ["websocket"]}
+NO_PINGS = {"websocket": {"ping_seconds": 36_000.0}}  # of the edge's own: the others send none either
 STANZAS_PER_SECOND = 10_000
 TO_TCP, TO_NGINX = 1.3, 0.7
 
@@ -72,13 +73,13 @@ def nginx(directory: Path, port: int, upstream: int, certificate: Certificate | 
 def setting() -> Iterator[Bench]:
     """Three echo servers on the load's core: TCP, WebSocket, links."""
     makers: dict[str, Maker] = {
-        OURS: partial(relays.megaphone, listen_keys=WEBSOCKET),
+        OURS: partial(relays.megaphone, listen_keys=WEBSOCKET, tables=NO_PINGS),
         TCP: relays.megaphone,
         NGINX: nginx,
     }
     with bench(makers) as plain:
         secret_file = write_secret(plain.directory)
-        makers[LINK] = link_maker(secret_file, WEBSOCKET)
+        makers[LINK] = link_maker(secret_file, WEBSOCKET, NO_PINGS)
         makers[LINK_TCP] = link_maker(secret_file)
         with (
             echo_server(plain.load_core, plain.directory, websocket=True) as speaks_websocket,

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.e2e.test_upgrade_direct import upgrade
 from tests.link.server import run
 from tests.scenarios.bosh_client import BoshClient
 from tests.scenarios.light import LightClient
@@ -161,6 +162,30 @@ def test_a_wrong_host_and_no_body(by_itself: Edge, authority: CertificateAuthori
         ]:
             body = await client.post(text)
             assert (body.get("type"), body.get("condition")) == ("terminate", condition)
+
+    run(main())
+
+
+def test_an_upgrade_ends_sessions_in_order(by_itself: Edge, authority: CertificateAuthority) -> None:
+    """Who held a request at one worker for a session of another one asks again; all end, and may begin anew."""
+    edge = by_itself
+
+    async def main() -> None:
+        alice = await BoshClient.logged_in(edge.direct, ALICE, authority.certificate)
+        bob = await LightClient.login(edge.direct, BOB, authority.certificate)
+        waits = asyncio.create_task(alice.end())
+        before = edge.workers()
+        upgraded = await upgrade(edge)
+        assert upgraded.returncode == 0, upgraded.stderr
+        assert not set(before) & set(edge.workers())
+        assert await waits in ("system-shutdown", "item-not-found", "remote-connection-failed")
+        again = await BoshClient.logged_in(edge.direct, ALICE, authority.certificate)
+        await again.message(bob.jid, "after all")
+        while (await bob.next()).findtext(f"{CLIENT}body") != "after all":
+            pass
+        assert await again.terminate() is None
+        await bob.close()
+        await until(lambda: edge.metric("megaphone_bosh_sessions") == 0, "no session left")
 
     run(main())
 

@@ -94,7 +94,14 @@ class BoshClient:
                 await writer.wait_closed()
 
     async def _exchange(self, text: str) -> ET.Element:
-        body = await self.post(text)
+        while True:
+            try:
+                body = await self.post(text)
+                break
+            except Answer as answer:  # whoever reads the answers has a deadline
+                if answer.status != 503:
+                    raise
+                await asyncio.sleep(0.02)
         if self.lose_answers:
             self.lose_answers -= 1
             body = await self.post(text)  # as if the first answer had never come

@@ -3,7 +3,7 @@
 
 #include "xmpp.h"
 
-enum { MASK_BYTES = 4, HEAD_BYTES = 14, FINAL = 0x80, TEXT = 1, MASKED = 0x80 };
+enum { MASK_BYTES = 4, HEAD_BYTES = 14, FINAL = 0x80, CONTROL = 8, TEXT = 1, MASKED = 0x80 };
 
 static const uint8_t MASK[MASK_BYTES] = {0x37, 0xfa, 0x21, 0x3d};
 
@@ -89,14 +89,14 @@ static inline size_t take_head(struct frames *frames, const char *data, size_t l
     return taken;
 }
 
-/* Takes what of `data` belongs to the payload; how much that was. `*ended` if the message ends with it. */
+/* Takes what of `data` belongs to the payload; how much that was. `*ended` if a message ends with it: a ping is none. */
 static inline size_t take_payload(struct frames *frames, size_t length, int *ended) {
     size_t taken = length < frames->left ? length : frames->left;
     frames->left -= taken;
     frames->turn = (uint8_t)((frames->turn + taken) & 3);
     *ended = 0;
     if (frames->left == 0) {
-        *ended = (frames->head[0] & FINAL) != 0;
+        *ended = (frames->head[0] & (FINAL | CONTROL)) == FINAL;
         frames->inside = frames->have = 0;
     }
     return taken;

@@ -244,6 +244,20 @@ def test_a_restart_says_a_new_header() -> None:
     assert [element.tag for element in play.answers[2]] == ["{http://etherx.jabber.org/streams}features"]
 
 
+def test_who_asks_and_says_nothing_is_alive() -> None:
+    """To the edge and the server: but not before SASL has ended, where white space is forbidden."""
+    play = Play()
+    begun = play.stream
+    play.send(2)
+    assert play.stream == begun
+    play.at(3)
+    play.send(3, "xmpp:restart='true'")
+    play.at(6)
+    play.server(HEADER + FEATURES)
+    play.send(4)
+    assert play.stream == begun * 2 + b" "
+
+
 def test_the_client_terminates() -> None:
     play = Play()
     play.send(2)

@@ -1,8 +1,12 @@
 """What a body says, what is none, and how its children go on to a stream."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from megaphone.stream.bosh_body import read_body, terminal_body, write_body
+from megaphone.wire.framer import Event, StreamFramer
+from megaphone.wire.framing_element import STREAM_BEGIN
 
 NS = "xmlns='http://jabber.org/protocol/httpbind'"
 
@@ -72,6 +76,25 @@ def test_what_a_body_says() -> None:
 def test_what_is_no_body(text: str) -> None:
     with pytest.raises(ValueError, match="bad-request"):
         read_body(text.encode())
+
+
+@given(st.binary(max_size=60), st.integers(0, 300), st.integers(0, 40))
+def test_whatever_comes_is_a_body_or_none(data: bytes, at: int, cut: int) -> None:
+    """And what is one has whole elements."""
+    good = f"<body rid='7' {NS} xmlns:x='urn:x'><iq type='get'><x:q/></iq> <message>a&amp;b</message></body>".encode()
+    try:
+        body = read_body(good[:at] + data + good[at + cut :])
+    except ValueError as error:
+        if error.args[0] != "bad-request":
+            raise
+        return
+    framer = StreamFramer()
+    framer.scan(STREAM_BEGIN + b">")
+    rest = body.elements
+    while rest:
+        event, end, _, _, _ = framer.scan(rest)
+        assert event is Event.STANZA, body
+        rest = rest[end:]
 
 
 def test_what_is_written() -> None:

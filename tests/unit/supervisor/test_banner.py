@@ -10,7 +10,7 @@ def test_the_whole_banner() -> None:
         listen=(
             Listen(address=":5222"),
             Listen(address=":5223", tls="direct", proxy_protocol_from=("10.0.0.0/8", "::1/128")),
-            Listen(address="127.0.0.1:5224", tls="none"),
+            Listen(address="127.0.0.1:5224", tls="none", web=("websocket", "chat")),
         ),
         domain=(Domain(name="example.org", upstreams=("a", "b")), Domain(name="example.net", upstreams=("b",))),
         upstream=(Upstream(name="a", address="10.0.0.1:5222"), Upstream(name="b", address="unix:/run/b.sock")),
@@ -30,7 +30,7 @@ Megaphone 1.2.3, pid 42, 4 workers
   listen   0.0.0.0:5222  STARTTLS required
   listen   [::]:5222  STARTTLS required
   listen   0.0.0.0:5223  direct TLS, PROXY protocol from 10.0.0.0/8, ::1/128
-  listen   127.0.0.1:5224  plain, no TLS
+  listen   127.0.0.1:5224  plain, no TLS, HTTP for websocket, chat
   domain   example.org -> a (10.0.0.1:5222), b (unix:/run/b.sock)
   domain   example.net -> b (unix:/run/b.sock)
   admin    http://127.0.0.1:9280/metrics  /health/live  /health/ready

@@ -179,7 +179,11 @@ $("content").addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) publish(event);
 });
 $("copy").addEventListener("click", async () => {
-  await navigator.clipboard.writeText(location.href);
+  try {
+    await navigator.clipboard.writeText(location.href);
+  } catch {
+    return events.log(`This browser does not let us copy; the address is ${location.href}`);
+  }
   $("copy").textContent = "Copied";
   setTimeout(() => ($("copy").textContent = "Copy link"), 1_500);
 });
