@@ -190,24 +190,20 @@ def test_an_upgrade_ends_sessions_in_order(by_itself: Edge, authority: Certifica
     run(main())
 
 
-def test_a_drain_tells_who_waits(tmp_path_factory: pytest.TempPathFactory, authority: CertificateAuthority) -> None:
-    service = Embedded(tmp_path_factory.mktemp("bosh-drain"), authority)
-    service.register()
+def test_a_drain_tells_who_waits(by_itself: Edge, authority: CertificateAuthority) -> None:
+    """The last test of this service, which is stopped."""
 
     async def main() -> None:
         # of three people, or the end of one session would be news for another
-        clients = [
-            await BoshClient.logged_in(service.direct, account, authority.certificate)
-            for account in (ALICE, BOB, CAROL)
-        ]
+        people = (ALICE, BOB, CAROL)
+        clients = [await BoshClient.logged_in(by_itself.direct, each, authority.certificate) for each in people]
         for client in clients:
             assert (await client.ask("<query xmlns='jabber:iq:roster'/>", "get")).get("type") == "result"
             client.send()
-        await until(lambda: service.metric("megaphone_http_connections") >= len(clients), "a held request of each")
+        await until(lambda: by_itself.metric("megaphone_http_connections") >= len(clients), "a held request of each")
         ends = [asyncio.create_task(client.end()) for client in clients]
-        await asyncio.to_thread(service.stop)
+        await asyncio.to_thread(by_itself.stop)
         # the other one: a user's home is another worker than the session's, and has gone first
         assert set(await asyncio.gather(*ends)) <= {"system-shutdown", "remote-connection-failed"}
 
-    with serving(service):
-        run(main())
+    run(main())

@@ -172,7 +172,7 @@ def test_a_chat_shows_servers_that_come_and_go(tmp_path: Path, authority: Certif
     """Chatty's second half: `[SERVER UPDATE]`, and a killed server costs its client a reconnect."""
     # a guest comes back as somebody else, who gets the nick when the dead node's time to resume is over
     service = {"resume_seconds": 1}
-    with Cluster(tmp_path, authority, rooms={"create": "anyone"}, service=service) as cluster:
+    with Cluster(tmp_path, authority, rooms={"create": "anyone"}, service=service, lease_seconds=3) as cluster:
         a, b, c = cluster.nodes
         servers = ",".join(f"{node.plain.host}:{node.plain.port}" for node in cluster.nodes)
         options = ("--server", servers, "--domain", DOMAIN, "--tls", "none")

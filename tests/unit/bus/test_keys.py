@@ -31,7 +31,7 @@ async def bucket(nats: NATS) -> AsyncIterator[Keys]:
 
 
 def keys_of(bus: NATSBus) -> Keys:
-    return Keys(bus.connection, bus.prefix, "things", timeout_seconds=3.0)
+    return Keys(bus.connection, bus.prefix, "things", timeout_seconds=20.0)
 
 
 class Sight:

@@ -125,7 +125,7 @@ def test_what_is_written_on_one_node_is_on_all(nats: NATS, tmp_path: Path) -> No
                 write(node, number)
             await equal(nodes)
             assert nodes[2].count("true") == 9
-            assert nodes[0].changed == {"user1", "user2"}
+            await until(lambda: nodes[0].changed == {"user1", "user2"})
             nodes[1].users.put_vcard(JID("user0", DOMAIN), b"<vCard>new</vCard>")
             await until(lambda: nodes[2].users.vcard(JID("user0", DOMAIN)) == b"<vCard>new</vCard>")
             nodes[2].book.remove(JID("user0", DOMAIN))
