@@ -22,7 +22,7 @@ from megaphone.edge.offer cimport behind_white_space
 from megaphone.edge.websocket cimport (
     HTTP_OPEN, SPEAKS_BOSH, SPEAKS_HTTP, SPEAKS_WEBSOCKET, SPEAKS_XMPP, UNHEARD, WEBSOCKETS_OPEN, WEBSOCKETS_OPENED, WebSocket,
 )
-from megaphone.edge.relay cimport AWAITING_PROXY, CLOSED, CLOSING, CONNECTING, HANDSHAKE, NEGOTIATING, PREAUTH, ROUTING
+from megaphone.edge.relay cimport AWAITING_PROXY, CLOSED, CLOSING, CONNECTING, HANDSHAKE, NEGOTIATING, PREAUTH, ROUTING, server_bounds
 from megaphone.sockets.address cimport Address, read_address, socklen_t
 from megaphone.sockets.calls cimport getsockname
 from megaphone.sockets.poller cimport TICKS_PER_SECOND
@@ -40,6 +40,8 @@ from megaphone.sockets.receiver import socket_bytes
 
 cdef enum:
     TLS_RECORD = 0x16           # the first byte of a handshake (RFC 8446 section 5.1)
+
+cdef bytes OPEN_STREAM = b"<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' version='1.0'>"
 
 STATE_NAMES = (
     "negotiating", "negotiating", "negotiating", "negotiating", "connecting", "preauth", "authenticated", "closing", "closed",
@@ -84,6 +86,7 @@ def adopt_connection(Clients clients, ListenerFacts listener, int fd, bytes addr
     """
     cdef TLS session = None
     cdef ClientConnection connection
+    cdef Scan opened
     if tls:
         try:
             session = TLS.restore(tls)
@@ -100,6 +103,8 @@ def adopt_connection(Clients clients, ListenerFacts listener, int fd, bytes addr
             connection.receiver.start_tls(session)
         connection.mark_authenticated()
         connection.sniffed = b""        # its JID is in what the session owner says first
+        # which is <success/>, in the stream that the other process has opened; so far the framer has seen nothing of it
+        scan(&connection.framer_out, server_bounds(), <const uint8_t*> (<const char*> OPEN_STREAM), len(OPEN_STREAM), True, &opened)
     return connection
 
 

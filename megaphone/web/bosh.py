@@ -78,7 +78,8 @@ class Bosh:
         self._board = board
         self._index = index
         self._workers = workers
-        self._sessions: dict[str, LiveSession] = {}
+        self._sessions: dict[str, LiveSession] = {}  # those too that have ended, for a while
+        self._open_sessions = 0
         self._settings = settings
         self._guesses = FailedLogins(lock_policy(settings.wrong_sids))
         self._draining = self._replaced = False
@@ -158,10 +159,11 @@ class Bosh:
             exchange.answer(503, [_TEXT, (b"Retry-After", b"10")], b"there are too many sessions\n")
             return
         sid = f"{self._index}.{secrets.token_urlsafe(SID_BYTES)}"
-        live = LiveSession(self._loop, outer, connection, self._forget)
+        live = LiveSession(self._loop, outer, connection, self._ended, self._forget)
         self._sessions[sid] = live
+        self._open_sessions += 1
         self._board.add(BoshSlot.OPENED, 1)
-        self._board.set(BoshSlot.OPEN, len(self._sessions))
+        self._board.set(BoshSlot.OPEN, self._open_sessions)
         address = request.client_address
         live.address = address if address.startswith(MAPPED_PREFIX) else address[:_IPV6_PREFIX_BYTES]
         number = live.begin(
@@ -170,10 +172,14 @@ class Bosh:
         )
         exchange.on_gone = lambda: live.gone(number)
 
+    def _ended(self) -> None:
+        """One session is over; for a while it is known what it was told last."""
+        self._open_sessions -= 1
+        self._board.set(BoshSlot.OPEN, self._open_sessions)
+
     def _forget(self, live: LiveSession) -> None:
         """Nobody needs to know this session any more."""
         self._sessions.pop(live.session.sid, None)
-        self._board.set(BoshSlot.OPEN, len(self._sessions))
         if live.session.expired:
             self._board.add(BoshSlot.EXPIRED, 1)
 

@@ -30,7 +30,7 @@ _CLOCK_SECONDS = 0.001  # how early a timer may fire
 class LiveSession:
     """`outer` is our end of the stream's socket pair, `connection` what the edge has made of the other.
 
-    `forget` is called once, when nobody needs to know the session any more.
+    `ended` is called once, when the session ends, and `forget`, when nobody needs to know it any more.
     """
 
     session: Session
@@ -40,11 +40,13 @@ class LiveSession:
         loop: asyncio.AbstractEventLoop,
         outer: socket.socket,
         connection: ClientConnection,
+        ended: Callable[[], None],
         forget: Callable[[LiveSession], None],
     ) -> None:
         self._loop = loop
         self._socket: socket.socket | None = outer
         self._connection: ClientConnection | None = connection
+        self._ended = ended
         self._forget = forget
         self._waiting: dict[int, Callable[[bytes], None]] = {}
         self._last_number = 0
@@ -99,11 +101,17 @@ class LiveSession:
             if answer is not None:
                 answer(body)
         self._read_on(session.ended or session.has_room)
-        if session.ended and not self._ends:
+        if session.ended:
+            self._end()
+        self._set_timer()
+
+    def _end(self) -> None:
+        """The session is over; the stream's last words may still be on their way."""
+        if not self._ends:
             self._ends = True
+            self._ended()
             self._finish_writing()
             self._loop.call_later(LAST_WORDS_SECONDS, self._close)
-        self._set_timer()
 
     def _set_timer(self) -> None:
         deadline = self.session.deadline
@@ -123,7 +131,7 @@ class LiveSession:
             self._go_on()
 
     def _let_go(self) -> None:
-        """The last of all; the stream's last words may still be on their way."""
+        """The last of all."""
         for number, body in self.session.take_answers():
             answer = self._waiting.pop(number, None)
             if answer is not None:
@@ -131,10 +139,7 @@ class LiveSession:
         if not self._forgotten:
             self._forgotten = True
             self._forget(self)
-        if not self._ends:
-            self._ends = True
-            self._finish_writing()
-            self._loop.call_later(LAST_WORDS_SECONDS, self._close)
+        self._end()
 
     # --- the stream ------------------------------------------------------------
 

@@ -24,7 +24,7 @@ QUICK = ("wire", "websocket", "link_codec", "storage")
 SMALL = {
     "relay": ("--relays", "megaphone,haproxy", "--seconds", "0.1", "--idle", "50"),
     "web": (
-        *("--relays", "megaphone,tcp,nginx", "--servers", "websockets"),
+        *("--only", "memory,cpu,pages", "--relays", "megaphone,nginx", "--servers", "websockets"),
         *("--seconds", "0.1", "--idle", "50", "--viewers", "20"),
     ),
     "cluster": ("--occupants", "9", "--messages", "8", "--written", "30", "--heals", "1"),

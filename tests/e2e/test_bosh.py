@@ -1,78 +1,32 @@
 """Clients over BOSH through a running Megaphone: by itself, in front of Prosody, and over links to it."""
 
 import asyncio
-import contextlib
-from collections.abc import Iterator
 
-import pytest
-
+from tests.e2e.edges import edge_in, one_of, plain_listener
 from tests.e2e.test_upgrade_direct import upgrade
 from tests.link.server import run
 from tests.scenarios.bosh_client import BoshClient
 from tests.scenarios.light import LightClient
 from tests.servers.certificates import CertificateAuthority
-from tests.servers.embedded import Embedded
-from tests.servers.linked import link_upstream, until
-from tests.servers.megaphone import Edge, upstream_of
-from tests.servers.model import ALICE, BOB, CAROL, Endpoint
-from tests.servers.process import LOOPBACK, free_port
-from tests.servers.prosody import Prosody
-from tests.servers.prosody_link import SECRET, ProsodyLink
+from tests.servers.linked import until
+from tests.servers.megaphone import Edge
+from tests.servers.model import ALICE, BOB, CAROL
 
 CLIENT = "{jabber:client}"
 
 
-@contextlib.contextmanager
-def serving(edge: Edge) -> Iterator[Edge]:
-    """The edge, running: BOSH beside XMPP where there is direct TLS, and a plain listener for proxies."""
+def for_browsers(edge: Edge) -> None:
+    """BOSH beside XMPP where there is direct TLS, and a plain listener for proxies."""
     edge.tables["listen"][1] |= {"web": ["bosh"], "tls": "both"}
-    edge.plain = Endpoint(LOOPBACK, free_port(), "none")  # type: ignore[attr-defined]
-    edge.tables["listen"].append(
-        {"address": f"{LOOPBACK}:{edge.plain.port}", "tls": "none", "web": ["bosh"]}  # type: ignore[attr-defined]
-    )
+    edge.plain = plain_listener(edge, web=["bosh"])  # type: ignore[attr-defined]
     edge.tables["websocket"] = {"forwarded_from": ["127.0.0.0/8"]}
     edge.tables["bosh"] = {"wrong_sids_per_address": 8}
-    try:
-        edge.start()
-        yield edge
-    finally:
-        edge.stop()
 
 
-@pytest.fixture(scope="module")
-def by_itself(tmp_path_factory: pytest.TempPathFactory, authority: CertificateAuthority) -> Iterator[Edge]:
-    service = Embedded(tmp_path_factory.mktemp("bosh-embedded"), authority)
-    service.register()
-    with serving(service):
-        yield service
-
-
-@pytest.fixture(scope="module")
-def in_front_of_prosody(
-    tmp_path_factory: pytest.TempPathFactory, authority: CertificateAuthority, prosody_behind_edge: Prosody
-) -> Iterator[Edge]:
-    edge = Edge(tmp_path_factory.mktemp("bosh-prosody"), authority, [upstream_of(prosody_behind_edge)])
-    with serving(edge):
-        yield edge
-
-
-@pytest.fixture(scope="module")
-def linked_to_prosody(
-    tmp_path_factory: pytest.TempPathFactory, authority: CertificateAuthority, prosody_with_links: ProsodyLink
-) -> Iterator[Edge]:
-    directory = tmp_path_factory.mktemp("bosh-prosody-links")
-    upstream = link_upstream(directory, prosody_with_links.link, secret=SECRET)
-    with serving(Edge(directory, authority, [upstream])) as edge:
-        yield edge
-
-
-MODES = ["by_itself", "in_front_of_prosody", "linked_to_prosody"]
-
-
-@pytest.fixture(params=MODES)
-def edge(request: pytest.FixtureRequest) -> Edge:
-    found: Edge = request.getfixturevalue(request.param)
-    return found
+by_itself = edge_in("by_itself", for_browsers)
+in_front_of_prosody = edge_in("in_front_of_prosody", for_browsers)
+linked_to_prosody = edge_in("linked_to_prosody", for_browsers)
+edge = one_of("by_itself", "in_front_of_prosody", "linked_to_prosody")
 
 
 def test_two_kinds_of_clients_talk(edge: Edge, authority: CertificateAuthority) -> None:
@@ -190,24 +144,20 @@ def test_an_upgrade_ends_sessions_in_order(by_itself: Edge, authority: Certifica
     run(main())
 
 
-def test_a_drain_tells_who_waits(tmp_path_factory: pytest.TempPathFactory, authority: CertificateAuthority) -> None:
-    service = Embedded(tmp_path_factory.mktemp("bosh-drain"), authority)
-    service.register()
+def test_a_drain_tells_who_waits(by_itself: Edge, authority: CertificateAuthority) -> None:
+    """The last test of this service, which is stopped."""
 
     async def main() -> None:
         # of three people, or the end of one session would be news for another
-        clients = [
-            await BoshClient.logged_in(service.direct, account, authority.certificate)
-            for account in (ALICE, BOB, CAROL)
-        ]
+        people = (ALICE, BOB, CAROL)
+        clients = [await BoshClient.logged_in(by_itself.direct, each, authority.certificate) for each in people]
         for client in clients:
             assert (await client.ask("<query xmlns='jabber:iq:roster'/>", "get")).get("type") == "result"
             client.send()
-        await until(lambda: service.metric("megaphone_http_connections") >= len(clients), "a held request of each")
+        await until(lambda: by_itself.metric("megaphone_http_connections") >= len(clients), "a held request of each")
         ends = [asyncio.create_task(client.end()) for client in clients]
-        await asyncio.to_thread(service.stop)
+        await asyncio.to_thread(by_itself.stop)
         # the other one: a user's home is another worker than the session's, and has gone first
         assert set(await asyncio.gather(*ends)) <= {"system-shutdown", "remote-connection-failed"}
 
-    with serving(service):
-        run(main())
+    run(main())

@@ -245,7 +245,7 @@ def test_operators_see_and_kick_who_is_connected(
         kicked = clients[0]
         before = await asyncio.to_thread(by_itself.metric, "megaphone_connections_closed_total", reason="kicked")
         await asyncio.to_thread(steer, kicked.jid)
-        await kicked.end()
+        assert await kicked.end() == "policy-violation"
         after = await asyncio.to_thread(by_itself.metric, "megaphone_connections_closed_total", reason="kicked")
         assert after == before + 1
         for client in clients[1:]:

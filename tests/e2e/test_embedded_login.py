@@ -120,3 +120,25 @@ def test_a_line_break_behind_sasl(embedded: Embedded, authority: CertificateAuth
             await client.close()
 
     asyncio.run(log_in())
+
+
+def test_who_was_taken_home_is_told_why_the_stream_ends(embedded: Embedded, authority: CertificateAuthority) -> None:
+    """Half of the clients connect to another worker than their user's, which then takes their connection over."""
+
+    async def main() -> None:
+        taken = await asyncio.to_thread(embedded.metric, "megaphone_connections_moved_total", direction="taken")
+        for _ in range(30):
+            client = await LightClient.login(embedded.direct, ALICE, authority.certificate)
+            sent = await asyncio.to_thread(embedded.metric, "megaphone_stanzas_total", direction="out")
+            await client.ping()
+            counted = await asyncio.to_thread(embedded.metric, "megaphone_stanzas_total", direction="out")
+            assert counted > sent
+            rows = (await asyncio.to_thread(embedded.request, "GET", "/connections"))["connections"]
+            whom = {"connection": next(row["id"] for row in rows if row["jid"] == client.jid)}
+            assert (await asyncio.to_thread(embedded.request, "POST", "/kick", whom))["kicked"] == 1
+            assert await client.end() == "policy-violation"
+            if await asyncio.to_thread(embedded.metric, "megaphone_connections_moved_total", direction="taken") > taken:
+                return
+        raise AssertionError("none was taken over")
+
+    asyncio.run(main())

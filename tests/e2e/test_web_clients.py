@@ -9,67 +9,37 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.edges import edge_in, one_of
 from tests.scenarios.web_chat import WebChat
-from tests.servers.certificates import CertificateAuthority
 from tests.servers.chromium import Chromium
-from tests.servers.ejabberd_link import SECRET as EJABBERD_SECRET
-from tests.servers.ejabberd_link import EjabberdLink
 from tests.servers.embedded import Embedded
-from tests.servers.linked import link_upstream
 from tests.servers.megaphone import Edge
 from tests.servers.model import ALICE, CAROL, ROOMS
 from tests.servers.node import node
 from tests.servers.process import LOOPBACK
-from tests.servers.prosody_link import SECRET as PROSODY_SECRET
-from tests.servers.prosody_link import ProsodyLink
 
 SCRIPTS = Path(__file__).with_name("npm")
 PHONE = (390, 800)
 DESKTOP = (1280, 800)
 
 
-def serving(edge: Edge) -> Iterator[Edge]:
-    """The edge, running, with the web chat in the TLS of its second listener."""
+def with_chat(edge: Edge) -> None:
+    """The web chat in the TLS of the second listener."""
     edge.tables["listen"][1] |= {"tls": "both", "web": ["websocket", "bosh", "pages", "chat"]}
     edge.tables["chat"] = {"title": "Tea house", "join": [f"lobby@{ROOMS}"]}
-    try:
-        edge.start()
-        yield edge
-    finally:
-        edge.stop()
 
 
-@pytest.fixture(scope="module")
-def by_itself(tmp_path_factory: pytest.TempPathFactory, authority: CertificateAuthority) -> Iterator[Edge]:
-    service = Embedded(tmp_path_factory.mktemp("web-embedded"), authority)
-    service.register()
-    service.tables["listen"][2] |= {"web": ["websocket", "bosh", "chat"]}
-    service.tables["websocket"] = {"origins": [origin(service)]}  # so that the page without TLS gets none
-    yield from serving(service)
+def with_chat_elsewhere(edge: Edge) -> None:
+    """The same, and one in a listener without TLS whose page gets no WebSocket."""
+    with_chat(edge)
+    edge.tables["listen"][2] |= {"web": ["websocket", "bosh", "chat"]}
+    edge.tables["websocket"] = {"origins": [origin(edge)]}
 
 
-@pytest.fixture(scope="module")
-def linked_to_prosody(
-    tmp_path_factory: pytest.TempPathFactory, authority: CertificateAuthority, prosody_with_links: ProsodyLink
-) -> Iterator[Edge]:
-    directory = tmp_path_factory.mktemp("web-prosody")
-    upstream = link_upstream(directory, prosody_with_links.link, secret=PROSODY_SECRET)
-    yield from serving(Edge(directory, authority, [upstream], workers=1))
-
-
-@pytest.fixture(scope="module")
-def linked_to_ejabberd(
-    tmp_path_factory: pytest.TempPathFactory, authority: CertificateAuthority, ejabberd_with_links: EjabberdLink
-) -> Iterator[Edge]:
-    directory = tmp_path_factory.mktemp("web-ejabberd")
-    upstream = link_upstream(directory, ejabberd_with_links.link, secret=EJABBERD_SECRET)
-    yield from serving(Edge(directory, authority, [upstream], workers=1))
-
-
-@pytest.fixture(params=["by_itself", "linked_to_prosody", "linked_to_ejabberd"])
-def edge(request: pytest.FixtureRequest) -> Edge:
-    found: Edge = request.getfixturevalue(request.param)
-    return found
+by_itself = edge_in("by_itself", with_chat_elsewhere)
+linked_to_prosody = edge_in("linked_to_prosody", with_chat, workers=1)
+linked_to_ejabberd = edge_in("linked_to_ejabberd", with_chat, workers=1)
+edge = one_of("by_itself", "linked_to_prosody", "linked_to_ejabberd")
 
 
 @pytest.fixture(scope="module")

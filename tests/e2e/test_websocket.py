@@ -5,102 +5,40 @@ import contextlib
 import json
 import socket
 import ssl
-from collections.abc import Iterator
 from http.client import HTTPSConnection
 from pathlib import Path
 
 import pytest
 
+from tests.e2e.edges import edge_in, one_of, plain_listener, running
 from tests.e2e.test_upgrade_direct import upgrade
 from tests.link.server import run
 from tests.scenarios.light import TIMEOUT_SECONDS, LightClient
 from tests.scenarios.websocket_client import CLIENT, WebSocketClient
 from tests.servers.certificates import CertificateAuthority
-from tests.servers.ejabberd import Ejabberd
-from tests.servers.ejabberd_link import SECRET as EJABBERD_SECRET
-from tests.servers.ejabberd_link import EjabberdLink
 from tests.servers.embedded import Embedded
-from tests.servers.linked import link_upstream, until
+from tests.servers.linked import until
 from tests.servers.megaphone import Edge, upstream_of
 from tests.servers.model import ALICE, BOB, DOMAIN, ROOMS, Endpoint
-from tests.servers.process import LOOPBACK, free_port
 from tests.servers.prosody import Prosody
-from tests.servers.prosody_link import SECRET as PROSODY_SECRET
-from tests.servers.prosody_link import ProsodyLink
 
 CLIENTS = 16  # of two users: one may have ten sessions
 MUC = "http://jabber.org/protocol/muc"
 
 
-@contextlib.contextmanager
-def serving(edge: Edge) -> Iterator[Edge]:
-    """The edge, running: WebSockets beside XMPP where there is direct TLS, and a plain listener for proxies."""
+def for_browsers(edge: Edge) -> None:
+    """WebSockets beside XMPP where there is direct TLS, and a plain listener for proxies."""
     edge.tables["listen"][1] |= {"web": ["websocket", "host-meta"], "tls": "both"}
-    edge.plain = Endpoint(LOOPBACK, free_port(), "none")  # type: ignore[attr-defined]
-    edge.tables["listen"].append(
-        {"address": f"{LOOPBACK}:{edge.plain.port}", "tls": "none", "web": ["websocket"]}  # type: ignore[attr-defined]
-    )
+    edge.plain = plain_listener(edge, web=["websocket"])  # type: ignore[attr-defined]
     edge.tables["websocket"] = {"forwarded_from": ["127.0.0.0/8"], "ping_seconds": 1.0}
-    try:
-        edge.start()
-        yield edge
-    finally:
-        edge.stop()
 
 
-@pytest.fixture(scope="module")
-def in_front_of_prosody(
-    tmp_path_factory: pytest.TempPathFactory, authority: CertificateAuthority, prosody_behind_edge: Prosody
-) -> Iterator[Edge]:
-    edge = Edge(tmp_path_factory.mktemp("websocket-prosody"), authority, [upstream_of(prosody_behind_edge)])
-    with serving(edge):
-        yield edge
-
-
-@pytest.fixture(scope="module")
-def in_front_of_ejabberd(
-    tmp_path_factory: pytest.TempPathFactory, authority: CertificateAuthority, ejabberd: Ejabberd
-) -> Iterator[Edge]:
-    edge = Edge(tmp_path_factory.mktemp("websocket-ejabberd"), authority, [upstream_of(ejabberd)])
-    with serving(edge):
-        yield edge
-
-
-@pytest.fixture(scope="module")
-def linked_to_prosody(
-    tmp_path_factory: pytest.TempPathFactory, authority: CertificateAuthority, prosody_with_links: ProsodyLink
-) -> Iterator[Edge]:
-    directory = tmp_path_factory.mktemp("websocket-prosody-links")
-    upstream = link_upstream(directory, prosody_with_links.link, secret=PROSODY_SECRET)
-    with serving(Edge(directory, authority, [upstream])) as edge:
-        yield edge
-
-
-@pytest.fixture(scope="module")
-def linked_to_ejabberd(
-    tmp_path_factory: pytest.TempPathFactory, authority: CertificateAuthority, ejabberd_with_links: EjabberdLink
-) -> Iterator[Edge]:
-    directory = tmp_path_factory.mktemp("websocket-ejabberd-links")
-    upstream = link_upstream(directory, ejabberd_with_links.link, secret=EJABBERD_SECRET)
-    with serving(Edge(directory, authority, [upstream])) as edge:
-        yield edge
-
-
-@pytest.fixture(scope="module")
-def by_itself(tmp_path_factory: pytest.TempPathFactory, authority: CertificateAuthority) -> Iterator[Edge]:
-    service = Embedded(tmp_path_factory.mktemp("websocket-embedded"), authority)
-    service.register()
-    with serving(service):
-        yield service
-
-
-MODES = ["in_front_of_prosody", "in_front_of_ejabberd", "linked_to_prosody", "linked_to_ejabberd", "by_itself"]
-
-
-@pytest.fixture(params=MODES)
-def edge(request: pytest.FixtureRequest) -> Edge:
-    found: Edge = request.getfixturevalue(request.param)
-    return found
+in_front_of_prosody = edge_in("in_front_of_prosody", for_browsers)
+in_front_of_ejabberd = edge_in("in_front_of_ejabberd", for_browsers)
+linked_to_prosody = edge_in("linked_to_prosody", for_browsers)
+linked_to_ejabberd = edge_in("linked_to_ejabberd", for_browsers)
+by_itself = edge_in("by_itself", for_browsers)
+edge = one_of("in_front_of_prosody", "in_front_of_ejabberd", "linked_to_prosody", "linked_to_ejabberd", "by_itself")
 
 
 def test_two_kinds_of_clients_talk(edge: Edge, authority: CertificateAuthority) -> None:
@@ -239,7 +177,7 @@ def test_an_upgrade_is_not_noticed(
     else:
         edge = service = Embedded(tmp_path, authority, workers=1)
         service.register()
-    with serving(edge):
+    with running(edge, for_browsers):
 
         async def main() -> None:
             alice = await WebSocketClient.login(edge.direct, ALICE, authority.certificate)
@@ -262,7 +200,7 @@ def test_an_upgrade_is_not_noticed(
 def test_an_operator_ends_them(tmp_path: Path, authority: CertificateAuthority, how: str) -> None:
     service = Embedded(tmp_path, authority, workers=1)
     service.register()
-    with serving(service) as edge:
+    with running(service, for_browsers) as edge:
 
         async def main() -> None:
             alice = await WebSocketClient.login(edge.direct, ALICE, authority.certificate)
@@ -285,7 +223,7 @@ def test_the_server_goes(tmp_path: Path, authority: CertificateAuthority) -> Non
     prosody.register()
     prosody.start()
     try:
-        with serving(Edge(tmp_path, authority, [upstream_of(prosody)])) as edge:
+        with running(Edge(tmp_path, authority, [upstream_of(prosody)]), for_browsers) as edge:
 
             async def main() -> None:
                 alice = await WebSocketClient.login(edge.direct, ALICE, authority.certificate)

@@ -20,6 +20,7 @@ TARGETS = sorted(path.stem for path in (HERE / "targets").glob("*.pyx"))
 CODECS = "megaphone.wire"
 # What else the targets read with: Python, which is compiled as well, so that a fuzzer sees which branches it takes.
 PURE = Path("megaphone", "history")
+AS_IT_IS = [Path("megaphone"), Path("megaphone", "stream")]  # and what is copied beside them
 
 SANITIZED = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer", "-g1"]
 # Kind of build: compiler, options for the codecs (None: those in place are used), options for targets.
@@ -64,7 +65,8 @@ def compile_codecs(directory: Path, options: list[str]) -> None:
         project, [each for each in project.ext_modules if each.name.startswith(f"{CODECS}.")], directory, options
     )
     compile_pure(directory, options)
-    for path in [Path("megaphone"), Path(*CODECS.split(".")), PURE]:
+    for path in [*AS_IT_IS, Path(*CODECS.split(".")), PURE]:
+        (directory / path).mkdir(parents=True, exist_ok=True)
         for source in path.glob("*.py"):
             shutil.copyfile(source, directory / source)
 

@@ -22,7 +22,7 @@ ENVIRONMENT = {
     "UBSAN_OPTIONS": "print_stacktrace=1",
 }
 PACKAGES = [path for path in sys.path if path.endswith("-packages")]  # the program that embeds Python knows none
-READS_XML = {"framer", "from_messages", "stanza_header", "to_messages"}
+READS_XML = {"bosh_body", "framer", "from_messages", "stanza_header", "to_messages"}
 # The last status line: "#81086 DONE cov: 710 ft: 3209 corp: 917/341Kb lim: 4017 exec/s: 2615 rss: 99Mb"
 STATUS = re.compile(r"^#([0-9]+)\s+DONE\s+cov: ([0-9]+) ft: ([0-9]+) .*exec/s: ([0-9]+)", re.MULTILINE)
 

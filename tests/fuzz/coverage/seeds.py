@@ -70,6 +70,30 @@ def framer() -> Iterator[bytes]:
             yield bytes([flags | headed | tight, 3, 6, 99]) + cuts + data[len(HEADER) :]
 
 
+def bosh_body() -> Iterator[bytes]:
+    """Behind flags, as tests/unit/stream/bosh_fuzz.py says."""
+    bodies = (
+        (
+            b"<body rid='7' xmlns='http://jabber.org/protocol/httpbind' xmlns:stream='http://etherx.jabber.org/streams'",
+            b"body",
+        ),
+        (b"<b:body xmlns:b='http://jabber.org/protocol/httpbind' xmlns='urn:x' rid='8' ack='7' sid='s'", b"b:body"),
+        (
+            b"<?xml version='1.0'?><body rid='1' to='example.org' ver='1.6' wait='60' hold='1' xmlns:x='u'"
+            b" xmlns='http://jabber.org/protocol/httpbind' xmlns:xmpp='urn:xmpp:xbosh' xmpp:restart='true'",
+            b"body",
+        ),
+    )
+    for begin, _ in bodies:
+        yield b"\0" + begin + b"/>"
+    ways = cycle(bodies)
+    for data in [*examples(STREAMS), *examples(mutated_streams(header=True)), *map(stream_of, INPUTS)]:
+        inner = data.removeprefix(HEADER).removesuffix(END)
+        begin, name = next(ways)
+        yield b"\1" + inner
+        yield b"\0" + begin + b">" + inner + b"</" + name + b">"
+
+
 def websocket() -> Iterator[bytes]:
     """Behind flags and cuts, as tests/unit/wire/websocket_fuzz.py says."""
     heads = cycle([b"\x20\x00\x07", b"\x01", b"\x41\x00\x03\x00\x30", b"\x15", b"\x0a"])
@@ -218,6 +242,7 @@ def tls_records() -> Iterator[bytes]:
 
 
 SEEDS: dict[str, Callable[[], Iterator[bytes]]] = {
+    "bosh_body": bosh_body,
     "framer": framer,
     "from_messages": from_messages,
     "history_batch": history_batch,

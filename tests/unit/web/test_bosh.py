@@ -46,7 +46,8 @@ def test_a_session(make_bosh: Any, server: ScriptedServer) -> None:
     upstream.expect(b"<presence type='unavailable'/></stream:stream>")
     assert client.answer(last).get("type") == "terminate"
     upstream.close()
-    assert bosh.edge.board.get(BoshSlot.OPENED) == 1
+    assert (bosh.edge.board.get(BoshSlot.OPENED), bosh.edge.board.get(BoshSlot.OPEN)) == (1, 0)
+    assert client.answer(client.send(3, "type='terminate'")).get("type") == "terminate"
 
 
 def test_a_request_whose_connection_breaks_comes_again(make_bosh: Any, server: ScriptedServer) -> None:
