@@ -377,8 +377,8 @@ COMMANDS = (
     Mistake(
         what="A typo in a command",
         command="stauts",
-        error="argument COMMAND: invalid choice: 'stauts' (choose from 'serve', 'check', 'status', 'connections', "
-        "'links', 'kick', 'drain', 'reload', 'upgrade', 'probe', 'chat', 'hub', 'user', 'history', 'cluster'); "
+        error="argument COMMAND: invalid choice: 'stauts' (choose from 'serve', 'check', 'status', 'top', "
+        "'connections', 'links', 'kick', 'drain', 'reload', 'upgrade', 'probe', 'chat', 'hub', 'user', 'history', 'cluster'); "
         "did you mean 'status'?",
     ),
     Mistake(

@@ -181,9 +181,8 @@ async def test_in_a_terminal(run_node: RunNode, directory: Path) -> None:
 async def watch_in_a_terminal(directory: Path, socket: str) -> None:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     async with Terminal(directory, command(socket, "--interval", "0.3"), environment) as top:
-        screen = await top.until("talkers by what they carried")
-        assert "user13@worker0" in screen
-        assert screen.splitlines()[-1].startswith("q quit   s sort talkers   d drain")
+        assert "user13@worker0" in await top.until("talkers by what they carried")
+        await top.until(lambda shown: shown.rstrip().splitlines()[-1].startswith("q quit   s sort talkers   d drain"))
         top.press("s")
         await top.until("talkers by what they carry now")
         top.resize(60, 12)

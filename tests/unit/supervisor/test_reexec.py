@@ -234,7 +234,7 @@ def test_nobody_is_refused_meanwhile(start: Start) -> None:
                     client.connect(node.socket)  # may be answered, or closed in order: but it is never refused
                     client.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
                     served[1] += client.recv(100).startswith(b"HTTP/1.1 200")
-            except ConnectionResetError:
+            except (ConnectionResetError, BrokenPipeError):
                 continue
             except OSError as error:
                 failures.append(error)
