@@ -378,8 +378,8 @@ COMMANDS = (
         what="A typo in a command",
         command="stauts",
         error="argument COMMAND: invalid choice: 'stauts' (choose from 'serve', 'check', 'status', 'top', "
-        "'connections', 'links', 'kick', 'drain', 'reload', 'upgrade', 'probe', 'chat', 'hub', 'user', 'history', 'cluster'); "
-        "did you mean 'status'?",
+        "'connections', 'links', 'kick', 'drain', 'reload', 'upgrade', 'probe', 'chat', 'hub', 'user', 'history', "
+        "'cluster'); did you mean 'status'?",
     ),
     Mistake(
         what="Nothing runs",
