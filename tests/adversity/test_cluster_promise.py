@@ -24,7 +24,7 @@ DROPS_PER_SECOND = 3.0
 PAUSE_SECONDS = 4.0
 LOGIN_SECONDS = 90.0
 ARRIVED_SECONDS = 60.0
-UNDER_WAY_SECONDS = 3.0  # before a kill, what was said may not have been answered yet
+UNDER_WAY_SECONDS = 5.0  # before a kill, what was said may not have been answered yet: nodes wait so long
 DOMAIN = "example.test"
 
 

@@ -158,8 +158,13 @@ def test_operators_see_the_nodes(cluster: Cluster, capsys: pytest.CaptureFixture
     shown = capsys.readouterr().out
     assert re.search(r"^a \(this one\) +[0-9a-f]{16} ", shown, re.MULTILINE)
     assert re.search(r"^c +[0-9a-f]{16} ", shown, re.MULTILINE)
-    assert main(["status", "--config", str(a.config_path)]) == 0
-    assert "cluster megaphone: 3 nodes, 2/2 workers connected to NATS" in capsys.readouterr().out
+
+    def status() -> str:
+        assert main(["status", "--config", str(a.config_path)]) == 0
+        return capsys.readouterr().out
+
+    # workers put what they see on their boards now and then
+    wait_until(lambda: "cluster megaphone: 3 nodes, 2/2 workers connected to NATS" in status(), "three nodes shown")
     cluster.nats.kill()
     cluster.until_nats(there=False)
     assert main(["cluster", "status", "--config", str(a.config_path), "--json"]) == 1
