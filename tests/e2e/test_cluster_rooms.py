@@ -16,14 +16,14 @@ from slixmpp.exceptions import PresenceError
 from slixmpp.plugins.xep_0410 import PingStatus
 
 from megaphone.bus.homes import home_of
-from tests.e2e.test_embedded_rooms import PLUGINS, STANZA_ID, SUBJECT, USER, configure, enter, gone, muc, statuses
+from tests.e2e.test_embedded_rooms import PLUGINS, STANZA_ID, SUBJECT, USER, configure, enter, muc, statuses
 from tests.scenarios.client import Client, stanza
 from tests.scenarios.company import WAIT_SECONDS, Company, Script, play
 from tests.servers.certificates import CertificateAuthority
 from tests.servers.cluster import Cluster
 from tests.servers.model import ALICE, BOB, CAROL, ROOMS
 
-GARDEN = JID(f"garden@{ROOMS}")
+GARDEN = JID(f"garden@{ROOMS}")  # of the test that runs: each has one of its own
 DISCO = "<query xmlns='http://jabber.org/protocol/disco#info'/>"
 RESUME_SECONDS = 10
 BODY = "{jabber:client}body"
@@ -34,6 +34,12 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, authority: CertificateAuth
     directory: Path = tmp_path_factory.mktemp("rooms")
     with Cluster(directory, authority, service={"resume_seconds": RESUME_SECONDS}) as made:
         yield made
+
+
+@pytest.fixture(autouse=True)
+def _garden(request: pytest.FixtureRequest) -> None:
+    global GARDEN
+    GARDEN = JID(f"garden-{request.node.name.replace('_', '-')}@{ROOMS}")
 
 
 @pytest.fixture
@@ -54,6 +60,10 @@ async def people(company: Company, cluster: Cluster) -> tuple[Client, Client, Cl
 
 def here(nick: str) -> Any:
     return stanza("presence", of=f"{GARDEN}/{nick}")
+
+
+def gone(nick: str) -> Any:
+    return stanza("presence", kind="unavailable", of=f"{GARDEN}/{nick}")
 
 
 def said(text: str) -> Any:
