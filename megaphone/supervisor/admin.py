@@ -7,7 +7,7 @@ control socket  GET  /status  /connections  /links  /upgrade             POST /r
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 import trio
@@ -18,10 +18,10 @@ from megaphone.errors import UpgradeError
 from megaphone.metrics import CONNECTION_STATES, BoardCollector, NodeFacts
 from megaphone.supervisor import listing, pages, views
 from megaphone.supervisor.access import Access, refusal
-from megaphone.supervisor.conversation import Conversation, WorkerUnavailableError
+from megaphone.supervisor.asking import ASK_SECONDS, ask_all
+from megaphone.supervisor.conversation import WorkerUnavailableError
 from megaphone.supervisor.feed import Feed
 from megaphone.supervisor.http import Request, Response, Server, error_response, json_response
-from megaphone.supervisor.listing import ASK_SECONDS
 from megaphone.supervisor.program import Program
 from megaphone.supervisor.state import NodeState
 from megaphone.supervisor.supervisor import Supervisor
@@ -164,14 +164,15 @@ class Admin:
             limit = _limit(request.query, LIST_DEFAULT, LIST_LIMIT)
         except ValueError as error:
             return error_response(400, str(error))
-        lists, missing = await self._ask_all(
+        lists, missing = await ask_all(
+            self._supervisor.seats,
             lambda worker: worker.connections(
                 address=request.query.get("address"),
                 jid=request.query.get("jid"),
                 state=state,
                 limit=limit,
                 timeout_seconds=ASK_SECONDS,
-            )
+            ),
         )
         rows = [row for rows in lists.values() for row in rows]
         truncated = len(rows) > limit or any(len(rows) >= limit for rows in lists.values())
@@ -202,12 +203,12 @@ class Admin:
         return json_response(200, await listing.talkers(self._supervisor.seats, limit=limit))
 
     async def _links(self, _: Request) -> Response:
-        lists, missing = await self._ask_all(lambda worker: worker.links(timeout_seconds=ASK_SECONDS))
+        lists, missing = await ask_all(self._supervisor.seats, lambda worker: worker.links(timeout_seconds=ASK_SECONDS))
         links = [row for rows in lists.values() for row in rows]
         return json_response(200, {"links": links, "missing_workers": missing})
 
     async def _nodes(self, _: Request) -> Response:
-        seen, missing = await self._ask_all(lambda worker: worker.nodes(timeout_seconds=ASK_SECONDS))
+        seen, missing = await ask_all(self._supervisor.seats, lambda worker: worker.nodes(timeout_seconds=ASK_SECONDS))
         workers = [
             {"worker": index, "up": each.up, "trouble": each.trouble, "nodes": each.nodes}
             for index, each in seen.items()
@@ -224,10 +225,11 @@ class Admin:
         given = [value for value in (wanted.connection, wanted.address, wanted.jid) if value is not None]
         if len(given) != 1 or not given[0]:
             return error_response(400, "give exactly one of connection, address, jid")
-        counts, missing = await self._ask_all(
+        counts, missing = await ask_all(
+            self._supervisor.seats,
             lambda worker: worker.kick(
                 connection=wanted.connection, address=wanted.address, jid=wanted.jid, timeout_seconds=ASK_SECONDS
-            )
+            ),
         )
         return json_response(200, {"kicked": sum(counts.values()), "missing_workers": missing})
 
@@ -266,23 +268,6 @@ class Admin:
             return json_response(409, {"accepted": False, "begun": False, "reason": str(error)})
         number = self._upgrade.state.number
         return json_response(202 if begun else 200, {"accepted": True, "begun": begun, "number": number, "reason": ""})
-
-    async def _ask_all(self, ask: Callable[[Conversation], Awaitable[T]]) -> tuple[dict[int, T], list[int]]:
-        """Asks all workers at once: the answers by worker, and the workers that did not answer in time."""
-        answers: dict[int, Any] = {}
-
-        async def ask_one(index: int, worker: Conversation) -> None:
-            try:
-                answers[index] = await ask(worker)
-            except WorkerUnavailableError:
-                return
-
-        async with trio.open_nursery() as nursery:
-            for seat in self._supervisor.seats:
-                if seat.live is not None:
-                    nursery.start_soon(ask_one, seat.index, seat.live.conversation)
-        missing = [seat.index for seat in self._supervisor.seats if seat.index not in answers]
-        return dict(sorted(answers.items())), missing
 
 
 def _limit(query: Mapping[str, str], default: int, most: int) -> int:

@@ -84,8 +84,7 @@ class Conversation:
         answer = await self._ask(
             lambda number: channel.ListConnections(number, address, jid, state, limit), timeout_seconds
         )
-        rows = answer.result if isinstance(answer, channel.Reply) else []
-        return rows[:limit] if isinstance(rows, list) else []
+        return _rows(answer, limit)
 
     async def page(
         self, *, search: str, state: str | None, from_slot: int, limit: int, timeout_seconds: float
@@ -94,15 +93,12 @@ class Conversation:
         answer = await self._ask(
             lambda number: channel.ListPage(number, search, state, from_slot, limit), timeout_seconds
         )
-        rows = answer.result if isinstance(answer, channel.Reply) else []
-        next_slot = answer.next_slot if isinstance(answer, channel.Reply) else None
-        return (rows[:limit] if isinstance(rows, list) else []), next_slot
+        return _rows(answer, limit), answer.next_slot if isinstance(answer, channel.Reply) else None
 
     async def talkers(self, *, limit: int, timeout_seconds: float) -> list[channel.ConnectionRow]:
         """The connections that carried the most, most first; WorkerUnavailableError when it cannot say."""
         answer = await self._ask(lambda number: channel.ListTalkers(number, limit), timeout_seconds)
-        rows = answer.result if isinstance(answer, channel.Reply) else []
-        return rows[:limit] if isinstance(rows, list) else []
+        return _rows(answer, limit)
 
     async def links(self, *, timeout_seconds: float) -> list[channel.LinkRow]:
         """The worker's links; WorkerUnavailableError when it cannot say."""
@@ -216,3 +212,9 @@ class Conversation:
                     received(message)
         except (OSError, trio.ClosedResourceError):
             return
+
+
+def _rows(answer: Answer, limit: int) -> list[channel.ConnectionRow]:
+    """The connections of a reply, at most `limit`, whatever a worker has sent."""
+    rows = answer.result if isinstance(answer, channel.Reply) else []
+    return rows[:limit] if isinstance(rows, list) else []

@@ -3,15 +3,13 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-import trio
-
 from megaphone.supervisor import channel
+from megaphone.supervisor.asking import ASK_SECONDS, ask_all
 from megaphone.supervisor.conversation import WorkerUnavailableError
 from megaphone.supervisor.seat import Seat
 
 PAGE_LIMIT: Final = 200
 TALKERS_LIMIT: Final = 100
-ASK_SECONDS: Final = 2.0  # a worker that does not answer within this is reported as missing
 FIRST: Final = "0.0"
 
 
@@ -57,20 +55,8 @@ async def page(
 
 async def talkers(seats: Sequence[Seat], *, limit: int) -> dict[str, Any]:
     """The connections of all workers that have carried the most bytes since they were opened, most first."""
-    answers: dict[int, list[channel.ConnectionRow]] = {}
-
-    async def ask(seat: Seat) -> None:
-        try:
-            if seat.live is not None:
-                answers[seat.index] = await seat.live.conversation.talkers(limit=limit, timeout_seconds=ASK_SECONDS)
-        except WorkerUnavailableError:
-            return
-
-    async with trio.open_nursery() as nursery:
-        for seat in seats:
-            nursery.start_soon(ask, seat)
+    answers, missing = await ask_all(seats, lambda worker: worker.talkers(limit=limit, timeout_seconds=ASK_SECONDS))
     rows = sorted(
-        (row for index in sorted(answers) for row in answers[index]), key=lambda row: -(row.bytes_in + row.bytes_out)
+        (row for rows in answers.values() for row in rows), key=lambda row: -(row.bytes_in + row.bytes_out)
     )
-    missing = [seat.index for seat in seats if seat.index not in answers]
     return {"connections": rows[:limit], "missing_workers": missing}
