@@ -78,6 +78,11 @@ def plain_listener(edge: Edge, **listen: Any) -> Endpoint:
     return endpoint
 
 
+def with_pages(edge: Edge) -> None:
+    """Ephemeral pages on the listener without TLS of a service: browsers trust what comes from their own machine."""
+    edge.tables["listen"][2]["web"] = ["pages"]
+
+
 def _edge(
     mode: str,
     request: pytest.FixtureRequest,

@@ -14,18 +14,15 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.e2e.edges import edge_in, plain_listener
 from tests.link.server import run
 from tests.scenarios.light import LightClient
 from tests.scenarios.websocket_client import WebSocketClient
 from tests.servers.certificates import CertificateAuthority
-from tests.servers.chromium import Chromium
-from tests.servers.embedded import Embedded
-from tests.servers.linked import link_upstream
+from tests.servers.chromium import Chromium, browsing
 from tests.servers.megaphone import Edge
-from tests.servers.model import ALICE, BOB, Endpoint
-from tests.servers.process import LOOPBACK, free_port
-from tests.servers.prosody import Prosody
-from tests.servers.prosody_link import SECRET
+from tests.servers.model import ALICE, BOB
+from tests.servers.process import LOOPBACK
 
 TOKEN = "an-operators-token-for-tests"
 # What changes while nobody does anything: it must lie between two scrapes, or be compared with another look.
@@ -37,55 +34,25 @@ NUMBERS = """[...document.querySelectorAll('[data-metric]')]
 Samples = list[tuple[str, dict[str, str], float]]
 
 
-def with_token(edge: Edge) -> Edge:
+def with_token(edge: Edge) -> None:
+    """A token for operators, WebSockets where there is direct TLS, and a plain listener."""
     path = edge.directory / "token"
     path.touch(0o600)
     path.write_text(TOKEN + "\n")
     edge.tables["admin"]["token_file"] = "token"
-    edge.plain = Endpoint(LOOPBACK, free_port(), "none")  # type: ignore[attr-defined]
-    edge.tables["listen"].append({"address": f"{LOOPBACK}:{edge.plain.port}", "tls": "none"})  # type: ignore[attr-defined]
-    edge.tables["listen"][1] |= {"tls": "both", **WEB}
+    edge.plain = plain_listener(edge)  # type: ignore[attr-defined]
+    edge.tables["listen"][1] |= {"tls": "both", "web": ["websocket"]}
     edge.tables["websocket"] = {"ping_seconds": 600.0}
-    return edge
 
 
-WEB: dict[str, Any] = {"web": ["websocket"]}
-
-
-@pytest.fixture(scope="module")
-def by_itself(tmp_path_factory: pytest.TempPathFactory, authority: CertificateAuthority) -> Iterator[Edge]:
-    service = Embedded(tmp_path_factory.mktemp("dashboard-embedded"), authority)
-    service.register()
-    with_token(service)
-    try:
-        service.start()
-        yield service
-    finally:
-        service.stop()
-
-
-@pytest.fixture(scope="module")
-def with_links(
-    tmp_path_factory: pytest.TempPathFactory, authority: CertificateAuthority, prosody_with_links: Prosody
-) -> Iterator[Edge]:
-    directory = tmp_path_factory.mktemp("dashboard-links")
-    upstream = link_upstream(directory, prosody_with_links.link, secret=SECRET)  # type: ignore[attr-defined]
-    edge = with_token(Edge(directory, authority, [upstream]))
-    try:
-        edge.start()
-        yield edge
-    finally:
-        edge.stop()
+by_itself = edge_in("by_itself", with_token)
+linked_to_prosody = edge_in("linked_to_prosody", with_token)
 
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
-    started = Chromium(tmp_path_factory.mktemp("browser"))
-    try:
-        started.start()
+    with browsing(tmp_path_factory.mktemp("browser")) as started:
         yield started
-    finally:
-        started.stop()
 
 
 def scrape(edge: Edge) -> Samples:
@@ -151,7 +118,7 @@ async def people(edge: Edge, authority: CertificateAuthority) -> list[Any]:
     return clients
 
 
-@pytest.mark.parametrize("which", ["by_itself", "with_links"])
+@pytest.mark.parametrize("which", ["by_itself", "linked_to_prosody"])
 def test_every_number_is_that_of_metrics(
     request: pytest.FixtureRequest, which: str, authority: CertificateAuthority, browser: Chromium
 ) -> None:
@@ -185,7 +152,7 @@ def test_every_number_is_that_of_metrics(
         assert {"megaphone_connections_closed_total", "megaphone_worker_cpu_seconds_total"} - metrics == {
             "megaphone_worker_cpu_seconds_total"  # shown as a rate only
         }
-        assert ("megaphone_link_round_trip_seconds" in shown_tables(browser)) == (which == "with_links")
+        assert ("megaphone_link_round_trip_seconds" in shown_tables(browser)) == (which == "linked_to_prosody")
         assert "host-unknown" in browser.run("document.querySelector('#reasons').innerText")
         assert cells(browser, "transports") == [["TCP", "2"], ["WebSocket", "1"], ["BOSH", "0"], ["HTTP", "0"]]
 

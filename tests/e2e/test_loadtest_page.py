@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.servers.certificates import CertificateAuthority
-from tests.servers.chromium import Chromium
+from tests.servers.chromium import Chromium, browsing
 from tests.servers.embedded import Embedded
 from tests.servers.locust import page
 from tests.servers.model import DOMAIN
@@ -25,12 +25,8 @@ SETTINGS = "hold_seconds=8 chat_seconds=10 message_p99_ms=10000 rate_percent=50"
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[Chromium]:
     """A browser on an empty page."""
-    started = Chromium(tmp_path)
-    try:
-        started.start()
+    with browsing(tmp_path) as started:
         yield started
-    finally:
-        started.stop()
 
 
 def unfold(browser: Chromium, title: str, field: str) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from websockets.exceptions import ConnectionClosed
 
+from tests.e2e.edges import running, with_pages
 from tests.e2e.test_upgrade_direct import upgrade
 from tests.scenarios.pages_window import PagesWindow, page_of
 from tests.servers.certificates import CertificateAuthority
@@ -27,12 +28,8 @@ PAGE = page_of(TEXT)
 @pytest.fixture(scope="module")
 def embedded(tmp_path_factory: pytest.TempPathFactory, authority: CertificateAuthority) -> Iterator[Embedded]:
     node = Embedded(tmp_path_factory.mktemp("pages"), authority)
-    node.tables["listen"][2]["web"] = ["pages"]
-    try:
-        node.start()
+    with running(node, with_pages):
         yield node
-    finally:
-        node.stop()
 
 
 def url(port: int) -> str:

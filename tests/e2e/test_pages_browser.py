@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.edges import running, with_pages
 from tests.servers.certificates import CertificateAuthority
-from tests.servers.chromium import Chromium, Page
+from tests.servers.chromium import Chromium, Page, browsing
 from tests.servers.embedded import Embedded
 from tests.servers.process import LOOPBACK, ServerError
 
@@ -22,22 +23,14 @@ COUNT = "document.querySelector('#count')?.textContent"
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory, authority: CertificateAuthority) -> Iterator[Embedded]:
     node = Embedded(tmp_path_factory.mktemp("pages"), authority)
-    node.tables["listen"][2]["web"] = ["pages"]
-    try:
-        node.start()
+    with running(node, with_pages):
         yield node
-    finally:
-        node.stop()
 
 
 @pytest.fixture(scope="module")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
-    chromium = Chromium(tmp_path_factory.mktemp("chromium"))
-    try:
-        chromium.start()
+    with browsing(tmp_path_factory.mktemp("chromium")) as chromium:
         yield chromium
-    finally:
-        chromium.stop()
 
 
 def publish(window: Page, node: Embedded, text: str) -> str:

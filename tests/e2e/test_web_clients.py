@@ -11,7 +11,7 @@ import pytest
 
 from tests.e2e.edges import edge_in, one_of
 from tests.scenarios.web_chat import WebChat
-from tests.servers.chromium import Chromium
+from tests.servers.chromium import Chromium, browsing
 from tests.servers.embedded import Embedded
 from tests.servers.megaphone import Edge
 from tests.servers.model import ALICE, CAROL, ROOMS
@@ -44,12 +44,8 @@ edge = one_of("by_itself", "linked_to_prosody", "linked_to_ejabberd")
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
-    started = Chromium(tmp_path_factory.mktemp("browser"), trusting=True)
-    try:
-        started.start()
+    with browsing(tmp_path_factory.mktemp("browser"), trusting=True) as started:
         yield started
-    finally:
-        started.stop()
 
 
 def origin(edge: Edge) -> str:

@@ -7,7 +7,8 @@ import shutil
 import time
 import urllib.request
 from collections import deque
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -203,3 +204,14 @@ class Chromium(Page):
         """End it."""
         self.detach()
         self._process.stop()
+
+
+@contextmanager
+def browsing(directory: Path, *, trusting: bool = False) -> Iterator[Chromium]:
+    """A browser on an empty page, from its start to its end."""
+    browser = Chromium(directory, trusting=trusting)
+    try:
+        browser.start()
+        yield browser
+    finally:
+        browser.stop()
