@@ -19,6 +19,7 @@ ONCE_COLUMNS: Final = 160
 ONCE_ROWS: Final = 100
 _ANSWER_SECONDS: Final = 10.0
 _ESCAPE: Final = 27
+_REDRAW: Final = ord("L") & 0x1F  # Ctrl-L, as everywhere
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -119,7 +120,9 @@ class _Screen:
                 return
             if key in (ord("q"), ord("Q"), _ESCAPE):
                 return
-            if key >= 0 and key != self._resized:
+            if key in (self._resized, _REDRAW):
+                self._screen.clear()  # what is on the terminal now is not what was drawn: all of it is drawn anew
+            elif key >= 0:
                 self._obey(key)
             if time.monotonic() >= due:
                 self._refresh()
