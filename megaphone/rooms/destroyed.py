@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 KEPT_SECONDS: Final = 300.0  # by then every node that can be reached has the deletion of the row
 LIMIT: Final = 10_000  # the oldest are forgotten: what is late of them may show the room for a moment
-LATER_SECONDS: Final = 2.0  # after it is destroyed, the row is deleted at the latest: clocks may differ a little
+LATER_SECONDS: Final = 10.0  # a row that has gone this soon after has gone for this reason
 
 
 class DestroyedRooms:
@@ -36,10 +36,10 @@ class DestroyedRooms:
         """Return when a room was destroyed last: whatever was made until then is over. 0.0 if it was not."""
         return self._at.get(room, 0.0)
 
-    def next_from(self, room: JID) -> float:
-        """Return from when on a next room of this name may have been made; 0.0 if there was none."""
-        at = self._at.get(room)
-        return 0.0 if at is None else at + LATER_SECONDS
+    def over_until(self, room: JID, deleted: float) -> float:
+        """Return until when what was made is over, if a row was deleted at this time: then, or shortly before."""
+        at = self.at(room)
+        return at if at <= deleted <= at + LATER_SECONDS else deleted
 
     def sweep(self, now: float) -> None:
         """Forget what was long ago."""

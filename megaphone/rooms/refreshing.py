@@ -32,7 +32,9 @@ def refresh(rooms: Rooms, jid: JID, now: float) -> None:
     record, room, ended = store.room(jid), rooms.room(jid), store.ended(jid)
     if record is not None and nodes is not None and record.created <= nodes.destroyed.at(jid):
         return  # it is destroyed, and its row goes yet
-    is_over = room is not None and room.made <= ended
+    is_over = room is not None and _is_over(room, ended)
+    if room is not None:
+        room.life = ended
     if record is not None and room is not None and is_over and room.config.persistent:
         ownership.end(room)  # it was destroyed, and this is the next of its name
         room = None
@@ -41,6 +43,7 @@ def refresh(rooms: Rooms, jid: JID, now: float) -> None:
             _row_is_gone(room, is_over=is_over)
     elif room is None:
         room = Room(record, rooms.surroundings, store.affiliations(jid))
+        room.life = ended
         rooms.add(room)
         room.announce()
     else:
@@ -52,6 +55,14 @@ def refresh(rooms: Rooms, jid: JID, now: float) -> None:
         _take_affiliations(room, keeping=maker if was_locked else None)
         if rooms.room(jid) is room:
             room.close_if_empty()
+
+
+def _is_over(room: Room, ended: float) -> bool:
+    """Whether the last deletion of a room of this name was this one's, and is news."""
+    nodes = room.surroundings.nodes
+    if ended == room.life:
+        return False
+    return room.made <= (ended if nodes is None else nodes.destroyed.over_until(room.jid, ended))
 
 
 def _row_is_gone(room: Room, *, is_over: bool) -> None:
@@ -70,7 +81,8 @@ def _row_is_gone(room: Room, *, is_over: bool) -> None:
 
 def keep(room: Room, now: float) -> None:
     """Keep a room again whose row has gone, as one that was made since."""
-    room.created = room.made = max(now, room.surroundings.store.ended(room.jid) + SOONEST_SECONDS)
+    room.life = room.surroundings.store.ended(room.jid)
+    room.created = room.made = max(now, room.life + SOONEST_SECONDS)
     room.save_rows()
 
 

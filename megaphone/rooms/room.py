@@ -74,6 +74,7 @@ class Room:
         "id",
         "jid",
         "late",
+        "life",
         "locked",
         "made",
         "mark",
@@ -100,7 +101,11 @@ class Room:
         """The beginning of its stanza-ids (XEP-0359), which end with their own id."""
         self.config = record.config
         self.creator = record.creator
-        self.created = self.made = record.created  # `made` stays when it is kept again as another
+        self.created = record.created
+        self.made = record.created
+        """When this instance was, which may later be kept as one that was made at another time."""
+        self.life: float | None = None
+        """`RoomStore.ended` as it was when this was looked at last; None if it was not yet."""
         self.secret = record.secret
         self.subject: Subject | None = record.subject
         self.locked = locked

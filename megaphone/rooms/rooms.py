@@ -142,6 +142,8 @@ class Rooms:
         # who asks without <x/> cannot configure it: section 7.2.1, groupchat 1.0
         locked = stanza.child(MUC, "x") is not None
         room = Room(record, self.surroundings, (Affiliated(creator, Affiliation.OWNER),), locked=locked)
+        if self.surroundings.nodes is not None:
+            room.life = self._store.ended(jid)
         entering.enter(room, stanza, stanza.to.resource, now, created=True)
         self.add(room)
         if not locked:
@@ -152,7 +154,7 @@ class Rooms:
         nodes = self.surroundings.nodes
         if nodes is None:
             return now
-        return max(now, self._store.ended(jid) + refreshing.SOONEST_SECONDS, nodes.destroyed.next_from(jid))
+        return max(now, max(self._store.ended(jid), nodes.destroyed.at(jid)) + refreshing.SOONEST_SECONDS)
 
     def _receive_at_domain(self, stanza: Addressed) -> None:
         """Answer for the domain: what it is, which rooms it has, that it is there."""

@@ -134,8 +134,9 @@ class Telling:
 
     def destroyed(self, room: Room, content: bytes) -> None:
         """An owner has destroyed a room here."""
-        self.destroyed_rooms.note(room.jid, self.now)
-        self._wire.publish(room.jid, Destroyed(self._wire.origin, room.jid, content, self.now))
+        at = max(self.now, room.made)
+        self.destroyed_rooms.note(room.jid, at)
+        self._wire.publish(room.jid, Destroyed(self._wire.origin, room.jid, content, at))
         if room.mirror is not None:
             room.mirror.own.clear()
 

@@ -68,7 +68,7 @@ def of_one_mind(sea: Sea) -> None:
         assert (room is None) == (record is None), node.name
         if room is not None and record is not None:
             assert room.record == record
-            assert room.created > node.store.ended(ROOM)
+            assert room.life in (None, node.store.ended(ROOM))
             affiliations = {each.jid: each.affiliation for each in room.affiliations}
             assert affiliations == {each.jid: each.affiliation for each in node.store.affiliations(ROOM)}
             found.append((record, affiliations))
@@ -123,6 +123,28 @@ def test_made_again_at_another_node_before_the_row_has_gone_there() -> None:
     assert room is not None
     assert room.creator == person("juliet").bare
     assert set(sea.views()["c"]) == {"juliet"}
+
+
+@pytest.mark.parametrize("persistent", [False, True])
+@pytest.mark.parametrize("first", ["events", "rows"])
+def test_made_again_and_destroyed_again_at_once(persistent: bool, first: str) -> None:
+    sea = made(persistent)
+    sea["a"].say("romeo", DESTROY)
+    sea.calm()
+    enter(sea, "a", "romeo")
+    sea["a"].say("romeo", configure(persistent))
+    bring_all(sea)
+    enter(sea, "b", "juliet")
+    hush(sea)
+    sea["a"].say("romeo", DESTROY)
+    if first == "events":
+        sea.calm()
+    bring_all(sea)
+    sea.pass_(3)
+    bring_all(sea)
+    (gone,) = [each for each in sea["b"].taken("juliet") if each.get("from") == f"{ROOM}/juliet"]
+    assert gone.find(".//{http://jabber.org/protocol/muc#user}destroy") is not None
+    assert all(node.rooms.room(ROOM) is None and node.store.room(ROOM) is None for node in sea.nodes.values())
 
 
 def test_destroyed_while_a_node_was_cut_off_and_made_again() -> None:
