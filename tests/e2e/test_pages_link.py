@@ -11,6 +11,7 @@ from tests.scenarios.pages_window import PagesWindow, page_of
 from tests.servers.megaphone import Edge
 from tests.servers.process import wait_until
 
+LINKS = 4  # two of each worker
 WINDOWS_LIMIT = 64  # that are opened until the kernel gives one to the worker it is for
 FETCHES_LIMIT = 32
 
@@ -32,6 +33,11 @@ def window_at(edge: Edge, worker: int) -> PagesWindow:
             return window
         window.close()
     raise AssertionError(f"no window came to worker {worker}")
+
+
+def are_attached(edge: Edge) -> None:
+    """Wait until all links into Prosody stand."""
+    wait_until(lambda: edge.metric("megaphone_links", state="attached") == LINKS, "all links", 30.0)
 
 
 def counted(edge: Edge, result: str) -> float:
@@ -58,6 +64,7 @@ def is_gone(edge: Edge) -> None:
 
 def test_a_page_of_one_worker_is_fetched_at_the_other(linked_to_prosody: Edge) -> None:
     edge = linked_to_prosody
+    are_attached(edge)
     text = "written at one worker, read at the other"
     author, reader = window_at(edge, 0), window_at(edge, 1)
     holders = [author.have(text)]
@@ -102,6 +109,7 @@ def test_a_page_of_one_worker_is_fetched_at_the_other(linked_to_prosody: Edge) -
 
 def test_the_successor_of_a_killed_worker_knows_who_holds_a_page(linked_to_prosody: Edge) -> None:
     edge = linked_to_prosody
+    are_attached(edge)
     text = "one worker is killed"
     staying, lost = ([window_at(edge, worker).have(text) for _ in range(2)] for worker in (0, 1))
     for window in (*staying, *lost):
@@ -119,6 +127,7 @@ def test_the_successor_of_a_killed_worker_knows_who_holds_a_page(linked_to_proso
         return worker["pid"] not in (before, None) and worker["state"] == "ready"
 
     wait_until(replaced, "a new worker")
+    are_attached(edge)
     # it gets the page from those who stayed at the other worker, and gives it on when they are gone
     back = [window_at(edge, 1) for _ in range(2)]
     for window in back:
