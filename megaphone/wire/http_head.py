@@ -29,7 +29,7 @@ class HeadRefusedError(Exception):
 
 
 class Head(NamedTuple):
-    """A head that was read: h11's Request, and the h11.Connection that reads what is behind it and writes the answer."""
+    """What was read: h11's Request, and the h11.Connection that reads what is behind its head and writes the answer."""
 
     request: Any
     reader: Any
@@ -77,7 +77,7 @@ def check_head(head: bytes) -> None:
 
 
 def read_head(head: bytes, limit_bytes: int) -> Head:
-    """Read a whole head, of at most `limit_bytes`, which then hold for what frames its body; HeadRefusedError if bad."""
+    """Read a whole head; `limit_bytes` also bound what frames its body. HeadRefusedError: that is the answer."""
     check_head(head)
     h11 = http()
     reader = h11.Connection(h11.SERVER, max_incomplete_event_size=limit_bytes)
