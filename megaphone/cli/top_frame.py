@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from megaphone.cli.output import age, printable, size, table
+from megaphone.cli.output import age, latency, printable, size, table
 
 Style = Literal["plain", "title", "head", "trouble", "keys"]
 Line = tuple[str, Style]
@@ -33,9 +33,10 @@ class Look:
         found = [number for carried, number in self.samples(metric) if labels.items() <= carried.items()]
         return sum(found) if found else None
 
-    def highest(self, metric: str) -> float | None:
-        """The highest of all samples; None if nobody counts that."""
-        return max((number for _, number in self.samples(metric)), default=None)
+    def highest(self, metric: str, **labels: str) -> float | None:
+        """The highest of the samples with these labels; None if nobody counts that."""
+        found = [number for carried, number in self.samples(metric) if labels.items() <= carried.items()]
+        return max(found, default=None)
 
     def labels(self, metric: str, *names: str) -> list[tuple[str, ...]]:
         """The values of these labels, each once, in the order of the feed."""
@@ -97,8 +98,13 @@ def _head(now: Look, before: Look | None) -> list[Line]:
     resident = now.number("worker_resident_memory_bytes")
     each = resident / total if resident is not None and total else None
     lines.append(_numbers("memory", _size(resident), f"{_size(each)} for each connection"))
+    if feed["kind"] != "hub":
+        median, most, worst = (
+            latency(now.highest("client_round_trip_now_seconds", percentile=each)) for each in ("50", "90", "100")
+        )
+        lines.append(_numbers("round trip", median, f"90 % within {most}, worst {worst}"))
     if now.samples("links"):
-        slowest = _seconds(now.highest("link_round_trip_seconds"))
+        slowest = latency(now.highest("link_round_trip_seconds"))
         attached = f"{_count(now.number('links', state='attached'))} of {_count(now.number('links'))} attached"
         lines.append(_numbers("links", attached, f"round trip {slowest}"))
     if feed["kind"] == "hub":
@@ -125,8 +131,8 @@ def _workers(now: Look, before: Look | None, most: int) -> list[Line]:
             _count(now.number("connections", worker=worker)),
             "-" if cpu is None else f"{cpu * 100:.1f} %",
             _size(now.number("worker_resident_memory_bytes", worker=worker)),
-            _seconds(now.number("worker_loop_lag_seconds", worker=worker)),
-            _seconds(now.number("worker_loop_lag_max_seconds", worker=worker)),
+            latency(now.number("worker_loop_lag_seconds", worker=worker)),
+            latency(now.number("worker_loop_lag_max_seconds", worker=worker)),
             _size(now.number("mailbox_bytes", worker=worker)),
             _count(now.number("worker_restarts_total", worker=worker)),
         )
@@ -142,7 +148,7 @@ def _upstreams(now: Look) -> list[Line]:
             _count(now.number("upstream_healthy", upstream=name)),
             _count(now.number("upstream_connections", upstream=name)),
             _count(now.number("upstream_connects_total", upstream=name, result="failed")),
-            _seconds(now.number("upstream_check_duration_seconds", upstream=name)),
+            latency(now.number("upstream_check_duration_seconds", upstream=name)),
             _count(now.number("admission_waiting", upstream=name)),
         )
         for (name,) in now.labels("upstream_connections", "upstream")
@@ -158,7 +164,7 @@ def _links(now: Look, before: Look | None, most: int) -> list[Line]:
         return (
             f"{upstream} {worker}/{link}",
             _count(now.number("link_streams", **of)),
-            _seconds(now.number("link_round_trip_seconds", **of)),
+            latency(now.number("link_round_trip_seconds", **of)),
             _bytes_per_second(rate(now, before, "link_bytes_total", direction="in", **of)),
             _bytes_per_second(rate(now, before, "link_bytes_total", direction="out", **of)),
             _size(now.number("link_kept_bytes", **of)),
@@ -198,13 +204,14 @@ def _talkers(now: Look, before: Look | None, sort: Sort, most: int) -> list[Line
             f"{row['address']}:{row['port']}" if ":" not in row["address"] else f"[{row['address']}]:{row['port']}",
             row["state"],
             age(row["age_seconds"]),
+            latency(row.get("round_trip_seconds")),
             size(row["bytes_in"]),
             size(row["bytes_out"]),
             _bytes_per_second(speed(row)),
         )
         for row in talkers
     ]
-    return _table(("TALKER", "ADDRESS", "STATE", "AGE", "IN", "OUT", "NOW"), rows, most) if rows else []
+    return _table(("TALKER", "ADDRESS", "STATE", "AGE", "ROUND TRIP", "IN", "OUT", "NOW"), rows, most) if rows else []
 
 
 def _carried(row: Mapping[str, Any]) -> int:
@@ -225,12 +232,6 @@ def _count(value: float | None) -> str:
 
 def _size(value: float | None) -> str:
     return size(None if value is None else round(value))
-
-
-def _seconds(value: float | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value * 1000:.1f} ms" if value < 1 else f"{value:.2f} s"
 
 
 def _per_second(value: float | None) -> str:

@@ -2,18 +2,21 @@
 
 import uPlot from "/dashboard/uplot/uPlot.esm.js";
 import { byId } from "/dashboard/dom.js";
-import { amount, bytes, count, seconds } from "/dashboard/formats.js";
-import { rate, samples, value } from "/dashboard/numbers.js";
+import { amount, bytes, count, percent, seconds } from "/dashboard/formats.js";
+import { rate, term, value } from "/dashboard/numbers.js";
 
 const POINTS = 300;
 const HEIGHT = 200;
 const WORKERS = 5; // lines that can be told apart
 
-const LEAST = new Map([[count, 4], [amount, 1], [bytes, 4000], [seconds, 0.002]]); // that an axis reaches to
+const LEAST = new Map([[count, 4], [amount, 1], [bytes, 4000], [seconds, 0.002], [percent, 0.1]]); // that an axis reaches to
 const WHOLE = Array.from({ length: 10 }, (_, power) => [1, 2, 5].map((step) => step * 10 ** power)).flat();
 
 const now = (expression, merge) => (feed) => value(expression, feed, merge);
 const each = (expression) => (feed, before) => rate(expression, feed, before);
+
+const workers = (read) => Array.from({ length: WORKERS }, (_, worker) => [`worker ${worker}`, read({ worker: `${worker}` })]);
+const roundTrip = (percentile) => now(term("megaphone_client_round_trip_now_seconds", { percentile }), "max");
 
 const PLOTS = [
   ["connections", count, [
@@ -32,6 +35,11 @@ const PLOTS = [
     ["from clients", each('megaphone_stream_bytes_total{direction="in"}')],
     ["to clients", each('megaphone_stream_bytes_total{direction="out"}')],
   ]],
+  ["roundtrip", seconds, [
+    ["median", roundTrip("50")],
+    ["90 % within", roundTrip("90")],
+    ["worst", roundTrip("100")],
+  ]],
   ["latency", seconds, [
     ["slowest link", now("megaphone_link_round_trip_seconds", "max")],
     ["slowest check", now("megaphone_upstream_check_duration_seconds", "max")],
@@ -41,13 +49,8 @@ const PLOTS = [
     ["opened", each("megaphone_connections_accepted_total")],
     ["ended", each("megaphone_connections_closed_total")],
   ]],
-  ["memory", bytes, Array.from({ length: WORKERS }, (_, worker) => [
-    `worker ${worker}`,
-    (feed) => {
-      const found = samples(feed, "megaphone_worker_resident_memory_bytes").find(([labels]) => labels.worker === `${worker}`);
-      return found ? found[1] : null;
-    },
-  ])],
+  ["memory", bytes, workers((worker) => now(term("megaphone_worker_resident_memory_bytes", worker)))],
+  ["cpu", percent, workers((worker) => each(term("megaphone_worker_cpu_seconds_total", worker)))],
 ];
 
 const time = [];
