@@ -67,4 +67,4 @@ def latency(seconds: float | None) -> str:
         return "-"
     if seconds >= 1:
         return f"{seconds:.2f} s"
-    return f"{seconds * 1000:.2f} ms" if 0 < seconds < 0.00095 else f"{seconds * 1000:.{1 if seconds else 0}f} ms"
+    return f"{seconds * 1000:.2f} ms" if 0 < seconds < 0.000995 else f"{seconds * 1000:.{1 if seconds else 0}f} ms"

@@ -15,6 +15,8 @@ TRANSPORTS: Final = {"WebSocket": "websocket_connections", "BOSH": "bosh_session
 KEYS: Final = "q quit   s sort talkers   d drain"
 _SHARE: Final = 0.4  # of the screen, at most, for one table of many rows
 _LEAST_ROWS: Final = 3
+_LEAST_JID: Final = 16  # characters
+_NUMBERS_COLUMNS: Final = 52  # of a talker, at their usual widths
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ def frame(now: Look, before: Look | None, *, columns: int, rows: int, sort: Sort
     for each in (_workers(now, before, most), _upstreams(now), _links(now, before, most), _ended(now, before)):
         lines += _blank_before(each)
     left = max(_LEAST_ROWS, rows - len(lines) - 3)
-    lines += _blank_before(_talkers(now, before, sort, left))
+    lines += _blank_before(_talkers(now, before, sort, left, columns))
     shown = [(text[:columns], style) for text, style in lines[: max(0, rows - 1)]]
     return [*shown, ((note or KEYS)[:columns], "keys")][:rows]
 
@@ -189,8 +191,12 @@ def _ended(now: Look, before: Look | None) -> list[Line]:
     return _table(("ENDED", "ALL", "NOW"), rows, _LEAST_ROWS * 2) if rows else []
 
 
-def _talkers(now: Look, before: Look | None, sort: Sort, most: int) -> list[Line]:
-    """The connections with the most bytes; `sort="now"` puts first what has grown most since the look before."""
+def _talkers(now: Look, before: Look | None, sort: Sort, most: int, columns: int) -> list[Line]:
+    """The connections with the most bytes; `sort="now"` puts first what has grown most since the look before.
+
+    A JID may not push the numbers off the screen; on a narrow one the state and the address are cut.
+    """
+    longest = max(_LEAST_JID, columns - _NUMBERS_COLUMNS)
     had = {row["id"]: _carried(row) for row in before.talkers} if before is not None else {}
     seconds = now.feed["at_seconds"] - before.feed["at_seconds"] if before is not None else 0.0
 
@@ -200,18 +206,22 @@ def _talkers(now: Look, before: Look | None, sort: Sort, most: int) -> list[Line
     talkers = sorted(now.talkers, key=lambda row: -(speed(row) or 0)) if sort == "now" else now.talkers
     rows = [
         (
-            row.get("jid") or "-",
-            f"{row['address']}:{row['port']}" if ":" not in row["address"] else f"[{row['address']}]:{row['port']}",
-            row["state"],
-            age(row["age_seconds"]),
-            latency(row.get("round_trip_seconds")),
+            _shortened(row.get("jid") or "-", longest),
+            _bytes_per_second(speed(row)),
             size(row["bytes_in"]),
             size(row["bytes_out"]),
-            _bytes_per_second(speed(row)),
+            latency(row.get("round_trip_seconds")),
+            age(row["age_seconds"]),
+            row["state"],
+            f"{row['address']}:{row['port']}" if ":" not in row["address"] else f"[{row['address']}]:{row['port']}",
         )
         for row in talkers
     ]
-    return _table(("TALKER", "ADDRESS", "STATE", "AGE", "ROUND TRIP", "IN", "OUT", "NOW"), rows, most) if rows else []
+    return _table(("TALKER", "NOW", "IN", "OUT", "ROUND TRIP", "AGE", "STATE", "ADDRESS"), rows, most) if rows else []
+
+
+def _shortened(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def _carried(row: Mapping[str, Any]) -> int:

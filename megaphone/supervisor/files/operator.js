@@ -69,7 +69,7 @@ const COLUMNS = [
 function cells(row, button) {
   const address = row.address.includes(":") ? `[${row.address}]:${row.port}` : `${row.address}:${row.port}`;
   return [
-    button, row.jid ?? "–", address, row.state, row.transport ?? "–", row.tls ?? "–", row.upstream ?? "–", `${row.worker}`,
+    button, row.jid ? element("span", { class: "jid", title: row.jid }, row.jid) : "–", address, row.state, row.transport ?? "–", row.tls ?? "–", row.upstream ?? "–", `${row.worker}`,
     age(row.age_seconds), row.round_trip_seconds === null ? "–" : seconds(row.round_trip_seconds), bytes(row.bytes_in), bytes(row.bytes_out),
   ];
 }

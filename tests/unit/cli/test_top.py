@@ -111,10 +111,20 @@ def test_talkers_by_all_they_carried_or_by_what_they_carry_now() -> None:
     lines = text(now, before)
     assert [names.match(line)[0] for line in lines if names.match(line)] == ["user1", "user2", "user3"]
     assert re.split(r"  +", next(line for line in lines if line.startswith("user2"))) == [
-        *("user2@example.org/x", "[2001:db8::1]:2", "authenticated", "1 m 1 s", "2.0 ms", "9.0 kB", "0 B", "2.0 kB/s")
+        *("user2@example.org/x", "2.0 kB/s", "9.0 kB", "0 B", "2.0 ms", "1 m 1 s", "authenticated", "[2001:db8::1]:2")
     ]
     lines = text(now, before, sort="now")
     assert [names.match(line)[0] for line in lines if names.match(line)] == ["user2", "user1", "user3"]
+
+
+def test_a_long_jid_leaves_the_numbers_on_the_screen() -> None:
+    talkers = talker(1, 10_000), talker(2, 9_000) | {"jid": f"{'x' * 60}@example.org/{'y' * 60}"}
+    now, before = look(102, 0, *talkers), look(100, 0, *talkers)
+    narrow = next(line for line in text(now, before, columns=80) if line.startswith("xx"))
+    assert re.split(r"  +", narrow)[:6] == ["x" * 25 + "...", "0 B/s", "9.0 kB", "0 B", "2.0 ms", "1 m 1 s"]
+    wide = next(line for line in text(now, before, columns=250) if line.startswith("xx"))
+    assert wide.startswith(talkers[1]["jid"] + "  ")
+    assert wide.endswith("[2001:db8::1]:2")
 
 
 @pytest.mark.parametrize(("columns", "rows"), [(1, 1), (20, 5), (80, 24), (200, 12), (0, 0)])
@@ -161,7 +171,7 @@ async def test_once(run_node: RunNode) -> None:
         assert (done.returncode, done.stderr) == (0, "")
         assert ", running, ready, up " in done.stdout
         assert re.search(r"^connections +10 +10 authenticated$", done.stdout, re.MULTILINE)
-        assert re.search(r"^user13@worker1 +192.0.2.1:40013 ", done.stdout, re.MULTILINE)
+        assert re.search(r"^user13@worker1 .* 192.0.2.1:40013$", done.stdout, re.MULTILINE)
         as_json = json.loads((await trio.to_thread.run_sync(shown, "--json")).stdout)
         assert len(as_json["talkers"]) == 8
         assert as_json["metrics"]["megaphone_workers"]
