@@ -75,6 +75,7 @@ class Room:
         "jid",
         "late",
         "locked",
+        "made",
         "mark",
         "mirror",
         "occupants",
@@ -99,7 +100,7 @@ class Room:
         """The beginning of its stanza-ids (XEP-0359), which end with their own id."""
         self.config = record.config
         self.creator = record.creator
-        self.created = record.created
+        self.created = self.made = record.created  # `made` stays when it is kept again as another
         self.secret = record.secret
         self.subject: Subject | None = record.subject
         self.locked = locked
