@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import socket
+from itertools import pairwise
 
 import pytest
 
@@ -57,10 +58,7 @@ def test_buckets_hold_everything_that_was_measured(board: Board) -> None:
     measured = [round(10 ** chance.uniform(0, 8)) for _ in range(256)]
     note(board, measured)
     bounds_us = [0, *(bound * 1e6 for bound in BUCKETS_SECONDS), 1e12]
-    wanted = [
-        sum(low < each <= high for each in measured)
-        for low, high in zip(bounds_us, bounds_us[1:], strict=False)
-    ]  # fmt: skip
+    wanted = [sum(low < each <= high for each in measured) for low, high in pairwise(bounds_us)]
     assert buckets(board) == wanted
     assert sum(wanted) == 256
 
