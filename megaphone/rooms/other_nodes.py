@@ -5,13 +5,11 @@
 
 A room that is new here is asked for at every node, and whoever enters waits for the answers, a second at most. A node
 that has gone has its occupants here for as long as a lost connection may be resumed. Asks go out a bounded number at a
-time, and again until they are answered. What could not be said, or was said when the wire went, is made good by Still,
-which lets those who have missed it ask.
+time, and again until they are answered.
 """
 
 from __future__ import annotations
 
-from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from megaphone.errors import RoomError
@@ -35,6 +33,7 @@ from megaphone.rooms.holding import Holding
 from megaphone.rooms.moved_sessions import MovedSessions
 from megaphone.rooms.names import Status
 from megaphone.rooms.ports import Affiliated, Affiliation, Audience, Role, RoomConfig, RoomRecord, Subject
+from megaphone.rooms.reminding import Reminding
 from megaphone.rooms.room import Room
 from megaphone.rooms.telling import Telling
 from megaphone.stream.stanza import Stanza
@@ -50,10 +49,7 @@ if TYPE_CHECKING:
     from megaphone.rooms.wire import Wire
     from megaphone.stream.jid import JID
 
-ROUND_SECONDS: Final = 60.0  # in which every room with occupants here says `Still` once
-SILENCE_SECONDS: Final = 150.0  # after which a peer that has said nothing is asked
 ORPHAN_SECONDS: Final = 2.0  # in which what was said of a room surely comes, if its row has gone first
-STILL_AT_ONCE: Final = 256  # rooms of which something may not have been heard, in one sweep
 
 
 class OtherNodes:
@@ -64,16 +60,13 @@ class OtherNodes:
         self._rooms = rooms
         self._wire = wire
         self._lost: dict[Origin, float] = {}  # when its occupants leave
-        self._round: list[JID] = []  # rooms whose turn to say Still has not come yet
-        self._round_share = 0.0  # of them in a second
-        self._round_due = 0.0
-        self._swept_at: float | None = None
         self._found = False  # which other nodes there are
         self._orphans: dict[JID, float] = {}  # rooms without a row, and until when they wait for the reason
         self.holding = Holding()
-        self.telling = Telling(wire)
-        self.moved = MovedSessions(rooms, self.telling)
         self._asks = Asks(rooms, wire)
+        self._reminding = Reminding(rooms, wire, self._asks)
+        self.telling = Telling(wire, self._reminding)
+        self.moved = MovedSessions(rooms, self.telling)
 
     @property
     def now(self) -> float:
@@ -282,8 +275,7 @@ class OtherNodes:
         """The wire is there, or has gone: then nobody can say who is in a room elsewhere."""
         self.now = now
         if up:
-            # what was said when the wire went may not have been heard
-            self.telling.unheard |= {room.jid: None for room in self._rooms if room.mirror and room.mirror.own}
+            self._reminding.came_back()
             for node in self._wire.nodes:
                 self.joined(node, now)
         else:
@@ -336,12 +328,9 @@ class OtherNodes:
 
     def sweep(self, now: float) -> None:
         """Do what is due; called several times a second."""
-        before, self._swept_at = self._swept_at, now
         self.now = now
         if not self._found and self._wire.found:
             self._have_found()
-        if self.telling.unheard and self._wire.nodes:
-            self._say_still()
         self.destroyed.sweep(now)
         self.keep_orphans(until=now)
         self._asks.repeat()
@@ -355,8 +344,7 @@ class OtherNodes:
                 del self._lost[origin]
                 self._drop(origin)
         self.moved.sweep(now)
-        if before is not None:
-            self._go_round(min(now - before, 1.0))
+        self._reminding.sweep(now)
 
     def orphaned(self, room: Room) -> None:
         """The row of a temporary room has gone, and people are in it here.
@@ -376,34 +364,6 @@ class OtherNodes:
             if room is not None and room.surroundings.store.room(jid) is None:
                 self._rooms.touch(jid)
                 refreshing.keep(room, self.now)
-
-    def _say_still(self) -> None:
-        """Say of some rooms what was said of them last, so that who has missed it asks."""
-        unheard = self.telling.unheard
-        for jid in list(islice(unheard, STILL_AT_ONCE)):
-            room = self._rooms.room(jid)
-            seq = 0 if room is None or room.mirror is None else room.mirror.seq
-            if not self._wire.publish(jid, Still(self.origin, jid, seq)):
-                return
-            del unheard[jid]
-
-    def _go_round(self, seconds: float) -> None:
-        """Say Still of some rooms, and ask who should have said it and has not."""
-        if not self._round:
-            self._round = [room.jid for room in self._rooms if room.mirror is not None]
-            self._round_share = len(self._round) / ROUND_SECONDS
-        self._round_due = min(self._round_due + self._round_share * seconds, len(self._round))
-        while self._round and self._round_due >= 1.0:
-            self._round_due -= 1.0
-            room = self._rooms.room(self._round.pop())
-            mirror = None if room is None else room.mirror
-            if room is None or mirror is None:
-                continue
-            if mirror.own:
-                self._wire.publish(room.jid, Still(self.origin, room.jid, mirror.seq))
-            for origin, peer in mirror.peers.items():
-                if not peer.lost and self.now - peer.heard > SILENCE_SECONDS:
-                    self._asks.ask(room.jid, origin.node)
 
 
 def _why(reason: Reason) -> presence.Why:

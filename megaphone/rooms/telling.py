@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from megaphone.rooms.mirror import Mirror, Peer
     from megaphone.rooms.occupants import Occupant
     from megaphone.rooms.ports import Audience, Role
+    from megaphone.rooms.reminding import Reminding
     from megaphone.rooms.room import Room
     from megaphone.rooms.wire import Wire
     from megaphone.stream.jid import JID
@@ -29,13 +30,12 @@ if TYPE_CHECKING:
 class Telling:
     """What one worker's rooms tell. `now` is Unix seconds, set before each call."""
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: Wire, reminding: Reminding) -> None:
         self.now = 0.0
         self.forwarding = False  # what is under way has been forwarded to us: it goes no further
-        self.unheard: dict[JID, None] = {}
-        """Rooms of which something has been told that may not have been heard."""
         self.destroyed_rooms = DestroyedRooms()
         self._wire = wire
+        self._reminding = reminding
         self._seq = 0
         self._spoke = 0
 
@@ -84,7 +84,7 @@ class Telling:
 
     def _publish(self, event: Shown | Gone) -> None:
         if not self._wire.publish(event.room, event):
-            self.unheard[event.room] = None
+            self._reminding.unheard[event.room] = None
 
     def _forget_returned(self, room: Room, mirror: Mirror, sessions: Iterable[JID]) -> None:
         """Forget the lost sessions of users who have come back under the same nick."""

@@ -199,13 +199,13 @@ def test_what_was_said_before_anybody_was_known_is_heard_soon() -> None:
     sea["b"].deaf = True
     sea["b"].say("juliet", f"<presence to='{ROOM}/juliet'>{JOIN}</presence>")
     sea["b"].others.sweep(sea.now)
-    assert ROOM in sea["b"].others.telling.unheard
+    assert ROOM in sea["b"].others._reminding.unheard
     sea["b"].deaf = False
     for other in ("a", "c"):
         sea.known.add(("b", other))
         sea["b"].others.joined(sea[other].key, sea.now)
     sea.calm()
-    assert not sea["b"].others.telling.unheard
+    assert not sea["b"].others._reminding.unheard
     hush(sea)
     sea.pass_(RESUME_SECONDS + 1)
     sea.calm()
@@ -250,7 +250,7 @@ def test_a_wire_that_was_away_says_again_what_may_not_have_been_heard() -> None:
     sea["b"].others.up(True, sea.now)
     sea.calm()
     assert sea.views()["a"] == sea.views()["b"]
-    assert not sea["b"].others.telling.unheard
+    assert not sea["b"].others._reminding.unheard
 
 
 def test_still_of_a_room_that_is_no_more_here() -> None:
