@@ -4,75 +4,65 @@ from __future__ import annotations
 
 import secrets
 import time
-from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
-import megaphone
 from megaphone.bus.homes import name_at_home
-from megaphone.bus.local import BusListener, LocalBus
-from megaphone.bus.subjects import Subjects
-from megaphone.dispatch.cluster_slots import ClusterSlot
+from megaphone.bus.node_bus import NodeBus
 from megaphone.dispatch.counters import Slot
 from megaphone.edge.connection import ClientConnection, adopt_connection
-from megaphone.embedded.changed_rows import ChangedRows
+from megaphone.embedded.cluster import Cluster
 from megaphone.embedded.frames import HomeFrames
 from megaphone.embedded.guesses import Guesses
 from megaphone.embedded.hand_over import HandOver, Record
 from megaphone.embedded.histories import Histories
-from megaphone.embedded.history_nodes import HistoryNodes
 from megaphone.embedded.host import Host, SessionOutlet
-from megaphone.embedded.joined_users import JoinedUsers
 from megaphone.embedded.logins import Logins
 from megaphone.embedded.moving import MovingService
-from megaphone.embedded.nodes import Nodes
 from megaphone.embedded.occupants import Occupants
 from megaphone.embedded.promises import Promises
 from megaphone.embedded.relay import Relay
-from megaphone.embedded.retention import RetentionSettings
-from megaphone.embedded.room_nodes import RoomNodes
 from megaphone.embedded.router import Router
 from megaphone.embedded.sessions import Sessions
+from megaphone.embedded.settings import login_settings, retention_settings, room_settings, service_settings, sm_limits
 from megaphone.embedded.stream import Streams
-from megaphone.embedded.tables import Tables
 from megaphone.history.manifest import USER
-from megaphone.rooms.ports import RoomConfig, RoomSettings
 from megaphone.rooms.rooms import Rooms
-from megaphone.service.authenticator import Authenticator, LoginSettings
-from megaphone.service.failed_logins import ACCOUNT_POLICY, ADDRESS_POLICY
+from megaphone.service.authenticator import Authenticator
 from megaphone.service.service import Service
-from megaphone.service.settings import Settings
 from megaphone.storage.accounts import SQLiteAccounts
 from megaphone.storage.rooms import SQLiteRooms
 from megaphone.storage.storage import Storage
 from megaphone.storage.taken import SQLiteTaken
 from megaphone.storage.users import SQLiteUsers
 from megaphone.stream.jid import JID
-from megaphone.stream.resumption import SMLimits
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Sequence
 
+    from megaphone.bus.node_bus import BusPlace
     from megaphone.config.schema import Config
     from megaphone.dispatch.counters import Board
     from megaphone.dispatch.dispatcher import Dispatcher
     from megaphone.dispatch.moving import RestoreConnection, RestoreOwner
     from megaphone.edge.clients import Clients
     from megaphone.edge.limits import ListenerFacts
+    from megaphone.embedded.nodes import Nodes
     from megaphone.embedded.nodes_settings import NodesSettings, Report
     from megaphone.embedded.relay import RemoteConnection
     from megaphone.embedded.stream import EmbeddedStream
+    from megaphone.rooms.ports import RoomSettings
     from megaphone.service.session import Session
     from megaphone.service.tokens import TokenKey
     from megaphone.sockets.poller import Poller
-    from megaphone.stream.archive import Archived
 
 
 class Embedded:
     """The embedded service of one worker. StorageError if its database cannot be opened.
 
-    `facts_of(listen)` gives the facts of a listener of the configuration; `bus_directory` and `bus_fds` are the
-    supervisor's (supervisor.bus_sockets). With `cluster` there are other nodes; `report` is the log.
+    `facts_of(listen)` gives the facts of a listener of the configuration; `place` is the worker's among those of
+    its node. With `cluster` there are other nodes; `report` is the log.
     """
 
     def __init__(
@@ -84,17 +74,14 @@ class Embedded:
         dispatcher: Dispatcher,
         board: Board,
         clients: Clients,
-        index: int,
-        workers: int,
-        bus_directory: str,
-        bus_fds: Sequence[int],
+        place: BusPlace,
         token_keys: Sequence[TokenKey],
         facts_of: Callable[[int], ListenerFacts],
         listen_of: Callable[[ClientConnection], int],
         fault: Callable[[Exception], None],
-        taking_over: bool = False,
-        cluster: NodesSettings | None = None,
-        report: Report | None = None,
+        taking_over: bool,
+        cluster: NodesSettings | None,
+        report: Report,
     ) -> None:
         self._loop = loop
         self.resting = taking_over  # nothing is due: another process does it
@@ -104,8 +91,8 @@ class Embedded:
         self._facts_of = facts_of
         self._counted_before: dict[int, int] = {}
         domain, service, rooms = config.domain[0].name, config.service, config.rooms
+        index, workers = place.index, place.workers
         self.domain = domain
-        self._create = rooms.create
         self.storage = Storage(
             service.data,
             worker=index,
@@ -119,21 +106,20 @@ class Embedded:
         self.router = Router(
             domain=domain, rooms_domain=rooms.domain, index=index, workers=workers, now=time.time, fault=fault
         )
-        self.bus: LocalBus | None = None
+        taker = HomeFrames(self.streams, self.router)
+        self._node_bus = NodeBus(poller, place, taker, later=loop.call_soon, fault=fault)
+        self.bus = self.router.bus = self.streams.bus = self._node_bus.mesh
+        self.subjects = self.router.subjects = self._node_bus.subjects
         self.hand_over: HandOver | None = None
-        if workers > 1:
-            frames = [f"{bus_directory}/{worker}.frames" for worker in range(workers)]
-            self.bus = LocalBus(poller, index, frames, HomeFrames(self.streams, self.router))
-            self._bus_listener = BusListener(self.bus, bus_fds[0])
-            connections = [f"{bus_directory}/{worker}.connections" for worker in range(workers)]
-            self.hand_over = HandOver(loop, bus_fds[1], connections, self._adopt, fault)
+        if self.bus is not None:
+            self.hand_over = HandOver(loop, place.fds[1], place.connections, self._adopt, fault)
         self.histories = Histories(
             self.storage,
             service.data,
             is_home=lambda jid: self.router.is_local_domain(jid.domain) and self.router.home(jid) == index,
             now=time.time,
             began=self._began,
-            settings=_retention(config),
+            settings=retention_settings(config),
         )
         self.promises = Promises(self.histories.writes, self.bus)
         self.histories.hold, self.histories.later = self.promises.hold, self.router.later
@@ -144,10 +130,14 @@ class Embedded:
             promises=self.promises,
             store=users,
             resume_seconds=service.resume_seconds,
-            limits=_sm_limits(config),
+            limits=sm_limits(config),
         )
         self.service = Service(
-            domain, SessionOutlet(self.sessions, self.router), users, self.histories.users, self._settings(config)
+            domain,
+            SessionOutlet(self.sessions, self.router),
+            users,
+            self.histories.users,
+            service_settings(config, self.router.is_local_domain),
         )
         self.rooms = Rooms(
             rooms.domain,
@@ -162,7 +152,7 @@ class Embedded:
             self._accounts,
             token=secrets.token_bytes,
             secret=self.storage.secret("logins"),
-            settings=self._login_settings(config, token_keys),
+            settings=login_settings(config, token_keys, self._anonymous_name),
         )
         self.logins = Logins(
             loop=loop,
@@ -193,27 +183,18 @@ class Embedded:
         if self.bus is not None:
             self.logins.relay = self.router.relay = Relay(self.bus, dispatcher, board, self.logins.attach)
             self.router.taken = SQLiteTaken(self.storage, index)
-        self.router.bus = self.streams.bus = self.bus
-        self.subjects = self.router.subjects = Subjects(self.bus, later=loop.call_soon, fault=fault)
-        if self.bus is not None:
             Guesses(self.subjects, self.authenticator, index, time.time)
-        self.nodes: Nodes | None = None
-        self.room_nodes: RoomNodes | None = None
-        self.joined_users: JoinedUsers | None = None
-        self.history_nodes: HistoryNodes | None = None
-        if cluster is not None and report is not None:
-            nodes = self.nodes = self._join(cluster, report, fault)
-            keepers = 1 if config.cluster is None else config.cluster.keepers
-            self.history_nodes = HistoryNodes(nodes, self.histories, keepers=keepers)
-            nodes.on_members.append(lambda: self.service.nodes_changed(nodes.names))
-            self.service.nodes_changed(nodes.names)
-            self.room_nodes = self._join_rooms(nodes, service.resume_seconds, fault)
-            self.histories.on_heard = self._heard
-            self.joined_users = JoinedUsers(self, nodes, users.waiting_users)
-        self.changed_rows: ChangedRows | None = None
-        self.tables: Tables | None = None
-        if self.nodes is not None:
-            self._share_rows(self.nodes)
+        self.cluster: Cluster | None = None
+        if cluster is not None:
+            self.cluster = Cluster(
+                self,
+                cluster,
+                users,
+                keepers=1 if config.cluster is None else config.cluster.keepers,
+                resume_seconds=service.resume_seconds,
+                report=report,
+                fault=fault,
+            )
         self.streams.home_of = self.router.home_of_user
         self.streams.domain = self.domain.encode()
         self.moving = MovingService(self)
@@ -221,135 +202,38 @@ class Embedded:
             self.rooms.load(lambda room: self.router.home(room) == index)
         self.router.drain()
 
-    def _join(self, cluster: NodesSettings, report: Report, fault: Callable[[Exception], None]) -> Nodes:
-        """Return the other nodes."""
-        return Nodes(
-            cluster,
-            self.histories.key.origin,
-            worker=self.router.index,
-            workers=self.router.workers,
-            local=self.subjects,
-            turn=self._turn,
-            report=report,
-            fault=fault,
-        )
-
-    def _join_rooms(self, nodes: Nodes, resume_seconds: float, fault: Callable[[Exception], None]) -> RoomNodes:
-        return RoomNodes(nodes, self.rooms, resume_seconds=resume_seconds, now=time.time, fault=fault)
-
-    def _heard(self, kind: str, owner: JID, entries: Sequence[Archived]) -> None:
-        """Other nodes have added to a log."""
-        if kind == "muc":
-            self.rooms.heard(owner, entries, time.time())
-
-    def _share_rows(self, nodes: Nodes) -> None:
-        """Share accounts, rosters, rooms ... with other nodes: worker 0 carries rows, all hear of what is changed."""
-        changed = self.changed_rows = ChangedRows(self.subjects, self.router)
-        changed.refresh_room = self.rooms.refresh
-        changed.refresh_user = self.service.refresh
-        changed.refresh_secret = lambda _: self.authenticator.use_secret(self.storage.secret("logins"))
-        if nodes.worker == 0:
-            self.tables = Tables(
-                self.storage,
-                nodes.bus,
-                nodes.own.node_key,
-                when_written=self.promises.when_written,
-                changed=changed.tell,
-                resting=lambda: self.resting,
-            )
-
-    def _turn(self, work: Callable[[], None]) -> None:
-        """Do this in a turn of its own: what it causes is taken in order, and promises are looked at afterwards."""
-        self.router.later(work)
-        self.router.drain()
-        self.promises.look()
-
-    def _settings(self, config: Config) -> Settings:
-        service = config.service
-        return Settings(
-            resource_conflict=service.resource_conflict,
-            sessions_per_user=service.sessions_per_user,
-            roster_items=service.roster_items,
-            offline_messages_per_user=service.offline_messages,
-            offline_bytes_per_user=service.offline_bytes,
-            version=megaphone.__version__,
-            components=((config.rooms.domain, "Rooms"),),
-            is_local_domain=self.router.is_local_domain,
-            archive=config.archive.users,
-            archive_page=config.archive.page_messages,
-        )
-
-    def _room_settings(self, config: Config) -> RoomSettings:
-        rooms = config.rooms
-        return RoomSettings(
-            secret=self.storage.secret("rooms"),
-            may_create=self._may_create,
-            defaults=RoomConfig(history_length=rooms.history_messages),
-            rooms_limit=rooms.max_rooms,
-            rooms_per_user_limit=rooms.max_rooms_per_user,
-            occupants_limit=rooms.max_occupants,
-            page_limit=config.archive.page_messages,
-        )
-
-    def _login_settings(self, config: Config, token_keys: Sequence[TokenKey]) -> LoginSettings:
-        service = config.service
-        return LoginSettings(
-            tokens=tuple(token_keys),
-            anonymous=self._anonymous_name if service.anonymous else None,
-            plain_without_tls=service.plain_without_tls,
-            iterations=service.scram_iterations,
-            address_locks=replace(ADDRESS_POLICY, free_failures=service.failed_logins_per_address),
-            account_locks=replace(ACCOUNT_POLICY, free_failures=service.failed_logins_per_account),
-        )
-
     # --- life ------------------------------------------------------------
 
     def apply(self, config: Config, token_keys: Sequence[TokenKey]) -> None:
         """Put those parts of a new configuration in force that need no restart."""
-        self._create = config.rooms.create
-        self.authenticator.apply(self._login_settings(config, token_keys))
-        self.service.apply(self._settings(config))
+        self.authenticator.apply(login_settings(config, token_keys, self._anonymous_name))
+        self.service.apply(service_settings(config, self.router.is_local_domain))
         self.rooms.apply(self._room_settings(config))
-        self.histories.retention.settings = _retention(config)
-        self.sessions.apply(config.service.resume_seconds, _sm_limits(config))
-        if self.room_nodes is not None:
-            self.room_nodes.others.resume_seconds = config.service.resume_seconds
+        self.histories.retention.settings = retention_settings(config)
+        self.sessions.apply(config.service.resume_seconds, sm_limits(config))
+        if self.cluster is not None:
+            self.cluster.apply(config.service.resume_seconds)
 
     def open(self) -> None:
         """Start talking to the other workers."""
-        if self.bus is not None:
-            self._bus_listener.open()
-            self.bus.open()
+        self._node_bus.open()
         if self.hand_over is not None:
             self.hand_over.open()
-        if self.nodes is not None:
-            self.nodes.open()
+        if self.cluster is not None:
+            self.cluster.open()
 
     def sweep(self) -> None:
         """Do what is due; called 8 times a second."""
         if self.resting:
             return
-        if self.bus is not None:
-            self.bus.sweep()
-            self._bus_listener.retry()
-            self.subjects.sweep(self._loop.time())
+        now = self._loop.time()
+        self._node_bus.sweep(now)
         if self.hand_over is not None:
             self.hand_over.sweep()
-        if self.nodes is not None:
-            self.nodes.sweep(self._loop.time())
-        if self.room_nodes is not None:
-            self.room_nodes.sweep()
-            self.router.drain()
-        if self.joined_users is not None:
-            self.joined_users.sweep()
-        if self.tables is not None:
-            self.tables.sweep()
-        if self.changed_rows is not None:
-            self.changed_rows.sweep()
+        if self.cluster is not None:
+            self.cluster.sweep(now)
         self.sessions.sweep()
-        self.histories.sweep(self._loop.time())
-        if self.history_nodes is not None:
-            self.history_nodes.sweep()
+        self.histories.sweep(now)
         self.router.drain()
         self.put_on_board()
 
@@ -369,22 +253,18 @@ class Embedded:
 
     def leave(self) -> None:
         """Close what is open; nobody is told anything."""
-        if self.tables is not None:
-            self.tables.close()
-        if self.nodes is not None:
-            self.nodes.deafen()
+        if self.cluster is not None:
+            self.cluster.close()
         if self.hand_over is not None:
             self.hand_over.close()
-        if self.bus is not None:
-            self._bus_listener.close()
-            self.bus.close()
+        self._node_bus.close()
         self.histories.close()
         self.storage.close()
 
     async def leave_cluster(self, *, goodbye: bool) -> None:
         """Leave the cluster, if there is one; without goodbye another process goes on. The last thing of all."""
-        if self.nodes is not None:
-            await self.nodes.close(goodbye=goodbye)
+        if self.cluster is not None:
+            await self.cluster.nodes.close(goodbye=goodbye)
 
     def put_on_board(self) -> None:
         """Show what others have counted; counters go on from where the process before this one left them."""
@@ -405,39 +285,16 @@ class Embedded:
                 Slot.BUS_BYTES_OUT: bus.bytes_out,
                 Slot.BUS_REFUSED: bus.refused,
             }
-        if self.nodes is not None:
-            traffic = self.nodes.traffic
-            counted |= {
-                ClusterSlot.NATS_MESSAGES_IN: traffic.messages_in,
-                ClusterSlot.NATS_MESSAGES_OUT: traffic.messages_out,
-                ClusterSlot.NATS_BYTES_IN: traffic.bytes_in,
-                ClusterSlot.NATS_BYTES_OUT: traffic.bytes_out,
-                ClusterSlot.NATS_REFUSED: traffic.refused,
-                ClusterSlot.NATS_LOSSES: traffic.losses,
-            }
-            counted |= self._histories_counted()
-            if self.tables is not None:
-                counted |= self.tables.counted
-                board.set(ClusterSlot.ROWS_SHARED, int(self.tables.whole))
-            board.set(ClusterSlot.NODES, len(self.nodes.members))
-            board.set(ClusterSlot.NATS_UP, int(self.nodes.up))
+        if self.cluster is not None:
+            counted |= self.cluster.counted
+            for slot, value in self.cluster.gauges.items():
+                board.set(slot, value)
         for slot, value in counted.items():
             board.set(slot, self._counted_before.setdefault(slot, board.get(slot)) + value)
         board.set(Slot.STORE_WAITING, writer.position - writer.committed)
         board.set(Slot.PROMISES_WAITING, len(self.promises))
         board.set(Slot.ROOMS, len(self.rooms))
         board.set(Slot.OCCUPANTS, len(self.router.occupants))
-
-    def _histories_counted(self) -> dict[int, int]:
-        nodes = self.history_nodes
-        if nodes is None:
-            return {}
-        return {
-            ClusterSlot.HISTORY_TOLD: nodes.told,
-            ClusterSlot.HISTORY_HEARD: self.histories.heard,
-            ClusterSlot.HISTORY_LOST: nodes.lost,
-            **{ClusterSlot[f"HISTORY_{refusal.name}"]: count for refusal, count in nodes.refused.items()},
-        }
 
     def end_sessions(self, jid: str, condition: str) -> int:
         """End the sessions here of a bare or full JID, those too that wait for their client; return how many."""
@@ -451,6 +308,11 @@ class Embedded:
             self.sessions.kick(session, condition)
         self.router.drain()
         return len(sessions)
+
+    @property
+    def nodes(self) -> Nodes | None:
+        """The other nodes; None without a cluster."""
+        return None if self.cluster is None else self.cluster.nodes
 
     # --- connections ------------------------------------------------------------
 
@@ -492,11 +354,14 @@ class Embedded:
         """A local part that nobody can guess, at home here, so that its connection can stay."""
         return name_at_home(secrets.token_hex(8), self.domain, self.router.index, self.router.workers)
 
-    def _may_create(self, creator: JID) -> bool:
+    def _room_settings(self, config: Config) -> RoomSettings:
+        return room_settings(config, self.storage.secret("rooms"), partial(self._may_create, config.rooms.create))
+
+    def _may_create(self, who: str, creator: JID) -> bool:
         """Who may make rooms, `create` in [rooms] says."""
-        if self._create == "accounts":
+        if who == "accounts":
             return creator.domain == self.domain and self._accounts.credentials(creator) is not None
-        return self._create == "anyone"
+        return who == "anyone"
 
     def _session_of(self, jid: JID) -> Session | None:
         user = self.service.home.users.get(jid.local)
@@ -513,13 +378,3 @@ class Embedded:
     def _committed(self) -> None:
         self.histories.committed()
         self.promises.look()
-
-
-def _retention(config: Config) -> RetentionSettings:
-    return RetentionSettings(
-        of_rooms=config.rooms.kept_messages, of_users=config.archive.kept_messages, days=config.archive.days
-    )
-
-
-def _sm_limits(config: Config) -> SMLimits:
-    return SMLimits(stanzas=config.service.resume_stanzas, bytes=config.service.resume_bytes)

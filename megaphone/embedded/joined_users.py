@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from megaphone.bus.ports import Message
     from megaphone.embedded.embedded import Embedded
     from megaphone.embedded.nodes import Nodes
+    from megaphone.rooms.other_nodes import OtherNodes
     from megaphone.service.session import Session
 
 MOVED: Final = "users.moved"  # within the node
@@ -27,9 +28,18 @@ _ENTERS: Final = b"<x xmlns='http://jabber.org/protocol/muc'><history maxstanzas
 
 
 class JoinedUsers:
-    """The users of one worker, joined with those of other nodes. `waiting` is that of `storage.users`."""
+    """The users of one worker, joined with those of other nodes.
 
-    def __init__(self, embedded: Embedded, nodes: Nodes, waiting: Callable[[int], Sequence[tuple[int, str]]]) -> None:
+    `others` are what their rooms know of these; `waiting` is that of `storage.users`.
+    """
+
+    def __init__(
+        self,
+        embedded: Embedded,
+        nodes: Nodes,
+        others: OtherNodes,
+        waiting: Callable[[int], Sequence[tuple[int, str]]],
+    ) -> None:
         self.nodes = UserNodes(nodes, embedded.service, embedded.router, embedded.promises, waiting)
         self.resuming = Resuming(
             nodes,
@@ -43,6 +53,7 @@ class JoinedUsers:
         )
         self.nodes.is_lent = embedded.sessions.is_lent
         self._embedded = embedded
+        self._others = others
         embedded.subjects.subscribe(MOVED, self._take_moved)
         embedded.logins.user_nodes, embedded.logins.resuming = self.nodes, self.resuming
         self.give_up = self.nodes.give_up
@@ -62,13 +73,10 @@ class JoinedUsers:
         moved, inside, enters = msgspec.msgpack.decode(message.payload, type=tuple[JID, list[JID] | None, bytes])
         embedded, session = self._embedded, JID(*moved)
         router, now = embedded.router, embedded.router.now()
-        others = None if embedded.room_nodes is None else embedded.room_nodes.others
-        if others is None:
-            return
         if inside is None:
-            others.session_moved(session, now)
+            self._others.session_moved(session, now)
         else:
-            others.session_came(session, now)
+            self._others.session_came(session, now)
             for occupant in (JID(*each) for each in inside):
                 room = embedded.rooms.room(occupant.bare)
                 known = room is not None and session in room.occupants.by_session

@@ -179,10 +179,8 @@ class MovingService(SharedPart):
             self._bus.freeze()
         if embedded.hand_over is not None:
             embedded.hand_over.freeze()
-        if embedded.room_nodes is not None:
-            embedded.room_nodes.freeze()
-        if embedded.nodes is not None:
-            embedded.nodes.freeze()
+        if embedded.cluster is not None:
+            embedded.cluster.freeze()
         self._run_down()
 
     async def settled(self) -> None:
@@ -190,17 +188,17 @@ class MovingService(SharedPart):
 
         MoveError if nothing can be written.
         """
-        embedded = self._embedded
+        embedded, cluster = self._embedded, self._embedded.cluster
         writer = embedded.storage.writer
         deadline = time.monotonic() + _MOMENT_SECONDS
         while True:
             self._run_down()
             if writer.trouble or embedded.promises.held:
                 raise MoveError(f"nothing can be written: {writer.trouble}")
-            under_way = embedded.logins.checking or (embedded.nodes is not None and not embedded.nodes.idle)
+            under_way = embedded.logins.checking or (cluster is not None and not cluster.nodes.idle)
             waits = under_way and time.monotonic() < deadline
-            if not waits and embedded.joined_users is not None:
-                embedded.joined_users.give_up()
+            if not waits and cluster is not None:
+                cluster.give_up()
             if embedded.promises.settled and embedded.subjects.idle and not waits:
                 await asyncio.sleep(0)  # whoever was about to move to another worker does it now
                 self._run_down()
@@ -335,9 +333,8 @@ class MovingService(SharedPart):
             self._users.take_rest(record)
             self._waiting = record
         elif isinstance(record, NodesRecord):
-            if embedded.nodes is not None:
-                embedded.nodes.restore(record)
-                embedded.service.nodes_changed(embedded.nodes.names)
+            if embedded.cluster is not None:
+                embedded.cluster.restore(record)
             self._watchers = record.watchers
         elif isinstance(record, Head):
             ours = (embedded.domain, embedded.router.rooms_domain, embedded.router.workers)

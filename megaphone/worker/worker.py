@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from megaphone import log
 from megaphone.bus.members import INCARNATION_BYTES
+from megaphone.bus.node_bus import BusPlace, NodeBus
+from megaphone.bus.subject_frames import SubjectFrames
 from megaphone.config import environment, load
 from megaphone.config.cluster_rules import node_name, read_access
 from megaphone.config.token_keys import read_token_keys
@@ -41,7 +43,6 @@ from megaphone.uplink.link_stream import stream_bytes as link_stream_bytes
 from megaphone.uplink.pool import Pool
 from megaphone.uplink.uplink import Uplink
 from megaphone.wire import writer
-from megaphone.worker.node_bus import NodeBus
 from megaphone.worker.process import SWEEPS_PER_SECOND, Process
 from megaphone.worker.round_trips import RoundTrips
 
@@ -67,6 +68,7 @@ class Worker(Process):
     def __init__(self, start: dict[str, Any], channel: Channel) -> None:
         super().__init__(start, channel, f"worker-{start['index']}")
         workers = self._workers
+        self._place = BusPlace(self.index, workers, start["bus_directory"], start["bus_fds"])
         config = load.parse(start["config_text"], self._file)
         log.configure(config.log.format, config.log.level)
         memory = mmap.mmap(start["sketch_fd"], sketch_bytes(workers))
@@ -154,10 +156,7 @@ class Worker(Process):
                 dispatcher=self.dispatcher,
                 board=self.board,
                 clients=self.clients,
-                index=self.index,
-                workers=self._workers,
-                bus_directory=start["bus_directory"],
-                bus_fds=start["bus_fds"],
+                place=self._place,
                 token_keys=read_token_keys(config, self._file),
                 facts_of=lambda listen: self._facts(self.config, listen),
                 listen_of=self._listen_of,
@@ -267,16 +266,9 @@ class Worker(Process):
         if self.embedded is not None:
             return self.embedded.subjects
         if self._node_bus is None:
-            start = self._start
-            self._node_bus = NodeBus(
-                self._loop,
-                self.poller,
-                index=self.index,
-                workers=self._workers,
-                bus_directory=start["bus_directory"],
-                bus_fds=start["bus_fds"],
-                fault=self._log_fault,
-            )
+            taker = SubjectFrames()
+            self._node_bus = NodeBus(self.poller, self._place, taker, later=self._loop.call_soon, fault=self._log_fault)
+            taker.subjects = self._node_bus.subjects
             if self._serving:
                 self._node_bus.open()
         return self._node_bus.subjects
@@ -417,7 +409,7 @@ class Worker(Process):
         if self._node_bus is not None:
             if self._handed_over:  # another process listens in our place
                 self._node_bus.close()
-            self._node_bus.sweep()
+            self._node_bus.sweep(self._loop.time())
         if self._pages is not None:
             self._pages.sweep()
         for _, listener in self._listeners:
