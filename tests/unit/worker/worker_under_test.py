@@ -101,6 +101,8 @@ class WorkerUnderTest:
             sketch_fd=node.sketch_fd,
             listeners=[[listen, node.listening.fileno()]],
             ticket_keys=[TICKET_KEY],
+            bus_directory="",
+            bus_fds=[],
             take_over_fd=-1 if take_over is None else take_over.fileno(),
         )
 
