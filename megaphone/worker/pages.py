@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from megaphone.dispatch.pages_slots import GAUGES, PagesSlot
 from megaphone.web.pages import PagesService
@@ -21,13 +21,13 @@ _NODE_CHARACTERS = 16  # of a node's key
 
 
 class PagesPart:
-    """What a worker with pages on one of its listeners has; `start` is what the supervisor said."""
+    """What a worker with pages on one of its listeners has; `index` is the worker's."""
 
     def __init__(
         self,
         config: Config,
-        start: dict[str, Any],
         *,
+        index: int,
         loop: asyncio.AbstractEventLoop,
         board: Board,
         embedded: Embedded | None,
@@ -41,7 +41,7 @@ class PagesPart:
         if nodes is not None:
             self._node = nodes.own.key[:_NODE_CHARACTERS]
             buses.append(nodes)
-        self.service = PagesService(loop, config.pages, buses, node=self._node, worker=start["index"])
+        self.service = PagesService(loop, config.pages, buses, node=self._node, worker=index)
         sites = self.service.sites
         subjects.on_peer_lost.append(lambda worker: sites.lose(self._node, worker, self._node))
         if nodes is not None:

@@ -1,7 +1,7 @@
 """Wires what a listener serves over HTTP: the routes of each word in its key `web`.
 
 A word is a row of `_BUILDERS`; whoever adds one writes a function that gets the `Site` and returns its routes. Routes
-are built anew by a reload; what has to outlive one is kept by the worker (`Site.worker`).
+are built anew by a reload; what has to outlive one is kept by the worker (`Site.part`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from megaphone.worker.bosh import bosh_routes
 
 if TYPE_CHECKING:
     from megaphone.config.schema import Config, Listen
-    from megaphone.worker.worker import Worker
+    from megaphone.worker.web_part import WebPart
 
 
 class Site(msgspec.Struct, frozen=True):
@@ -28,7 +28,7 @@ class Site(msgspec.Struct, frozen=True):
     config: Config
     index: int  # of the listener in [[listen]]
     ports: dict[int, int]  # of listeners, by their index, as they really are
-    worker: Worker  # loop, poller, dispatcher, clients, board, embedded ...
+    part: WebPart
 
     @property
     def listen(self) -> Listen:
@@ -41,11 +41,11 @@ def _host_meta(site: Site) -> Iterable[Route]:
 
 
 def _bosh(site: Site) -> Iterable[Route]:
-    return bosh_routes(site.worker.bosh_of(site.config), site.config, site.index)
+    return bosh_routes(site.part.bosh(site.config), site.config, site.index)
 
 
 def _pages(site: Site) -> Iterable[Route]:
-    return site.worker.pages_of(site.config).service.routes()
+    return site.part.pages(site.config).service.routes()
 
 
 def _chat(site: Site) -> Iterable[Route]:

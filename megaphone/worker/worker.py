@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from megaphone import log
 from megaphone.bus.members import INCARNATION_BYTES
-from megaphone.bus.node_bus import BusPlace, NodeBus
-from megaphone.bus.subject_frames import SubjectFrames
+from megaphone.bus.node_bus import BusPlace
 from megaphone.config import environment, load
 from megaphone.config.cluster_rules import node_name, read_access
 from megaphone.config.token_keys import read_token_keys
@@ -45,17 +44,14 @@ from megaphone.uplink.uplink import Uplink
 from megaphone.wire import writer
 from megaphone.worker.process import SWEEPS_PER_SECOND, Process
 from megaphone.worker.round_trips import RoundTrips
+from megaphone.worker.web_part import WebPart
 
 if TYPE_CHECKING:
-    from megaphone.bus.subjects import Subjects
     from megaphone.config.schema import Config
     from megaphone.edge.connection import ClientConnection
     from megaphone.uplink.pool import Upstream
     from megaphone.uplink.uplink import Carrier
-    from megaphone.web.bosh import Bosh
-    from megaphone.web.server import WebServer
     from megaphone.worker.channel import Channel
-    from megaphone.worker.pages import PagesPart
 
 SWITCH_SECONDS = 0.0005
 _STEP_SECONDS = 0.05
@@ -88,14 +84,17 @@ class Worker(Process):
         self.clients.on_fault = self._log_fault
         self.clients.listener_at = self._facts_at
         self.checks = HealthChecks(self.pool, self.board, config.health, self._upstream_changed)
-        self._start = start
-        self._serving = False
-        self._node_bus: NodeBus | None = None
-        self._pages: PagesPart | None = None
-        self._bosh: Bosh | None = None
         self._certificates = self._load_certificates(config)
-        self._ports = _ports_of(start["listeners"])
-        self._web_servers: dict[int, WebServer | None] = {}
+        self._web = WebPart(
+            loop=self._loop,
+            poller=self.poller,
+            clients=self.clients,
+            board=self.board,
+            place=self._place,
+            ports=_ports_of(start["listeners"]),
+            embedded=self.embedded,
+            fault=self._log_fault,
+        )
         self._take(config)
         # (place in the configuration, listener); a host name with several addresses has several listeners
         self._listeners = [
@@ -226,62 +225,8 @@ class Worker(Process):
             self._certificates,
             listen,
             "websocket" in table.web,
-            self._web_server(config, listen),
+            self._web.server(config, listen),
         )
-
-    def pages_of(self, config: Config) -> PagesPart:
-        """Return the ephemeral pages, which outlive a reload; they begin with the first listener that has them."""
-        if self._pages is None:
-            from megaphone.worker.pages import PagesPart  # as the web: not in a worker without it
-
-            self._pages = PagesPart(
-                config,
-                self._start,
-                loop=self._loop,
-                board=self.board,
-                embedded=self.embedded,
-                subjects=self._subjects(),
-            )
-        return self._pages
-
-    def bosh_of(self, config: Config) -> Bosh:
-        """Return the sessions over BOSH, which outlive a reload."""
-        if self._bosh is None:
-            from megaphone.web.bosh import Bosh
-            from megaphone.worker.bosh import bosh_settings
-
-            self._bosh = Bosh(
-                loop=self._loop,
-                clients=self.clients,
-                board=self.board,
-                index=self.index,
-                workers=self._workers,
-                bus=self._subjects() if self._workers > 1 else None,
-                settings=bosh_settings(config),
-            )
-        return self._bosh
-
-    def _subjects(self) -> Subjects:
-        """Return the bus of the node's workers: the embedded service's, or one of our own."""
-        if self.embedded is not None:
-            return self.embedded.subjects
-        if self._node_bus is None:
-            taker = SubjectFrames()
-            self._node_bus = NodeBus(self.poller, self._place, taker, later=self._loop.call_soon, fault=self._log_fault)
-            taker.subjects = self._node_bus.subjects
-            if self._serving:
-                self._node_bus.open()
-        return self._node_bus.subjects
-
-    def _web_server(self, config: Config, listen: int) -> WebServer | None:
-        """Return who serves HTTP on a listener; built once for a configuration."""
-        if not config.listen[listen].web:
-            return None
-        if listen not in self._web_servers:
-            from megaphone.worker import web  # 2 MB, which a worker without it need not have
-
-            self._web_servers[listen] = web.web_server(web.Site(config, listen, self._ports, self))
-        return self._web_servers[listen]
 
     def _apply(self, config: Config) -> None:
         """Put the parts of a new configuration in force that need no restart; nothing in here can fail."""
@@ -291,14 +236,8 @@ class Worker(Process):
         self.uplink.apply(self.clients.limits)
         self.checks.health = config.health
         self.pool.serve(config)
-        if self._pages is not None:
-            self._pages.apply(config.pages)
-        if self._bosh is not None:
-            from megaphone.worker.bosh import bosh_settings
-
-            self._bosh.apply(bosh_settings(config))
+        self._web.apply(config)
         self._take(config)
-        self._web_servers = {}
         for listen, listener in self._listeners:
             listener.facts = self._facts(config, listen)
 
@@ -332,9 +271,7 @@ class Worker(Process):
         """Start accepting."""
         if self.embedded is not None:
             self.embedded.open()
-        self._serving = True
-        if self._node_bus is not None:
-            self._node_bus.open()
+        self._web.open()
         for _, listener in self._listeners:
             listener.open()
 
@@ -364,8 +301,7 @@ class Worker(Process):
 
     def end_held(self) -> None:
         """End the sessions over BOSH, before the connections of their requests are."""
-        if self._bosh is not None:
-            self._bosh.drain(self.drain_condition, replaced=self.is_replaced or self._handed_over)
+        self._web.end_held(self.drain_condition, replaced=self.is_replaced or self._handed_over)
 
     def links(self) -> list[dict[str, Any]]:
         """Return a row for each link to an upstream."""
@@ -385,10 +321,7 @@ class Worker(Process):
         if self._handed_over:
             await self._await_last_words()
         self.uplink.close()
-        if self._pages is not None:
-            self._pages.close()
-        if self._node_bus is not None:
-            self._node_bus.close()
+        self._web.close()
         if self.embedded is not None:
             self.embedded.close()
             await self.embedded.leave_cluster(goodbye=not self.is_replaced)
@@ -406,12 +339,7 @@ class Worker(Process):
         self.uplink.sweep()
         if self.embedded is not None:
             self.embedded.sweep()
-        if self._node_bus is not None:
-            if self._handed_over:  # another process listens in our place
-                self._node_bus.close()
-            self._node_bus.sweep(self._loop.time())
-        if self._pages is not None:
-            self._pages.sweep()
+        self._web.sweep(handed_over=self._handed_over)
         for _, listener in self._listeners:
             listener.retry()
 
