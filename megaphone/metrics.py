@@ -7,6 +7,7 @@ so a page grows by about 40 lines for each further worker.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Final, Literal
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -17,6 +18,7 @@ from megaphone.dispatch.bosh_slots import BoshSlot
 from megaphone.dispatch.cluster_slots import ClusterSlot
 from megaphone.dispatch.counters import AdmissionSlot, Board, Kind, LinkSlot, Reason, Slot, UpstreamSlot
 from megaphone.dispatch.pages_slots import PagesSlot
+from megaphone.dispatch.round_trip_slots import BUCKETS_SECONDS, RoundTripSlot
 from megaphone.dispatch.websocket_slots import WebSocketSlot
 
 _NS: Final = 1e-9
@@ -81,12 +83,15 @@ class OfWorker:
 
     slots: Slots
     scale: float = 1
+    measured_only: bool = False  # 0 says that nothing was measured, and gives no sample
 
     def __call__(self, node: NodeFacts) -> Samples:
         """The samples of one scrape."""
         for worker in node.workers:
             for labels, slot in self.slots.items():
-                yield (str(worker.index), *labels), worker.board.get(slot) * self.scale
+                value = worker.board.get(slot)
+                if value or not self.measured_only:
+                    yield (str(worker.index), *labels), value * self.scale
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +239,15 @@ _ANSWER_PARTS: Final[Slots] = {
     ("sum",): AdmissionSlot.AD_ANSWER_NS,
     **{(bound,): AdmissionSlot.AD_ANSWER_BUCKETS + place for place, bound in enumerate(CONNECT_BUCKETS_SECONDS)},
 }
+_ROUND_TRIPS: Final[Slots] = {
+    ("50",): RoundTripSlot.MEDIAN_NS,
+    ("90",): RoundTripSlot.NINETY_PERCENT_NS,
+    ("100",): RoundTripSlot.WORST_NS,
+}
+_ROUND_TRIP_PARTS: Final[Slots] = {
+    ("sum",): RoundTripSlot.SUM_NS,
+    **{(bound,): RoundTripSlot.BUCKETS + place for place, bound in enumerate((*map(str, BUCKETS_SECONDS), "+Inf"))},
+}
 _LINK_FRAMES: Final[Slots] = {("in",): LinkSlot.LI_FRAMES_IN, ("out",): LinkSlot.LI_FRAMES_OUT}
 _LINK_BYTES: Final[Slots] = {("in",): LinkSlot.LI_BYTES_IN, ("out",): LinkSlot.LI_BYTES_OUT}
 _LINK_ATTACHES: Final[Slots] = {("new",): LinkSlot.LI_ATTACHES, ("resumed",): LinkSlot.LI_REATTACHES}
@@ -323,6 +337,12 @@ METRICS: Final = (
            "Client connections ended, by reason.", OfNode(_CLOSED)),
     Metric("megaphone_connection_bytes", "gauge", (),
            "Memory of one idle connection's objects in a worker.", OfNode({(): Slot.CONNECTION_BYTES}, max)),
+    Metric("megaphone_client_round_trip_now_seconds", "gauge", ("worker", "percentile"),
+           "Round trips of clients now: 50, 90 and 100 % of up to 256 connections of the worker are within this.",
+           OfWorker(_ROUND_TRIPS, _NS, measured_only=True)),
+    Metric("megaphone_client_round_trip_seconds", "histogram", (),
+           "Round trips of clients: each worker looks at up to 256 connections every two seconds.",
+           OfNode(_ROUND_TRIP_PARTS)),
     Metric("megaphone_limit_refusals_total", "counter", ("limit",),
            "Times a limit refused something; the label is its configuration key.", OfNode(_REFUSALS)),
     Metric("megaphone_throttled_total", "counter", (),
@@ -608,14 +628,11 @@ def _empty(metric: Metric) -> CounterMetricFamily | GaugeMetricFamily | Histogra
 
 
 def _add_histogram(family: HistogramMetricFamily, samples: Samples) -> None:
-    """Boards count each connect in one bucket; Prometheus wants each bucket to include the smaller ones."""
-    by_upstream: dict[str, dict[str, float]] = {}
-    for (upstream, part), value in samples:
-        by_upstream.setdefault(upstream, {})[part] = value
-    for upstream, parts in by_upstream.items():
-        total = 0.0
-        buckets = []
-        for bound in CONNECT_BUCKETS_SECONDS:
-            total += parts[bound]
-            buckets.append((bound, total))
-        family.add_metric([upstream], buckets, sum_value=parts["sum"] * _NS)
+    """Boards count each time in one bucket; Prometheus wants each bucket to include the smaller ones."""
+    by_labels: dict[Labels, dict[str, float]] = {}
+    for (*labels, part), value in samples:
+        by_labels.setdefault(tuple(labels), {})[part] = value
+    for labels_of, parts in by_labels.items():
+        sum_ns = parts.pop("sum")
+        bounds = accumulate(parts.values())
+        family.add_metric(labels_of, list(zip(parts, bounds, strict=True)), sum_value=sum_ns * _NS)

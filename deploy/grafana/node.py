@@ -80,6 +80,28 @@ CONNECTIONS: Final = (
         ("sum by (reason) (rate(megaphone_connections_closed_total{}[$__rate_interval])) > 0", "{{reason}}"),
     ),
     graph(
+        "Round trips of clients",
+        "s",
+        "As the kernel measures them, to the next proxy if there is one; of a sample of 256 for each worker.",
+        *(
+            (
+                f"histogram_quantile({share}, sum by (le)"
+                " (rate(megaphone_client_round_trip_seconds_bucket{}[$__rate_interval])))",
+                name,
+            )
+            for share, name in (("0.5", "median"), ("0.9", "90 %"), ("0.99", "99 %"))
+        ),
+    ),
+    graph(
+        "Round trips of clients now",
+        "s",
+        "By worker: half of its clients, and 90 % of them, are within this.",
+        (
+            'megaphone_client_round_trip_now_seconds{percentile=~"50|90"}',
+            "{{instance}} {{worker}}, {{percentile}} %",
+        ),
+    ),
+    graph(
         "Refused by a limit",
         "cps",
         "The name is the key of the configuration that sets the limit.",

@@ -104,6 +104,11 @@ class View:
         """The members by key; a copy."""
         return dict(self._members)
 
+    @property
+    def hears(self) -> bool:
+        """Whether the store is heard, so that the view is whole but for what is on its way."""
+        return self._hears
+
     def take(self, key: str, value: bytes, now: float) -> None:
         """A key is so. KeysError for a value that is none of a node's: that changes nothing."""
         known = self._members.get(key)

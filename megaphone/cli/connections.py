@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from megaphone.cli.control import add_control_options, ask
-from megaphone.cli.output import FAILED, OK, age, print_error, print_json, size, table
+from megaphone.cli.output import FAILED, OK, age, latency, print_error, print_json, size, table
 
 STATES = ("negotiating", "connecting", "preauth", "authenticated", "closing")
 
@@ -33,7 +33,10 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(answer)
     else:
-        head = ("ID", "WORKER", "STATE", "ADDRESS", "JID", "DOMAIN", "VIA", "TLS", "UPSTREAM", "AGE", "IN", "OUT")
+        head = (
+            *("ID", "WORKER", "STATE", "ADDRESS", "JID", "DOMAIN", "VIA", "TLS", "UPSTREAM"),
+            *("AGE", "ROUND TRIP", "IN", "OUT"),
+        )
         print(table(head, [_row(connection) for connection in answer["connections"]]))
         if answer["truncated"]:
             print(f"(there may be more than these {len(answer['connections'])}: use a filter or a greater --limit)")
@@ -57,6 +60,7 @@ def _row(connection: dict[str, Any]) -> tuple[str, ...]:
         connection["tls"] or "-",
         connection["upstream"] or "-",
         age(connection["age_seconds"]),
+        latency(connection.get("round_trip_seconds")),
         size(connection["bytes_in"]),
         size(connection["bytes_out"]),
     )

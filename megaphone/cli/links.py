@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from megaphone.cli.control import add_control_options, ask
-from megaphone.cli.output import FAILED, OK, age, print_error, print_json, size, table
+from megaphone.cli.output import FAILED, OK, age, latency, print_error, print_json, size, table
 
 _HEAD = (
     *("LINK", "STATE", "SINCE", "STREAMS", "WAITING", "ROUND TRIP", "FRAMES IN", "FRAMES OUT", "IN", "OUT"),
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _row(link: dict[str, Any]) -> tuple[str, ...]:
-    waiting, round_trip_seconds = link["waiting"], link["round_trip_seconds"]
+    waiting = link["waiting"]
     return (
         str(link["worker"]),
         link["upstream"] or link["peer"] or "-",
@@ -50,7 +50,7 @@ def _row(link: dict[str, Any]) -> tuple[str, ...]:
         age(link["since_seconds"]),
         str(link["streams"]),
         "-" if waiting is None else str(waiting),
-        "-" if round_trip_seconds is None else f"{round_trip_seconds * 1000:.1f} ms",
+        latency(link["round_trip_seconds"]),
         str(link["frames_in"]),
         str(link["frames_out"]),
         size(link["bytes_in"]),

@@ -59,3 +59,12 @@ def age(seconds: float | None) -> str:
         if count or (unit == "s" and not parts):
             parts.append(f"{count} {unit}")
     return " ".join(parts[:2])
+
+
+def latency(seconds: float | None) -> str:
+    """A short time for people: `0.08 ms`, `12.3 ms`, `1.25 s`; "-" for None."""
+    if seconds is None:
+        return "-"
+    if seconds >= 1:
+        return f"{seconds:.2f} s"
+    return f"{seconds * 1000:.2f} ms" if 0 < seconds < 0.000995 else f"{seconds * 1000:.{1 if seconds else 0}f} ms"

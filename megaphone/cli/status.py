@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from megaphone.cli.control import add_control_options, ask
-from megaphone.cli.output import FAILED, OK, age, print_json, printable, size, table
+from megaphone.cli.output import FAILED, OK, age, latency, print_json, printable, size, table
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -87,7 +87,7 @@ def _links(upstreams: list[dict[str, Any]]) -> list[str]:
             f"{link['worker']}/{link['link']}",
             link["state"],
             str(link["streams"]),
-            f"{link['round_trip_seconds'] * 1000:.1f} ms",
+            latency(link["round_trip_seconds"]),
             size(link["unsent_bytes"]),
             size(link["kept_bytes"]),
             str(link["reattached"]),

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import os
 import sys
 import time
 from typing import Any, Final
@@ -58,6 +59,8 @@ def run(args: argparse.Namespace) -> int:
     first = _look(args)  # whoever is not there is better complained about before the screen is ours
     import curses  # only here: some systems' Python lacks it
 
+    for name in ("LINES", "COLUMNS"):
+        os.environ.pop(name, None)  # curses would believe them whatever size the terminal gets
     try:
         curses.wrapper(lambda screen: _Screen(args, screen, first).run())
     except curses.error as error:

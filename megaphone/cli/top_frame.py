@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from megaphone.cli.output import age, printable, size, table
+from megaphone.cli.output import age, latency, printable, size, table
 
 Style = Literal["plain", "title", "head", "trouble", "keys"]
 Line = tuple[str, Style]
@@ -15,6 +15,8 @@ TRANSPORTS: Final = {"WebSocket": "websocket_connections", "BOSH": "bosh_session
 KEYS: Final = "q quit   s sort talkers   d drain"
 _SHARE: Final = 0.4  # of the screen, at most, for one table of many rows
 _LEAST_ROWS: Final = 3
+_LEAST_JID: Final = 16  # characters
+_NUMBERS_COLUMNS: Final = 52  # of a talker, at their usual widths
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +35,10 @@ class Look:
         found = [number for carried, number in self.samples(metric) if labels.items() <= carried.items()]
         return sum(found) if found else None
 
-    def highest(self, metric: str) -> float | None:
-        """The highest of all samples; None if nobody counts that."""
-        return max((number for _, number in self.samples(metric)), default=None)
+    def highest(self, metric: str, **labels: str) -> float | None:
+        """The highest of the samples with these labels; None if nobody counts that."""
+        found = [number for carried, number in self.samples(metric) if labels.items() <= carried.items()]
+        return max(found, default=None)
 
     def labels(self, metric: str, *names: str) -> list[tuple[str, ...]]:
         """The values of these labels, each once, in the order of the feed."""
@@ -57,7 +60,7 @@ def frame(now: Look, before: Look | None, *, columns: int, rows: int, sort: Sort
     for each in (_workers(now, before, most), _upstreams(now), _links(now, before, most), _ended(now, before)):
         lines += _blank_before(each)
     left = max(_LEAST_ROWS, rows - len(lines) - 3)
-    lines += _blank_before(_talkers(now, before, sort, left))
+    lines += _blank_before(_talkers(now, before, sort, left, columns))
     shown = [(text[:columns], style) for text, style in lines[: max(0, rows - 1)]]
     return [*shown, ((note or KEYS)[:columns], "keys")][:rows]
 
@@ -97,8 +100,13 @@ def _head(now: Look, before: Look | None) -> list[Line]:
     resident = now.number("worker_resident_memory_bytes")
     each = resident / total if resident is not None and total else None
     lines.append(_numbers("memory", _size(resident), f"{_size(each)} for each connection"))
+    if feed["kind"] != "hub":
+        median, most, worst = (
+            latency(now.highest("client_round_trip_now_seconds", percentile=each)) for each in ("50", "90", "100")
+        )
+        lines.append(_numbers("round trip", median, f"90 % within {most}, worst {worst}"))
     if now.samples("links"):
-        slowest = _seconds(now.highest("link_round_trip_seconds"))
+        slowest = latency(now.highest("link_round_trip_seconds"))
         attached = f"{_count(now.number('links', state='attached'))} of {_count(now.number('links'))} attached"
         lines.append(_numbers("links", attached, f"round trip {slowest}"))
     if feed["kind"] == "hub":
@@ -125,8 +133,8 @@ def _workers(now: Look, before: Look | None, most: int) -> list[Line]:
             _count(now.number("connections", worker=worker)),
             "-" if cpu is None else f"{cpu * 100:.1f} %",
             _size(now.number("worker_resident_memory_bytes", worker=worker)),
-            _seconds(now.number("worker_loop_lag_seconds", worker=worker)),
-            _seconds(now.number("worker_loop_lag_max_seconds", worker=worker)),
+            latency(now.number("worker_loop_lag_seconds", worker=worker)),
+            latency(now.number("worker_loop_lag_max_seconds", worker=worker)),
             _size(now.number("mailbox_bytes", worker=worker)),
             _count(now.number("worker_restarts_total", worker=worker)),
         )
@@ -142,7 +150,7 @@ def _upstreams(now: Look) -> list[Line]:
             _count(now.number("upstream_healthy", upstream=name)),
             _count(now.number("upstream_connections", upstream=name)),
             _count(now.number("upstream_connects_total", upstream=name, result="failed")),
-            _seconds(now.number("upstream_check_duration_seconds", upstream=name)),
+            latency(now.number("upstream_check_duration_seconds", upstream=name)),
             _count(now.number("admission_waiting", upstream=name)),
         )
         for (name,) in now.labels("upstream_connections", "upstream")
@@ -158,7 +166,7 @@ def _links(now: Look, before: Look | None, most: int) -> list[Line]:
         return (
             f"{upstream} {worker}/{link}",
             _count(now.number("link_streams", **of)),
-            _seconds(now.number("link_round_trip_seconds", **of)),
+            latency(now.number("link_round_trip_seconds", **of)),
             _bytes_per_second(rate(now, before, "link_bytes_total", direction="in", **of)),
             _bytes_per_second(rate(now, before, "link_bytes_total", direction="out", **of)),
             _size(now.number("link_kept_bytes", **of)),
@@ -183,8 +191,12 @@ def _ended(now: Look, before: Look | None) -> list[Line]:
     return _table(("ENDED", "ALL", "NOW"), rows, _LEAST_ROWS * 2) if rows else []
 
 
-def _talkers(now: Look, before: Look | None, sort: Sort, most: int) -> list[Line]:
-    """The connections with the most bytes; `sort="now"` puts first what has grown most since the look before."""
+def _talkers(now: Look, before: Look | None, sort: Sort, most: int, columns: int) -> list[Line]:
+    """The connections with the most bytes; `sort="now"` puts first what has grown most since the look before.
+
+    A JID may not push the numbers off the screen; on a narrow one the state and the address are cut.
+    """
+    longest = max(_LEAST_JID, columns - _NUMBERS_COLUMNS)
     had = {row["id"]: _carried(row) for row in before.talkers} if before is not None else {}
     seconds = now.feed["at_seconds"] - before.feed["at_seconds"] if before is not None else 0.0
 
@@ -194,17 +206,22 @@ def _talkers(now: Look, before: Look | None, sort: Sort, most: int) -> list[Line
     talkers = sorted(now.talkers, key=lambda row: -(speed(row) or 0)) if sort == "now" else now.talkers
     rows = [
         (
-            row.get("jid") or "-",
-            f"{row['address']}:{row['port']}" if ":" not in row["address"] else f"[{row['address']}]:{row['port']}",
-            row["state"],
-            age(row["age_seconds"]),
+            _shortened(row.get("jid") or "-", longest),
+            _bytes_per_second(speed(row)),
             size(row["bytes_in"]),
             size(row["bytes_out"]),
-            _bytes_per_second(speed(row)),
+            latency(row.get("round_trip_seconds")),
+            age(row["age_seconds"]),
+            row["state"],
+            f"{row['address']}:{row['port']}" if ":" not in row["address"] else f"[{row['address']}]:{row['port']}",
         )
         for row in talkers
     ]
-    return _table(("TALKER", "ADDRESS", "STATE", "AGE", "IN", "OUT", "NOW"), rows, most) if rows else []
+    return _table(("TALKER", "NOW", "IN", "OUT", "ROUND TRIP", "AGE", "STATE", "ADDRESS"), rows, most) if rows else []
+
+
+def _shortened(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def _carried(row: Mapping[str, Any]) -> int:
@@ -225,12 +242,6 @@ def _count(value: float | None) -> str:
 
 def _size(value: float | None) -> str:
     return size(None if value is None else round(value))
-
-
-def _seconds(value: float | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value * 1000:.1f} ms" if value < 1 else f"{value:.2f} s"
 
 
 def _per_second(value: float | None) -> str:

@@ -7,6 +7,7 @@ from megaphone.dispatch.bosh_slots import BoshSlot
 from megaphone.dispatch.cluster_slots import ClusterSlot
 from megaphone.dispatch.counters import AdmissionSlot, Board, LinkSlot, Slot, UpstreamSlot
 from megaphone.dispatch.pages_slots import GAUGES as PAGES_GAUGES
+from megaphone.dispatch.round_trip_slots import GAUGES as ROUND_TRIP_GAUGES
 from megaphone.dispatch.websocket_slots import WebSocketSlot
 
 MAX_UPSTREAMS: Final = 64
@@ -35,6 +36,7 @@ PROCESS_GAUGES: Final = (
     Slot.PROMISES_WAITING,
     WebSocketSlot.OPEN,
     *PAGES_GAUGES,
+    *ROUND_TRIP_GAUGES,
     WebSocketSlot.HTTP_OPEN,
     BoshSlot.OPEN,
     ClusterSlot.NODES,

@@ -347,15 +347,14 @@ cdef class ClientConnection(MovableConnection):
         self.clients.board.slots[<int> WEBSOCKETS_OPENED] += 1
         self.enter(ROUTING)
 
-    def open_web(self, Owner owner):
-        """From now on this connection is the web's: `owner` gets what has come so far, and all that comes."""
-        cdef bytes collected = self.pending
+    def open_web(self, Owner owner, bytes rest not None):
+        """From now on this connection is the web's: `owner` gets `rest`, which came with the head, and all that comes."""
         self.pending = b""
         self.opaque = True
         self.owner = owner
         self.clients.board.slots[<int> HTTP_OPEN] += 1
         self.enter(PREAUTH)
-        self.clients.dispatcher.put_data(self, <const uint8_t*> (<const char*> collected), len(collected))
+        self.clients.dispatcher.put_data(self, <const uint8_t*> (<const char*> rest), len(rest))
 
     def leave_web(self, bytes head not None):
         """The web's connection has got the request of an XMPP WebSocket: it begins anew with that."""

@@ -1,7 +1,8 @@
 """The HTTP request that a WebSocket begins with (RFC 6455 section 4.2): read, answered, and who its client is.
 
 It happens once per connection, so it is ordinary Python, and HTTP itself is h11's to read. A connection whose request
-is not for XMPP over WebSocket is the web's from then on, where the listener has one; else it gets 404.
+is not for XMPP over WebSocket is the web's from then on, with the head as it was read here, where the listener has
+one; else it gets 404.
 """
 
 from __future__ import annotations
@@ -49,10 +50,11 @@ def take_request(connection: ClientConnection) -> None:
         return
     settings = connection.clients.websocket
     try:
-        request = read_head(collected[:end])
+        head = read_head(collected[:end], limit)
     except HeadRefusedError as refused:
         refuse(connection, refused.status, refused.reason)
         return
+    request = head.request
     address, secured = client_of(connection.client_address, request.headers, settings)
     if connection.listener.tls != "none" and connection.listener.starttls_required and not (connection.tls or secured):
         refuse(connection, 403, "this address wants TLS: use wss or https")
@@ -62,7 +64,7 @@ def take_request(connection: ClientConnection) -> None:
         if web is None:
             refuse(connection, 404, "there is nothing at this address")
         else:
-            connection.open_web(web.serve(connection))
+            connection.open_web(web.serve(connection, head), collected[end:])
         return
     result = answer(request.method, request.http_version, request.headers, origins=settings.origins)
     if isinstance(result, Refused):

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 LIMITS = Limits(subscriptions=2_000_000, requests=65_536)
 REPLACED_SUBJECT = "nodes.replaced"  # within the node
+FIND_SECONDS = 3.0  # after which a worker that has just begun goes on without having found the other nodes
 _WORKERS = "workers="
 _SERVES = "serves="  # the token of its domains
 
@@ -100,6 +101,7 @@ class Nodes:
         self._told_away = False
         self._told_trouble = ""
         self._opened_at = 0.0
+        self._found = False
         self._epochs = Epochs(self, self._trouble)
         local.subscribe(REPLACED_SUBJECT, self._take_replaced)
 
@@ -109,6 +111,16 @@ class Nodes:
     def up(self) -> bool:
         """Whether NATS is there."""
         return self._bus.up and not self.replaced
+
+    @property
+    def found(self) -> bool:
+        """Whether the other nodes are known, as far as they can be: not yet while this worker begins."""
+        return self._found
+
+    @property
+    def alone(self) -> bool:
+        """Whether it is known that there is no other node."""
+        return self._found and len(self.members) == 1
 
     @property
     def epochs(self) -> Mapping[tuple[str, int], bytes]:
@@ -273,6 +285,8 @@ class Nodes:
     def sweep(self, now: float) -> None:
         """Do what is due; called 8 times a second, `now` by the loop's clock."""
         self._epochs.sweep()
+        if not self._found and self._watching is not None:
+            self._found = self._watching.view.hears or now - self._opened_at > FIND_SECONDS
         if not self._bus.up and not self._told_away and now - self._opened_at > 1.0:
             self._told_away = True
             self._report("NATS is away", trouble=True, reason=self._bus.connection.trouble)
@@ -318,6 +332,7 @@ class Nodes:
     def restore(self, record: NodesRecord) -> None:
         """Be what the process before this one was; nobody is told of nodes that it knew."""
         self._before = record
+        self._found = True
         self.epoch = record.epoch
         self.own = msgspec.structs.replace(self.own, since_ms=record.since_ms)
         self.members = {member.key: member for member in record.members} | {self.own.key: self.own}

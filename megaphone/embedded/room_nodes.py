@@ -71,6 +71,11 @@ class RoomNodes:
         nodes = self._nodes
         return [key[:NODE_CHARACTERS] for key in nodes.members if key != nodes.own.key] if nodes.up else ()
 
+    @property
+    def found(self) -> bool:
+        """Whether it is known which other nodes there are."""
+        return self._nodes.found
+
     def home(self, room: JID, node: str) -> int:
         """Which worker of a node a room is at home in."""
         return self._nodes.home(room, self._key(node))
@@ -94,7 +99,7 @@ class RoomNodes:
 
     def publish(self, room: JID, event: Event) -> bool:
         """Say it to all nodes that have this room."""
-        if len(self._nodes.members) == 1:
+        if self._nodes.alone:
             return False
         sent = self._nodes.publish(f"{room_subject(str(room))}.occupants", encode([event]))
         self.refused += not sent
@@ -137,6 +142,7 @@ class RoomNodes:
     def freeze(self) -> None:
         """Another process goes on: nothing waits for other nodes any more."""
         self.others.hold_no_more(self._now())
+        self.others.keep_orphans()
 
     def sweep(self) -> None:
         """Do what is due; called several times a second."""

@@ -4,8 +4,9 @@
                        └ 300 ms later, if it owes that still: another one
                        └ it leaves, lies, or its site has nothing: the next one, at once
 
-One fetch of a page is under way at a time on a worker, whoever asks meanwhile shares it; who asks again when it has
-been under way for a while has a further holder asked. Nothing is kept: without a holder nobody is answered, and should
+One fetch of a page is under way at a time on a worker; whoever is there when it comes gets it, also who has not asked
+yet (the original's windows ask after two seconds). Who asks again when it has been under way for a while has a further
+holder asked. Nothing is kept: without a holder nobody is answered, and should
 one come within WANT_SECONDS it is asked. Other sites' requests are answered from the holders here.
 """
 
@@ -87,7 +88,7 @@ class Fetching:
 
     def request(self, page: Page, channel: Channel, now: float) -> None:
         """One who wants the page asks for it, perhaps not for the first time."""
-        channel.served = False
+        channel.waits, channel.served = True, False
         page.wanted_until = now + WANT_SECONDS
         self._counts.requests += 1
         if not page.open or now - page.asked_at >= HEDGE_SECONDS:
@@ -108,7 +109,7 @@ class Fetching:
             self._ask(page, now)
 
     def _pending(self, page: Page, now: float) -> bool:
-        return now < page.wanted_until and any(not channel.served for channel in page.wants)
+        return now < page.wanted_until and any(channel.waits for channel in page.wants)
 
     # --- who is asked ------------------------------------------------------------
 
@@ -238,7 +239,7 @@ class Fetching:
             channel = delivery.waiting.popleft()
             if channel.served or channel not in delivery.page.wants:
                 continue
-            channel.served = True
+            channel.waits, channel.served = False, True
             self._counts.served += 1
             for message in delivery.messages(channel):
                 channel.visitor.send(message)

@@ -19,7 +19,7 @@ class Channel:
     """One topic that a visitor has joined."""
 
     __slots__ = ("asked_at", "asked_in", "assembly", "join_ref", "page", "parts", "place", "served", "told", "topic",
-                 "visitor")  # fmt: skip
+                 "visitor", "waits")  # fmt: skip
 
     def __init__(self, visitor: Visitor, topic: str, join_ref: str | None, page: Page | None, parts: bool) -> None:
         self.visitor = visitor
@@ -32,7 +32,8 @@ class Channel:
         self.asked_at: float | None = None  # a holder: since when it owes us the content
         self.asked_in = 0  # ... and for which fetch
         self.assembly: Assembly | None = None  # a holder: the parts that have come
-        self.served = True  # one who wants: it waits for nothing
+        self.waits = False  # one who wants: it has asked, and has got nothing since
+        self.served = False  # ... it has got the content since it has asked last, or without asking
 
 
 @dataclass(slots=True, eq=False)

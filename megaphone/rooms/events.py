@@ -159,11 +159,12 @@ class Forwarded(msgspec.Struct, array_like=True, frozen=True, tag="forwarded"):
 
 
 class Destroyed(msgspec.Struct, array_like=True, frozen=True, tag="destroyed"):
-    """An owner has destroyed the room; `content` is `<destroy/>`."""
+    """An owner has destroyed the room `at` this time, Unix seconds (0: now); `content` is `<destroy/>`."""
 
     origin: Origin
     room: JID
     content: bytes
+    at: float = 0.0
 
 
 Event = Shown | Gone | Closed | Still | Ask | About | Whole | Told | Act | Forwarded | Destroyed

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from megaphone.errors import RoomError
-from megaphone.rooms import leaving, mirroring, ownership, presence
+from megaphone.rooms import leaving, mirroring, ownership, presence, refreshing
 from megaphone.rooms.administration import change_role
 from megaphone.rooms.asks import Asks
 from megaphone.rooms.events import (
@@ -33,22 +33,23 @@ from megaphone.rooms.holding import Holding
 from megaphone.rooms.moved_sessions import MovedSessions
 from megaphone.rooms.names import Status
 from megaphone.rooms.ports import Affiliated, Affiliation, Audience, Role, RoomConfig, RoomRecord, Subject
+from megaphone.rooms.reminding import Reminding
 from megaphone.rooms.room import Room
 from megaphone.rooms.telling import Telling
 from megaphone.stream.stanza import Stanza
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from megaphone.rooms.addressed import Addressed
+    from megaphone.rooms.destroyed import DestroyedRooms
     from megaphone.rooms.events import Event, Origin, Reason
     from megaphone.rooms.mirror import Mirror
     from megaphone.rooms.rooms import Rooms
     from megaphone.rooms.wire import Wire
     from megaphone.stream.jid import JID
 
-ROUND_SECONDS: Final = 60.0  # in which every room with occupants here says `Still` once
-SILENCE_SECONDS: Final = 150.0  # after which a peer that has said nothing is asked
+ORPHAN_SECONDS: Final = 2.0  # in which what was said of a room surely comes, if its row has gone first
 
 
 class OtherNodes:
@@ -59,14 +60,13 @@ class OtherNodes:
         self._rooms = rooms
         self._wire = wire
         self._lost: dict[Origin, float] = {}  # when its occupants leave
-        self._round: list[JID] = []  # rooms whose turn to say Still has not come yet
-        self._round_share = 0.0  # of them in a second
-        self._round_due = 0.0
-        self._swept_at: float | None = None
+        self._found = False  # which other nodes there are
+        self._orphans: dict[JID, float] = {}  # rooms without a row, and until when they wait for the reason
         self.holding = Holding()
-        self.telling = Telling(wire)
-        self.moved = MovedSessions(rooms, self.telling)
         self._asks = Asks(rooms, wire)
+        self._reminding = Reminding(rooms, wire, self._asks)
+        self.telling = Telling(wire, self._reminding)
+        self.moved = MovedSessions(rooms, self.telling)
 
     @property
     def now(self) -> float:
@@ -81,6 +81,11 @@ class OtherNodes:
     def origin(self) -> Origin:
         """Who we are."""
         return self._wire.origin
+
+    @property
+    def destroyed(self) -> DestroyedRooms:
+        """Which rooms were destroyed a moment ago, here or elsewhere."""
+        return self.telling.destroyed_rooms
 
     # --- what happens here ------------------------------------------------------------
 
@@ -124,6 +129,8 @@ class OtherNodes:
             self._take_about(event)
             return
         room = self._rooms.room(event.room)
+        if isinstance(event, Destroyed):
+            self.destroyed.note(event.room, event.at or now)
         if room is not None and room.mirror is not None:
             self._rooms.touch(room.jid)
             self._take(room, room.mirror, event)
@@ -161,7 +168,7 @@ class OtherNodes:
                 self._rooms.receive(Stanza.read(event.stanza), self.now)
             finally:
                 self.telling.forwarding = False
-        elif isinstance(event, Destroyed):
+        elif isinstance(event, Destroyed) and room.made <= (event.at or self.now):
             mirror.own.clear()
             room.surroundings.archive.forget(room.jid)
             ownership.end(room, event.content)
@@ -170,6 +177,8 @@ class OtherNodes:
         """Have a room that another node has, and our rows not yet."""
         if about.room not in self.holding or self._rooms.room(about.room) is not None:
             return
+        if about.created <= self.destroyed.at(about.room):
+            return  # it was destroyed since
         if about.locked:
             self.holding.lock(about.room)
             return
@@ -211,14 +220,28 @@ class OtherNodes:
         if room is not None and stanza.from_ in room.occupants.by_session:
             return False
         unknown = list(self._wire.nodes) if room is None else self._asks.unanswered(jid)
-        if not unknown:
+        if self._wire.found and not unknown:
             return False
         self.now = now
         self.holding.begin(jid, stanza, now)
         self._wire.hear(jid)
-        for node in unknown:
-            self._asks.send_now(node, self._wire.home(jid, node), [jid], about=room is None)
+        if self._wire.found:
+            self._ask_for_held(jid, unknown)
         return True
+
+    def _ask_for_held(self, jid: JID, nodes: Iterable[str]) -> None:
+        is_new = self._rooms.room(jid) is None
+        for node in nodes:
+            self._asks.send_now(node, self._wire.home(jid, node), [jid], about=is_new)
+
+    def _have_found(self) -> None:
+        """It is known now which nodes there are: ask them for the rooms that have waited for that."""
+        self._found = True
+        nodes = list(self._wire.nodes)
+        for jid in self.holding.rooms():
+            self._ask_for_held(jid, nodes)
+            if not nodes:
+                self._release(jid)
 
     def _release(self, jid: JID) -> None:
         held = self.holding.end(jid)
@@ -252,6 +275,7 @@ class OtherNodes:
         """The wire is there, or has gone: then nobody can say who is in a room elsewhere."""
         self.now = now
         if up:
+            self._reminding.came_back()
             for node in self._wire.nodes:
                 self.joined(node, now)
         else:
@@ -304,8 +328,11 @@ class OtherNodes:
 
     def sweep(self, now: float) -> None:
         """Do what is due; called several times a second."""
-        before, self._swept_at = self._swept_at, now
         self.now = now
+        if not self._found and self._wire.found:
+            self._have_found()
+        self.destroyed.sweep(now)
+        self.keep_orphans(until=now)
         self._asks.repeat()
         self._asks.send()
         for jid in self.holding.overdue(now):
@@ -317,26 +344,26 @@ class OtherNodes:
                 del self._lost[origin]
                 self._drop(origin)
         self.moved.sweep(now)
-        if before is not None:
-            self._go_round(min(now - before, 1.0))
+        self._reminding.sweep(now)
 
-    def _go_round(self, seconds: float) -> None:
-        """Say Still of some rooms, and ask who should have said it and has not."""
-        if not self._round:
-            self._round = [room.jid for room in self._rooms if room.mirror is not None]
-            self._round_share = len(self._round) / ROUND_SECONDS
-        self._round_due = min(self._round_due + self._round_share * seconds, len(self._round))
-        while self._round and self._round_due >= 1.0:
-            self._round_due -= 1.0
-            room = self._rooms.room(self._round.pop())
-            mirror = None if room is None else room.mirror
-            if room is None or mirror is None:
-                continue
-            if mirror.own:
-                self._wire.publish(room.jid, Still(self.origin, room.jid, mirror.seq))
-            for origin, peer in mirror.peers.items():
-                if not peer.lost and self.now - peer.heard > SILENCE_SECONDS:
-                    self._asks.ask(room.jid, origin.node)
+    def orphaned(self, room: Room) -> None:
+        """The row of a temporary room has gone, and people are in it here.
+
+        Either the room ended at another node while they entered, and is kept, or it was destroyed: that we are about
+        to hear.
+        """
+        self._orphans.setdefault(room.jid, self.now + ORPHAN_SECONDS)
+
+    def keep_orphans(self, until: float = float("inf")) -> None:
+        """Keep the rooms again that have waited for a reason until this time; all of them if none is given."""
+        for jid, due in list(self._orphans.items()):
+            if due > until:
+                return
+            del self._orphans[jid]
+            room = self._rooms.room(jid)
+            if room is not None and room.surroundings.store.room(jid) is None:
+                self._rooms.touch(jid)
+                refreshing.keep(room, self.now)
 
 
 def _why(reason: Reason) -> presence.Why:

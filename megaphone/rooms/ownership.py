@@ -69,7 +69,7 @@ def destroy(room: Room, venue: JID | None = None, *, reason: str = "", password:
     if password:
         content += element(b"password", content=escape(password))
     content = element(b"destroy", content=content, jid=None if venue is None else str(venue))
-    if room.surroundings.nodes is not None:
+    if room.surroundings.nodes is not None and not room.locked:  # else each node has one of its own yet
         room.surroundings.nodes.telling.destroyed(room, content)
     if room.persistent:
         room.forget()

@@ -196,6 +196,12 @@ class RoomStore(Protocol):
     def room(self, room: JID) -> RoomRecord | None:
         """Return one room; None if it is not kept."""
 
+    def ended(self, room: JID) -> float:
+        """Return when the last room of this name was deleted, on whichever node: Unix seconds, 0.0 if not known.
+
+        Whatever was made until then is over; what is kept now was made later.
+        """
+
     def affiliations(self, room: JID) -> Iterable[Affiliated]:
         """Return every affiliation of a room."""
 

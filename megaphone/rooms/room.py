@@ -74,7 +74,9 @@ class Room:
         "id",
         "jid",
         "late",
+        "life",
         "locked",
+        "made",
         "mark",
         "mirror",
         "occupants",
@@ -100,6 +102,10 @@ class Room:
         self.config = record.config
         self.creator = record.creator
         self.created = record.created
+        self.made = record.created
+        """When this instance was, which may later be kept as one that was made at another time."""
+        self.life: float | None = None
+        """`RoomStore.ended` as it was when this was looked at last; None if it was not yet."""
         self.secret = record.secret
         self.subject: Subject | None = record.subject
         self.locked = locked

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from megaphone.errors import RoomError
 from megaphone.rooms import mirroring, presence
+from megaphone.rooms.destroyed import DestroyedRooms
 from megaphone.rooms.events import Act, Claim, Closed, Destroyed, Forwarded, Gone, Shown, Told
 from megaphone.rooms.names import Status
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from megaphone.rooms.mirror import Mirror, Peer
     from megaphone.rooms.occupants import Occupant
     from megaphone.rooms.ports import Audience, Role
+    from megaphone.rooms.reminding import Reminding
     from megaphone.rooms.room import Room
     from megaphone.rooms.wire import Wire
     from megaphone.stream.jid import JID
@@ -28,10 +30,12 @@ if TYPE_CHECKING:
 class Telling:
     """What one worker's rooms tell. `now` is Unix seconds, set before each call."""
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: Wire, reminding: Reminding) -> None:
         self.now = 0.0
         self.forwarding = False  # what is under way has been forwarded to us: it goes no further
+        self.destroyed_rooms = DestroyedRooms()
         self._wire = wire
+        self._reminding = reminding
         self._seq = 0
         self._spoke = 0
 
@@ -59,9 +63,7 @@ class Telling:
             if was is not None:
                 del mirror.own[session]
                 before, mirror.seq = mirror.seq, self._next()
-                self._wire.publish(
-                    room.jid, Gone(self._wire.origin, room.jid, before, mirror.seq, session, content, reason)
-                )
+                self._publish(Gone(self._wire.origin, room.jid, before, mirror.seq, session, content, reason))
                 if not mirror.own:
                     mirror.seq = 0
             return
@@ -78,7 +80,11 @@ class Telling:
         if claim != was:
             mirror.own[session] = claim
             before, mirror.seq = mirror.seq, self._next()
-            self._wire.publish(room.jid, Shown(self._wire.origin, room.jid, before, mirror.seq, claim, reason))
+            self._publish(Shown(self._wire.origin, room.jid, before, mirror.seq, claim, reason))
+
+    def _publish(self, event: Shown | Gone) -> None:
+        if not self._wire.publish(event.room, event):
+            self._reminding.unheard[event.room] = None
 
     def _forget_returned(self, room: Room, mirror: Mirror, sessions: Iterable[JID]) -> None:
         """Forget the lost sessions of users who have come back under the same nick."""
@@ -128,7 +134,9 @@ class Telling:
 
     def destroyed(self, room: Room, content: bytes) -> None:
         """An owner has destroyed a room here."""
-        self._wire.publish(room.jid, Destroyed(self._wire.origin, room.jid, content))
+        at = max(self.now, room.made)
+        self.destroyed_rooms.note(room.jid, at)
+        self._wire.publish(room.jid, Destroyed(self._wire.origin, room.jid, content, at))
         if room.mirror is not None:
             room.mirror.own.clear()
 

@@ -26,6 +26,10 @@ class Wire(Protocol):
     def nodes(self) -> Collection[str]:
         """The other nodes that can be reached: 16 hexadecimal digits of each key."""
 
+    @property
+    def found(self) -> bool:
+        """Whether it is known which other nodes there are, as far as it can be: not yet while this process begins."""
+
     def home(self, room: JID, node: str) -> int:
         """Which worker of a node a room is at home in."""
 

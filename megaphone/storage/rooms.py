@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
+from megaphone.history.clock import COUNTER_BITS
 from megaphone.rooms.ports import Affiliated, Affiliation, RoomConfig, RoomRecord, Subject
+from megaphone.storage.replicated_tables import ROOM
 from megaphone.storage.transaction import Statement
 from megaphone.stream.jid import JID
 
@@ -52,6 +54,15 @@ class SQLiteRooms:
             owner=_owner(room),
         )
         return next((self._record(row) for row in rows), None)
+
+    def ended(self, room: JID) -> float:
+        """Return when a room of this name was deleted last, Unix seconds; 0.0 outside a cluster, or if none was."""
+        rows = self._storage.read(
+            "SELECT life FROM row_version WHERE kind = ? AND owner = ? AND item = ''",
+            (ROOM, room.local),
+            owner=_owner(room),
+        )
+        return next(((life >> COUNTER_BITS) / 1000 for (life,) in rows), 0.0)
 
     def affiliations(self, room: JID) -> Sequence[Affiliated]:
         """Return every affiliation of a room."""

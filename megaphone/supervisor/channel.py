@@ -155,6 +155,7 @@ class ConnectionRow(Struct, frozen=True):
     bytes_in: int = 0
     bytes_out: int = 0
     transport: str | None = None  # tcp, websocket, http, bosh; of a hub's streams None
+    round_trip_seconds: float | None = None  # None: not measured yet, or no socket of its own
 
 
 class LinkRow(Struct, frozen=True):

@@ -22,6 +22,7 @@ SHOWN: Final = frozenset(
         *("worker_resident_memory_bytes", "worker_cpu_seconds_total", "worker_open_fds", "worker_max_fds"),
         *("supervisor_resident_memory_bytes", "worker_loop_lag_seconds", "worker_loop_lag_max_seconds"),
         *("connections", "connections_accepted_total", "connections_closed_total", "connection_bytes"),
+        "client_round_trip_now_seconds",
         *("limit_refusals_total", "throttled_total"),
         *("websocket_connections", "http_connections", "bosh_sessions", "pages", "pages_windows"),
         *("stanzas_total", "stream_bytes_total", "mailbox_bytes", "mailbox_full_total"),

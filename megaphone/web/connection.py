@@ -24,7 +24,7 @@ from megaphone.web.messages import MessageSocket
 from megaphone.web.owner import WebOwner
 from megaphone.web.routes import Standard, standard_answer
 from megaphone.web.target import read_target
-from megaphone.wire.http_head import HeadRefusedError, check_head, head_end, http, refused_by_h11
+from megaphone.wire.http_head import HeadRefusedError, head_end, http, read_head, refused_by_h11
 from megaphone.wire.websocket_handshake import Refused, answer
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from megaphone.web.exchange import Headers, Messages
     from megaphone.web.routes import Route
     from megaphone.web.server import WebServer
+    from megaphone.wire.http_head import Head
 
 _PIECE_BYTES = 65_536
 _WAITING_BYTES = 16_384  # that a client may send before its last request is answered; then it is not read for a while
@@ -58,7 +59,7 @@ class State(IntEnum):
 class HTTPConnection(WebOwner):
     """The session owner of a connection that asks for anything but XMPP over WebSocket."""
 
-    def __init__(self, connection: ClientConnection, server: WebServer) -> None:
+    def __init__(self, connection: ClientConnection, server: WebServer, head: Head) -> None:
         super().__init__(connection)
         self._server = server
         self._state = State.HEAD
@@ -67,8 +68,9 @@ class HTTPConnection(WebOwner):
         self._turning = False  # in _go_on, further up
         self._closes: Reason | None = None  # after this answer, for this reason
         self._ending = False  # the edge ends it: these are the last words
-        self._reader: Any = None  # h11's, of one request
-        self._head: Any = None  # h11's Request
+        self._head: Any  # h11's Request; the first one was read by the edge
+        self._reader: Any  # h11's Connection, of one request
+        self._head, self._reader = head
         self._route: Route | None = None
         self._asked = ("", "", "")  # path, query, host
         self._body: list[bytes] = []
@@ -109,7 +111,16 @@ class HTTPConnection(WebOwner):
 
     def _read_head(self) -> bool:
         connection = self.connection
-        if connection is None or not self._waiting:
+        if connection is None or (self._head is None and not self._find_head(connection)):
+            return False
+        self._state = State.BODY
+        self._since_ticks = self.now_ticks
+        self._expect_body(dict(self._head.headers))
+        return True
+
+    def _find_head(self, connection: ClientConnection) -> bool:
+        """Whether the head of another request has come, and it is for us."""
+        if not self._waiting:
             return False
         limit = connection.clients.websocket.request_bytes
         end = head_end(self._waiting)
@@ -118,20 +129,11 @@ class HTTPConnection(WebOwner):
                 raise HeadRefusedError(431, "the request is too large")
             return False
         head, self._waiting = self._waiting[:end], self._waiting[end:]
-        check_head(head)
-        h11 = http()
-        self._reader = h11.Connection(h11.SERVER, max_incomplete_event_size=limit)
-        self._reader.receive_data(head)
-        self._head = self._next_event()
-        if not isinstance(self._head, h11.Request):
-            raise HeadRefusedError(400, "this is no HTTP/1.1 request")
+        self._head, self._reader = read_head(head, limit)
         path = self._head.target.partition(b"?")[0]
         if connection.listener.websocket and path == connection.clients.websocket.path:
             self._give_back(connection, head)
             return False
-        self._state = State.BODY
-        self._since_ticks = self.now_ticks
-        self._expect_body(dict(self._head.headers))
         return True
 
     def _give_back(self, connection: ClientConnection, head: bytes) -> None:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from megaphone.config.schema import WebTable
     from megaphone.edge.connection import ClientConnection
     from megaphone.web.routes import Routes
+    from megaphone.wire.http_head import Head
 
 
 class WebServer:
@@ -22,6 +23,6 @@ class WebServer:
         self.request_ticks = ticks_of(table.request_seconds)
         self.idle_ticks = ticks_of(table.idle_seconds)
 
-    def serve(self, connection: ClientConnection) -> HTTPConnection:
-        """Return who takes what comes on this connection."""
-        return HTTPConnection(connection, self)
+    def serve(self, connection: ClientConnection, head: Head) -> HTTPConnection:
+        """Return who answers this request, and takes what comes behind its head on this connection."""
+        return HTTPConnection(connection, self, head)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 _END = re.compile(rb"\r?\n\r?\n")
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[^\x00]*")
@@ -26,6 +26,13 @@ class HeadRefusedError(Exception):
         self.status = status
         self.reason = reason
         self.headers = headers
+
+
+class Head(NamedTuple):
+    """What was read: h11's Request, and the h11.Connection that reads what is behind its head and writes the answer."""
+
+    request: Any
+    reader: Any
 
 
 @cache
@@ -69,11 +76,11 @@ def check_head(head: bytes) -> None:
         raise HeadRefusedError(400, "only HTTP/1.1 has transfer codings")
 
 
-def read_head(head: bytes) -> Any:
-    """Return h11's Request of a whole head; HeadRefusedError if it is none that is answered otherwise."""
+def read_head(head: bytes, limit_bytes: int) -> Head:
+    """Read a whole head; `limit_bytes` also bound what frames its body. HeadRefusedError: that is the answer."""
     check_head(head)
     h11 = http()
-    reader = h11.Connection(h11.SERVER, max_incomplete_event_size=len(head))
+    reader = h11.Connection(h11.SERVER, max_incomplete_event_size=limit_bytes)
     reader.receive_data(head)
     try:
         request = reader.next_event()
@@ -81,7 +88,7 @@ def read_head(head: bytes) -> Any:
         raise refused_by_h11(error) from None
     if not isinstance(request, h11.Request):
         raise HeadRefusedError(400, "this is no HTTP/1.1 request")
-    return request
+    return Head(request, reader)
 
 
 def refused_by_h11(error: Any) -> HeadRefusedError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from megaphone.edge.busiest import busiest
+from megaphone.edge.round_trips import round_trip_seconds
 
 if TYPE_CHECKING:
     from megaphone.dispatch.dispatcher import Dispatcher
@@ -40,10 +41,17 @@ def page(
             and (state is None or row["state"] == state)
             and (wanted in (row.get("jid") or "").casefold() or row["address"].startswith(wanted))
         ):
-            rows.append(row)
+            rows.append(with_round_trip(connection, row))
     return rows, None
 
 
 def talkers(dispatcher: Dispatcher, limit: int) -> list[Row]:
     """Return the connections that have carried the most bytes, most first; a hub's streams are not among them."""
-    return [connection.describe() for connection in busiest(dispatcher, min(limit, BUSIEST_LIMIT))]
+    found = busiest(dispatcher, min(limit, BUSIEST_LIMIT))
+    return [with_round_trip(connection, connection.describe()) for connection in found]
+
+
+def with_round_trip(connection: object, row: Row) -> Row:
+    """Return the row with `round_trip_seconds`, which takes a system call: so only what is shown has it."""
+    row["round_trip_seconds"] = round_trip_seconds(connection)
+    return row

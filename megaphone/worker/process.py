@@ -192,7 +192,8 @@ class Process(ABC):
                 set_ticket_keys([bytes.fromhex(key) for key in message["keys"]])
             case "connections":
                 rows = self._matching(message["address"], message["jid"], message["state"], None, message["limit"])
-                return {"type": "reply", "id": message["id"], "result": [row for _, row in rows]}
+                result = [listing.with_round_trip(*each) for each in rows]
+                return {"type": "reply", "id": message["id"], "result": result}
             case "page":
                 found, next_slot = listing.page(
                     self.dispatcher,

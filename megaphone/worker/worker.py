@@ -43,6 +43,7 @@ from megaphone.uplink.uplink import Uplink
 from megaphone.wire import writer
 from megaphone.worker.node_bus import NodeBus
 from megaphone.worker.process import SWEEPS_PER_SECOND, Process
+from megaphone.worker.round_trips import RoundTrips
 
 if TYPE_CHECKING:
     from megaphone.bus.subjects import Subjects
@@ -73,6 +74,7 @@ class Worker(Process):
         self.dispatcher = Dispatcher(self.index, config.node.max_connections, max(1, self.board.get(Slot.GENERATION)))
         limits = ClientLimits(config.limits)
         self.clients = Clients(self.poller, self.dispatcher, self.board, limits)
+        self._round_trips = RoundTrips(self.dispatcher, self.board, every=2 * SWEEPS_PER_SECOND)
         self.clients.admission = Admission(sketch, config.limits)
         self.clients.websocket = WebSocketLimits(config.websocket)
         self.pool = Pool(config, self.board, workers, self._file)
@@ -408,6 +410,7 @@ class Worker(Process):
     def sweep(self) -> None:
         """End what has taken too long."""
         self.clients.sweep(SWEEPS_PER_SECOND)
+        self._round_trips.sweep()
         self.uplink.sweep()
         if self.embedded is not None:
             self.embedded.sweep()

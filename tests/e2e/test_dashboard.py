@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from megaphone.cli.output import latency
 from tests.e2e.edges import edge_in, plain_listener
 from tests.link.server import run
 from tests.scenarios.light import LightClient
@@ -87,7 +88,7 @@ def in_words(value: float, format_: str) -> str:
     if format_ == "count":
         return f"{value:,.0f}"
     if format_ == "seconds":
-        return f"{value * 1000:.1f} ms" if value < 1 else f"{value:.2f} s"
+        return latency(value)
     assert format_ == "bytes"
     for unit, size in (("B", 1), ("kB", 1e3), ("MB", 1e6), ("GB", 1e9)):
         if value < size * 999.95 or (unit == "B" and round(value) < 1000):
@@ -133,6 +134,7 @@ def test_every_number_is_that_of_metrics(
     def check() -> None:
         open_dashboard(browser, edge)
         assert edge.metric("megaphone_connections") == 3
+        browser.wait("Boolean(document.querySelector('[data-metric*=client_round_trip]').dataset.value)")
         for _ in range(30):
             before = scrape(edge)
             looks = browser.run("document.body.dataset.looks")
@@ -152,6 +154,9 @@ def test_every_number_is_that_of_metrics(
         assert {"megaphone_connections_closed_total", "megaphone_worker_cpu_seconds_total"} - metrics == {
             "megaphone_worker_cpu_seconds_total"  # shown as a rate only
         }
+        round_trips = {number[0]: number[3] for number in numbers if "client_round_trip" in number[0]}
+        assert len(round_trips) == 2
+        assert all(0 < value < 1 for value in round_trips.values())
         assert ("megaphone_link_round_trip_seconds" in shown_tables(browser)) == (which == "linked_to_prosody")
         assert "host-unknown" in browser.run("document.querySelector('#reasons').innerText")
         assert cells(browser, "transports") == [["TCP", "2"], ["WebSocket", "1"], ["BOSH", "0"], ["HTTP", "0"]]
@@ -204,6 +209,14 @@ def test_rates_are_what_counters_grow_by(by_itself: Edge, browser: Chromium) -> 
     assert told("value", "m_total - nobody_counts_this") is None
 
 
+def test_times_are_written_as_on_the_command_line(by_itself: Edge, browser: Chromium) -> None:
+    open_dashboard(browser, by_itself)
+    values = [0, 0.000_004, 0.000_034, 0.000_951, 0.000_994, 0.000_996, 0.0123, 0.4567, 0.9994, 1, 1.234, 75.5]
+    written = browser.run(f"import('/dashboard/formats.js').then(m => {values}.map(m.seconds))")
+    assert written == [latency(value) for value in values]
+    assert written[:3] == ["0 ms", "0.00 ms", "0.03 ms"]
+
+
 def test_operators_see_and_kick_who_is_connected(
     by_itself: Edge, authority: CertificateAuthority, browser: Chromium
 ) -> None:
@@ -228,6 +241,12 @@ def test_operators_see_and_kick_who_is_connected(
         unlock(browser)
         browser.wait("document.querySelectorAll('#connections tbody tr').length === 3")
         browser.wait("document.querySelectorAll('#talkers tbody tr').length === 3")
+        for table in ("connections", "talkers"):
+            shown = [row[9] for row in cells(browser, table)]
+            assert all(re.fullmatch(r"\d+\.\d+ ms", each) for each in shown), shown
+        rows = by_itself.request("GET", "/page")["connections"]
+        assert sorted(row["transport"] for row in rows) == ["tcp", "tcp", "websocket"]
+        assert all(row["tls"] and 0 < row["round_trip_seconds"] < 1 for row in rows)
         carried = [row["bytes_in"] + row["bytes_out"] for row in talkers(by_itself)]
         assert carried == sorted(carried, reverse=True)
         browser.fill("#operator input[type=search]", jid.upper()[:8])

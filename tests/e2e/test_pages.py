@@ -71,20 +71,14 @@ def between_workers(node: Edge, port: int, text: str) -> None:
         window.push(f"want:{page_of(text)}", "phx_leave", {})
         window.have(text)
     for window in windows:
-        if not _knows(window, len(windows)):
-            window.until_count(len(windows))
+        window.until_count(len(windows))
     for window in windows:
         window.close()
     wait_until(lambda: node.metric("megaphone_pages") == 0, "the page is gone", 20.0)
 
 
-def _knows(window: PagesWindow, count: int) -> bool:
-    told = [message[4]["count"] for message in window.heard if message[3] == "visitors_count"]
-    return bool(told) and told[-1] == count
-
-
 def _answers(window: PagesWindow, text: str) -> bool:
-    if not _has(window, "content_request", 0.05):
+    if not window.hears("content_request", 0.05):
         return False
     window.push(f"have:{page_of(text)}", "content", {"content": text, "hash": page_of(text)})
     return True
@@ -97,13 +91,13 @@ def test_one_that_lies_and_one_that_stalls_cost_little(embedded: Embedded) -> No
     lied = stalled = False
     for _ in range(64):  # until each of them has been asked: one at a time, by chance
         reader.want(PAGE)
-        while not _has(reader, "content", 0.02):
-            if _has(liar, "content_request", 0.02):
+        while not reader.hears("content", 0.02):
+            if liar.hears("content_request", 0.02):
                 lied = True
                 liar.push(f"have:{PAGE}", "content", {"content": "a lie", "hash": PAGE})
                 assert liar.event("phx_error") == {"reason": "bad_hash"}
                 assert liar.join(f"have:{PAGE}") == {"status": "error", "response": {"reason": "bad_hash"}}
-            stalled = _has(staller, "content_request", 0.02) or stalled
+            stalled = staller.hears("content_request", 0.02) or stalled
             _answers(honest, TEXT)
         assert reader.heard[-1][4] == {"content": TEXT}
         reader.push(f"want:{PAGE}", "phx_leave", {})
@@ -111,22 +105,12 @@ def test_one_that_lies_and_one_that_stalls_cost_little(embedded: Embedded) -> No
             break
     assert lied
     assert stalled
-    if not _knows(honest, 2):
-        honest.until_count(2)
+    honest.until_count(2)
     wait_until(
         lambda: embedded.metric("megaphone_pages_bad_hashes_total") == bad_before + 1, "the lie is counted", 20.0
     )
     for window in (liar, staller, honest, reader):
         window.close()
-
-
-def _has(window: PagesWindow, event: str, seconds: float) -> bool:
-    """Whether it is told so within this time."""
-    try:
-        window.until(lambda message: message[3] == event, seconds)
-    except AssertionError:
-        return False
-    return True
 
 
 def test_a_worker_that_dies_takes_its_holders_along_and_no_others(embedded: Embedded) -> None:
@@ -135,8 +119,7 @@ def test_a_worker_that_dies_takes_its_holders_along_and_no_others(embedded: Embe
     for window in windows:
         window.have(text)
     for window in windows:
-        if not _knows(window, len(windows)):
-            window.until_count(len(windows))
+        window.until_count(len(windows))
     os.kill(embedded.workers()[0], signal.SIGKILL)
     alive = []
     for window in windows:
@@ -148,8 +131,7 @@ def test_a_worker_that_dies_takes_its_holders_along_and_no_others(embedded: Embe
             continue
     assert 0 < len(alive) < len(windows)
     for window in alive:
-        if not _knows(window, len(alive)):
-            window.until_count(len(alive))
+        window.until_count(len(alive))
     reader = PagesWindow(url(embedded.plain.port)).want(page_of(text))
     assert any(_answers(window, text) for _ in range(8) for window in alive)
     assert reader.event("content") == {"content": text}
@@ -188,8 +170,7 @@ def test_pages_between_nodes(tmp_path: Path, authority: CertificateAuthority) ->
         assert reader.event("content") == {"content": TEXT}
         reader.have(TEXT)
         holder.until_count(2)
-        if not _knows(reader, 2):
-            reader.until_count(2)
+        reader.until_count(2)
         here.kill()
         reader.until_count(1)
         last = PagesWindow(url(there.plain.port)).want(PAGE)

@@ -57,6 +57,7 @@ def test_the_life_of_a_page(chromium: Chromium, node: Embedded, tmp_path: Path) 
     for window in (first, second):
         window.wait(f"{COUNT} === '2'")
     assert first.run(SHOWN) == second.run(SHOWN)
+    assert "viewing: 1." not in str(second.run("document.querySelector('#events').textContent"))
     first.close()
     second.wait(f"{COUNT} === '1'")
     third = chromium.new_page()

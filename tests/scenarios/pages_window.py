@@ -21,7 +21,13 @@ class PagesWindow:
         self.heard: list[list[Any]] = []
         self.received_bytes = 0
         self._ref = 0
+        self._answered = 0
         self._connection = connect(url, compression=None, max_size=None).__enter__()
+
+    @property
+    def local_port(self) -> int:
+        """Its end of the connection, as the edge names it."""
+        return int(self._connection.socket.getsockname()[1])
 
     def push(self, topic: str, event: str, payload: Any) -> str:
         self._ref += 1
@@ -62,15 +68,39 @@ class PagesWindow:
         """The payload of the next such event."""
         return self.until(lambda message: message[3] == event, seconds)[4]
 
+    def hears(self, event: str, seconds: float) -> bool:
+        """Whether it is told so within this time."""
+        try:
+            self.event(event, seconds)
+        except AssertionError:
+            return False
+        return True
+
+    def settle(self) -> None:
+        """Hear all that was said to it before now."""
+        ref = self.push("phoenix", "heartbeat", {})
+        self.until(lambda message: message[1] == ref)
+
     def until_count(self, count: int) -> None:
-        """Return when it was told that so many view the page."""
-        self.until(lambda message: message[3] == "visitors_count" and message[4]["count"] == count)
+        """Return when the last that it was told is that so many view the page."""
+        told = [message[4]["count"] for message in self.heard if message[3] == "visitors_count"]
+        if told[-1:] != [count]:
+            self.until(lambda message: message[3] == "visitors_count" and message[4]["count"] == count)
 
     def answer(self, text: str, page: str | None = None) -> None:
         """Wait for a request, and say that this is the page."""
         page = page or page_of(text)
         self.event("content_request")
         self.push(f"have:{page}", "content", {"content": text, "hash": page})
+
+    def answer_all(self, text: str) -> int:
+        """Say that this is the page as often as it was asked and has not answered so; how often that was."""
+        self.settle()
+        asked = sum(message[3] == "content_request" for message in self.heard) - self._answered
+        for _ in range(asked):
+            self.push(f"have:{page_of(text)}", "content", {"content": text, "hash": page_of(text)})
+        self._answered += asked
+        return asked
 
     def close(self) -> None:
         self._connection.close()

@@ -23,6 +23,7 @@ from megaphone.dispatch.counters import (
     UpstreamSlot,
 )
 from megaphone.dispatch.pages_slots import PagesSlot
+from megaphone.dispatch.round_trip_slots import BUCKETS_SECONDS, RoundTripSlot
 from megaphone.dispatch.websocket_slots import WebSocketSlot
 from megaphone.metrics import (
     CONNECT_BUCKETS_SECONDS,
@@ -204,6 +205,25 @@ def test_the_histogram_is_cumulative_and_has_a_sum(boards: list[Board]) -> None:
     assert found[f'{name}_sum{{upstream="first"}}'] == pytest.approx(1.5)
 
 
+def test_round_trips_of_clients(boards: list[Board]) -> None:
+    gauge, histogram = "megaphone_client_round_trip_now_seconds", "megaphone_client_round_trip_seconds"
+    assert not [name for name in samples(node_facts(boards)) if name.startswith(gauge)]  # nobody is there
+    for number, board in enumerate(boards, start=1):
+        board.set(RoundTripSlot.SUM_NS, 1_500_000_000)
+        for place in range(len(BUCKETS_SECONDS) + 1):
+            board.set(RoundTripSlot.BUCKETS + place, number)
+    for slot, value in ((RoundTripSlot.MEDIAN_NS, 30_000), (RoundTripSlot.WORST_NS, 2_000_000_000)):
+        boards[1].set(slot, value)
+    found = samples(node_facts(boards))
+    assert {name: value for name, value in found.items() if name.startswith(gauge)} == {
+        f'{gauge}{{percentile="50",worker="1"}}': pytest.approx(0.00003),
+        f'{gauge}{{percentile="100",worker="1"}}': 2,
+    }
+    bounds = [*map(str, BUCKETS_SECONDS), "+Inf"]
+    assert [found[f'{histogram}_bucket{{le="{bound}"}}'] for bound in bounds] == list(range(3, 36, 3))
+    assert (found[f"{histogram}_count"], found[f"{histogram}_sum"]) == (33, pytest.approx(3))
+
+
 def test_what_only_the_supervisor_knows(boards: list[Board]) -> None:
     found = samples(node_facts(boards))
     assert found['megaphone_build_info{python="3.11.0",version="1.2.3"}'] == 1
@@ -295,16 +315,23 @@ def test_slots_that_only_python_knows_are_free_in_the_compiled_board() -> None:
     assert not (taken | set(map(int, (*ClusterSlot, *WebSocketSlot)))) & set(map(int, PagesSlot))
     assert not taken & set(map(int, BoshSlot))
     assert all(Slot.HUB_REFUSED < slot < Slot.UPSTREAM_BLOCKS for slot in BoshSlot)
+    buckets = range(RoundTripSlot.BUCKETS, RoundTripSlot.BUCKETS + len(BUCKETS_SECONDS) + 1)
+    assert all(max(BoshSlot) < slot < Slot.UPSTREAM_BLOCKS for slot in (*RoundTripSlot, *buckets))
 
 
 def test_every_slot_of_a_board_is_exported_or_internal() -> None:
     exported = {*exported_slots(OfNode), *exported_slots(OfWorker)}
     internal = set(INTERNAL_SLOTS)
     assert not exported & internal
-    blocks = {Slot.CLOSED_BY_REASON: int(Reason.REASONS), Slot.STANZAS_IN: len(Kind), Slot.STANZAS_OUT: len(Kind)}
+    blocks = {
+        RoundTripSlot.BUCKETS: len(BUCKETS_SECONDS) + 1,
+        Slot.CLOSED_BY_REASON: int(Reason.REASONS),
+        Slot.STANZAS_IN: len(Kind),
+        Slot.STANZAS_OUT: len(Kind),
+    }
     wanted = {
         int(slot) + offset
-        for slot in (*Slot, *ClusterSlot, *WebSocketSlot, *PagesSlot, *BoshSlot)
+        for slot in (*Slot, *ClusterSlot, *WebSocketSlot, *PagesSlot, *BoshSlot, *RoundTripSlot)
         if not slot.name.endswith("_BLOCKS")
         for offset in range(blocks.get(slot, 1))
     }

@@ -24,6 +24,7 @@ export function bytes(value) {
 }
 
 export function seconds(value) {
+  if (value < 0.000995) return `${value && (value * 1000).toFixed(2)} ms`;
   return value < 1 ? `${(value * 1000).toFixed(1)} ms` : `${value.toFixed(2)} s`;
 }
 

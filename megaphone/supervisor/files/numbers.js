@@ -71,6 +71,7 @@ export function show(feed, before) {
     if (each.textContent !== text) each.textContent = text;
   }
   for (const each of document.querySelectorAll("[data-only]")) each.hidden = each.dataset.only !== feed.kind;
+  for (const each of document.querySelectorAll("[data-not]")) each.hidden = each.dataset.not === feed.kind;
   for (const each of document.querySelectorAll("[data-where]")) {
     const found = samples(feed, each.dataset.where);
     each.hidden = !found.some(([, value]) => !("aboveZero" in each.dataset) || value > 0);

@@ -3,7 +3,7 @@
 // The token is in this page's memory only, and leaves it in a header only.
 
 import { byId, element, fill } from "/dashboard/dom.js";
-import { age, bytes, bytesPerSecond } from "/dashboard/formats.js";
+import { age, bytes, bytesPerSecond, seconds } from "/dashboard/formats.js";
 
 const TALKERS = 10;
 const PAGE = 25;
@@ -62,14 +62,15 @@ function kick(row, said, then) {
 }
 
 const COLUMNS = [
-  [""], ["JID"], ["address"], ["state"], ["transport"], ["TLS"], ["upstream"], ["worker"], ["age", true], ["in", true], ["out", true],
+  [""], ["JID"], ["address"], ["state"], ["transport"], ["TLS"], ["upstream"], ["worker"], ["age", true],
+  ["round trip", true], ["in", true], ["out", true],
 ];
 
 function cells(row, button) {
   const address = row.address.includes(":") ? `[${row.address}]:${row.port}` : `${row.address}:${row.port}`;
   return [
-    button, row.jid ?? "–", address, row.state, row.transport ?? "–", row.tls ?? "–", row.upstream ?? "–", `${row.worker}`,
-    age(row.age_seconds), bytes(row.bytes_in), bytes(row.bytes_out),
+    button, row.jid ? element("span", { class: "jid", title: row.jid }, row.jid) : "–", address, row.state, row.transport ?? "–", row.tls ?? "–", row.upstream ?? "–", `${row.worker}`,
+    age(row.age_seconds), row.round_trip_seconds === null ? "–" : seconds(row.round_trip_seconds), bytes(row.bytes_in), bytes(row.bytes_out),
   ];
 }
 

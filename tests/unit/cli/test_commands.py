@@ -82,16 +82,19 @@ async def test_connections(run_node: RunNode, command) -> None:
         assert shown.code == 0
         head, *rows = shown.out.splitlines()
         assert head.split() == [
-            *("ID", "WORKER", "STATE", "ADDRESS", "JID", "DOMAIN", "VIA", "TLS", "UPSTREAM", "AGE", "IN", "OUT")
+            *("ID", "WORKER", "STATE", "ADDRESS", "JID", "DOMAIN", "VIA", "TLS", "UPSTREAM"),
+            *("AGE", "ROUND", "TRIP", "IN", "OUT"),
         ]
         assert [row.split()[3:5] for row in rows] == [
             ["192.0.2.1:40000", "user0@example.org/phone"],
             ["192.0.2.1:40001", "user1@example.org/phone"],
         ]
+        assert [row.split()[9:13] for row in rows] == [["10", "s", "-", "1.0"], ["9", "s", "0.08", "ms"]]
         found = await command(
             node, "connections", "--json", "--jid", "user1@example.org/phone", "--state", "authenticated"
         )
         assert [connection["worker"] for connection in found.json["connections"]] == [1]
+        assert [connection["round_trip_seconds"] for connection in found.json["connections"]] == [0.000084]
         few = await command(node, "connections", "--limit", "1")
         assert "there may be more than these 1" in few.out
         none = await command(node, "connections", "--limit", "0")

@@ -23,6 +23,7 @@ def talker(number: int, carried: int) -> dict[str, Any]:
     return {
         **{"id": f"{number:016x}", "jid": f"user{number}@example.org/x", "address": "2001:db8::1", "port": number},
         **{"state": "authenticated", "age_seconds": 61.0, "bytes_in": carried, "bytes_out": 0},
+        "round_trip_seconds": number / 1000,
     }
 
 
@@ -44,6 +45,11 @@ def look(at_seconds: float, stanzas: float, *talkers: dict[str, Any], workers: i
         "worker_cpu_seconds_total": [({"worker": w}, at_seconds / 4) for w in each],
         "worker_start_time_seconds": [({"worker": w}, at_seconds - 3700) for w in each],
         "worker_loop_lag_seconds": [({"worker": w}, 0.0012) for w in each],
+        "client_round_trip_now_seconds": [
+            ({"worker": w, "percentile": share}, int(share) / (1000 + int(w)))
+            for w in each
+            for share in ("50", "90", "100")
+        ],
         "links": [({"upstream": "s", "state": "attached"}, 1), ({"upstream": "s", "state": "broken"}, 1)],
         "link_streams": [({"upstream": "s", "worker": "0", "link": n}, 7) for n in "01"],
         "link_round_trip_seconds": [({"upstream": "s", "worker": "0", "link": n}, int(n) / 100) for n in "01"],
@@ -64,7 +70,7 @@ def text(now: Look, before: Look | None = None, **size: Any) -> list[str]:
 def test_the_head() -> None:
     lines = text(look(110, 600), look(100, 500))
     assert lines[0] == "Megaphone 1.2, running, ready, up 2 h"
-    found = {line.split()[0]: re.split(r"  +", line)[1:] for line in lines[1:8]}
+    found = {line.split()[0]: re.split(r"  +", line)[1:] for line in lines[1:9]}
     assert (
         found
         == {
@@ -74,6 +80,7 @@ def test_the_head() -> None:
             "stanzas": ["40/s", "10/s in, 30/s out"],
             "traffic": ["1.5 kB/s", "0 B/s in, 1.5 kB/s out"],
             "memory": ["60.0 MB", "20.0 kB for each connection"],
+            "round": ["trip", "50.0 ms", "90 % within 90.0 ms, worst 100.0 ms"],
             "links": ["1 of 2 attached", "round trip 10.0 ms"],
         }
         | {"": found.get("", [])}
@@ -83,7 +90,7 @@ def test_the_head() -> None:
 
 def test_the_tables() -> None:
     lines = text(look(110, 600), look(100, 500))
-    cells = {line.split("  ")[0]: re.split(r"  +", line)[1:] for line in lines[8:]}
+    cells = {line.split("  ")[0]: re.split(r"  +", line)[1:] for line in lines[9:]}
     assert cells["0"] == ["1 h 1 m", "1,501", "25.0 %", "30.0 MB", "1.2 ms", "-", "-", "-"]
     assert cells["s 0/1"] == ["7", "10.0 ms", "-", "-", "-", "-", "-", "-"]
     assert cells["kicked"] == ["3", "0.0/s"]
@@ -104,10 +111,20 @@ def test_talkers_by_all_they_carried_or_by_what_they_carry_now() -> None:
     lines = text(now, before)
     assert [names.match(line)[0] for line in lines if names.match(line)] == ["user1", "user2", "user3"]
     assert re.split(r"  +", next(line for line in lines if line.startswith("user2"))) == [
-        *("user2@example.org/x", "[2001:db8::1]:2", "authenticated", "1 m 1 s", "9.0 kB", "0 B", "2.0 kB/s")
+        *("user2@example.org/x", "2.0 kB/s", "9.0 kB", "0 B", "2.0 ms", "1 m 1 s", "authenticated", "[2001:db8::1]:2")
     ]
     lines = text(now, before, sort="now")
     assert [names.match(line)[0] for line in lines if names.match(line)] == ["user2", "user1", "user3"]
+
+
+def test_a_long_jid_leaves_the_numbers_on_the_screen() -> None:
+    talkers = talker(1, 10_000), talker(2, 9_000) | {"jid": f"{'x' * 60}@example.org/{'y' * 60}"}
+    now, before = look(102, 0, *talkers), look(100, 0, *talkers)
+    narrow = next(line for line in text(now, before, columns=80) if line.startswith("xx"))
+    assert re.split(r"  +", narrow)[:6] == ["x" * 25 + "...", "0 B/s", "9.0 kB", "0 B", "2.0 ms", "1 m 1 s"]
+    wide = next(line for line in text(now, before, columns=250) if line.startswith("xx"))
+    assert wide.startswith(talkers[1]["jid"] + "  ")
+    assert wide.endswith("[2001:db8::1]:2")
 
 
 @pytest.mark.parametrize(("columns", "rows"), [(1, 1), (20, 5), (80, 24), (200, 12), (0, 0)])
@@ -154,7 +171,7 @@ async def test_once(run_node: RunNode) -> None:
         assert (done.returncode, done.stderr) == (0, "")
         assert ", running, ready, up " in done.stdout
         assert re.search(r"^connections +10 +10 authenticated$", done.stdout, re.MULTILINE)
-        assert re.search(r"^user13@worker1 +192.0.2.1:40013 ", done.stdout, re.MULTILINE)
+        assert re.search(r"^user13@worker1 .* 192.0.2.1:40013$", done.stdout, re.MULTILINE)
         as_json = json.loads((await trio.to_thread.run_sync(shown, "--json")).stdout)
         assert len(as_json["talkers"]) == 8
         assert as_json["metrics"]["megaphone_workers"]

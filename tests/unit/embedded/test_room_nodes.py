@@ -39,7 +39,7 @@ class FakeNodes:
     def __init__(self) -> None:
         self.own, self.worker, self.epoch = member("a"), 0, b"epoch  a"
         self.members = {"a" * 64: self.own, "b" * 64: member("b")}
-        self.up = True
+        self.up = self.found = True
         self.on_joined: list[Callable[[Member], None]] = []
         self.on_left: list[Callable[[Member], None]] = []
         self.on_up: list[Callable[[bool], None]] = []
@@ -47,6 +47,10 @@ class FakeNodes:
         self.subscribers: dict[str, Callable[[Message], None]] = {}
         self.published: list[tuple[str, bytes]] = []
         self.limit = 99
+
+    @property
+    def alone(self) -> bool:
+        return self.found and len(self.members) == 1
 
     def subscribe(self, subject: str, subscriber: Callable[[Message], None]) -> FakeSubscription:
         if len(self.subscribers) >= self.limit:

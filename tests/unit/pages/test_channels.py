@@ -36,6 +36,22 @@ def test_the_life_of_a_topic() -> None:
     ]
 
 
+def test_nothing_is_said_to_all() -> None:
+    world = World()
+    window = Window(world)
+    window.push("all", "phx_join", {})
+    holder, reader = Window(world).have(), Window(world).want()
+    world.wait(60.0)
+    assert reader.contents == [TEXT]
+    for each in (holder, reader):
+        each.leave()
+    world.wait(60.0)
+    assert [message[3] for message in said(window)] == ["phx_reply"]
+    window.push("all", "content_request", {"hash": PAGE}, join_ref="1")
+    error = {"status": "error", "response": {"reason": "unknown event"}}
+    assert said(window) == [["1", "2", "all", "phx_reply", error]]
+
+
 def test_the_first_shape_of_messages() -> None:
     world = World()
     heard: list[dict[str, Any]] = []

@@ -19,6 +19,30 @@ def test_joining_and_leaving_is_told_to_all_holders() -> None:
     assert first.count == 1
 
 
+def test_who_holds_before_it_wants_no_more_is_told_the_right_number_at_once() -> None:
+    world = World(2)
+    Window(world, 0).have()
+    world.settle()
+    reader = Window(world, 1).want()
+    world.settle()
+    reader.have(reader.contents[0])
+    reader.push(f"want:{PAGE}", "phx_leave", {})
+    world.wait(2.0)
+    assert reader.payloads("visitors_count") == [{"count": 2}]
+
+
+def test_who_leaves_first_is_told_the_right_number_soon() -> None:
+    world = World(2)
+    Window(world, 0).have()
+    world.settle()
+    reader = Window(world, 1).want()
+    world.settle()
+    reader.push(f"want:{PAGE}", "phx_leave", {})
+    reader.have(reader.contents[0])
+    world.wait(0.2)
+    assert reader.count == 2
+
+
 def test_a_dead_site_is_counted_no_more() -> None:
     world = World(2)
     first = Window(world, 0).have()

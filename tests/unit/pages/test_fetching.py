@@ -130,6 +130,29 @@ def test_readers_who_come_together_share_one_fetch() -> None:
     assert len(holder.payloads("content_request")) == 1
 
 
+def test_who_has_not_asked_yet_gets_what_another_has_asked_for_and_has_nobody_asked() -> None:
+    world = World(2)
+    holder = Window(world, 1, honest=False).have()
+    patient = [Window(world, site) for site in (0, 1)]
+    for window in patient:
+        window.push(f"want:{PAGE}", "phx_join", {})
+    world.wait(9.0)
+    assert holder.payloads("content_request") == []
+    readers = [Window(world, 0).want() for _ in range(2)]
+    world.settle()
+    holder.answer(f"have:{PAGE}")
+    world.settle()
+    for window in (*patient, *readers):  # each of them once, also if it stays
+        assert window.contents == [TEXT]
+    assert holder.payloads("content_request") == [{}]
+    holder.answer(f"have:{PAGE}")  # nobody has asked
+    world.settle()
+    assert patient[1].contents == [TEXT]
+    patient[1].push(f"want:{PAGE}", "content_request", {"hash": PAGE})
+    holder.answer(f"have:{PAGE}")
+    assert patient[1].contents == [TEXT, TEXT]
+
+
 def test_a_page_is_found_on_another_site_at_once() -> None:
     world = World(3)
     Window(world, 2).have()

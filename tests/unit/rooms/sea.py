@@ -35,7 +35,10 @@ class Node(Town):
         self.heard_rooms: set[JID] = set()
         self.connected: set[JID] = set()
         self.on_removed: Callable[[JID], None] = lambda _: None
+        self.found = True
+        self.deaf = False  # nothing that is published is heard
         super().__init__(settings, MemoryStore(), MemoryArchive())
+        self.store.clock = lambda: self.now
 
     def new_rooms(self) -> Rooms:
         rooms = super().new_rooms()
@@ -80,6 +83,8 @@ class Node(Town):
         self.heard_rooms.discard(room)
 
     def publish(self, room: JID, event: Event) -> bool:
+        if self.deaf:
+            return False
         for node in self.sea.nodes.values():
             if node is not self:
                 self.sea.send(self, node, [event], room)
@@ -215,6 +220,14 @@ class Sea:
             if refresh:
                 for jid in records:
                     node.rooms.refresh(jid, node.now)
+
+    def bring(self, one: str, other: str, room: JID = ROOM) -> bool:
+        """Bring a room's rows from one node to another; returns whether they were news."""
+        from_, to = self.nodes[one], self.nodes[other]
+        news = self.reach(from_, to) and from_.store.bring(room, to.store)
+        if news:
+            to.rooms.refresh(room, to.now)
+        return news
 
     def hear(self, name: str, room: JID, entries: list[Archived]) -> None:
         """Bring entries of the archive to a node (the histories' affair)."""

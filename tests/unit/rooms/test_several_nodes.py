@@ -279,6 +279,7 @@ def test_a_row_that_has_gone_while_somebody_entered_is_written_again() -> None:
     enter(sea, "b", "juliet")
     sea["b"].store.delete_room(ROOM)
     sea["b"].rooms.refresh(ROOM, sea.now)
+    sea.pass_(2.1)
     assert ROOM in sea["b"].store.records
     assert sea["b"].store.affiliated[ROOM]
 

@@ -248,6 +248,10 @@ def test_a_destroyed_room_is_gone_though_it_was_used_elsewhere(cluster: list[Nod
     (record,) = first.rooms.rooms()
     assert record.creator == JULIET
     assert first.rooms.affiliations(HALL) == []
+    ended = first.rooms.ended(HALL)
+    assert abs(ended - time.time()) < 60
+    assert all(node.rooms.ended(HALL) == ended for node in cluster)
+    assert first.rooms.ended(JID.parse("another@rooms.example.org")) == 0.0
 
 
 def test_what_comes_before_its_account_is_held_until_that_comes(cluster: list[Node]) -> None:

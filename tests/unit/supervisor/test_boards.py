@@ -10,6 +10,7 @@ from megaphone.dispatch.cluster_slots import ClusterSlot
 from megaphone.dispatch.counters import BOARD_BYTES, AdmissionSlot, Board, LinkSlot, Slot, UpstreamSlot
 from megaphone.dispatch.gauges import MAX_LINKS, MAX_UPSTREAMS
 from megaphone.dispatch.pages_slots import GAUGES as PAGES_GAUGES
+from megaphone.dispatch.round_trip_slots import GAUGES as ROUND_TRIP_GAUGES
 from megaphone.dispatch.websocket_slots import WebSocketSlot
 from megaphone.supervisor.boards import SharedMemory, WorkerBoard
 
@@ -62,6 +63,7 @@ def test_only_gauges_of_the_process_are_cleared() -> None:
         WebSocketSlot.HTTP_OPEN,
         BoshSlot.OPEN,
         *PAGES_GAUGES,
+        *ROUND_TRIP_GAUGES,
         ClusterSlot.NODES,
         ClusterSlot.NATS_UP,
         Slot.HUB_LINKS_ATTACHED,

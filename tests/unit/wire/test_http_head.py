@@ -10,7 +10,7 @@ GOOD = b"GET /a?b HTTP/1.1\r\nHost: example.org\r\nX: 1\r\nX: 2\r\n\r\n"
 
 
 def test_a_head() -> None:
-    request = read_head(GOOD)
+    request = read_head(GOOD, len(GOOD)).request
     assert (request.method, request.target, request.http_version) == (b"GET", b"/a?b", b"1.1")
     assert list(request.headers) == [(b"host", b"example.org"), (b"x", b"1"), (b"x", b"2")]
 
@@ -70,7 +70,7 @@ HOST = b"Host: example.org"
 def test_heads_that_are_refused(data: bytes, status: int) -> None:
     assert head_end(data) == len(data)
     with pytest.raises(HeadRefusedError) as refused:
-        read_head(data)
+        read_head(data, len(data))
     assert refused.value.status == status
     assert refused.value.reason.isascii()
 
@@ -83,7 +83,7 @@ def test_whatever_comes_is_read_or_refused(parts: list[bytes]) -> None:
     data = b"".join(parts) + b"\r\n\r\n"
     data = data[: head_end(data)]
     try:
-        request = read_head(data)
+        request = read_head(data, len(data)).request
     except HeadRefusedError:
         return
     names = [name for name, _ in request.headers]

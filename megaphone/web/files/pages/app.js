@@ -138,7 +138,10 @@ function want(hash) {
     if (topic.left) return;
     events.log(`Received the page, ${bytesOf(text)} bytes; its hash is right.`);
     contents.set(hash, text);
+    const wanted = topics; // left once the page is held: in between, the server would forget how many others hold it
+    topics = [];
     open();
+    for (const topic of wanted) topic.leave();
   }
 
   topic

@@ -1,0 +1,6 @@
+"""Types of the compiled look at clients' round trips."""
+
+from megaphone.dispatch.dispatcher import Dispatcher
+
+def round_trip_seconds(connection: object) -> float | None: ...
+def sample_round_trips(dispatcher: Dispatcher, limit: int, turn: int) -> list[int]: ...
