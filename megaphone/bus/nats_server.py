@@ -166,8 +166,12 @@ class NATSServer:
     def start(self) -> None:
         """Start it, and return when it takes connections. BusError with the end of its log if it does not."""
         program = find_program(self._program)
-        path = write_configuration(self.settings)
-        with self.log.open("ab") as output:
+        try:
+            path = write_configuration(self.settings)
+            output = self.log.open("ab")
+        except OSError as error:
+            raise BusError(f"{PROGRAM} cannot keep its files in {self.settings.directory}: {error.strerror}") from None
+        with output:
             self._child = subprocess.Popen(  # noqa: S603
                 [program, "--config", str(path)],
                 stdin=subprocess.DEVNULL,

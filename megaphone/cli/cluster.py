@@ -138,7 +138,7 @@ def _status(args: argparse.Namespace) -> int:
         print_json(answer)
         return OK if good else FAILED
     if views and not any(view["nodes"] for view in views):
-        print("This node is in no cluster: its configuration has no [cluster]")
+        print_error("this node is in no cluster: its configuration has no [cluster]")
         return FAILED
     for view in views:
         if not view["up"]:
