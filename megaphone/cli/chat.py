@@ -100,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
     for package in ("slixmpp", "textual") if on_screen else ("slixmpp",):
         if importlib.util.find_spec(package) is None:
             hint = "; without it: --plain" if package == "textual" else ""
-            print_error(f"chat needs {package}, which is an optional part: pip install 'megaphone[chat]'{hint}")
+            print_error(f"chat needs {package}, which is an optional part: pip install '.[chat]' in a checkout{hint}")
             return USAGE
     try:
         settings = _settings(args)

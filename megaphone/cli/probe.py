@@ -65,7 +65,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def run(args: argparse.Namespace) -> int:
     """Probes; 0 when every step succeeded, 1 when one failed, 2 for wrong usage."""
     if importlib.util.find_spec("slixmpp") is None:
-        print_error("probe needs slixmpp, which is an optional part: pip install 'megaphone[probe]'")
+        print_error("probe needs slixmpp, which is an optional part: pip install '.[probe]' in a checkout")
         return USAGE
     try:
         target = _target(args)
