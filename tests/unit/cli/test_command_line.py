@@ -55,7 +55,7 @@ def test_paragraphs_stay_paragraphs_and_lists_lists() -> None:
     shown = Paragraphs("megaphone", width=30)
     shown.add_text("One two three four five six seven\neight.\n\ncodes:\n  0  a line longer than the others\n  1  one")
     assert shown.format_help() == (
-        "One two three four five six\nseven eight.\n\ncodes:\n  0  a line longer than\n     the others\n  1  one\n"
+        "One two three four five six\nseven eight.\n\ncodes:\n  0  a line longer than the\n     others\n  1  one\n"
     )
 
 
