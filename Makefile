@@ -35,6 +35,8 @@ run-edge: env $(STAMPS)/packages-run-edge ## start Megaphone in front of a throw
 
 .PHONY: test
 test: env lint $(STAMPS)/packages-test $(STAMPS)/npm ## lint, then all tests
+	@# Tests start Megaphone many hundred times: it is compiled once, with PYTHONDONTWRITEBYTECODE in the environment too.
+	@$(VENV)/bin/python -m compileall -q -j 0 megaphone loadtest tests
 	$(VENV)/bin/python -m pytest -n $(TEST_PROCESSES)
 
 .PHONY: lint

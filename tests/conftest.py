@@ -1,5 +1,6 @@
 """Fixtures for tests that need real servers; each server is started once per test run and stopped at its end."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,16 +8,20 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.alone import pytest_runtest_protocol
+from tests.collection import pytest_collection
 from tests.distribution import pytest_xdist_make_scheduler
 from tests.servers.certificates import CertificateAuthority
 from tests.servers.ejabberd import Ejabberd
 from tests.servers.prosody import Front, Prosody
 
-__all__ = ["pytest_runtest_protocol", "pytest_xdist_make_scheduler"]
+__all__ = ["pytest_collection", "pytest_runtest_protocol", "pytest_xdist_make_scheduler"]
 
 # How long an example takes says how busy the machine is.
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tests")
+
+# A scheduler of the Erlang VM that has nothing to do spins before it sleeps, which takes processors from other tests.
+os.environ["ERL_AFLAGS"] = "+sbwt none +sbwtdcpu none +sbwtdio none"
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from megaphone.errors import RoomError
-from megaphone.rooms import leaving, mirroring, ownership, presence, refreshing
+from megaphone.rooms import leaving, mirroring, presence, refreshing
 from megaphone.rooms.administration import change_role
 from megaphone.rooms.asks import Asks
 from megaphone.rooms.events import (
@@ -170,8 +170,8 @@ class OtherNodes:
                 self.telling.forwarding = False
         elif isinstance(event, Destroyed) and room.made <= (event.at or self.now):
             mirror.own.clear()
-            room.surroundings.archive.forget(room.jid)
-            ownership.end(room, event.content)
+            self._reminding.unheard[room.jid] = None  # the next of its name may have heard of our occupants
+            refreshing.destroyed(self._rooms, room, event.content, event.at or self.now, self.now)
 
     def _take_about(self, about: About) -> None:
         """Have a room that another node has, and our rows not yet."""

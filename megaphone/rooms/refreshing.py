@@ -79,6 +79,15 @@ def _row_is_gone(room: Room, *, is_over: bool) -> None:
         room.close()
 
 
+def destroyed(rooms: Rooms, room: Room, content: bytes, at: float, now: float) -> None:
+    """An owner has destroyed a room elsewhere `at` this time: end it, and have the next if its row is here already."""
+    record = room.surroundings.store.room(room.jid)
+    if record is None or record.created <= at:
+        room.surroundings.archive.forget(room.jid)
+    ownership.end(room, content)
+    refresh(rooms, room.jid, now)
+
+
 def keep(room: Room, now: float) -> None:
     """Keep a room again whose row has gone, as one that was made since."""
     room.life = room.surroundings.store.ended(room.jid)

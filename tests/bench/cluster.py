@@ -26,6 +26,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1, help="of each node; default: %(default)s")
     parser.add_argument("--occupants", type=int, default=3_000, help="of the room; at most 19,000")
     parser.add_argument("--messages", type=int, default=32, help="sent to the room in one round")
+    parser.add_argument("--sampled", type=float, default=5.0, help="seconds of talk in which stacks are looked at")
     parser.add_argument("--written", type=int, default=10_000, help="messages on each side of the cut")
     parser.add_argument("--heals", type=int, default=3, help="cuts that heal")
     args = parser.parse_args()
@@ -37,7 +38,7 @@ def main() -> None:
     shared = {"nodes": len(NODES), "workers": args.workers, "tls": False}
     with Report("cluster", parser, args) as report:
         if "room" in only:
-            figures = measure_room(args.occupants, args.rounds, args.messages)
+            figures = measure_room(args.occupants, args.rounds, args.messages, args.sampled)
             ways = {what: {"senders": senders, "in_flight_each": each} for what, (senders, each) in WAYS.items()}
             settings = {"rounds": args.rounds, "occupants": args.occupants, "messages": args.messages, "ways": ways}
             title = f"A room of {args.occupants:,} over {len(NODES)} nodes of one machine"

@@ -17,7 +17,7 @@ from tests.bench.talkers import TalkingClients, talking_clients
 from tests.servers.model import Endpoint
 
 ROOM = "crowd"
-SAMPLED_SECONDS, SAMPLED_MESSAGES = 5.0, 32
+SAMPLED_MESSAGES = 32
 NOTHING = Spent(0.0, 0.0, 0.0, 0.0)
 
 
@@ -80,8 +80,11 @@ def crowd(servers: Running, occupants: int) -> Iterator[Crowd]:
         yield Crowd(servers, clients)
 
 
-def measure_room(occupants: int, rounds: int, messages: int) -> list[Figure]:
-    """`messages` are sent in each round, in the cluster and at a node alone in turn; entering is not measured."""
+def measure_room(occupants: int, rounds: int, messages: int, sampled_seconds: float) -> list[Figure]:
+    """`messages` are sent in each round, in the cluster and at a node alone in turn; entering is not measured.
+
+    Stacks are looked at while messages are under way for `sampled_seconds`, in each way and at each of the two.
+    """
     ways = {what: Way(what) for what in WAYS}
     with tempfile.TemporaryDirectory(prefix="megaphone-bench-") as name, ExitStack() as stack:
         crowds = [
@@ -105,17 +108,17 @@ def measure_room(occupants: int, rounds: int, messages: int) -> list[Figure]:
             return [figure for way in ways.values() for figure in way.figures if figure.rounds]
         for what, way in ways.items():
             for each in crowds:
-                for part, share in shares(each, what, Path(name)).items():
+                for part, share in shares(each, what, Path(name), sampled_seconds).items():
                     way.shares[part].add(each.servers.name, 100 * share)
     return [figure for way in ways.values() for figure in way.figures]
 
 
-def shares(talking: Crowd, way: str, directory: Path) -> dict[str, float]:
+def shares(talking: Crowd, way: str, directory: Path, sampled_seconds: float) -> dict[str, float]:
     """Which part of the CPU time of all servers goes where, while they are sampled."""
     whole, seconds = NOTHING, 0.0
     workers = [pid for node in talking.servers.nodes for pid in node.worker_processes()]
     with sampled(workers, directory) as stacks:
-        while seconds < SAMPLED_SECONDS:
+        while seconds < sampled_seconds:
             answer, spent = talking.talk(way, SAMPLED_MESSAGES)
             seconds += answer["seconds"]
             whole = whole.plus(spent)

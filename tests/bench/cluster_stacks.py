@@ -18,6 +18,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from tests.servers.process import ServerError, wait_until
@@ -30,7 +31,8 @@ WHERE = {
 }
 PARTS = (*WHERE, REST)
 OTHER_THREAD = "_bootstrap_inner ("  # of threading.py, which begins all but the first
-END_SECONDS = 30.0
+SAYS_IT_SAMPLES = "Sampling process"
+BEGIN_SECONDS = END_SECONDS = 30.0
 
 
 class Stacks:
@@ -64,26 +66,35 @@ def program() -> str | None:
     return shutil.which("py-spy", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
 
 
+def _has_begun(child: "subprocess.Popen[bytes]", output: Path) -> bool:
+    # one that may not look at the process ends; that it has seen nothing is found out afterwards
+    return child.poll() is not None or SAYS_IT_SAMPLES in output.read_text()
+
+
 @contextmanager
 def sampled(pids: Sequence[int], directory: Path) -> Iterator[Stacks]:
-    """Sample these processes meanwhile. ServerError if py-spy is not there."""
+    """Sample these processes meanwhile, from the first moment on. ServerError if py-spy is not there."""
     spy = program()
     if spy is None:
         raise ServerError("py-spy is not installed: pip install py-spy")
     stacks = Stacks()
     files = [directory / f"stacks-{pid}.txt" for pid in pids]
+    outputs = [file.with_suffix(".out") for file in files]
     command = [spy, "record", "--gil", "--rate", str(RATE), "--format", "raw", "--duration", "unlimited"]
     children = []
     try:
-        for pid, file in zip(pids, files, strict=True):
+        for pid, file, output in zip(pids, files, outputs, strict=True):
             file.unlink(missing_ok=True)
-            children.append(
-                subprocess.Popen(
-                    [*command, "--full-filenames", "--output", str(file), "--pid", str(pid)],
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
+            with output.open("wb") as said:
+                children.append(
+                    subprocess.Popen(
+                        [*command, "--full-filenames", "--output", str(file), "--pid", str(pid)],
+                        stdout=said,
+                        stderr=subprocess.DEVNULL,
+                    )
                 )
-            )
+        for child, output in zip(children, outputs, strict=True):
+            wait_until(partial(_has_begun, child, output), "py-spy", BEGIN_SECONDS)
         yield stacks
         for child in children:
             child.send_signal(signal.SIGINT)  # it writes what it has

@@ -27,7 +27,7 @@ SMALL = {
         *("--only", "memory,cpu,pages", "--relays", "megaphone,nginx", "--servers", "websockets"),
         *("--seconds", "0.1", "--idle", "50", "--viewers", "20"),
     ),
-    "cluster": ("--occupants", "9", "--messages", "8", "--written", "30", "--heals", "1"),
+    "cluster": ("--occupants", "9", "--messages", "8", "--sampled", "1", "--written", "30", "--heals", "1"),
     "link": ("--only", "memory,storm", "--servers", "prosody", "--clients", "40", "--storm", "40"),
 }
 

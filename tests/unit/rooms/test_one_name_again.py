@@ -126,6 +126,22 @@ def test_made_again_at_another_node_before_the_row_has_gone_there() -> None:
 
 
 @pytest.mark.parametrize("persistent", [False, True])
+def test_the_rows_of_the_next_room_come_before_the_word_of_the_end(persistent: bool) -> None:
+    sea = made(persistent)
+    sea["a"].say("romeo", DESTROY)
+    sea["a"].say("romeo", f"<presence to='{ROOM}/romeo'>{JOIN}</presence>")
+    sea.pass_(1.1)  # nobody answers
+    sea["a"].say("romeo", configure(persistent))
+    for other in ("b", "c"):
+        assert sea.bring("a", other)
+    bring_all(sea)
+    of_one_mind(sea)
+    assert set(sea.views()["b"]) == {"romeo"}
+    (gone,) = [each for each in sea["b"].taken("juliet") if each.get("from") == f"{ROOM}/juliet"]
+    assert gone.find(".//{http://jabber.org/protocol/muc#user}destroy") is not None
+
+
+@pytest.mark.parametrize("persistent", [False, True])
 @pytest.mark.parametrize("first", ["events", "rows"])
 def test_made_again_and_destroyed_again_at_once(persistent: bool, first: str) -> None:
     sea = made(persistent)
@@ -266,6 +282,7 @@ _step = st.one_of(
     st.tuples(st.just("enter"), st.sampled_from(NODES), st.sampled_from(("romeo", "juliet", "nurse"))),
     st.tuples(st.just("open"), st.sampled_from(NODES), st.booleans()),
     st.tuples(st.just("destroy"), st.sampled_from(NODES)),
+    st.tuples(st.just("again"), st.sampled_from(NODES), st.booleans()),
     st.tuples(st.just("leave"), st.sampled_from(NODES), st.sampled_from(("romeo", "juliet", "nurse"))),
     st.tuples(st.just("ban"), st.sampled_from(NODES), st.sampled_from(("romeo", "juliet", "nurse"))),
     st.tuples(st.just("arrive"), st.sampled_from(PAIRS), st.integers(1, 5)),
@@ -280,6 +297,13 @@ def do(sea: Sea, step: tuple) -> None:  # type: ignore[type-arg]
             sea[node].say(f"{name}-{node}", f"<presence to='{ROOM}/{name}-{node}'>{JOIN}</presence>")
         case ("leave", node, name):
             sea[node].say(f"{name}-{node}", f"<presence to='{ROOM}' type='unavailable'/>")
+        case ("again", node, persistent):
+            room = sea[node].rooms.room(ROOM)
+            if room is not None and room.creator in {each.bare for each in sea[node].connected}:
+                sea[node].say(room.creator.local, DESTROY)
+                sea[node].say(room.creator.local, f"<presence to='{ROOM}/{room.creator.local}'>{JOIN}</presence>")
+                sea.pass_(1.1)
+                sea[node].say(room.creator.local, configure(persistent))
         case ("open" | "destroy" | "ban", node, *rest):
             room = sea[node].rooms.room(ROOM)
             owners = [] if room is None else [each for each in room.affiliations if each.affiliation == "owner"]
@@ -297,7 +321,7 @@ def do(sea: Sea, step: tuple) -> None:  # type: ignore[type-arg]
             sea.pass_(seconds)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=600, deadline=None)
 @given(st.lists(_step, max_size=50))
 def test_any_order_ends_with_one_room_or_none(steps: list[tuple]) -> None:  # type: ignore[type-arg]
     sea = Sea(*NODES)
