@@ -23,7 +23,7 @@ from tests.servers.certificates import CertificateAuthority
 from tests.servers.cluster import Cluster
 from tests.servers.model import ALICE, BOB, CAROL, ROOMS
 
-GARDEN = JID(f"garden@{ROOMS}")  # of the test that runs: each has one of its own
+GARDEN = JID(f"garden@{ROOMS}")  # each test destroys it, and the next makes it again at once
 DISCO = "<query xmlns='http://jabber.org/protocol/disco#info'/>"
 RESUME_SECONDS = 10
 BODY = "{jabber:client}body"
@@ -34,12 +34,6 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, authority: CertificateAuth
     directory: Path = tmp_path_factory.mktemp("rooms")
     with Cluster(directory, authority, service={"resume_seconds": RESUME_SECONDS}) as made:
         yield made
-
-
-@pytest.fixture(autouse=True)
-def _garden(request: pytest.FixtureRequest) -> None:
-    global GARDEN
-    GARDEN = JID(f"garden-{request.node.name.replace('_', '-')}@{ROOMS}")
 
 
 @pytest.fixture
