@@ -45,7 +45,10 @@ What else to try:
   .venv/bin/megaphone probe --host {address} --port {starttls} --ca {ca} --password-file {password_file} {jid}
   .venv/bin/megaphone status --config {config}
   .venv/bin/megaphone user list --config {config}
+  .venv/bin/megaphone top --config {config}
   curl http://127.0.0.1:{admin}/metrics
+
+How it is doing, in a browser: http://127.0.0.1:{admin}/
 
 Ctrl-C stops it, and everything said is forgotten. Megaphone's log follows.
 """

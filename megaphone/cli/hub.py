@@ -84,7 +84,7 @@ def banner(config: "HubConfig", node: "Node") -> str:
     rows += [("links", f"{bound.address}  {security}") for bound in node.supervisor.listeners.bound]
     rows += [("server", f"{upstream.name} ({upstream.address})") for upstream in config.upstream]
     if node.admin_address:
-        rows.append(("admin", f"http://{node.admin_address}/metrics  /health/live  /health/ready"))
+        rows.append(("admin", f"http://{node.admin_address}/  /metrics  /health/live  /health/ready"))
     rows.append(("control", config.admin.socket))
     head = f"Megaphone hub {__version__}, pid {os.getpid()}"
     return "\n".join([head, *(f"  {label:<8} {text}" for label, text in rows)])

@@ -2,6 +2,7 @@
 
 import argparse
 
+from megaphone.cli import filters
 from megaphone.cli.control import add_control_options, ask
 from megaphone.cli.output import FAILED, OK, print_error, print_json
 
@@ -15,9 +16,14 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "Exit code 1 when nothing matched or a worker did not answer.",
     )
     which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("--connection", metavar="ID", help="the connection with this id (see megaphone connections)")
-    which.add_argument("--address", metavar="IP", help="all connections from this client address")
-    which.add_argument("--jid", metavar="JID", help="all connections of this bare or full JID")
+    which.add_argument(
+        "--connection",
+        metavar="ID",
+        type=filters.connection_id,
+        help="the connection with this id (see megaphone connections)",
+    )
+    which.add_argument("--address", metavar="IP", type=filters.address, help="all connections from this client address")
+    which.add_argument("--jid", metavar="JID", type=filters.jid, help="all connections of this bare or full JID")
     add_control_options(parser)
 
 

@@ -20,6 +20,7 @@ from megaphone.cli.output import (
     USAGE,
     print_error,
 )
+from megaphone.cli.paragraphs import Paragraphs
 from megaphone.errors import ConfigError, MegaphoneError
 
 COMMANDS: Final = (
@@ -70,9 +71,9 @@ def build_parser(commands: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
     parser = Parser(
         prog="megaphone",
         description="An XMPP edge, which holds client connections open and carries them into ejabberd, Prosody or any "
-        "other XMPP\nserver; and, with no server behind it, a chat service.",
+        "other XMPP server; and, with no server behind it, a chat service.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Paragraphs,
     )
     parser.add_argument("--version", action="version", version=f"megaphone {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)

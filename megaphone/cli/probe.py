@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from megaphone.cli.login import LoginError, password, seconds, trust
 from megaphone.cli.output import FAILED, OK, USAGE, print_error, print_json, printable
+from megaphone.cli.paragraphs import Paragraphs
 
 if TYPE_CHECKING:
     from megaphone.cli.probe_client import Outcome, Step, Target
@@ -39,12 +40,14 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="log in as a client and send oneself a message",
         description=_DESCRIPTION,
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Paragraphs,
     )
     parser.add_argument("jid", metavar="JID", help="account to log in with; a resource is optional")
     parser.add_argument("--host", help="host name or address to connect to (default: the JID's domain, no SRV lookup)")
     parser.add_argument("--port", type=_port, help="port to connect to (default: 5222, with --tls direct 5223)")
-    parser.add_argument("--tls", choices=sorted(DEFAULT_PORTS), default="starttls", help="(default: starttls)")
+    parser.add_argument(
+        "--tls", choices=sorted(DEFAULT_PORTS), default="starttls", help="how TLS begins (default: starttls)"
+    )
     trusted = parser.add_mutually_exclusive_group()
     trusted.add_argument("--ca", metavar="FILE", help="trust the certificates in this PEM file instead of the system's")
     trusted.add_argument("--insecure", action="store_true", help="accept any certificate")
@@ -62,7 +65,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def run(args: argparse.Namespace) -> int:
     """Probes; 0 when every step succeeded, 1 when one failed, 2 for wrong usage."""
     if importlib.util.find_spec("slixmpp") is None:
-        print_error("probe needs slixmpp, which is an optional part: pip install 'megaphone[probe]'")
+        print_error("probe needs slixmpp, which is an optional part: pip install '.[probe]' in a checkout")
         return USAGE
     try:
         target = _target(args)

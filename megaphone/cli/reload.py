@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from megaphone.cli.control import add_control_options, ask
 from megaphone.cli.output import OK, USAGE, print_error, print_json
+from megaphone.cli.paragraphs import Paragraphs
 from megaphone.cli.upgrade import upgrade
 
 _DESCRIPTION: Final = """\
@@ -21,7 +22,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "reload",
         help="put a changed configuration in force, and a changed program",
         description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Paragraphs,
     )
     add_control_options(parser)
 

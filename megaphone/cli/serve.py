@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from megaphone.cli.output import DEFAULT_CONFIG, OK, USAGE, print_error
+from megaphone.cli.paragraphs import Paragraphs
 from megaphone.errors import ConfigError, StorageError
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "serve",
         help="run the edge or the chat service",
         description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Paragraphs,
     )
     parser.add_argument("--no-banner", action="store_true", help="do not print what listens where")
 

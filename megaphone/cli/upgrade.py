@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from megaphone.cli.control import UnreachableError, add_control_options, ask
 from megaphone.cli.output import FAILED, OK, USAGE, print_error, print_json
+from megaphone.cli.paragraphs import Paragraphs
 from megaphone.errors import AdminError
 
 _CHECK_SECONDS: Final = 90.0  # the running supervisor gives the new program 60 to say whether it can
@@ -31,7 +32,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "upgrade",
         help="let the running node go on with this program",
         description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Paragraphs,
     )
     parser.add_argument(
         "--force", action="store_true", help="also if it is the same program: all processes are replaced"

@@ -58,7 +58,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     remove = add("remove", "remove an account with everything that was kept for it", "Its sessions are ended.")
     token = add("token", "print a login token for an account", "It is signed with the first [[token_key]].")
     token.add_argument(
-        "--days", type=float, default=1.0, metavar="N", help=f"how long it can be used, up to {DAYS_LIMIT} (default 1)"
+        "--days", type=float, default=1.0, metavar="N", help=f"how long it can be used, up to {DAYS_LIMIT} (default: 1)"
     )
     for each in (add_, passwd, disable, enable, remove, token):
         each.add_argument("jid", metavar="JID", help="the account, with its domain or without")

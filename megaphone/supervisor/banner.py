@@ -21,7 +21,7 @@ def banner(
         servers = ", ".join(f"{name} ({addresses.get(name, '?')})" for name in domain.upstreams)
         rows.append(("domain", f"{domain.name} -> {servers}"))
     if admin:
-        rows.append(("admin", f"http://{admin}/metrics  /health/live  /health/ready"))
+        rows.append(("admin", f"http://{admin}/  /metrics  /health/live  /health/ready"))
     rows.append(("control", config.admin.socket))
     head = f"Megaphone {version}, pid {pid}, {workers} worker{'s' if workers != 1 else ''}"
     return "\n".join([head, *(f"  {label:<8} {text}" for label, text in rows)])

@@ -7,9 +7,11 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from megaphone.config import hub
-from megaphone.config.load import parse
+from megaphone.config.load import check_environment, parse
+from tests.servers.certificates import CertificateAuthority
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -62,13 +64,55 @@ def test_files_and_tests_that_are_named_are_there(page: Path) -> None:
         assert name in functions_of(ROOT / file), f"{file}::{name}"
 
 
+@pytest.fixture(scope="module")
+def etc(tmp_path_factory: pytest.TempPathFactory, authority: CertificateAuthority) -> Path:
+    """What the pages have in /etc/megaphone beside the configuration."""
+    directory = tmp_path_factory.mktemp("etc")
+    files = authority.issue("example.org")
+    for name in ("example.org.crt", "hub.pem"):
+        (directory / name).write_bytes(files.chain.read_bytes())
+    (directory / "edges-ca.pem").write_bytes(authority.certificate.read_bytes())
+    for name in ("example.org.key", "hub.key"):
+        (directory / name).write_bytes(files.key.read_bytes())
+        (directory / name).chmod(0o600)
+    for name in ("link.secret", "token-2026-11.key", "admin.token", "nats.token"):
+        (directory / name).write_text("0123456789abcdef" * 4 + "\n")
+        (directory / name).chmod(0o600)
+    return directory
+
+
+def completed(text: str) -> str:
+    """The block of a page with what a configuration needs beside it, if it is a part of one."""
+    upstreams = re.findall(r"^\[\[upstream\]\]\nname = (\".*?\")$", text, re.MULTILINE)
+    if "[hub]" in text:
+        needed = {"secret_file": "link.secret", "domain": "example.org"}
+        lines = [f'{key} = "{value}"\n' for key, value in needed.items() if f"\n{key} =" not in text]
+        text = text.replace("[hub]\n", "[hub]\n" + "".join(lines))
+        return text if upstreams else f'{text}\n[[upstream]]\nname = "server"\naddress = "127.0.0.1:5232"\n'
+    if "[[listen]]" not in text:
+        text += '\n[[listen]]\naddress = "*:5222"\n'
+        text += '[[certificate]]\nchain = "/etc/megaphone/example.org.crt"\nkey = "/etc/megaphone/example.org.key"\n'
+        text += f'[[domain]]\nname = "example.org"\nupstreams = [{", ".join(upstreams)}]\n'
+    return text
+
+
 @by_page
-def test_whole_configurations_can_be_used(page: Path) -> None:
-    for text in TOML.findall(page.read_text()):
-        if "[[listen]]" in text:
-            parse(text, str(page))
-        elif "[hub]" in text and "secret_file" in text:
-            hub.parse(text, str(page))
+def test_configurations_can_be_used(page: Path, etc: Path) -> None:
+    """Every block, whole or a part of one, passes what `megaphone check` looks at, with files of the names it gives."""
+    for block in TOML.findall(page.read_text()):
+        text = completed(block).replace("/etc/megaphone/", f"{etc}/")
+        file = str(etc / "megaphone.toml")
+        if "[hub]" in text:
+            hub.check_environment(hub.parse(text, file), file)
+        else:
+            config = parse(text, file)  # its data are where this user may write
+            check_environment(replace(config, service=replace(config.service, data=str(etc))), file)
+
+
+@by_page
+def test_nobody_is_sent_to_another_project_of_this_name(page: Path) -> None:
+    """`megaphone` on the Python Package Index is not ours: we are installed from a checkout."""
+    assert not re.search(r"pip install [^`\n]*\bmegaphone\b", page.read_text())
 
 
 def test_the_table_of_documents_is_complete() -> None:

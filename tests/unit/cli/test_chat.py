@@ -77,5 +77,5 @@ def test_without_its_optional_part(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert main(["chat", "r", "--as", "J"]) == 2
     assert capsys.readouterr().err == (
-        "megaphone: error: chat needs slixmpp, which is an optional part: pip install 'megaphone[chat]'\n"
+        "megaphone: error: chat needs slixmpp, which is an optional part: pip install '.[chat]' in a checkout\n"
     )

@@ -86,7 +86,7 @@ def test_the_optional_part_is_named_where_it_is_missing(
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert main(["chat", "tea", "--lan", "--as", "J"]) == 2
-    assert "pip install 'megaphone[lan]'" in capsys.readouterr().err
+    assert "pip install '.[lan]' in a checkout" in capsys.readouterr().err
 
 
 # Lines ----------------------------------------------------------------------------------------------------------------

@@ -147,3 +147,11 @@ def test_nats_that_does_not_start(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "did not start" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("action", ["nats", "up"])
+def test_a_directory_that_cannot_be_used(action: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    taken = tmp_path / "taken"
+    taken.touch()
+    assert main(["cluster", action, "--directory", str(taken)]) == 1
+    assert f" in {taken}: File exists\n" in capsys.readouterr().err

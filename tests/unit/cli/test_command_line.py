@@ -1,5 +1,6 @@
 """The command line without a node: help, typos, exit codes, and never a traceback."""
 
+import argparse
 import json
 import os
 import re
@@ -11,9 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from megaphone.cli import control, main
-from megaphone.cli.main import COMMANDS
+from megaphone.cli import control, filters, main
+from megaphone.cli.connections import STATES
+from megaphone.cli.main import COMMANDS, with_actions
 from megaphone.cli.output import age, printable, size, table
+from megaphone.cli.paragraphs import Paragraphs
+from megaphone.metrics import CONNECTION_STATES
+from megaphone.supervisor import admin
 
 REFERENCE = Path(__file__).parents[3] / "docs" / "reference" / "command-line.md"
 
@@ -36,6 +41,32 @@ def test_help_names_every_command_and_exit_code() -> None:
         assert re.search(rf"^  {code}  ", shown, re.MULTILINE)
 
 
+def test_help_fits_into_eighty_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    parser = main.build_parser()
+    commands = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    parsers = [each for action in commands for command in action.choices.values() for each in with_actions(command)]
+    assert len(parsers) > len(COMMANDS)  # those of actions, too
+    for each in [parser, *parsers]:
+        assert [line for line in each.format_help().splitlines() if len(line) > 79] == [], each.prog
+
+
+def test_paragraphs_stay_paragraphs_and_lists_lists() -> None:
+    shown = Paragraphs("megaphone", width=30)
+    shown.add_text("One two three four five six seven\neight.\n\ncodes:\n  0  a line longer than the others\n  1  one")
+    assert shown.format_help() == (
+        "One two three four five six\nseven eight.\n\ncodes:\n  0  a line longer than the\n     others\n  1  one\n"
+    )
+
+
+def test_clients_are_picked_by_what_they_are_known_by() -> None:
+    parse = main.build_parser(["connections", "kick"]).parse_args
+    assert parse(["connections", "--address", "2001:DB8:0::1"]).address == "2001:db8::1"
+    assert parse(["kick", "--jid", "Juliet@EXAMPLE.org/Balcony"]).jid == "juliet@example.org/Balcony"
+    assert set(STATES) == set(CONNECTION_STATES)
+    assert filters.LIST_LIMIT == admin.LIST_LIMIT
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_each_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exited:
@@ -55,6 +86,11 @@ def test_each_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) ->
         (["kick"], "one of the arguments --connection --address --jid is required"),
         (["kick", "--jid", "a@b", "--address", "::1"], "not allowed with argument"),
         (["drain", "--worker", "one"], "invalid int value"),
+        (["connections", "--address", "1.2.3"], "argument --address: '1.2.3' is no IP address"),
+        (["connections", "--jid", "@example.org"], "'@example.org' is no JID: the local part before @ is empty"),
+        (["connections", "--limit", "0"], "argument --limit: '0' is no number from 1 to 10000"),
+        (["kick", "--address", "localhost"], "argument --address: 'localhost' is no IP address"),
+        (["kick", "--connection", "alice"], "'alice' is no id of a connection: up to 16 hexadecimal digits"),
         (["status", "extra"], "unrecognized arguments: extra"),
     ],
 )

@@ -196,7 +196,8 @@ async def test_in_a_terminal(run_node: RunNode, directory: Path) -> None:
 
 
 async def watch_in_a_terminal(directory: Path, socket: str) -> None:
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    # the size that a shell has exported is not that of the terminal
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "COLUMNS": "80", "LINES": "24"}
     async with Terminal(directory, command(socket, "--interval", "0.3"), environment) as top:
         assert "user13@worker0" in await top.until("talkers by what they carried")
         await top.until(lambda shown: shown.rstrip().splitlines()[-1].startswith("q quit   s sort talkers   d drain"))

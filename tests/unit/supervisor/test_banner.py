@@ -33,7 +33,7 @@ Megaphone 1.2.3, pid 42, 4 workers
   listen   127.0.0.1:5224  plain, no TLS, HTTP for websocket, chat
   domain   example.org -> a (10.0.0.1:5222), b (unix:/run/b.sock)
   domain   example.net -> b (unix:/run/b.sock)
-  admin    http://127.0.0.1:9280/metrics  /health/live  /health/ready
+  admin    http://127.0.0.1:9280/  /metrics  /health/live  /health/ready
   control  /run/megaphone/admin.sock"""
     )
 
