@@ -211,7 +211,7 @@ def test_it_starts_without_nats_says_so_once_and_takes_part_when_it_comes(nats: 
         assert len(a.nodes.members) == 2  # nobody leaves because NATS is away
         nats.delete_store()
         await asyncio.to_thread(nats.start)
-        await until(lambda: a.events[-1] == ("up", True) and b.nodes.up)
+        await until(lambda: a.events.count(("up", True)) == 2 and b.nodes.up)
         await asyncio.sleep(1.5 * LEASE_SECONDS)
         assert a.seen("left") == []
         assert a.nodes.names == b.nodes.names == ("alba", "bella")
