@@ -96,6 +96,7 @@ class _Screen:
         self._sort: Sort = SORTS[0]
         self._note = ""
         self._asks_to_drain = False
+        self._drains = False  # it was asked to, and has said that it does
         self._resized = curses.KEY_RESIZE
         self._styles = {
             "plain": curses.A_NORMAL,
@@ -146,15 +147,16 @@ class _Screen:
             answer = ask(self._args, "POST", "/drain", body={}, timeout_seconds=_ANSWER_SECONDS)
         except AdminError as error:
             return str(error)
+        self._drains = True
         return f"draining the node, at most {age(answer['deadline_seconds'])}"
 
     def _refresh(self) -> None:
         try:
             look = _look(self._args)
         except UnreachableError as error:
-            self._note = f"{error}   (these numbers are old; q quit)"
+            self._note = f"{'drained: ' if self._drains else ''}{error}   (these numbers are old; q quit)"
             return
-        if not self._asks_to_drain and not self._note.startswith("draining"):
+        if not self._asks_to_drain and not self._drains:
             self._note = ""
         self._before, self._now = self._now, look
 
