@@ -13,6 +13,7 @@ from tests.servers.megaphone import Edge
 from tests.servers.model import ALICE, BOB, CAROL
 
 CLIENT = "{jabber:client}"
+UPGRADE_SECONDS = 120.0  # a whole upgrade on a busy machine
 
 
 def for_browsers(edge: Edge) -> None:
@@ -127,7 +128,7 @@ def test_an_upgrade_ends_sessions_in_order(by_itself: Edge, authority: Certifica
     async def main() -> None:
         alice = await BoshClient.logged_in(edge.direct, ALICE, authority.certificate)
         bob = await LightClient.login(edge.direct, BOB, authority.certificate)
-        waits = asyncio.create_task(alice.end())
+        waits = asyncio.create_task(alice.end(UPGRADE_SECONDS))
         before = edge.workers()
         upgraded = await upgrade(edge)
         assert upgraded.returncode == 0, upgraded.stderr

@@ -135,9 +135,9 @@ class BoshClient:
             raise Terminated(body.get("condition"), body)
         self._elements.extend(body)
 
-    async def next(self) -> ET.Element:
+    async def next(self, timeout_seconds: float = TIMEOUT_SECONDS) -> ET.Element:
         """The server's next element; Terminated at the end."""
-        async with asyncio.timeout(TIMEOUT_SECONDS):
+        async with asyncio.timeout(timeout_seconds):
             while not self._elements:
                 if not self._open:
                     self.send()
@@ -215,11 +215,11 @@ class BoshClient:
         self.send("<presence type='unavailable' xmlns='jabber:client'/>", "type='terminate'")
         return await self.end()
 
-    async def end(self) -> str | None:
+    async def end(self, timeout_seconds: float = TIMEOUT_SECONDS) -> str | None:
         """The condition with which the server ends the session; whatever comes before it is not looked at."""
         try:
             while True:
-                await self.next()
+                await self.next(timeout_seconds)
         except Terminated as ended:
             return ended.condition
         finally:
