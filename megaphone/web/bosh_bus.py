@@ -74,7 +74,7 @@ class BoshBus:
             answered(None)
             return None
         self._last_number = number = self._last_number + 1
-        seconds = limits.wait + limits.inactivity + SLACK_SECONDS
+        seconds = limits.wait + SLACK_SECONDS  # a session that lives has answered by then
         self._asked[number] = _Asked(answered, self._loop.call_later(seconds, self._settle, number, None))
         payload = _encode((self._index, number, address, text))
         if not self._bus.request(
