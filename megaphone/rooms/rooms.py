@@ -138,23 +138,19 @@ class Rooms:
         if len(self._rooms) >= self.settings.rooms_limit:
             raise RoomError("resource-constraint", "there are too many rooms")
         secret = hmac.digest(self.settings.secret, f"{jid} {now!r}".encode(), "sha256")
-        record = RoomRecord(jid, self.settings.defaults, creator, self._next_from(jid, now), secret)
+        nodes, created, ended = self.surroundings.nodes, now, None
+        if nodes is not None:  # it is made later than the last room of this name has ended
+            ended = self._store.ended(jid)
+            created = max(now, max(ended, nodes.destroyed.at(jid)) + refreshing.SOONEST_SECONDS)
+        record = RoomRecord(jid, self.settings.defaults, creator, created, secret)
         # who asks without <x/> cannot configure it: section 7.2.1, groupchat 1.0
         locked = stanza.child(MUC, "x") is not None
         room = Room(record, self.surroundings, (Affiliated(creator, Affiliation.OWNER),), locked=locked)
-        if self.surroundings.nodes is not None:
-            room.life = self._store.ended(jid)
+        room.life = ended
         entering.enter(room, stanza, stanza.to.resource, now, created=True)
         self.add(room)
         if not locked:
             ownership.unlock(room)
-
-    def _next_from(self, jid: JID, now: float) -> float:
-        """Return when a room that is made now is to have been made: later than the last one of this name has ended."""
-        nodes = self.surroundings.nodes
-        if nodes is None:
-            return now
-        return max(now, max(self._store.ended(jid), nodes.destroyed.at(jid)) + refreshing.SOONEST_SECONDS)
 
     def _receive_at_domain(self, stanza: Addressed) -> None:
         """Answer for the domain: what it is, which rooms it has, that it is there."""
