@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-    from megaphone.bus.ports import Bus
+    from megaphone.bus.subjects import Subjects
     from megaphone.dispatch.counters import Board
     from megaphone.edge.clients import Clients
     from megaphone.stream.bosh_terms import BoshLimits
@@ -70,7 +70,7 @@ class Bosh:
         board: Board,
         index: int,
         workers: int,
-        bus: Bus | None,
+        bus: Subjects | None,
         settings: BoshSettings,
     ) -> None:
         self._loop = loop
@@ -84,6 +84,11 @@ class Bosh:
         self._guesses = FailedLogins(lock_policy(settings.wrong_sids))
         self._draining = self._replaced = False
         self._bus = None if bus is None else BoshBus(bus, loop, index, self._take_passed_on)
+
+    def open(self) -> None:
+        """Begin to serve: the other workers may talk to this one."""
+        if self._bus is not None:
+            self._bus.begin()
 
     def apply(self, settings: BoshSettings) -> None:
         """Take new settings; sessions that exist keep theirs."""

@@ -125,6 +125,8 @@ class WebPart:
         self._serving = True
         if self._node_bus is not None:
             self._node_bus.open()
+        if self._bosh is not None:
+            self._bosh.open()
 
     def sweep(self, *, handed_over: bool) -> None:
         """Do what is due; called 8 times a second. `handed_over`: another process listens in our place."""

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 from xml.etree import ElementTree as ET
+
+import pytest
 
 from megaphone.bus.subjects import Subjects
 from megaphone.stream.bosh_terms import BoshLimits
 from megaphone.web.bosh import Bosh, BoshSettings
 from megaphone.web.routes import Route
 from megaphone.web.server import WebServer
-from tests.unit.edge.edge_under_test import EdgeUnderTest
+from tests.unit.edge.conftest import MakeEdge
+from tests.unit.edge.edge_under_test import EdgeUnderTest, ScriptedServer
 from tests.unit.edge.peer import Peer
 from tests.unit.stream.bosh_people import body
 from tests.unit.web.http_dialogue import POST, HTTPPeer, Site, browser, request
@@ -94,6 +99,21 @@ class BoshUnderTest:
         self.edge.peers.remove(self.turns)  # type: ignore[arg-type]
         self.turns.loop.close()
         del self.edge, self.workers, self.subjects, self.turns
+
+
+@pytest.fixture
+def make_bosh(make_edge: MakeEdge, server: ScriptedServer) -> Iterator[Any]:
+    """Make sessions in front of the server."""
+    made: list[BoshUnderTest] = []
+
+    def make(**options: Any) -> BoshUnderTest:
+        made.append(BoshUnderTest(make_edge(server), **options))
+        return made[-1]
+
+    yield make
+    for bosh in made:
+        bosh.end()
+    gc.collect()  # sessions and their worker refer to each other
 
 
 class BoshPeer:

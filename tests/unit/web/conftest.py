@@ -9,3 +9,4 @@ from tests.unit.edge.conftest import (  # noqa: F401 - fixtures
     openssl_certificates,
     server,
 )
+from tests.unit.web.bosh_dialogue import make_bosh  # noqa: F401 - a fixture

@@ -1,7 +1,5 @@
 """Sessions over BOSH: HTTP requests on one side, on the other a server that sees an ordinary stream."""
 
-import gc
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,24 +7,9 @@ import pytest
 from megaphone.dispatch.bosh_slots import BoshSlot
 from megaphone.stream.bosh_body import read_body
 from megaphone.web.bosh import worker_of
-from tests.unit.edge.conftest import MakeEdge
 from tests.unit.edge.edge_under_test import ScriptedServer
-from tests.unit.web.bosh_dialogue import BoshPeer, BoshUnderTest
+from tests.unit.web.bosh_dialogue import BoshPeer
 from tests.unit.web.http_dialogue import request
-
-
-@pytest.fixture
-def make_bosh(make_edge: MakeEdge, server: ScriptedServer) -> Iterator[Any]:
-    made: list[BoshUnderTest] = []
-
-    def make(**options: Any) -> BoshUnderTest:
-        made.append(BoshUnderTest(make_edge(server), **options))
-        return made[-1]
-
-    yield make
-    for bosh in made:
-        bosh.end()
-    gc.collect()  # sessions and their worker refer to each other
 
 
 def test_a_session(make_bosh: Any, server: ScriptedServer) -> None:
