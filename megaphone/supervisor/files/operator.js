@@ -8,6 +8,8 @@ import { age, bytes, bytesPerSecond, seconds } from "/dashboard/formats.js";
 const TALKERS = 10;
 const PAGE = 25;
 const EMPTY_PAGES = 100; // that a search turns by itself, each over some thousand connections
+const ENDING_MS = 500; // a client that was kicked has some seconds to end the stream itself: looked at again until then
+const ENDING_LOOKS = 30;
 let token = null;
 let talkersBefore = new Map();
 
@@ -86,7 +88,7 @@ function connections() {
   let following = null;
   let asked = 0;
 
-  async function show(note = "") {
+  async function show(note = "", looks = 0) {
     const number = (asked += 1);
     await attempt(said, async () => {
       let from = places.at(-1);
@@ -105,9 +107,12 @@ function connections() {
         said.textContent = "Looking …";
       }
       following = answer.next;
-      fill(table, COLUMNS, rows.map((row) => cells(row, kick(row, said, () => show(said.textContent)))));
+      fill(table, COLUMNS, rows.map((row) => cells(row, kick(row, said, () => show(said.textContent, ENDING_LOOKS)))));
       back.disabled = places.length < 2;
       next.disabled = following === null;
+      if (looks && rows.some((row) => row.state === "closing")) {
+        setTimeout(() => number === asked && show(note, looks - 1), ENDING_MS);
+      }
       const found = rows.length ? `${rows.length} connections${following === null ? "" : ", and there may be more"}.` : "No connection matches.";
       return note || found + missing([...lost]);
     });
