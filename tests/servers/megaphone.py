@@ -144,7 +144,7 @@ class Edge(Node):
             "certificate": [{"chain": str(files.chain), "key": str(files.key)}],
             "domain": [{"name": name, "upstreams": [entry["name"] for entry in upstreams]} for name in domains],
             "upstream": [dict(entry) for entry in upstreams],
-            "health": {"interval_seconds": 0.5, "timeout_seconds": 0.4},
+            "health": {"interval_seconds": 0.5, "timeout_seconds": 10.0},  # a busy server is not to be given up
             "limits": dict(NO_LIMITS),
             "admin": {"address": f"{LOOPBACK}:{self.admin_port}", "socket": str(self.admin_socket)},
         }
