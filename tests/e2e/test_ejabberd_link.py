@@ -43,7 +43,7 @@ def ejabberd(tmp_path_factory: pytest.TempPathFactory, authority: CertificateAut
         authority,
         stream_limit=STREAM_LIMIT_BYTES,
         window=WINDOW_BYTES,
-        slow_consumer_timeout=1,
+        slow_consumer_timeout=3,  # who resumes and takes what waited may stand still for a while, too
     )
 
 
