@@ -288,7 +288,7 @@ def test_a_watch_begins_anew_when_the_store_was_away(nats: NATS, what: str) -> N
             kept = {} if "deleted" in what else {"a": b"1"}
             await until(lambda: sight.events[before:][-1:] == ["current"] and sight.values == kept)
             # a watch may begin, and be interrupted again, while the store is not there yet
-            assert [each for each in sight.events[before:] if each != "began"][0] == "interrupted"
+            assert next(each for each in sight.events[before:] if each != "began") == "interrupted"
             assert sight.events[before:][-2:] == ["began", "current"]
             await keys.put("b", b"2")
             await until(lambda: sight.values == {**kept, "b": b"2"})

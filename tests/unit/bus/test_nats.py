@@ -498,12 +498,13 @@ def test_what_no_server_of_ours_is(first_line: dict[str, Any] | str | None, erro
             await writer.drain()
             writer.close()
 
+    pace = Pace(connect=0.5 if first_line is None else 20.0)
+
     async def scenario() -> None:
         async with await asyncio.start_server(greet, LOOPBACK, 0) as server:
             port = server.sockets[0].getsockname()[1]
             with pytest.raises(error, match=words):
-                patience_seconds = 0.5 if first_line is None else 20.0
-                async with opened(Access((Server(LOOPBACK, port),)), pace=Pace(connect=patience_seconds)):
+                async with opened(Access((Server(LOOPBACK, port),)), pace=pace):
                     pass
 
     run(scenario())
