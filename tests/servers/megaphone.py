@@ -1,5 +1,6 @@
 """A running Megaphone: its configuration file, its processes, and what an operator can ask it."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -64,11 +65,7 @@ class Node:
 
     def workers(self) -> list[int]:
         """The process ids of the workers, oldest first."""
-        return sorted(
-            pid
-            for pid in _children(self.process.pid)
-            if b"megaphone.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
-        )
+        return sorted(pid for pid in _children(self.process.pid) if b"megaphone.worker" in _command(pid))
 
     def reload(self) -> None:
         """Send SIGHUP."""
@@ -144,7 +141,7 @@ class Edge(Node):
             "certificate": [{"chain": str(files.chain), "key": str(files.key)}],
             "domain": [{"name": name, "upstreams": [entry["name"] for entry in upstreams]} for name in domains],
             "upstream": [dict(entry) for entry in upstreams],
-            "health": {"interval_seconds": 0.5, "timeout_seconds": 0.4},
+            "health": {"interval_seconds": 0.5, "timeout_seconds": 10.0},  # a busy server is not to be given up
             "limits": dict(NO_LIMITS),
             "admin": {"address": f"{LOOPBACK}:{self.admin_port}", "socket": str(self.admin_socket)},
         }
@@ -166,8 +163,17 @@ class Edge(Node):
 def _children(pid: int) -> list[int]:
     found = []
     for task in Path(f"/proc/{pid}/task").iterdir():
-        found += [int(child) for child in (task / "children").read_text().split()]
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread that has ended meanwhile
+            found += [int(child) for child in (task / "children").read_text().split()]
     return found
+
+
+def _command(pid: int) -> bytes:
+    """The command line of a process; nothing if it has ended meanwhile."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
 
 
 def upstream_of(server: Any, name: str = "server", **options: Any) -> dict[str, Any]:
