@@ -33,21 +33,25 @@ async def chat(settings: Settings) -> None:
             if not saying.done():
                 saying.cancel()
             await asyncio.wait({saying})
-        if not saying.cancelled() and (unheard := saying.result()):
-            raise ChatError(f"nobody heard the last {unheard} of your lines", FAILED)
+        if not saying.cancelled() and (trouble := saying.result()) is not None:
+            raise ChatError(trouble, FAILED)
 
 
-async def _say(session: Session, lines: "asyncio.Queue[str | None]", timeout_seconds: float) -> int:
-    unheard = 0
+async def _say(session: Session, lines: "asyncio.Queue[str | None]", timeout_seconds: float) -> str | None:
+    """Say all lines, then leave; returns what has become of the last ones if they were not heard."""
+    trouble = None
     while (line := await lines.get()) is not None:
         if line.strip() == EXIT:
             break
         if line.strip():
             await session.say(line)
     else:
-        unheard = await session.wait_heard(timeout_seconds)
+        if unheard := await session.wait_heard(timeout_seconds):
+            trouble = f"nobody heard the last {unheard} of your lines"
+        elif not session.ever_inside:
+            trouble = f"{session.settings.room} was not entered within {timeout_seconds:g} s"
     session.leave()
-    return unheard
+    return trouble
 
 
 def _show(event: Event) -> None:

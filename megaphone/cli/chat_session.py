@@ -63,6 +63,11 @@ class Session:
         return self._connection is not None and self.room is not None and self.room.place is Place.INSIDE
 
     @property
+    def ever_inside(self) -> bool:
+        """Whether the room was entered at all."""
+        return self._ever_joined
+
+    @property
     def leaving(self) -> bool:
         """Whether `leave` was called."""
         return self._leaving.is_set()
@@ -108,10 +113,10 @@ class Session:
         return True
 
     async def wait_heard(self, timeout_seconds: float) -> int:
-        """Wait until the room has reflected all that was said; returns how many lines it has not."""
+        """Wait until the room was entered and has reflected all that was said; returns how many lines it has not."""
         try:
             async with asyncio.timeout(timeout_seconds):
-                while self.room is not None and self.room.pending:
+                while self.room is None or not self._ever_joined or self.room.pending:
                     await self._change()
         except TimeoutError:
             pass

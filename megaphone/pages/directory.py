@@ -153,10 +153,12 @@ class Directory:
     def take_word(self, word: Held, now: float) -> None:
         """Take what another site says."""
         page = self.pages.get(word.page)
-        if page is None or word.site == self._own.site:
+        if page is None or (word.node, word.worker) == (self._own.node, self._own.worker):
             return
         site = page.sites.get(word.site)
         if site is None:
+            # another process goes on in this worker's place, and may be the first sign that the one before has gone
+            self._lose(page, lambda before: (before.node, before.worker) == (word.node, word.worker), now)
             if len(page.sites) >= SITES_LIMIT:
                 return
             site = page.sites[word.site] = Site(word.site, word.node, word.worker)
@@ -182,10 +184,13 @@ class Directory:
     def lose_sites(self, lost: Callable[[Site], bool], now: float) -> None:
         """These are gone with all their holders."""
         for page in list(self.pages.values()):
-            for site in [site for site in page.sites.values() if lost(site)]:
-                del page.sites[site.site]
-                if site.holders:
-                    self._changed(page, now)
+            self._lose(page, lost, now)
+
+    def _lose(self, page: Page, lost: Callable[[Site], bool], now: float) -> None:
+        for site in [site for site in page.sites.values() if lost(site)]:
+            del page.sites[site.site]
+            if site.holders:
+                self._changed(page, now)
 
     def ask_all(self, now: float) -> None:
         """Ask for the counts of all pages soon: words may have been lost."""

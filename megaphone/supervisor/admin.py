@@ -15,7 +15,9 @@ from msgspec import Struct
 from prometheus_client import CollectorRegistry, generate_latest
 
 from megaphone.errors import UpgradeError
-from megaphone.metrics import CONNECTION_STATES, BoardCollector, NodeFacts
+from megaphone.metrics.collector import BoardCollector
+from megaphone.metrics.edge import CONNECTION_STATES
+from megaphone.metrics.facts import NodeFacts
 from megaphone.supervisor import listing, pages, views
 from megaphone.supervisor.access import Access, refusal
 from megaphone.supervisor.asking import ASK_SECONDS, ask_all

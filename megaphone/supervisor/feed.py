@@ -10,7 +10,9 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from megaphone.metrics import METRICS, BoardCollector, NodeFacts
+from megaphone.metrics.collector import BoardCollector
+from megaphone.metrics.facts import NodeFacts
+from megaphone.metrics.table import METRICS
 from megaphone.supervisor import views
 from megaphone.supervisor.role import HUB
 from megaphone.supervisor.supervisor import Supervisor

@@ -10,7 +10,9 @@ from megaphone.config.hub import HubConfig
 from megaphone.config.schema import Config, Domain, Upstream
 from megaphone.dispatch.cluster_slots import ClusterSlot
 from megaphone.dispatch.counters import AdmissionSlot, Board, LinkSlot, Slot, UpstreamSlot
-from megaphone.metrics import CONNECTION_STATES, LINK_STATES, NodeFacts, WorkerFacts
+from megaphone.metrics.edge import CONNECTION_STATES
+from megaphone.metrics.facts import NodeFacts, WorkerFacts
+from megaphone.metrics.upstreams import LINK_STATES
 from megaphone.supervisor import process_facts
 from megaphone.supervisor.child import State
 from megaphone.supervisor.seat import Seat

@@ -294,6 +294,26 @@ def test_no_server_at_all() -> None:
     )
 
 
+def test_who_says_nothing_has_entered_or_is_told_why_not(guests: tuple[str, ...]) -> None:
+    """An empty input is no reason to call a chat that never began a good one."""
+
+    async def silent(options: tuple[str, ...]) -> tuple[int, str]:
+        chatter = await start("silence", "John", options=options)
+        try:
+            return await chatter.end_of_input()
+        finally:
+            await chatter.kill()
+
+    async def main() -> None:
+        nobody = free_port()
+        assert await silent(through(nobody)) == (3, f"megaphone: error: {LOOPBACK}:{nobody}: Connection refused\n")
+        async with chatting("silence", "Mary", options=guests) as (mary,):
+            assert await silent(guests) == (0, "")
+            await mary.shows("[JOIN] John joined the chat")
+
+    run(main())
+
+
 def test_a_domain_that_wants_an_account(prosody_with_guests: ProsodyChat) -> None:
     port = prosody_with_guests.starttls.port
     assert asyncio.run(refused("any", "John", ("--server", f"{LOOPBACK}:{port}", "--domain", "example.test"))) == (

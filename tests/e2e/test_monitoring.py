@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from megaphone.host.needs import descriptors_of_worker
-from megaphone.metrics import METRICS
+from megaphone.metrics.table import METRICS
 from tests.scenarios.light import LightClient
 from tests.servers.certificates import CertificateAuthority
 from tests.servers.embedded import Embedded

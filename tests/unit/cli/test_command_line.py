@@ -17,7 +17,7 @@ from megaphone.cli.connections import STATES
 from megaphone.cli.main import COMMANDS, with_actions
 from megaphone.cli.output import age, printable, size, table
 from megaphone.cli.paragraphs import Paragraphs
-from megaphone.metrics import CONNECTION_STATES
+from megaphone.metrics.edge import CONNECTION_STATES
 from megaphone.supervisor import admin
 
 REFERENCE = Path(__file__).parents[3] / "docs" / "reference" / "command-line.md"

@@ -13,7 +13,8 @@ from megaphone.config.load import parse
 from megaphone.config.rules import SMALLEST_CONFIG, SMALLEST_SERVICE
 from megaphone.config.schema import Config
 from megaphone.config.shape import key_paths, range_in_words
-from megaphone.metrics import METRICS, REASONS
+from megaphone.metrics.edge import REASONS
+from megaphone.metrics.table import METRICS
 from megaphone.wire.writer import STREAM_ERROR_CONDITIONS
 
 PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "configuration.md").read_text("utf-8")

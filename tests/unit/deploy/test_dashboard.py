@@ -7,7 +7,7 @@ from itertools import combinations, pairwise
 import pytest
 
 from deploy.grafana.dashboard import ROWS, build, text, with_variables
-from megaphone.metrics import METRICS
+from megaphone.metrics.table import METRICS
 from tests.unit.deploy.expressions import DASHBOARD, Asked, of_dashboard, of_rules
 
 PANELS = [panel for panel in build()["panels"] if panel["type"] != "row"]

@@ -3,6 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from megaphone.pages.limits import PageLimits
 from tests.unit.pages.windows import PAGE, Window, World
 
 
@@ -53,6 +54,30 @@ def test_a_dead_site_is_counted_no_more() -> None:
     world.kill(1)
     world.wait(0.2)
     assert first.count == 1
+
+
+def test_a_site_that_was_replaced_is_counted_no_more() -> None:
+    """An upgrade: sockets between workers move on, so that nobody hears of an end."""
+    world = World(3)
+    first = Window(world, 0).have()
+    Window(world, 1).have()
+    elsewhere = Window(world, 2).have()
+    world.wait(0.2)
+    assert (first.count, elsewhere.count) == (3, 3)
+    world.vanish(1)
+    world.start(f"{3:016x}", PageLimits(), worker=1)
+    again = Window(world, 3).have()
+    world.wait(3.0)
+    assert (first.count, elsewhere.count, again.count) == (3, 3, 3)
+
+
+def test_what_the_process_before_has_said_is_not_counted() -> None:
+    world = World(2)
+    Window(world, 1).have()
+    world.start(f"{2:016x}", PageLimits(), worker=1)
+    after = Window(world, 2).have()
+    world.wait(3.0)
+    assert after.count == 1
 
 
 def test_a_thousand_viewers_do_not_cost_a_million_messages() -> None:

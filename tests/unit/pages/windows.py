@@ -29,15 +29,15 @@ class World:
         for number in range(sites):
             self.start(f"{number:016x}", limits or PageLimits())
 
-    def start(self, site: str, limits: PageLimits) -> None:
-        """One more site."""
+    def start(self, site: str, limits: PageLimits, worker: int | None = None) -> None:
+        """One more site, of another worker than all others if none is given."""
         self.sites[site] = Pages(
             limits,
             Wire(self, site),
             site=site,
             pick=self.random.randrange,
             clock=lambda: self.now,
-            worker=len(self.sites),
+            worker=len(self.sites) if worker is None else worker,
         )
 
     def pages(self, number: int = 0) -> Pages:
@@ -60,13 +60,18 @@ class World:
             self.settle()
         self.now = until
 
-    def kill(self, number: int) -> None:
-        """A site dies, and the others hear of it."""
+    def vanish(self, number: int) -> None:
+        """A site is gone, and nobody is told."""
         dead = f"{number:016x}"
         self.dead.add(dead)
         self.sites.pop(dead)
         for heard in self.interests.values():
             heard.discard(dead)
+
+    def kill(self, number: int) -> None:
+        """A site dies, and the others hear of it."""
+        dead = f"{number:016x}"
+        self.vanish(number)
         for site in self.sites.values():
             site.lose_sites(lambda lost: lost.site == dead, self.now)
 

@@ -8,7 +8,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from megaphone.dispatch.counters import BOARD_BYTES, Slot
-from megaphone.metrics import METRICS
+from megaphone.metrics.table import METRICS
 from megaphone.supervisor.feed import SHOWN
 from megaphone.supervisor.pages import DIRECTORY, files
 from tests.unit.supervisor.node_under_test import RunNode

@@ -25,26 +25,17 @@ from megaphone.dispatch.counters import (
 from megaphone.dispatch.pages_slots import PagesSlot
 from megaphone.dispatch.round_trip_slots import BUCKETS_SECONDS, RoundTripSlot
 from megaphone.dispatch.websocket_slots import WebSocketSlot
-from megaphone.metrics import (
-    CONNECT_BUCKETS_SECONDS,
-    INTERNAL_SLOTS,
-    LINK_STATES,
-    METRICS,
-    REASONS,
-    BoardCollector,
-    NodeFacts,
-    OfAdmission,
-    OfLink,
-    OfNode,
-    OfUpstream,
-    OfWorker,
-    WorkerFacts,
-)
+from megaphone.metrics.collector import BoardCollector
+from megaphone.metrics.edge import REASONS
+from megaphone.metrics.facts import NodeFacts, WorkerFacts
+from megaphone.metrics.sources import OfAdmission, OfLink, OfNode, OfUpstream, OfWorker
+from megaphone.metrics.table import INTERNAL_SLOTS, METRICS
+from megaphone.metrics.upstreams import CONNECT_BUCKETS_SECONDS, LINK_STATES
 from megaphone.supervisor.child import Cause
 from megaphone.uplink.link import LinkState
 from megaphone.uplink.uplink import TIME_BUCKETS_SECONDS
 
-REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "metrics.md"
+REFERENCE = Path(__file__).parents[3] / "docs" / "reference" / "metrics.md"
 
 
 def node_facts(boards: list[Board], **changes: object) -> NodeFacts:

@@ -1,0 +1,95 @@
+"""Metrics of the embedded service, its archives, and the cluster it may be of."""
+
+from typing import Final
+
+from megaphone.dispatch.cluster_slots import ClusterSlot
+from megaphone.dispatch.counters import Slot
+from megaphone.metrics.sources import Metric, OfNode, OfWorker
+
+_HISTORY_REFUSALS: Final = (
+    *("unknown-room", "unknown-origin", "excluded", "too-large", "malformed", "clock-order", "clock-ahead"),
+    *("bad-chain", "bad-seal", "forged-author", "fork", "too-many-gaps", "duplicate"),
+)
+
+# fmt: off
+SERVICE: Final = (
+    # embedded service
+    Metric("megaphone_sessions", "gauge", ("worker", "state"),
+           "Sessions of the embedded service at home in the worker.",
+           OfWorker({("bound",): Slot.SESSIONS, ("waiting",): Slot.SESSIONS_WAITING})),
+    Metric("megaphone_logins_total", "counter", ("result",),
+           "Authentications, by result.", OfNode({("ok",): Slot.LOGINS, ("failed",): Slot.LOGIN_FAILURES})),
+    Metric("megaphone_session_events_total", "counter", ("event",),
+           "What happened to sessions.",
+           OfNode({("bound",): Slot.SESSIONS_BOUND, ("resumed",): Slot.SESSIONS_RESUMED,
+                   ("expired",): Slot.SESSIONS_EXPIRED, ("overflowed",): Slot.OVERFLOWS})),
+    Metric("megaphone_rooms", "gauge", ("worker",),
+           "Chat rooms at home in the worker.", OfWorker({(): Slot.ROOMS})),
+    Metric("megaphone_room_occupants", "gauge", ("worker",),
+           "Occupants of rooms, of any worker, whose session is at home here.", OfWorker({(): Slot.OCCUPANTS})),
+    Metric("megaphone_connections_moved_total", "counter", ("worker", "direction"),
+           "Connections given to the home of their user, and taken over.",
+           OfWorker({("given",): Slot.SURRENDERED, ("taken",): Slot.ADOPTED})),
+    Metric("megaphone_relayed_connections", "gauge", ("worker",),
+           "Connections whose session is in another worker, and sessions whose connection is.",
+           OfWorker({(): Slot.RELAYED_OPEN})),
+    Metric("megaphone_bus_frames_total", "counter", ("worker", "direction"),
+           "Frames between this worker and the others.",
+           OfWorker({("in",): Slot.BUS_FRAMES_IN, ("out",): Slot.BUS_FRAMES_OUT})),
+    Metric("megaphone_bus_bytes_total", "counter", ("worker", "direction"),
+           "Bytes between this worker and the others.",
+           OfWorker({("in",): Slot.BUS_BYTES_IN, ("out",): Slot.BUS_BYTES_OUT})),
+    Metric("megaphone_bus_refused_total", "counter", ("worker",),
+           "Frames for which too much waited for that worker already.", OfWorker({(): Slot.BUS_REFUSED})),
+    Metric("megaphone_store_writes_total", "counter", ("worker",),
+           "Writes to the database that are durable.", OfWorker({(): Slot.STORE_WRITES})),
+    Metric("megaphone_store_refused_total", "counter", ("worker",),
+           "Writes that the database did not take.", OfWorker({(): Slot.STORE_REFUSED})),
+    Metric("megaphone_store_waiting", "gauge", ("worker",),
+           "Writes that wait for a commit.", OfWorker({(): Slot.STORE_WAITING})),
+    Metric("megaphone_archive_entries_total", "counter", ("worker", "event"),
+           "Entries of archives of rooms and users: appended, erased, given in answer to queries.",
+           OfWorker({("appended",): Slot.ARCHIVE_APPENDED, ("erased",): Slot.ARCHIVE_ERASED,
+                     ("given",): Slot.ARCHIVE_GIVEN})),
+    Metric("megaphone_archive_queries_total", "counter", ("worker",),
+           "Queries of archives that were answered with a page.", OfWorker({(): Slot.ARCHIVE_QUERIES})),
+    Metric("megaphone_promises_waiting", "gauge", ("worker",),
+           "Acknowledgements that wait until something is durable.", OfWorker({(): Slot.PROMISES_WAITING})),
+    # the cluster
+    Metric("megaphone_nodes", "gauge", ("worker",),
+           "Nodes of the cluster that the worker sees alive, our own included; 0 without a cluster.",
+           OfWorker({(): ClusterSlot.NODES})),
+    Metric("megaphone_nats_up", "gauge", ("worker",),
+           "1 while the worker is connected to NATS.", OfWorker({(): ClusterSlot.NATS_UP})),
+    Metric("megaphone_nats_messages_total", "counter", ("worker", "direction"),
+           "Messages from and to NATS.",
+           OfWorker({("in",): ClusterSlot.NATS_MESSAGES_IN, ("out",): ClusterSlot.NATS_MESSAGES_OUT})),
+    Metric("megaphone_nats_bytes_total", "counter", ("worker", "direction"),
+           "Bytes of their payloads.",
+           OfWorker({("in",): ClusterSlot.NATS_BYTES_IN, ("out",): ClusterSlot.NATS_BYTES_OUT})),
+    Metric("megaphone_nats_refused_total", "counter", ("worker",),
+           "Messages that were not sent: no connection, too much waited, or too large.",
+           OfWorker({(): ClusterSlot.NATS_REFUSED})),
+    Metric("megaphone_nats_losses_total", "counter", ("worker",),
+           "Connections to NATS that ended.", OfWorker({(): ClusterSlot.NATS_LOSSES})),
+    Metric("megaphone_rows_shared", "gauge", ("worker",),
+           "1 while worker 0 hears of other nodes' rows; 0 for other workers.",
+           OfWorker({(): ClusterSlot.ROWS_SHARED})),
+    Metric("megaphone_rows_total", "counter", ("worker", "event"),
+           "Rows told to other nodes, heard of them, applied since they were newer, refused.",
+           OfWorker({("told",): ClusterSlot.ROWS_TOLD, ("heard",): ClusterSlot.ROWS_HEARD,
+                     ("applied",): ClusterSlot.ROWS_APPLIED, ("refused",): ClusterSlot.ROWS_REFUSED})),
+    Metric("megaphone_history_told_total", "counter", ("worker",),
+           "Batches of histories that another node was told.", OfWorker({(): ClusterSlot.HISTORY_TOLD})),
+    Metric("megaphone_history_heard_total", "counter", ("worker",),
+           "Entries of histories that another node has written and that were new here.",
+           OfWorker({(): ClusterSlot.HISTORY_HEARD})),
+    Metric("megaphone_history_lost_total", "counter", ("worker",),
+           "Conversations about histories that were given up, to begin anew.",
+           OfWorker({(): ClusterSlot.HISTORY_LOST})),
+    Metric("megaphone_history_refused_total", "counter", ("worker", "reason"),
+           "Batches of histories that were not taken, by the reason (docs/reference/history.md).",
+           OfWorker({(reason,): ClusterSlot["HISTORY_" + reason.upper().replace("-", "_")]
+                     for reason in _HISTORY_REFUSALS})),
+)
+# fmt: on
