@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from megaphone.stream.stanza import Stanza
 
 PRESENCES_KEPT_ONCE = 4_096
+REPLACED_LIMIT = 16  # items of a roster of which it is remembered what they were
 
 
 class Home:
@@ -152,6 +153,7 @@ class Home:
         if user.roster is NO_ITEMS:
             user.roster = {}
         self.touch(user.local, contacts=True)
+        self._note_replaced(user, item.jid)
         user.roster[item.jid] = item  # type: ignore[index]  # the shared empty one was replaced
         user.roster_version += changed
         if not user.anonymous:
@@ -161,6 +163,7 @@ class Home:
     def remove_item(self, user: User, item: RosterItem) -> None:
         """Forget a roster item."""
         self.touch(user.local, contacts=True)
+        self._note_replaced(user, item.jid)
         del user.roster[item.jid]  # type: ignore[attr-defined]  # not empty, hence not the shared one
         if not user.roster:
             user.roster = NO_ITEMS
@@ -168,6 +171,18 @@ class Home:
         if not user.anonymous:
             self.store.remove_roster_item(user.jid, item.jid, user.roster_version)
         self._tell_contact(user, RosterItem(item.jid, listed=False))
+
+    def _note_replaced(self, user: User, jid: JID) -> None:
+        """Remember what an item was before this change of ours: its row may be written on another node only now."""
+        if self.elsewhere is None or user.anonymous:
+            return
+        replaced = user.replaced
+        if replaced is None:
+            replaced = user.replaced = {}
+        replaced.pop(jid, None)
+        replaced[jid] = user.roster.get(jid)
+        if len(replaced) > REPLACED_LIMIT:
+            del replaced[next(iter(replaced))]
 
     def _tell_contact(self, user: User, item: RosterItem) -> None:
         """Let the user's homes on other nodes know at once: rows come later than an answer to them may."""

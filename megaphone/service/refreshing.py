@@ -4,6 +4,10 @@
     after (store)   ─┴─ who may see presence ─────► presence of the sessions here, to them or no longer
 
 Whatever else follows from a change (subscription stanzas, presence of contacts) is told by the node that made it.
+
+Of two versions of a row the one that was written later counts. A node whose disk is slow may write later what another
+one, that was told of it at once (`take_contact`), has changed further already. So a row that says what an item was
+before our own change, with no word of anybody's since, is not taken: ours is written again, and is the later one then.
 """
 
 from __future__ import annotations
@@ -24,12 +28,30 @@ if TYPE_CHECKING:
 def refresh(home: Home, user: User, stored: StoredUser) -> None:
     """Bring a user with sessions here in line with what the store has."""
     user.preferences = None  # read again by who needs them
-    _refresh_roster(home, user, {item.jid: item for item in stored.roster}, stored.roster_version)
+    after = {item.jid: item for item in stored.roster}
+    _write_again(home, user, after)
+    _refresh_roster(home, user, after, stored.roster_version)
     blocking.refresh(home, user, frozenset(stored.blocked))
+
+
+def _write_again(home: Home, user: User, after: dict[JID, RosterItem]) -> None:
+    """Hold on to the changes of ours that rows written late would undo."""
+    for jid, before in (user.replaced or {}).items():
+        ours = user.roster.get(jid)
+        if after.get(jid) != before or ours == before:
+            continue
+        if ours is None:
+            del after[jid]
+            home.store.remove_roster_item(user.jid, jid, user.roster_version)
+        else:
+            after[jid] = ours
+            home.store.put_roster_item(user.jid, ours, user.roster_version)
 
 
 def take_contact(home: Home, user: User, item: RosterItem) -> None:
     """Another node has changed this item; one that is neither listed nor a request is gone."""
+    if user.replaced is not None:
+        user.replaced.pop(item.jid, None)
     after = {jid: each for jid, each in user.roster.items() if jid != item.jid}
     if item.listed or item.request is not None:
         after[item.jid] = item

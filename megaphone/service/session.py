@@ -100,6 +100,7 @@ class User:
         "key",
         "local",
         "preferences",
+        "replaced",
         "roster",
         "roster_version",
     )
@@ -115,6 +116,7 @@ class User:
         self.blocked: frozenset[JID] = NO_JIDS
         self.inbox: Inbox | None = None
         self.preferences: Preferences | None = None  # of its archive, once they were needed
+        self.replaced: dict[JID, RosterItem | None] | None = None  # in a cluster: see `refreshing`
 
     def __repr__(self) -> str:
         return f"User({str(self.jid)!r})"

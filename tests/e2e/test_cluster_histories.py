@@ -20,7 +20,7 @@ from tests.servers.cluster import Cluster, ClusterNode
 from tests.servers.model import ALICE, BOB
 from tests.servers.process import wait_until
 
-HEAL_SECONDS = 30.0
+HEAL_SECONDS = 60.0
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ def test_nobody_on_any_node_notices_upgrades(tmp_path: Path, authority: Certific
                 assert [{port: row["id"] for port, row in each.items()} for each in after] == [
                     {port: row["id"] for port, row in each.items()} for each in before
                 ]
-                assert [await asyncio.to_thread(node.members) for node in cluster.nodes] == [["a", "b"], ["a", "b"]]
+                await asyncio.to_thread(cluster.until_members, "a", "b")
                 await talking.end()
 
         asyncio.run(session())

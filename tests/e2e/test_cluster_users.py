@@ -192,6 +192,8 @@ def test_a_session_is_resumed_on_another_node(played: Played, cluster: Cluster) 
             await bob.settle()
             alice.endpoint = cluster.nodes[node].direct
             await alice.resume()
+            for _ in texts[1:]:
+                await alice.expect(stanza("message", of=bob.boundjid.full))
             expected += texts
             alice.send_message(bob.boundjid, f"from {turn}", **CHAT)
             await bob.expect(stanza("message", of=full))

@@ -25,7 +25,8 @@ def test_hello_said_alone_arrives_when_somebody_appears(lan: Lan, tmp_path: Path
             fingerprint = (await alice.tells("info> you are a, key ")).split("key ")[1].split(", port")[0]
             assert await bob.tells("info> new peer ") == f"info> new peer a, key {fingerprint}"
             bob.type("hello, alice")
-            await alice.hears("b: hello, alice")
+            for chatter in chatters:
+                await chatter.hears("b: hello, alice")
             assert alice.lines_said() == bob.lines_said() == ["a: hello", "b: hello, alice"]
             await bob.leave()
             await alice.tells("info> b has gone")
@@ -78,6 +79,7 @@ def test_known_peers_are_remembered_without_mdns(lan: Lan, tmp_path: Path) -> No
             chatters += [alice := await a.chat(tmp_path), bob := await b.chat(tmp_path)]
             for chatter in (alice, bob):
                 await chatter.tells("info> direct connection to ")
+            for chatter in (alice, bob):
                 await chatter.leave()
             for name, other in (("a", b), ("b", a)):
                 with sqlite3.connect(tmp_path / name / "megaphone" / "lan" / f"{name}.peers") as database:

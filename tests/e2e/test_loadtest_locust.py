@@ -26,6 +26,7 @@ SCENARIOS = {
     "soak": f"life_seconds=5 chat_seconds=2 show_seconds=2 live_percent=60 {PATIENT}",
 }
 SMALL = "per_user=40 hold_seconds=3"
+PEOPLE = 20  # the kernel spreads them over two workers: one gets none once in a million times
 
 
 @pytest.fixture(scope="module")
@@ -151,12 +152,13 @@ def test_every_scenario_passes_on_a_server_that_is_well_and_misses_without_its_d
 def test_sessions_of_a_killed_worker_come_back(
     service: Embedded, authority: CertificateAuthority, tmp_path: Path
 ) -> None:
-    single = (tmp_path / "single", service.plain, authority.certificate, "single", "-u", "10")
-    people = start(*single, overrides="chat_seconds=0.5 hold_seconds=9")
+    single = (tmp_path / "single", service.plain, authority.certificate, "single", "-u", f"{PEOPLE}")
+    # they hold until long after the kill, whichever of the two processes is slow to begin
+    people = start(*single, overrides="chat_seconds=0.5 hold_seconds=18")
     result = start(
         *(tmp_path / "killed", service.plain, authority.certificate, "reconnect", "-u", "1"),
         *("--disturb-pid", str(service.workers()[0])),
-        overrides="per_user=100 hold_seconds=7 after_seconds=1 back_seconds=5",
+        overrides="per_user=100 hold_seconds=11 after_seconds=1 back_seconds=9",
     ).result()
     assert_passed(result)
     lost = result.last("Sessions lost")
@@ -164,8 +166,8 @@ def test_sessions_of_a_killed_worker_come_back(
     assert result.count("LOGIN") >= 100 + lost
     met = people.result()
     assert met.code == 1, met
-    assert met.last("Sessions live", "hold") == 10
-    assert met.last("Logins") == 10 + met.last("Sessions lost") > 10
+    assert met.last("Sessions live", "hold") == PEOPLE
+    assert met.last("Logins") == PEOPLE + met.last("Sessions lost") > PEOPLE
     assert {row["Error"].partition(":")[0] for row in met.rows("failures")} == {"session"}
 
 

@@ -125,7 +125,7 @@ def test_a_worker_that_dies_takes_its_holders_along_and_no_others(embedded: Embe
     for window in windows:
         try:
             window.push("phoenix", "heartbeat", {})
-            window.until(lambda message: message[2] == "phoenix", 5.0)
+            window.until(lambda message: message[2] == "phoenix")
             alive.append(window)
         except Exception:  # noqa: BLE001 - however it shows
             continue
@@ -133,7 +133,7 @@ def test_a_worker_that_dies_takes_its_holders_along_and_no_others(embedded: Embe
     for window in alive:
         window.until_count(len(alive))
     reader = PagesWindow(url(embedded.plain.port)).want(page_of(text))
-    assert any(_answers(window, text) for _ in range(8) for window in alive)
+    assert any(_answers(window, text) for window in itertools.islice(itertools.cycle(alive), 400))
     assert reader.event("content") == {"content": text}
     for window in (*alive, reader):
         window.close()

@@ -17,7 +17,7 @@ import pytest
 
 from tests.scenarios.light import LightClient
 from tests.servers.certificates import CertificateAuthority
-from tests.servers.megaphone import Node
+from tests.servers.megaphone import START_SECONDS, Node
 from tests.servers.model import ACCOUNTS, DOMAIN, ROOMS, Endpoint
 from tests.servers.process import LOOPBACK, Process, free_port
 from tests.servers.prosody import Prosody
@@ -260,7 +260,7 @@ class Service(Node):
                 subprocess.run(add, input=account.password.encode(), check=True, capture_output=True)
         command = [sys.executable, "-m", "megaphone", "serve", "--config", str(self.config_path)]
         self._process = Process(command, directory=Path.cwd(), log=self.log, environment=os.environ)
-        self._process.wait_until(self.ready, "megaphone", 30.0)
+        self._process.wait_until(self.ready, "megaphone", START_SECONDS)
 
 
 @pytest.mark.parametrize("workers", [1, 3])

@@ -91,7 +91,7 @@ def test_the_death_of_either_in_the_middle_has_its_answer(
     edge: Edge, authority: CertificateAuthority, whom: str
 ) -> None:
     edge.tables["node"]["workers"] = 1
-    edge.tables["upgrade"] = {"connections_per_second": 4}
+    edge.tables["upgrade"] = {"connections_per_second": 1}  # seconds are left when half of it is seen
     edge.start()
 
     async def session() -> None:

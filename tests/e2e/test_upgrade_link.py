@@ -66,8 +66,8 @@ async def upgrade_and_talk(edge: Edge, talking: Conversation, times: int) -> Non
     everybody = len(talking.talkers)
     await talking.go_on(MESSAGES)
     before, closed = connections(edge), edge.metric("megaphone_connections_closed_total")
-    links = edge.metric("megaphone_link_attaches_total", session="new")
-    assert links == WORKERS * LINKS
+    links = WORKERS * LINKS
+    await until(lambda: edge.metric("megaphone_link_attaches_total", session="new") == links, "all links")
     for number in range(1, times + 1):
         workers = edge.workers()
         done = await upgrade(edge)
@@ -78,7 +78,10 @@ async def upgrade_and_talk(edge: Edge, talking: Conversation, times: int) -> Non
         after = connections(edge)
         assert {port: row["id"] for port, row in after.items()} == {port: row["id"] for port, row in before.items()}
         assert {row["upstream"] for row in after.values()} == {"server"}
-        assert edge.metric("megaphone_link_attaches_total", session="resumed") == number * links
+        await until(
+            lambda number=number: edge.metric("megaphone_link_attaches_total", session="resumed") == number * links,
+            "all links again",
+        )
     assert edge.metric("megaphone_link_attaches_total", session="new") == links
     assert edge.metric("megaphone_link_breaks_total") == 0
     assert edge.metric("megaphone_links", state="attached") == links
@@ -146,8 +149,10 @@ def test_a_client_that_cannot_move_is_told_and_the_server_too(
             assert b"<system-shutdown" in told
             await talking.go_on(MESSAGES)
             await until(lambda: edge.metric("megaphone_link_streams") == len(talking.talkers), "the end of the stream")
-            links = await asyncio.to_thread(ejabberd.server.api, "megaphone_links")
-            assert sum(link["streams"] for link in links) == len(talking.talkers)
+            await until(
+                lambda: sum(link["streams"] for link in ejabberd.server.api("megaphone_links")) == len(talking.talkers),
+                "its end in the server",
+            )
             await talking.end()
 
     try:
@@ -163,7 +168,7 @@ def test_the_death_of_either_in_the_middle_has_its_answer(
 ) -> None:
     edge = make_edge(tmp_path, authority, ejabberd)
     edge.tables["node"]["workers"] = 1
-    edge.tables["upgrade"] = {"connections_per_second": 4}
+    edge.tables["upgrade"] = {"connections_per_second": 1}  # seconds are left when half of it is seen
 
     async def session() -> None:
         async with talking_through(edge, authority) as talking:

@@ -20,6 +20,7 @@ from tests.servers.embedded import Embedded
 from tests.servers.linked import until
 from tests.servers.megaphone import Edge, upstream_of
 from tests.servers.model import ALICE, BOB, DOMAIN, ROOMS, Endpoint
+from tests.servers.process import wait_until
 from tests.servers.prosody import Prosody
 
 CLIENTS = 16  # of two users: one may have ten sessions
@@ -98,8 +99,12 @@ def test_where_it_is_found(edge: Edge, authority: CertificateAuthority) -> None:
             {"rel": rel, "href": f"wss://localhost:{edge.direct.port}/xmpp-websocket"},
             {"rel": rel, "href": f"ws://localhost:{edge.plain.port}/xmpp-websocket"},  # type: ignore[attr-defined]
         ]
-        rows = edge.request("GET", "/connections")["connections"]
-        assert [(row["transport"], row["state"]) for row in rows] == [("http", "preauth")]
+
+        def rows() -> list[tuple[str, str]]:
+            found = edge.request("GET", "/connections")["connections"]
+            return [(row["transport"], row["state"]) for row in found]
+
+        wait_until(lambda: rows() == [("http", "preauth")], "only this connection")
 
 
 def test_the_roster_and_a_ping(edge: Edge, authority: CertificateAuthority) -> None:

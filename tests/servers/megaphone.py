@@ -1,5 +1,6 @@
 """A running Megaphone: its configuration file, its processes, and what an operator can ask it."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -64,11 +65,7 @@ class Node:
 
     def workers(self) -> list[int]:
         """The process ids of the workers, oldest first."""
-        return sorted(
-            pid
-            for pid in _children(self.process.pid)
-            if b"megaphone.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
-        )
+        return sorted(pid for pid in _children(self.process.pid) if b"megaphone.worker" in _command(pid))
 
     def reload(self) -> None:
         """Send SIGHUP."""
@@ -166,8 +163,17 @@ class Edge(Node):
 def _children(pid: int) -> list[int]:
     found = []
     for task in Path(f"/proc/{pid}/task").iterdir():
-        found += [int(child) for child in (task / "children").read_text().split()]
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread that has ended meanwhile
+            found += [int(child) for child in (task / "children").read_text().split()]
     return found
+
+
+def _command(pid: int) -> bytes:
+    """The command line of a process; nothing if it has ended meanwhile."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
 
 
 def upstream_of(server: Any, name: str = "server", **options: Any) -> dict[str, Any]:

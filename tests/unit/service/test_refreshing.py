@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from megaphone.service.ports import RosterItem
+from megaphone.service.home import REPLACED_LIMIT
+from megaphone.service.ports import RosterItem, What
+from megaphone.service.session import User
 from megaphone.stream.jid import JID
 from tests.unit.service.twin_store import Kept
 from tests.unit.service.world import DOMAIN, World
@@ -149,3 +151,87 @@ def test_a_version_never_goes_back() -> None:
     kept(world).roster = {jid: replace(item, name="y") for jid, item in kept(world).roster.items()}
     refreshed(world)
     assert world.services[0].home.users["juliet"].roster_version >= before
+
+
+class OtherNode:
+    """What `service.ports.Elsewhere` is where the user's other clients have their homes on one other node."""
+
+    def __init__(self) -> None:
+        self.told: list[What] = []
+
+    def others(self, _: User) -> bool:
+        return True
+
+    def available(self, _: User) -> bool:
+        return True
+
+    def is_first(self, _: User) -> bool:
+        return True
+
+    def changed(self, _: User) -> None:
+        pass
+
+    def tell(self, what: What, *_: object, **__: object) -> None:
+        self.told.append(what)
+
+    def ask(self, what: What, *_: object, **__: object) -> None:
+        self.told.append(what)
+
+
+def named(world: World, name: str) -> None:
+    """Juliet's client names Romeo."""
+    item = f"<item jid='{ROMEO}' name='{name}'/>"
+    world.send("juliet/balcony", f"<iq type='set' id='s'><query xmlns='jabber:iq:roster'>{item}</query></iq>")
+    world.take("juliet/balcony")
+
+
+def test_a_row_that_is_written_late_does_not_undo_what_was_made_of_it() -> None:
+    world = entered("juliet/balcony")
+    home = world.services[0].home
+    home.elsewhere = other = OtherNode()  # type: ignore[assignment]
+    asks = RosterItem(ROMEO, subscription="to", request=b"<presence type='subscribe'/>")
+    home_item = lambda: home.users["juliet"].roster.get(ROMEO)  # noqa: E731
+    world.services[0].contact_changed("juliet", asks)  # the other node has it first, and tells of it at once
+    world.send("juliet/balcony", f"<presence type='subscribed' to='{ROMEO}'/>")
+    assert home_item() == replace(asks, subscription="both", request=None)
+    assert What.CONTACT in other.told
+    world.take("juliet/balcony")
+    put(world, subscription="to", request=asks.request)  # its row comes, and was written later than ours
+    refreshed(world)
+    assert home_item() == kept(world).roster[ROMEO] == replace(asks, subscription="both", request=None)
+    assert world.take("juliet/balcony") == []
+    # but what the other node says itself holds, also if it is what was there before
+    world.services[0].contact_changed("juliet", asks)
+    put(world, subscription="to", request=asks.request)
+    refreshed(world)
+    assert home_item() == kept(world).roster[ROMEO] == asks
+
+
+def test_an_item_that_was_removed_does_not_come_back_with_a_row_that_is_written_late() -> None:
+    world = entered("juliet/balcony")
+    home = world.services[0].home
+    home.elsewhere = OtherNode()  # type: ignore[assignment]
+    named(world, "Romeo")
+    before = kept(world).roster[ROMEO]
+    world.send(
+        "juliet/balcony",
+        "<iq type='set' id='x'><query xmlns='jabber:iq:roster'>"
+        f"<item jid='{ROMEO}' subscription='remove'/></query></iq>",
+    )
+    world.take("juliet/balcony")
+    kept(world).roster = {ROMEO: before}
+    refreshed(world)
+    assert ROMEO not in kept(world).roster
+    assert ROMEO not in home.users["juliet"].roster
+    assert world.take("juliet/balcony") == []
+
+
+def test_what_is_remembered_of_changes_is_limited() -> None:
+    world = entered("juliet/balcony")
+    home = world.services[0].home
+    home.elsewhere = OtherNode()  # type: ignore[assignment]
+    user = home.users["juliet"]
+    for number in range(REPLACED_LIMIT + 5):
+        home.put_item(user, RosterItem(JID(f"r{number}", DOMAIN)), changed=True)
+    assert user.replaced is not None
+    assert [jid.local for jid in user.replaced] == [f"r{number}" for number in range(5, REPLACED_LIMIT + 5)]
