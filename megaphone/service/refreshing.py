@@ -8,6 +8,7 @@ Whatever else follows from a change (subscription stanzas, presence of contacts)
 Of two versions of a row the one that was written later counts. A node whose disk is slow may write later what another
 one, that was told of it at once (`take_contact`), has changed further already. So a row that says what an item was
 before our own change, with no word of anybody's since, is not taken: ours is written again, and is the later one then.
+Once for each change, or two nodes that have missed each other's words would go on writing for good.
 """
 
 from __future__ import annotations
@@ -36,10 +37,12 @@ def refresh(home: Home, user: User, stored: StoredUser) -> None:
 
 def _write_again(home: Home, user: User, after: dict[JID, RosterItem]) -> None:
     """Hold on to the changes of ours that rows written late would undo."""
-    for jid, before in (user.replaced or {}).items():
+    replaced = user.replaced or {}
+    for jid, before in list(replaced.items()):
         ours = user.roster.get(jid)
         if after.get(jid) != before or ours == before:
             continue
+        del replaced[jid]
         if ours is None:
             del after[jid]
             home.store.remove_roster_item(user.jid, jid, user.roster_version)

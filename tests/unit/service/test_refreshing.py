@@ -226,6 +226,21 @@ def test_an_item_that_was_removed_does_not_come_back_with_a_row_that_is_written_
     assert world.take("juliet/balcony") == []
 
 
+def test_what_was_written_again_once_gives_way() -> None:
+    """A node that has missed our word, and holds on to its own change as we do, must have the last one some time."""
+    world = entered("juliet/balcony")
+    home = world.services[0].home
+    home.elsewhere = OtherNode()  # type: ignore[assignment]
+    named(world, "Romeo")
+    before = kept(world).roster[ROMEO]
+    named(world, "Montague")
+    ours = kept(world).roster[ROMEO]
+    for expected in (ours, before):
+        kept(world).roster = {ROMEO: before}
+        refreshed(world)
+        assert home.users["juliet"].roster[ROMEO] == kept(world).roster[ROMEO] == expected
+
+
 def test_what_is_remembered_of_changes_is_limited() -> None:
     world = entered("juliet/balcony")
     home = world.services[0].home
