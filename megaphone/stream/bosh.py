@@ -191,7 +191,8 @@ class Session:
             return False
         if self._hold == 0:
             return was_empty and not self._last_carried
-        return self._open_requests() >= self._requests
+        # without those that have come before their turn: if there are any, this one is not the last that was sent
+        return sum(held.request is not None for held in self._held.values()) >= self._requests
 
     def _take_pause(self, seconds: int, now: float) -> None:
         """Answer all that is open, with nothing, and be patient (section 10)."""

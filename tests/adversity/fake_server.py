@@ -33,7 +33,7 @@ FLOOD_STANZA = b"<message from='flood'><body>%b</body></message>" % (b"x" * 4000
 HALF_STANZA = b"<message from='fake'><body>it was a dark and stormy"
 OTHER_HALF = b" night</body></message>"
 PAUSE_SECONDS = 0.3
-COMMANDS = ("flood", "die", "vanish", "end", "deaf", "dawdle", "stall")
+COMMANDS = ("flood", "die", "vanish", "end", "deaf", "dawdle", "stall", "hush")
 
 _RESOURCE = re.compile(rb"<resource>([^<]*)</resource>")
 _COMMAND = re.compile(rb"<message to='(%b)'/>" % "|".join(COMMANDS).encode())
@@ -155,6 +155,8 @@ class FakeSession(asyncio.Protocol):
             case "deaf":  # read nothing any more, and let the kernel take little
                 self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
                 self._transport.pause_reading()
+            case "hush":  # read on, and say nothing any more
+                pass
 
     def _flood(self) -> None:
         self._flooding = True

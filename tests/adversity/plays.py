@@ -54,6 +54,22 @@ def late(data: bytes) -> Play:
     return play
 
 
+def long(data: bytes) -> Play:
+    """Send this, which is more than one read, in a session whose server has been told to be silent.
+
+    What the edge has passed on before it refuses the rest may end within a stanza. No real server answers that; the
+    fake one would echo it, and the edge's error would have to wait for the end of that stanza.
+    """
+
+    def play(scene: Scene) -> Answer:
+        with scene.session() as visitor:
+            visitor.send(b"<message to='hush'/>")
+            visitor.send(data)
+            return visitor.answer()
+
+    return play
+
+
 def opened_inside(data: bytes) -> Play:
     """Send this header inside TLS, take what the server makes of it, and leave."""
 

@@ -10,6 +10,7 @@ from tests.adversity.visitor import Answer, Visitor
 from tests.servers.process import wait_until
 
 SECOND = 1.0
+THREE_SECONDS = 3.0  # for a client that has to get somewhere before, on a busy machine
 SMALL_BUFFER_BYTES = 16_384
 MAILBOX_BYTES = 65_536
 # One read of the server into a mailbox that is about full, and what is encrypted already: 64 KiB and one more record.
@@ -81,7 +82,7 @@ def never_reads(scene: Scene) -> Answer:
             assert edge.metric("megaphone_mailbox_bytes") <= WAITING_AT_MOST_BYTES
             return scene.counts(slow[0])[slow] > before
 
-        wait_until(closed, "the slow reader closed", 10.0)
+        wait_until(closed, "the slow reader closed")
         answer = visitor.answer()
         other.leave()
         # What the kernel and TLS had under way still arrives, as it was.
@@ -92,6 +93,7 @@ def never_reads(scene: Scene) -> Answer:
 
 TIMED_OUT = error("connection-timeout")
 LATE = {"preauth_seconds": SECOND}
+LATER = {"preauth_seconds": THREE_SECONDS}
 
 SLOW = (
     Row(
@@ -116,34 +118,34 @@ SLOW = (
         limits=LATE,
     ),
     Row(
-        sent="`<starttls/>`, and then no handshake, with `preauth_seconds = 1`",
+        sent="`<starttls/>`, and then no handshake, with `preauth_seconds = 3`",
         play=after_proceed(b""),
         reason="preauth-timeout",
-        limits=LATE,
+        limits=LATER,
     ),
     Row(
-        sent="Nothing after TLS, with `preauth_seconds = 1`",
+        sent="Nothing after TLS, with `preauth_seconds = 3`",
         play=silent_after_tls,
         answer=(HEADER, TIMED_OUT, END),
         end=CLOSE_NOTIFY,
         reason="preauth-timeout",
-        limits=LATE,
+        limits=LATER,
     ),
     Row(
-        sent="No login, with `preauth_seconds = 1`",
+        sent="No login, with `preauth_seconds = 3`",
         play=silent_before_auth,
         answer=(TIMED_OUT, END),
         end=CLOSE_NOTIFY,
         reason="preauth-timeout",
-        limits=LATE,
+        limits=LATER,
     ),
     Row(
-        sent="Nothing in a session, with `idle_seconds = 1`",
+        sent="Nothing in a session, with `idle_seconds = 3`",
         play=idle,
         answer=(TIMED_OUT, END),
         end=CLOSE_NOTIFY,
         reason="idle-timeout",
-        limits={"idle_seconds": SECOND},
+        limits={"idle_seconds": THREE_SECONDS},
     ),
     Row(
         sent="FIN, then silence; the server is silent, too, with `close_seconds = 1`",

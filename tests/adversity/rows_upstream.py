@@ -9,6 +9,7 @@ from tests.adversity.table import END, HALF, HEADER, OTHER_HALF, Piece, Play, Ro
 from tests.adversity.visitor import Answer, Silence
 
 SECOND = 1.0
+THREE_SECONDS = 3.0  # for a client that has to get somewhere before, on a busy machine
 MUTE = GOOD.replace(b" to=", b" from='mute@example.test' to=")
 MUCH_BYTES = 64_000_000  # far more than the kernel's and the edge's buffers
 BYTES = "megaphone_stream_bytes_total"
@@ -103,12 +104,12 @@ UPSTREAM = (
         upstreams=("full",),
     ),
     Row(
-        sent="It accepts and never answers, with `preauth_seconds = 1`",
+        sent="It accepts and never answers, with `preauth_seconds = 3`",
         play=first_inside(MUTE),
         answer=(HEADER, error("connection-timeout"), END),
         end=CLOSE_NOTIFY,
         reason="preauth-timeout",
-        limits={"preauth_seconds": SECOND},
+        limits={"preauth_seconds": THREE_SECONDS},
     ),
     Row(
         sent="It hangs up in the middle of a stanza",
@@ -130,6 +131,7 @@ UPSTREAM = (
         answer=(HALF, OTHER_HALF, error("restricted-xml"), END),
         end=CLOSE_NOTIFY,
         reason="restricted-xml",
+        limits={"close_seconds": 30.0},
     ),
     Row(
         sent="The same, and it never finishes, with `close_seconds = 1`",

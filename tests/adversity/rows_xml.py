@@ -1,8 +1,12 @@
 """Bad input in the XML of a session, and most of it also before TLS: what RFC 6120 or the limits forbid."""
 
-from tests.adversity.plays import CLOSE_NOTIFY, GOOD, early, late
+from tests.adversity.plays import CLOSE_NOTIFY, GOOD, early, late, long
+from tests.adversity.scene import Scene
 from tests.adversity.table import END, Row, Section, error
-from tests.adversity.visitor import STREAM_END
+from tests.adversity.visitor import STREAM_END, Answer
+from tests.servers.process import wait_until
+
+BYTES = "megaphone_stream_bytes_total"
 
 
 def xml(sent: str, data: bytes, condition: str, limit: str = "") -> tuple[Row, Row]:
@@ -37,10 +41,24 @@ XML = (
     xml("A second stream header where none is due", GOOD.partition(b"?>")[2], "not-well-formed"),
 )
 
+TOO_LONG = b"<message><body>" + b"x" * (262_145 - 15)
+
+
+def last_byte_late(scene: Scene) -> Answer:
+    """All but the last byte is with the server before the last one comes."""
+    with scene.session() as visitor:
+        visitor.send(b"<message to='hush'/>")
+        before = scene.edge.metric(BYTES, direction="in")
+        visitor.send(TOO_LONG[:-1])
+        wait_until(lambda: scene.edge.metric(BYTES, direction="in") - before >= len(TOO_LONG) - 1, "all but one byte")
+        visitor.send(TOO_LONG[-1:])
+        return visitor.answer()
+
+
 IN_SESSION = (
     Row(
         sent="A stanza of 262,145 bytes",
-        play=late(b"<message><body>" + b"x" * (262_145 - 15)),
+        play=long(TOO_LONG),
         answer=(error("policy-violation"), END),
         end=CLOSE_NOTIFY,
         reason="policy-violation",
@@ -85,12 +103,21 @@ IN_SESSION = (
     ),
 )
 
+IN_TWO = Row(
+    sent="A stanza of 262,145 bytes, of which the last comes later",
+    play=last_byte_late,
+    answer=(error("policy-violation"), END),
+    end=CLOSE_NOTIFY,
+    reason="policy-violation",
+    limit="stanza_bytes",
+)
+
 SECTIONS = (
     Section(
         "XML in a session",
         "Of a logged-in client. The rows up to “A second stream header” get the same stream error before TLS, then FIN "
         "without `close_notify`.",
         (*(late_row for late_row, _ in XML), *IN_SESSION),
-        also=tuple(early_row for _, early_row in XML),
+        also=(*(early_row for _, early_row in XML), IN_TWO),
     ),
 )

@@ -45,7 +45,7 @@ def test_row(scene: Scene, at_first: list[tuple[int, int]], row: Row) -> None:
     answer = row.play(scene)
     assert answer == row.expected
     # Whoever else the row needed has left in order.
-    wait_until(lambda: scene.edge.metric("megaphone_connections") == 0, "no connection", 10.0)
+    wait_until(lambda: scene.edge.metric("megaphone_connections") == 0, "no connection")
     grown = scene.counts(CLOSED, REFUSED, *row.counted) - before
     assert {label for name, label in grown if name == CLOSED} - {"client-closed"} == {row.reason} - {"client-closed"}
     assert grown[CLOSED, row.reason] >= 1

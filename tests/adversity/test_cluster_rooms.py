@@ -17,7 +17,7 @@ from tests.servers.model import ROOMS
 NAMES = ("a", "b", "c")
 SENDERS = {name: (f"{name}one", f"{name}two") for name in NAMES}
 COMERS = {name: f"{name}comer" for name in NAMES}
-LINES = 25  # of each sender: all of it is within the history that who joins may ask for
+LINES = 25  # of each sender; with the first and the last one it is within the history that who joins may ask for
 HISTORY = 200
 
 
@@ -48,10 +48,10 @@ async def senders_in(cluster: Cluster, room: str) -> dict[str, list[Chronicler]]
     return senders
 
 
-async def say_all(senders: dict[str, list[Chronicler]], room: str) -> list[str]:
-    """Everybody says all lines; what was said."""
+async def say_all(senders: dict[str, list[Chronicler]], room: str, lines: int = LINES) -> list[str]:
+    """Everybody says so many lines; what was said."""
     said = []
-    for _ in range(LINES):
+    for _ in range(lines):
         for each in [each for group in senders.values() for each in group]:
             said.append(each.say_next(room))
         await asyncio.sleep(0.05)
@@ -90,20 +90,22 @@ def test_a_join_is_a_position(cluster: Cluster) -> None:
     room = "position"
     chance = random.Random(5)
 
-    async def come(name: str, delay_seconds: float, over: asyncio.Event) -> Chronicler:
+    async def come(name: str, delay_seconds: float) -> Chronicler:
         await asyncio.sleep(delay_seconds)
         comer = await Chronicler.login(COMERS[name], cluster.node(name).plain, management=True)
         await comer.join(room, history=HISTORY)
-        await over.wait()
         return comer
 
     async def scene() -> None:
         senders = await senders_in(cluster, room)
-        over = asyncio.Event()
-        comings = [asyncio.create_task(come(name, chance.uniform(0.2, 0.9), over)) for name in NAMES]
-        said = await say_all(senders, room)
-        over.set()
-        for comer in await asyncio.gather(*comings):
+        said = await say_all(senders, room, 1)  # that all have before anybody comes
+        for each in [each for group in senders.values() for each in group]:
+            await each.hear_all(room, said)
+        comings = [asyncio.create_task(come(name, chance.uniform(0.2, 0.9))) for name in NAMES]
+        said += await say_all(senders, room)
+        comers = await asyncio.gather(*comings)
+        said += await say_all(senders, room, 1)  # however long it took them to come
+        for comer in comers:
             await comer.hear_all(room, said)
             heard = comer.lines_heard(room)
             assert len(heard) == len(said)

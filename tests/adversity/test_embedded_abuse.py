@@ -22,7 +22,7 @@ RATE, BURST = 1000, 500
 OCCUPANTS = 50
 MAILBOX_BYTES = 65_536
 MESSAGES_LIMIT = 3000  # 24 MB
-PATIENCE_SECONDS = 10.0  # for a round trip beside an abuser, on a busy machine
+PATIENCE_SECONDS = 30.0  # for a round trip beside an abuser, on a busy machine
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +162,7 @@ def test_a_slow_reader_in_a_room(node: EmbeddedNode, context: ssl.SSLContext, tl
             await other.close()
 
     play(scene)
-    deadline = time.monotonic() + 10.0
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while node.metric("megaphone_mailbox_bytes"):
         assert time.monotonic() < deadline
 

@@ -61,7 +61,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory, authority: CertificateAuthor
 def test_row(scene: Scene, row: Row) -> None:
     before = scene.counts(CLOSED)
     assert row.play(scene) == row.expected
-    wait_until(lambda: scene.edge.metric("megaphone_connections") == 0, "no connection", 10.0)
+    wait_until(lambda: scene.edge.metric("megaphone_connections") == 0, "no connection")
     grown = scene.counts(CLOSED) - before
     assert {label for _, label in grown} - {"client-closed"} == {row.reason} - {"client-closed"}
     assert grown[CLOSED, row.reason] >= 1

@@ -43,14 +43,14 @@ def test_nothing_acknowledged_is_lost(
         await asyncio.sleep(PAUSE_SECONDS)
         await crowd.stop_talking()
         await crowd.everybody_talking(60.0)
-        await crowd.all_acknowledged(30.0)
+        await crowd.all_acknowledged(60.0)
         try:
-            await until(lambda: not crowd.ledger.missing, "all acknowledged messages arrived", 20.0)
+            await until(lambda: not crowd.ledger.missing, "all acknowledged messages arrived", 60.0)
         finally:
             before = len(crowd.ledger.arrived)
             for person in crowd.people:
                 person.say_something()
-            await crowd.all_acknowledged(30.0)
+            await crowd.all_acknowledged(60.0)
             assert len(crowd.ledger.arrived) >= before
             await crowd.stop()
         return crowd

@@ -179,6 +179,7 @@ class Member:
 
     def __init__(self, user: str) -> None:
         self.user = user
+        self.entered = asyncio.Event()  # for the first time
         self.stays: list[list[int]] = []
         self.history = 0
 
@@ -186,6 +187,7 @@ class Member:
         talker = await Talker.login(self.user, node.plain)
         while not until_set.is_set():
             await talker.join(room, history=random.choice((0, 1, 5, 20)))
+            self.entered.set()
             await asyncio.sleep(random.uniform(0.0, 0.4))
             talker.leave(room)
             await talker.hear_presence(f"{room}@{ROOMS}/{self.user}", "unavailable")
@@ -211,6 +213,9 @@ def test_a_join_is_a_position(node: EmbeddedNode, capsys: pytest.CaptureFixture[
         over = asyncio.Event()
         comings = [asyncio.create_task(member.come_and_go(node, room, over)) for member in members]
         for number in range(per_sender):
+            if number == 10:  # the rest is said while they come and go, however long it took them to log in
+                for member in members:
+                    await member.entered.wait()
             for sender in senders:
                 sender.say(f"{room}@{ROOMS}", f"{sender.user} {number}", "groupchat")
             await asyncio.sleep(0.05)

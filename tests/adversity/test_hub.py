@@ -23,7 +23,7 @@ PINGS = 50
 def hub(tmp_path: Path, fake_server: Endpoint) -> Iterator[Hub]:
     """A hub before the server that misbehaves on request."""
     upstream = {"name": "server", "address": f"{fake_server.host}:{fake_server.port}", "proxy_protocol": False}
-    hub = Hub(tmp_path, [upstream], window_bytes=WINDOW_BYTES, slow_seconds=2.0)
+    hub = Hub(tmp_path, [upstream], window_bytes=WINDOW_BYTES, slow_seconds=4.0)
     try:
         hub.start()
         yield hub

@@ -34,7 +34,7 @@ def test_gives_up(tmp_path: Path, authority: CertificateAuthority, fake_server: 
         os.kill(worker_rows(edge)[0]["pid"], signal.SIGKILL)
         await until(lambda: all(client.lost_with is not None for client in crowd.clients), "all clients gone")
         conditions = {client.condition for client in crowd.clients if client.port in of_worker_1}
-        return await asyncio.to_thread(edge.process.wait, 10.0), conditions
+        return await asyncio.to_thread(edge.process.wait, 60.0), conditions
 
     with running(edge):
         code, conditions = asyncio.run(scene())

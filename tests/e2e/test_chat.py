@@ -236,12 +236,12 @@ def test_a_server_that_is_away_for_a_while_is_tried_with_growing_pauses(prosody_
         network = Network((public.host, public.port))
         async with network, chatting("patience", "John", options=through(network.address[1])) as (john,):
             await network.go_away()
-            await john.until(lambda lines: sum("Connection refused, " in line for line in lines) == 2, "two failures")
+            await john.until(lambda lines: sum("Connection refused, " in line for line in lines) >= 2, "two failures")
             john.type("while away")
             await network.come_back()
             await john.shows("[John] while away")
             pauses = [float(found[1]) for line in john.lines if (found := re.search(r" in ([\d.]+) s$", line))]
-            assert len(pauses) == 3
+            assert len(pauses) >= 3  # more where it is not back before the third has passed
             assert 0.4 <= pauses[0] <= 1.0 <= pauses[1] <= 2.0 <= pauses[2] <= 4.0
             await john.leave()
 

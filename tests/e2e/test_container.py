@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import urllib.request
@@ -189,7 +190,7 @@ def test_the_wheel_runs_from_a_fresh_environment(wheel: Path, tmp_path: Path) ->
         node.wait_until(lambda: _answers(f"http://{LOOPBACK}:{admin}/health/ready"), "megaphone", START_SECONDS)
         page = urllib.request.urlopen(f"http://{LOOPBACK}:{admin}/metrics", timeout=30).read().decode()
         assert f'version="{__version__}"' in page
-        node.stop()
+        node.signal(signal.SIGTERM)
         assert node.wait(START_SECONDS) == 0
     finally:
         node.stop()

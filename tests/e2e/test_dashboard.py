@@ -23,7 +23,7 @@ from tests.servers.certificates import CertificateAuthority
 from tests.servers.chromium import Chromium, browsing
 from tests.servers.megaphone import Edge
 from tests.servers.model import ALICE, BOB
-from tests.servers.process import LOOPBACK
+from tests.servers.process import LOOPBACK, wait_until
 
 TOKEN = "an-operators-token-for-tests"
 # What changes while nobody does anything: it must lie between two scrapes, or be compared with another look.
@@ -133,7 +133,7 @@ def test_every_number_is_that_of_metrics(
 
     def check() -> None:
         open_dashboard(browser, edge)
-        assert edge.metric("megaphone_connections") == 3
+        wait_until(lambda: edge.metric("megaphone_connections") == 3, "the end of who came for a wrong domain")
         browser.wait("Boolean(document.querySelector('[data-metric*=client_round_trip]').dataset.value)")
         for _ in range(30):
             before = scrape(edge)

@@ -17,6 +17,7 @@ from tests.servers.embedded import Embedded
 from tests.servers.model import BOB, CAROL, ROOMS
 
 Played = Callable[[Script], None]
+STEP_SECONDS = 60.0  # on a busy machine
 OWNER = "http://jabber.org/protocol/muc#owner"
 ROOM = f"terrace@{ROOMS}"
 PROFANITY_ACCOUNT = """\
@@ -68,7 +69,7 @@ def test_profanity(played: Played, embedded: Embedded, home: Path) -> None:
             await terminal.until("Room locked, requires configuration.")
             terminal.type("/room accept")
             await terminal.until("Room unlocked.")
-            await bob.plugin["xep_0045"].join_muc_wait(ROOM, "Bob", timeout=20)
+            await bob.plugin["xep_0045"].join_muc_wait(ROOM, "Bob", timeout=STEP_SECONDS)
             await terminal.until(lambda screen: any(line.endswith("  Bob") for line in screen.splitlines()))
             bob.send_message(ROOM, "hello room", mtype="groupchat")
             await terminal.until("hello room")
@@ -95,7 +96,7 @@ def test_profanity_shows_what_was_said_before(played: Played, embedded: Embedded
 
     async def script(company: Company) -> None:
         bob = await company.enter(BOB, "xep_0045", "xep_0424", resource="desk")
-        await bob.plugin["xep_0045"].join_muc_wait(room, "Bob", timeout=20)
+        await bob.plugin["xep_0045"].join_muc_wait(room, "Bob", timeout=STEP_SECONDS)
         await bob.ask("set", f"<query xmlns='{OWNER}'><x xmlns='jabber:x:data' type='submit'/></query>", to=room)
         for text in ("the first word", "a slip of the tongue", "the last wörd ♥"):
             bob.send_message(room, text, mtype="groupchat")
@@ -134,7 +135,7 @@ def test_go_sendxmpp(played: Played, embedded: Embedded, authority: CertificateA
         process = await asyncio.create_subprocess_exec(
             *login, *arguments, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
-        said, _ = await asyncio.wait_for(process.communicate(text.encode()), 20)
+        said, _ = await asyncio.wait_for(process.communicate(text.encode()), STEP_SECONDS)
         assert (process.returncode, said) == (0, b"")
 
     async def script(company: Company) -> None:
@@ -142,7 +143,7 @@ def test_go_sendxmpp(played: Played, embedded: Embedded, authority: CertificateA
         await send(BOB.jid, text="from a script: ♥ & <b>")
         (heard,) = await bob.expect(stanza("message", kind="chat", child="{jabber:client}body"))
         assert heard.findtext("{jabber:client}body") == "from a script: ♥ & <b>"
-        await bob.plugin["xep_0045"].join_muc_wait(ROOM, "Bob", timeout=20)
+        await bob.plugin["xep_0045"].join_muc_wait(ROOM, "Bob", timeout=STEP_SECONDS)
         await bob.ask("set", f"<query xmlns='{OWNER}'><x xmlns='jabber:x:data' type='submit'/></query>", to=ROOM)
         await send("--chatroom", "--alias", "cron", ROOM, text="the backup is done")
         (heard,) = await bob.expect(stanza("message", kind="groupchat", of=f"{ROOM}/cron"))
@@ -155,7 +156,7 @@ def test_go_sendxmpp(played: Played, embedded: Embedded, authority: CertificateA
             assert listener.stdout is not None
             for number in range(3):  # the first may wait for it
                 bob.send_message(CAROL.jid, f"are you listening? {number}", mtype="chat")
-                line = await asyncio.wait_for(listener.stdout.readline(), 20)
+                line = await asyncio.wait_for(listener.stdout.readline(), STEP_SECONDS)
                 assert f"are you listening? {number}" in line.decode()
         finally:
             listener.terminate()

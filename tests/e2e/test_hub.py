@@ -25,6 +25,7 @@ from tests.servers.certificates import CertificateAuthority
 from tests.servers.connections import established
 from tests.servers.ejabberd import Ejabberd
 from tests.servers.hub import Hub
+from tests.servers.linked import until
 from tests.servers.megaphone import Edge as Megaphone
 from tests.servers.megaphone import upstream_of
 from tests.servers.model import ALICE, BOB, DOMAIN
@@ -74,6 +75,7 @@ def test_clients_of_an_edge(hub: Hub, tmp_path: Path, authority: CertificateAuth
     edge = linked(hub, tmp_path / "edge", authority)
 
     async def session() -> None:
+        await until(lambda: edge.metric("megaphone_links", state="attached") == 2, "a link for each client")
         alice = await LightClient.login(edge.starttls, ALICE, authority.certificate)
         bob = await LightClient.login(edge.direct, BOB, authority.certificate)
         for number in range(MESSAGES):
@@ -82,9 +84,7 @@ def test_clients_of_an_edge(hub: Hub, tmp_path: Path, authority: CertificateAuth
         for number in range(MESSAGES):
             assert (await bob.next()).findtext("{*}body") == f"to Bob {number}"
             assert (await alice.next()).findtext("{*}body") == f"to Alice {number}"
-        await asyncio.to_thread(
-            wait_until, lambda: hub.metric("megaphone_hub_links", state="attached") == 2, "both links counted"
-        )
+        await until(lambda: hub.metric("megaphone_hub_links", state="attached") == 2, "both links counted")
         rows = hub.request("GET", "/connections")["connections"]
         assert {(row["address"], row["port"]) for row in rows} == {
             ("127.0.0.1", client.local_port) for client in (alice, bob)
@@ -209,7 +209,7 @@ def test_mutual_tls(tmp_path: Path, prosody_behind_edge: Prosody, authority: Cer
 
     with running(hub):
         run(main())
-        assert hub.metric("megaphone_tls_handshakes_total", result="failed") == 2
+        hub.wait_for_metric("megaphone_tls_handshakes_total", 2, result="failed")
         assert hub.metric("megaphone_hub_attaches_total", session="new") == 1
         assert hub.metric("megaphone_hub_attaches_total", session="resumed") == 1
 

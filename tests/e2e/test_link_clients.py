@@ -121,6 +121,7 @@ def test_a_drain_tells_clients_and_server(
             assert {(await stream.wait_end()).reason for stream in streams} == {Reason.SYSTEM_SHUTDOWN}
             assert all(session.draining for session in sessions)
             for session in sessions:
+                await until(lambda session=session: session.failure is not None, "the end of the link")
                 assert "SYSTEM_SHUTDOWN" in str(session.failure)
 
     run(main())

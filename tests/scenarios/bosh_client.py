@@ -94,18 +94,20 @@ class BoshClient:
                 await writer.wait_closed()
 
     async def _exchange(self, text: str) -> ET.Element:
+        body = await self._answered(text)
+        if self.lose_answers:
+            self.lose_answers -= 1
+            body = await self._answered(text)  # as if the first answer had never come
+        return body
+
+    async def _answered(self, text: str) -> ET.Element:
         while True:
             try:
-                body = await self.post(text)
-                break
+                return await self.post(text)
             except Answer as answer:  # whoever reads the answers has a deadline
                 if answer.status != 503:
                     raise
                 await asyncio.sleep(0.02)
-        if self.lose_answers:
-            self.lose_answers -= 1
-            body = await self.post(text)  # as if the first answer had never come
-        return body
 
     # --- the session ------------------------------------------------------------
 
@@ -153,6 +155,12 @@ class BoshClient:
                 rid = min(self._open)
                 self._take(await self._open[rid])
                 del self._open[rid]
+
+    async def is_held(self) -> None:
+        """Leave one request with the server, which has it: it has answered the one before, as it holds one only."""
+        self.send()
+        await self.stanza("<iq type='result' id='nobody-asked' xmlns='jabber:client'/>")
+        await self.room()
 
     async def until(self, tag: str) -> ET.Element:
         """The next element with this name."""

@@ -225,7 +225,7 @@ class Session:
         join = "<presence to='{}'><x xmlns='" + MUC + "'/></presence>"
         subject = stanza("message", kind="groupchat", child="{jabber:client}subject")
         self.desk.say(join.format(nicks[self.desk]))
-        await self.desk.expect(stanza("presence", of=nicks[self.desk], child=MUC_USER))
+        await self.desk.expect(stanza("presence", of=nicks[self.desk], child=MUC_USER), subject)
         await self._begin("open the room")
         await self.desk.ask(
             "set", f"<query xmlns='{MUC}#owner'><x xmlns='jabber:x:data' type='submit'/></query>", to=ROOM

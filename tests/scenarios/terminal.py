@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 COLUMNS, LINES = 170, 40
-WAIT_SECONDS = 20.0
+WAIT_SECONDS = 60.0  # on a busy machine; nothing waits this long when it works
 POLL_SECONDS = 0.05
 
 

@@ -6,8 +6,10 @@
 
 -include("ejabberd_commands.hrl").
 
+-define(HOLDING, test_megaphone_holding).
+
 -export([start/2, stop/1, depends/2, mod_options/1, mod_doc/0]).
--export([kill_session/1, memory/0, suspend/2, client_memory/1, watch_collections/1, collections/1,
+-export([kill_session/1, memory/0, suspend/2, resume/0, client_memory/1, watch_collections/1, collections/1,
          fullsweep_after/1]).
 
 start(_, _) ->
@@ -25,6 +27,8 @@ commands() ->
                         args = [{link, binary}], result = {killed, integer}},
      #ejabberd_commands{name = test_suspend_clients, module = ?MODULE, function = suspend,
                         args = [{link, binary}, {milliseconds, integer}], result = {suspended, integer}},
+     #ejabberd_commands{name = test_resume_clients, module = ?MODULE, function = resume, args = [],
+                        result = {resumed, integer}},
      #ejabberd_commands{name = test_client_memory, module = ?MODULE, function = client_memory, args = [{link, binary}],
                         result = {bytes, {list, {bytes, integer}}}},
      #ejabberd_commands{name = test_watch_collections, module = ?MODULE, function = watch_collections,
@@ -41,14 +45,26 @@ commands() ->
 kill_session(Name) ->
     length([exit(Pid, kill) || Pid <- named(Name)]).
 
-%% The clients' processes of the link stand still for so long, as under a shaper.
+%% The clients' processes of the link stand still for so long, as under a shaper, or until `resume`. When this returns
+%% they do.
 suspend(Name, Milliseconds) ->
     Clients = clients(Name),
-    spawn(fun() ->
-                  [erlang:suspend_process(Pid) || Pid <- Clients],
-                  receive after Milliseconds -> ok end
-          end),
-    length(Clients).
+    Asking = self(),
+    Holding = spawn(fun() ->
+                            [erlang:suspend_process(Pid) || Pid <- Clients],
+                            Asking ! {suspended, self()},
+                            receive resume -> ok after Milliseconds -> ok end
+                    end),
+    catch unregister(?HOLDING),
+    register(?HOLDING, Holding),
+    receive {suspended, Holding} -> length(Clients) after 5000 -> -1 end.
+
+%% End what `suspend` did last, unless its time has passed; how many of those there were.
+resume() ->
+    case whereis(?HOLDING) of
+        undefined -> 0;
+        Holding -> Holding ! resume, 1
+    end.
 
 %% What the process of each client takes, as it is.
 client_memory(Name) ->

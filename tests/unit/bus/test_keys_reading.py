@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 
 @asynccontextmanager
-async def reading(keys: Keys, batch: int = 3) -> AsyncIterator[Reading]:
-    begun = Reading(keys, batch=batch, heartbeat_seconds=0.2)
+async def reading(keys: Keys, batch: int = 3, heartbeat_seconds: float = 2.0) -> AsyncIterator[Reading]:
+    """One that holds a store for gone when it is silent for three heartbeats, or a busy machine is."""
+    begun = Reading(keys, batch=batch, heartbeat_seconds=heartbeat_seconds)
     try:
         await begun.open()
         yield begun
@@ -63,10 +64,10 @@ def test_all_keys_come_in_batches_then_every_change(nats: NATS) -> None:
 
 def test_an_empty_bucket_has_nothing_to_say_and_then_something(nats: NATS) -> None:
     async def scenario() -> None:
-        async with bucket(nats) as keys, reading(keys) as begun:
+        async with bucket(nats) as keys, reading(keys, heartbeat_seconds=0.6) as begun:
             assert begun.pending == 0
             waiting = asyncio.create_task(begun.next())
-            await asyncio.sleep(1.0)  # longer than the store may be silent: it says that it is there
+            await asyncio.sleep(2.5)  # longer than the store may be silent: it says that it is there
             assert not waiting.done()
             await keys.put("a", b"1")
             (change,) = await waiting
@@ -118,7 +119,7 @@ def test_a_bucket_that_is_not_there(nats: NATS) -> None:
 @pytest.mark.parametrize("trouble", ["bucket", "server"])
 def test_whatever_may_have_been_missed_is_said(nats: NATS, trouble: str) -> None:
     async def scenario() -> None:
-        async with bucket(nats) as keys, reading(keys) as begun:
+        async with bucket(nats) as keys, reading(keys, heartbeat_seconds=1.0) as begun:
             await keys.put("a", b"1")
             assert len(await begun.next()) == 1
             waiting = asyncio.create_task(begun.next())

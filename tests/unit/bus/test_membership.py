@@ -25,12 +25,22 @@ if TYPE_CHECKING:
 
 LEASE_SECONDS = 2
 GONE_SECONDS = LEASE_SECONDS + 1.0
+BUSY_SECONDS = 10.0  # that a busy machine may take for more; test_members has the exact times
+LONG_LEASE_SECONDS = 600
 
 
 class Node:
     """A node that does nothing but being a member."""
 
-    def __init__(self, nats: NATS, number: int, cluster: str = "test", *, since_ms: int | None = None) -> None:
+    def __init__(
+        self,
+        nats: NATS,
+        number: int,
+        cluster: str = "test",
+        *,
+        since_ms: int | None = None,
+        lease_seconds: int = LEASE_SECONDS,
+    ) -> None:
         self.events: list[tuple[str, str]] = []
         self.faults: list[Exception] = []
         self.replaced = 0
@@ -42,7 +52,7 @@ class Node:
                 node_key=number.to_bytes(32, "big"),
                 incarnation=os.urandom(8),
                 since_ms=int(time.time() * 1000) if since_ms is None else since_ms,
-                lease_seconds=LEASE_SECONDS,
+                lease_seconds=lease_seconds,
             ),
             joined=lambda one: self.events.append(("joined", one.name)),
             left=lambda one: self.events.append(("left", one.name)),
@@ -107,16 +117,14 @@ def test_all_who_join_at_once_see_all(nats: NATS) -> None:
 
 def test_who_leaves_is_gone_at_once_and_who_dies_within_its_lease(nats: NATS) -> None:
     async def scenario() -> None:
-        nodes = await open_nodes(nats, 4)
+        nodes = [*await open_nodes(nats, 3), await Node(nats, 3, lease_seconds=LONG_LEASE_SECONDS).open()]
         await until(lambda: all(len(node.sees) == 4 for node in nodes))
-        began = time.monotonic()
         await nodes[3].close()
-        await until(lambda: all(node.sees == names([0, 1, 2]) for node in nodes[:3]))
-        assert time.monotonic() - began < 1.0
+        await until(lambda: all(node.sees == names([0, 1, 2]) for node in nodes[:3]))  # before its lease has run out
         began = time.monotonic()
         await nodes[2].die()
         await until(lambda: all(node.sees == names([0, 1]) for node in nodes[:2]))
-        assert 0.5 < time.monotonic() - began < GONE_SECONDS
+        assert 0.5 < time.monotonic() - began < LEASE_SECONDS + BUSY_SECONDS
         await asyncio.sleep(GONE_SECONDS)  # those who live stay, which only time can show
         assert all(node.left == ["node3", "node2"] for node in nodes[:2])
         await close_nodes(nodes[:2])
@@ -233,7 +241,7 @@ def test_a_node_that_dies_while_the_server_is_away_is_gone_afterwards(nats: NATS
         await until(lambda: all(node.bus.up for node in nodes[:2]))
         began = time.monotonic()
         await until(lambda: all(node.sees == names([0, 1]) for node in nodes[:2]))
-        assert time.monotonic() - began < GONE_SECONDS + 1.0
+        assert time.monotonic() - began < LEASE_SECONDS + BUSY_SECONDS
         await close_nodes(nodes[:2])
 
     run(scenario())
@@ -288,7 +296,7 @@ def test_joins_and_leaves_that_race_lose_nothing(lasting_nats: NATS, rounds: lis
             expected = names([*living, NODES])
             began = time.monotonic()
             await until(lambda expected=expected: all(node.sees == expected for node in [watcher, *living.values()]))
-            assert time.monotonic() - began < GONE_SECONDS + 1.0
+            assert time.monotonic() - began < LEASE_SECONDS + BUSY_SECONDS
         for number in living:
             assert watcher.events.count(("joined", f"node{number}")) == watcher.left.count(f"node{number}") + 1
         await close_nodes([*living.values()])

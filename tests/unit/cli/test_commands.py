@@ -13,7 +13,7 @@ import trio
 from megaphone import __version__
 from megaphone.cli.main import main
 from megaphone.supervisor.child import State
-from tests.unit.supervisor.node_under_test import Running, RunNode, until
+from tests.unit.supervisor.node_under_test import PATIENCE_SECONDS, Running, RunNode, until
 
 pytestmark = pytest.mark.trio
 
@@ -100,7 +100,7 @@ async def test_connections(run_node: RunNode, command) -> None:
 
 
 async def test_connections_of_a_node_with_a_worker_that_hangs(run_node: RunNode, command) -> None:
-    async with run_node(workers=2) as node:
+    async with run_node(workers=2, heartbeat_timeout_seconds=PATIENCE_SECONDS) as node:
         await node.wait_ready()
         os.kill(node.supervisor.seats[0].child.pid, signal.SIGSTOP)
         shown = await command(node, "connections")
@@ -110,7 +110,7 @@ async def test_connections_of_a_node_with_a_worker_that_hangs(run_node: RunNode,
 
 
 async def test_links(run_node: RunNode, command) -> None:
-    async with run_node(workers=2) as node:
+    async with run_node(workers=2, heartbeat_timeout_seconds=PATIENCE_SECONDS) as node:
         await node.wait_ready()
         shown = await command(node, "links")
         assert shown.code == 0
@@ -138,7 +138,7 @@ async def test_links(run_node: RunNode, command) -> None:
 
 
 async def test_links_of_a_node_that_has_none(run_node: RunNode, command) -> None:
-    async with run_node("no-links", workers=1) as node:
+    async with run_node("no-links", workers=1, heartbeat_timeout_seconds=PATIENCE_SECONDS) as node:
         await node.wait_ready()
         shown = await command(node, "links")
         assert (shown.code, shown.out, shown.err) == (0, "there are no links\n", "")

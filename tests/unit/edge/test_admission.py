@@ -18,9 +18,14 @@ from tests.unit.edge.peer import Peer
 
 def connect_some(edge: EdgeUnderTest, address: tuple[str, int], sources: list[str]) -> list[Peer]:
     before = edge.count(Slot.ACCEPTED)
-    clients = [edge.connect(address, source=source) for source in sources]
+    clients = connect_at_once(edge, address, sources)
     edge.until(lambda: edge.count(Slot.ACCEPTED) == before + len(sources), "all accepted")
     return clients
+
+
+def connect_at_once(edge: EdgeUnderTest, address: tuple[str, int], sources: list[str]) -> list[Peer]:
+    """Clients of these addresses, none of which is accepted yet: one turn is to accept all, whatever the clock says."""
+    return [edge.connect(address, source=source) for source in sources]
 
 
 @pytest.mark.parametrize(
@@ -37,9 +42,8 @@ def test_one_more_than_allowed_is_told_so(
 ) -> None:
     edge = make_edge(server, limits=limits)
     address = edge.listen()
-    clients = connect_some(edge, address, sources)
-    refused = edge.connect(address, source="127.0.0.5").send(HEADER)
-    data = refused.expect_through(b"</stream:stream>")
+    *clients, refused = connect_at_once(edge, address, [*sources, "127.0.0.5"])
+    data = refused.send(HEADER).expect_through(b"</stream:stream>")
     assert data.startswith(b"<?xml version='1.0'?><stream:stream ")
     assert b"<stream:error><policy-violation " in data
     refused.expect_end().close()
@@ -78,8 +82,7 @@ def test_direct_tls_is_refused_without_a_word(
 ) -> None:
     edge = make_edge(server, limits=Limits(accepts_per_second_per_address=1))
     address = edge.listen("direct", certificates=certificates)
-    connect_some(edge, address, ["127.0.0.5"])
-    edge.connect(address, source="127.0.0.5").expect_end()
+    connect_at_once(edge, address, ["127.0.0.5", "127.0.0.5"])[1].expect_end()
 
 
 def test_trusted_networks_are_not_counted(make_edge: MakeEdge, server: ScriptedServer) -> None:
@@ -94,8 +97,7 @@ def test_trusted_networks_are_not_counted(make_edge: MakeEdge, server: ScriptedS
     address = edge.listen()
     for client in connect_some(edge, address, ["127.0.0.5"] * 5):
         open_stream(edge, server, client)
-    connect_some(edge, address, ["127.0.1.5"])
-    edge.connect(address, source="127.0.1.5").expect_through(b"policy-violation")
+    connect_at_once(edge, address, ["127.0.1.5", "127.0.1.5"])[1].expect_through(b"policy-violation")
 
 
 def test_a_full_registry_takes_nobody(make_edge: MakeEdge, server: ScriptedServer) -> None:

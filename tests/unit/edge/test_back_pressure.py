@@ -158,18 +158,19 @@ def test_a_slow_consumer_is_closed_in_time(make_edge: MakeEdge, server: Scripted
 def test_a_client_that_reads_slowly_but_steadily_is_no_slow_consumer(
     make_edge: MakeEdge, server: ScriptedServer
 ) -> None:
-    edge = make_edge(server, limits=Limits(mailbox_bytes=20_000, slow_consumer_seconds=0.6, **FAST))
+    edge = make_edge(server, limits=Limits(mailbox_bytes=20_000, slow_consumer_seconds=2.0, **FAST))
     client, upstream = logged_in(edge, server, buffers=SMALL_BUFFERS)
     client.reading = False
-    data = MESSAGE * 4000
+    data = MESSAGE * 13_000
     upstream.queue(data)
     began = edge.poller_ticks()
     while client.total < len(data):
+        assert edge.closed == []
         if client.total < (edge.poller_ticks() - began) * 20_000:
             client.reading = True
         edge.step()
         client.reading = False
-    assert edge.poller_ticks() - began > 10
+    assert edge.poller_ticks() - began > 2.0 * 16
     assert edge.closed == []
 
 

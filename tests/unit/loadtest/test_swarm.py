@@ -3,6 +3,7 @@
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -101,9 +102,11 @@ def test_who_is_refused_comes_back_later_and_later(refusing_port: int) -> None:
 def test_new_connections_are_paced(refusing_port: int) -> None:
     target = Target(host="127.0.0.1", ports=(refusing_port,), domain="a.test")
     with Swarm(target, Accounts.anonymous()) as swarm:
+        began = time.monotonic()
         swarm.open(1000, per_second=100)
         swarm.wait(lambda: False, 0.5)
-        assert 0 < swarm.counters()["connects"] <= 60
+        seconds = time.monotonic() - began  # more than half of one, on a busy machine
+        assert 0 < swarm.counters()["connects"] <= 100 * seconds + 10 < 1000
 
 
 SHORT_OF_DESCRIPTORS = """

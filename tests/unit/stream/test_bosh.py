@@ -194,6 +194,34 @@ def test_empty_requests_that_push_each_other_out() -> None:
     assert play.condition(2) == "policy-violation"
 
 
+def after_an_answer() -> Play:
+    """Rid 2 has been answered, a moment ago."""
+    play = Play()
+    play.send(2, inner="<iq xmlns='jabber:client'/>")
+    play.server(message("for rid 2"))
+    assert play.said(2) == ["for rid 2"]
+    return play
+
+
+def test_an_empty_request_that_the_next_one_has_overtaken() -> None:
+    """Each comes by a connection of its own. The empty one is not the last, so it pushes nothing out."""
+    play = after_an_answer()
+    play.send(4, inner="<presence xmlns='jabber:client'/>")
+    play.send(3)
+    assert not play.session.ended
+    assert play.said(3) == []
+    assert play.stream.endswith(b"<presence xmlns='jabber:client'/>")
+    play.server(message("for rid 4"))
+    assert play.said(4) == ["for rid 4"]
+
+
+def test_an_empty_request_that_another_empty_one_has_overtaken() -> None:
+    play = after_an_answer()
+    play.send(4)
+    play.send(3)
+    assert play.condition(4) == "policy-violation"
+
+
 def test_inactivity() -> None:
     play = Play()
     play.send(2)

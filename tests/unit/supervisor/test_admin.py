@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from megaphone.dispatch.counters import Board, UpstreamSlot
 from megaphone.supervisor import process_facts
 from megaphone.supervisor.child import State
-from tests.unit.supervisor.node_under_test import RunNode, make_config, until
+from tests.unit.supervisor.node_under_test import PATIENCE_SECONDS, RunNode, make_config, until
 
 pytestmark = pytest.mark.trio
 
@@ -139,10 +139,10 @@ async def test_connections_of_all_workers_are_merged_filtered_and_limited(run_no
 
 
 async def test_a_worker_that_hangs_is_reported_missing_and_delays_nobody_for_long(run_node: RunNode) -> None:
-    async with run_node(workers=2) as node:
+    async with run_node(workers=2, heartbeat_timeout_seconds=PATIENCE_SECONDS) as node:
         await node.wait_ready()
         os.kill(node.supervisor.seats[1].child.pid, signal.SIGSTOP)
-        with trio.fail_after(4):
+        with trio.fail_after(PATIENCE_SECONDS / 2):  # 2 s, if the machine has time; it is not replaced before
             answer = json.loads((await node.control("/connections"))[1])
         assert [connection["worker"] for connection in answer["connections"]] == [0]
         assert answer["missing_workers"] == [1]
@@ -294,7 +294,7 @@ async def test_the_token_of_operators(run_node: RunNode, directory: Path) -> Non
 
 async def test_pages_of_connections_go_through_all_workers(run_node: RunNode) -> None:
     """A stand-in worker has four connections in slots 10 to 13."""
-    async with run_node(workers=2) as node:
+    async with run_node(workers=2, heartbeat_timeout_seconds=PATIENCE_SECONDS) as node:
         await node.wait_ready()
 
         async def ask(query: str) -> tuple[list[str], str | None, list[int]]:

@@ -95,6 +95,7 @@ async def test_a_nodes_life_as_systemd_sees_it(run_node: RunNode, systemd: tuple
         async with run_node(workers=2, notifier=Notifier(address, watchdog_seconds=0.2)) as node:
             await node.wait_ready()
             await node.supervisor.reload()
+            await until(lambda: "WATCHDOG=1" in heard, "a sign of life")
             node.supervisor.drain()
             await node.wait_ended()
             await until(lambda: "STOPPING=1" in heard, "the drain was announced")

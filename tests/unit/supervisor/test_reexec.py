@@ -7,6 +7,7 @@ import signal
 import socket
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -278,27 +279,22 @@ def test_a_request_that_is_being_answered_is_answered(start: Start) -> None:
 def test_no_descriptor_is_left_behind(start: Start) -> None:
     node = start()
 
-    def held() -> list[str]:
+    def held() -> Counter[str]:
         """What each descriptor of the supervisor is, without the numbers that differ each time."""
         links = []
         for path in Path(f"/proc/{node.process.pid}/fd").iterdir():
             with contextlib.suppress(FileNotFoundError):  # closed just now
                 links.append(os.readlink(path))
-        return sorted(re.sub(r"(socket|pipe):\[\d+\]", r"\1", link) for link in links)
-
-    def settled() -> list[str]:
-        """When the last request of ours has been closed there, too: it is the same ten times in a row."""
-        seen = [held()]
-        node.until(lambda: seen.append(held()) or (len(seen) > 10 and seen[-10:] == seen[-1:] * 10), "it is settled")
-        return seen[-1]
+        return Counter(re.sub(r"(socket|pipe):\[\d+\]", r"\1", link) for link in links)
 
     assert node.upgrade("newer", force=True)[0] == 202
     assert node.upgraded()["stage"] == "done"
-    before = settled()
-    for behaviour in ("good", "lies", "vanishes", "newer"):
+    allowed = held()  # perhaps with the socket of our last request, which is closed there a little later
+    for behaviour in ("good", "lies", "vanishes", "newer", "good"):
         assert node.upgrade(behaviour, force=True)[0] == 202
         node.upgraded()
-        assert settled() == before, behaviour
+        node.until(lambda: held() <= allowed, f"no more than before: {behaviour}")  # noqa: B023
+        allowed = held()
 
 
 def test_systemd_sees_one_reload(start: Start, directory: Path) -> None:

@@ -112,7 +112,7 @@ async def test_a_worker_that_gets_no_processor_is_left_alone(run_node: RunNode) 
 
 
 async def test_a_worker_that_never_becomes_ready_is_killed_and_replaced(run_node: RunNode) -> None:
-    async with run_node("silent+once", workers=1, start_timeout_seconds=2.0) as node:
+    async with run_node("silent+once", workers=1, start_timeout_seconds=5.0) as node:
         await node.wait_ready()
         assert restarts(node) == {"start-timeout": 1}
 

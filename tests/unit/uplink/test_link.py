@@ -407,7 +407,7 @@ def test_a_stream_fails_over_between_a_link_and_a_socket(
     plain = ScriptedServer()
     if first == "link":
         link_server.closed_for_new = True
-        edge = make_edge(link_server, plain, limits=Limits(connect_seconds=0.3))
+        edge = make_edge(link_server, plain, limits=Limits(connect_seconds=1.5))
         edge.pool.mark(edge.pool.upstreams[1], healthy=False)
         client = edge.connect(edge.listen()).send(HEADER + MESSAGE)
         edge.until(lambda: edge.gauges() == {"OPEN_CONNECTING": 1}, "a stream that waits")

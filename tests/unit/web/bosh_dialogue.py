@@ -23,6 +23,7 @@ from tests.unit.stream.bosh_people import body
 from tests.unit.web.http_dialogue import POST, HTTPPeer, Site, browser, request
 
 SECURE = ("X-Forwarded-Proto: https",)
+WAIT_SECONDS = 20  # longer than any pause of this process: only who asks for less gets an empty answer
 
 
 class Turns:
@@ -51,7 +52,7 @@ class BoshUnderTest:
         loop = self.turns.loop
         self.subjects = Subjects(None, later=loop.call_soon, fault=edge.faults.append)
         settings = BoshSettings(
-            BoshLimits(**{"wait": 1, "polling": 0, **limits}), sessions, wrong_sids, depth=64, attributes=64
+            BoshLimits(**{"wait": WAIT_SECONDS, "polling": 0, **limits}), sessions, wrong_sids, depth=64, attributes=64
         )
         self.workers = [
             Bosh(
@@ -137,7 +138,7 @@ class BoshPeer:
         peer.peer.close()
         return ET.fromstring(answer.body)
 
-    def open(self, server: Any, attributes: str = "wait='1' hold='1' to='example.org'", worker: int = 0) -> Peer:
+    def open(self, server: Any, attributes: str = "wait='60' hold='1' to='example.org'", worker: int = 0) -> Peer:
         """Begin, with features of the server; the edge's connection to it."""
         asked = self.send(1, attributes, worker=worker)
         upstream: Peer = server.accept()

@@ -48,7 +48,7 @@ def test_a_request_whose_connection_breaks_comes_again(make_bosh: Any, server: S
 
 def test_an_empty_answer_after_wait(make_bosh: Any, server: ScriptedServer) -> None:
     client = BoshPeer(make_bosh())
-    client.open(server)
+    client.open(server, "wait='1' hold='1' to='example.org'")
     answer = client.answer(client.send(2))
     assert (len(answer), answer.get("type")) == (0, None)
 

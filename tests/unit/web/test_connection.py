@@ -108,7 +108,7 @@ def test_what_waits_for_a_held_answer_is_bounded(make_edge: MakeEdge, site: Site
 
 @pytest.mark.parametrize("over_rate", ["throttle", "close"])
 def test_too_many_requests(make_edge: MakeEdge, site: Site, over_rate: str) -> None:
-    limits = Limits(stanzas_burst=10, stanzas_per_second=10, over_rate=over_rate)  # type: ignore[arg-type]
+    limits = Limits(stanzas_burst=10, stanzas_per_second=1, over_rate=over_rate)  # type: ignore[arg-type]
     edge = make_edge("127.0.0.1:1", limits=limits)
     client = browser(edge, site.server())
     client.send(request() * 15)

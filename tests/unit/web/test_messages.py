@@ -201,7 +201,7 @@ def test_a_client_that_vanishes(edge: EdgeUnderTest, echo: Echo) -> None:
 
 
 def test_silence(make_edge: MakeEdge, echo: Echo) -> None:
-    edge = make_edge("127.0.0.1:1", websocket=WebSocket(ping_seconds=0.25))
+    edge = make_edge("127.0.0.1:1", websocket=WebSocket(ping_seconds=1))
     peer = connected(edge, echo)
     peer.expect_control(PING).send_frame(PONG).expect_control(PING)
     peer.peer.expect_through(b"\x88\x02\x03\xe8")

@@ -397,7 +397,7 @@ def test_a_successor_that_is_killed_costs_nobody_anything(
     worker = start_worker()
     lines = [connect() for _ in range(40)]
     successor = succession.successor()
-    succession.begin(worker, per_second=100)
+    succession.begin(worker, per_second=20)  # it waits for two seconds when it has said all of them
     time.sleep(moment)
     successor.process.send_signal(signal.SIGKILL)
     assert worker.expect("hand_over_failed")["reason"]
@@ -487,8 +487,9 @@ def test_a_predecessor_that_is_killed_before_it_commits_ends_the_successor(
     worker = start_worker()
     lines = [connect() for _ in range(40)]
     successor = succession.successor()
-    succession.begin(worker, per_second=20)
-    time.sleep(0.5)
+    before = successor.descriptors()
+    succession.begin(worker, per_second=5)  # it waits for eight seconds when it has said all of them
+    until(lambda: successor.descriptors() > before + 1, "the successor has got connections")
     worker.process.send_signal(signal.SIGKILL)
     assert successor.wait_exit() == 4
     for client, server in lines:

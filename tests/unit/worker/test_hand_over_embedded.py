@@ -239,7 +239,7 @@ def test_a_session_is_resumed_across_an_upgrade(open_house: OpenHouse, workers: 
     read_all(romeo, until=lambda: romeo.acked == romeo.sent)
     for index in range(workers):
         house.hand_over(index)
-    assert house.count(Slot.SESSIONS_WAITING) == 1
+    until(lambda: house.count(Slot.SESSIONS_WAITING) == 1, "the session waits")
     for number in range(5, 8):
         romeo.stanza(f"<message to='{juliet.jid}' type='chat'><body>{number}</body></message>")
     romeo.ask()
@@ -351,7 +351,7 @@ def test_a_predecessor_that_dies_is_a_crash(open_house: OpenHouse) -> None:
         each.await_("presence")
     successor, path = house.successor(0)
     before = successor.descriptors()
-    house.begin(0, path, per_second=1)
+    house.begin(0, path, per_second=0.1)  # it waits for twenty seconds when it has said both of them
     until(lambda: successor.descriptors() > before + 1, "the successor has got connections")
     house.running[0].kill()
     assert successor.process.wait(30) == 4

@@ -176,7 +176,9 @@ def test_who_does_not_go_is_cut_at_the_deadline() -> None:
 def test_the_pace_is_kept() -> None:
     registry = Registry(*[0.0] * 10)
     connections = registry.connections()
+    began = time.monotonic()
     drained(registry, 50.0, 60.0)
     told = sorted(connection.told_at for connection in connections)
-    assert told[-1] - told[0] >= 9 / 50.0 - 2 * 0.05
-    assert all(later - told[0] >= index / 50.0 - 2 * 0.05 for index, later in enumerate(told))
+    # since the beginning: after a pause of the whole process several are told at once
+    assert told[-1] - began >= 9 / 50.0 - 2 * 0.05
+    assert all(later - began >= index / 50.0 - 2 * 0.05 for index, later in enumerate(told))

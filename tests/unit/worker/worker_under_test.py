@@ -146,6 +146,10 @@ class WorkerUnderTest:
         )
         return kicked
 
+    def descriptors(self) -> int:
+        """How many it has open."""
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
     def wait_exit(self) -> int:
         return self.process.wait(PATIENCE_SECONDS)
 
