@@ -19,7 +19,7 @@ SESSIONS = int(os.environ.get("LOADTEST_PAGE_SESSIONS", "1000"))
 PICTURES = os.environ.get("LOADTEST_PAGE_PICTURES")
 USERS = 5
 SECONDS = 60.0
-SETTINGS = "hold_seconds=8 chat_seconds=10 message_p99_ms=10000 rate_percent=50"  # other tests run beside
+SETTINGS = "hold_seconds=12 chat_seconds=10 message_p99_ms=10000 rate_percent=50"  # other tests run beside
 
 
 @pytest.fixture
